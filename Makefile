@@ -1,0 +1,49 @@
+# Every target sets up .venv if it is missing or out of date, then calls icl or pytest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TEST_READY := $(VENV)/.ready-test
+
+.PHONY: help experiment plot list test lint clean
+
+help:
+	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
+	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
+	@echo "make list                                         experiments, function classes, curricula, ..."
+	@echo "make test                                         lint, types and the whole test suite"
+	@echo "make lint                                         ruff and mypy alone"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11 ...")'
+	@echo "setting up $(VENV) (once; about two minutes and 1.5 GB, most of it PyTorch)"
+	@$(PYTHON) -m venv $(VENV) || (echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TEST_READY): $(READY)
+	@echo "adding what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+experiment: $(READY)
+	@test -n "$(NAME)" || (echo "which experiment? e.g. make experiment NAME=mixed; make list shows them" >&2; exit 2)
+	@$(BIN)/icl run $(NAME) $(ARGS)
+
+plot: $(READY)
+	@test -n "$(NAME)" || (echo "which experiment? e.g. make plot NAME=mixed" >&2; exit 2)
+	@$(BIN)/icl plot $(NAME) $(ARGS)
+
+list: $(READY)
+	@$(BIN)/icl list $(ARGS)
+
+lint: $(TEST_READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m icl_curriculum`` is the same as ``icl``."""
+
+from icl_curriculum.cli import main
+
+main()

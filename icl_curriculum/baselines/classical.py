@@ -1,0 +1,89 @@
+"""Zero, averaging, least squares, ridge regression and nearest neighbours, on all prefixes at once.
+
+Dimensions: batch = prompts, points = K + 1, dims = d. Everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.prefix_regression import predict_every_prefix
+from icl_curriculum.prompts import Prompts
+
+
+@register_baseline("zero")
+class Zero(Baseline):
+    """Predict 0: normalized error 1 by definition."""
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        return torch.zeros_like(prompts.targets)
+
+
+@register_baseline("averaging")
+class Averaging(Baseline):
+    """Predict w·x with w the mean of y_i x_i. Source: Garg et al. 2022, section 3.
+
+    For the linear class and Gaussian inputs the normalized error is (d + 1) / k.
+    """
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        products = prompts.ys.double().unsqueeze(-1) * prompts.xs.double()
+        counts = torch.arange(1, prompts.points + 1, device=products.device).unsqueeze(-1)
+        means = products.cumsum(dim=1) / counts
+        before = torch.cat([torch.zeros_like(means[:, :1]), means[:, :-1]], dim=1)
+        return (before * prompts.query().double()).sum(-1)
+
+
+@register_baseline("least_squares")
+class LeastSquares(Baseline):
+    """Minimum-norm least squares without intercept."""
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries)
+
+
+@register_baseline("ridge")
+class Ridge(Baseline):
+    """Ridge regression without intercept: argmin |y - Xw|^2 + penalty |w|^2.
+
+    Without a penalty it takes the variance of the label noise, which is the posterior mean for
+    w ~ N(0, I), and is least squares where there is none.
+    """
+
+    penalty: float | None = Field(None, gt=0, description="penalty; default: the variance of the label noise")
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        penalty = prompts.label_noise**2 if self.penalty is None else self.penalty
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+
+
+@register_baseline("knn")
+class NearestNeighbours(Baseline):
+    """The mean label of the ``neighbors`` nearest examples (of all k where there are fewer), Euclidean distance."""
+
+    id_fields: ClassVar[tuple[str, ...]] = ()
+
+    neighbors: int = Field(3, ge=1, description="how many neighbours are averaged")
+    weights: Literal["uniform", "distance"] = Field("uniform", description="equal, or inverse to the distance")
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        xs, ys, queries = prompts.xs.double(), prompts.ys.double(), prompts.query().double()
+        points = prompts.points
+        distances = torch.cdist(queries, xs, compute_mode="donot_use_mm_for_euclid_dist")
+        later = torch.ones(points, points, dtype=torch.bool, device=xs.device).triu()
+        nearest = distances.masked_fill(later, math.inf).topk(min(self.neighbors, points), dim=-1, largest=False)
+        labels = ys.unsqueeze(1).expand_as(distances).gather(-1, nearest.indices)
+        if self.weights == "uniform":
+            shares = nearest.values.isfinite().to(labels.dtype)
+        else:
+            # A query that coincides with examples takes their mean alone, as in scikit-learn.
+            exact = (nearest.values == 0).any(-1, keepdim=True)
+            shares = torch.where(exact, (nearest.values == 0).to(labels.dtype), 1 / nearest.values)
+        return (shares * labels).sum(-1) / shares.sum(-1).clamp_min(torch.finfo(shares.dtype).tiny)

@@ -1,0 +1,135 @@
+"""The command line: parse, call, show. No science and no file formats live here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="In-context learning of synthetic function classes: train, evaluate, plot.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
+]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
+]
+Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
+
+
+@app.command()
+def run(
+    name: Name,
+    set_: Set = None,
+    seeds: Seeds = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="runs at once; default: what keeps all cores busy")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    results: Results = Path("results"),
+    plugin: Plugins = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+) -> None:
+    """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
+    from icl_curriculum import display, experiment_files, figures, launch
+
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=_parse_seeds(seeds), plugins=plugin or [])
+    device = launch.resolve_device(device)
+    with display.live_view(loaded, device) as view:
+        outcome = launch.launch(
+            loaded, results, jobs=jobs, device=device, fresh=fresh,
+            report=view.report, started=view.started, ended=view.ended,
+        )  # fmt: skip
+    drawn = []
+    if outcome.finished or outcome.skipped:
+        view.note("drawing figures")
+        drawn = figures.draw_all(outcome.directory)
+    display.show_outcome(outcome, drawn, debug=debug)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(name: Name, results: Results = Path("results")) -> None:
+    """Redraw an experiment's figures from its CSV files alone."""
+    from icl_curriculum import display, figures
+    from icl_curriculum.results import find_results
+
+    display.show_figures(figures.draw_all(find_results(name, results)))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="only this kind of component")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """List experiments and every registered component, with where it comes from and what it is."""
+    from icl_curriculum import display, registry
+
+    for file in plugin or []:
+        registry.load_plugin(file)
+    display.show_components(kind)
+
+
+@app.command()
+def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None) -> None:
+    """Print the resolved config of an experiment: every field, defaults included."""
+    import tomli_w
+
+    from icl_curriculum import experiment_files
+
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=_parse_seeds(seeds), plugins=plugin or [])
+    variants = {item.variant: item for item in loaded}
+    for variant, item in variants.items():
+        values = item.experiment.resolved()
+        if len(variants) > 1:
+            typer.echo(f"# variant {variant}")
+            values.pop("variants")
+        typer.echo(tomli_w.dumps(values))
+
+
+def _parse_seeds(text: str | None) -> list[int] | None:
+    from icl_curriculum.registry import UserError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise UserError(f"--seeds {text}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
+    return [int(part) for part in parts]
+
+
+def main() -> None:
+    """Entry point of ``icl``: a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command continues where it stopped", err=True)
+        sys.exit(130)
+    except (Exception, SystemExit) as error:
+        # registry is imported only once something went wrong, so that --help stays light.
+        from icl_curriculum.registry import UserError
+
+        if not isinstance(error, UserError) or "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

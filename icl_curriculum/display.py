@@ -1,0 +1,183 @@
+"""What the command line shows: progress, the closing table, lists of components."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from icl_curriculum.execution import Progress as RunProgress
+from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import experiment_names, find, read
+from icl_curriculum.launch import Failure, Outcome
+from icl_curriculum.registry import KINDS, UserError, did_you_mean
+
+#: Seconds between lines where there is no terminal.
+LINE_EVERY = 5.0
+
+console = Console(highlight=False, soft_wrap=False)
+
+
+class View:
+    """One line per run: its phase, how far it is, loss, rate and the time left."""
+
+    def __init__(self, bars: Progress | None) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+        self.printed = time.monotonic()
+        self.latest: dict[str, str] = {}
+
+    def started(self, run: str) -> None:
+        if self.bars is not None:
+            self.tasks[run] = self.bars.add_task(run, total=None, detail="starting")
+        else:
+            console.print(f"{run}: starting")
+
+    def report(self, progress: RunProgress) -> None:
+        detail = f"{progress.phase} {progress.done}/{progress.total}"
+        if progress.loss is not None:
+            detail += f"  loss {progress.loss:.3f}"
+        if progress.rate:
+            unit = "steps" if progress.phase == "training" else "banks"
+            detail += (
+                f"  {progress.rate:.1f} {unit}/s  {duration((progress.total - progress.done) / progress.rate)} left"
+            )
+        if self.bars is not None:
+            self.bars.update(self.tasks[progress.run], completed=progress.done, total=progress.total, detail=detail)
+            return
+        self.latest[progress.run] = detail
+        if time.monotonic() - self.printed >= LINE_EVERY:
+            self.printed = time.monotonic()
+            for run, text in self.latest.items():
+                console.print(f"{run}: {text}")
+            self.latest.clear()
+
+    def ended(self, run: str, failure: Failure | None) -> None:
+        self.latest.pop(run, None)
+        text = "done" if failure is None else "[red]failed[/red]"
+        if self.bars is not None:
+            self.bars.update(self.tasks[run], completed=1, total=1, detail=text)
+        else:
+            console.print(f"{run}: {text}")
+
+    def note(self, text: str) -> None:
+        if self.bars is None:
+            console.print(text)
+
+
+def duration(seconds: float) -> str:
+    """``75`` as ``1m15s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+@contextlib.contextmanager
+def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
+    """Announce the runs, then follow them: bars on a terminal, plain lines elsewhere."""
+    experiment = runs[0].experiment
+    config = experiment.training
+    console.print(
+        f"[bold]{experiment.name}[/bold]: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {config.steps} steps, "
+        f"{config.batch_size} prompts of {experiment.points} points in {experiment.dims} dimensions, on {device}"
+    )
+    if not console.is_terminal:
+        yield View(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[detail]}"))
+    with Progress(*columns, console=console) as bars:
+        yield View(bars)
+
+
+def show_outcome(outcome: Outcome, figures: Sequence[Path], *, debug: bool) -> None:
+    """The closing words: failures, the table of errors, where the files lie."""
+    if outcome.skipped:
+        console.print(f"already finished, kept: {', '.join(outcome.skipped)}")
+    if outcome.left_out:
+        console.print(f"finished with another config, left out of the tables: {', '.join(outcome.left_out)}")
+    for failure in outcome.failures:
+        console.print(f"[red]failed:[/red] {failure.message}")
+        if debug and failure.details:
+            console.print(failure.details, markup=False)
+    if figures:
+        console.print(error_table(outcome.directory))
+        console.print(f"tables:  {outcome.directory}/*.csv", soft_wrap=True)
+        show_figures(figures)
+
+
+def show_figures(figures: Sequence[Path]) -> None:
+    for figure in figures:
+        console.print(f"figure:  {figure}", soft_wrap=True)
+
+
+def error_table(directory: Path) -> Table:
+    """Errors of the trained models without a shift, beside the best baseline and the oracle."""
+    frame = pd.read_csv(directory / "evaluation.csv")
+    inputs = pd.read_csv(directory / "curriculum.csv")["input_distribution"].unique()
+    primary = frame["metric"].isin(["normalized_error", "median_error"])
+    frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
+    longest = int(frame["n_context"].max())
+    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
+    seeds = frame["seed"].nunique()
+    several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
+    table = Table(
+        title=f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)",
+        title_justify="left", box=None, header_style="", pad_edge=False,
+    )  # fmt: skip
+    for column, shown in several.items():
+        if shown:
+            table.add_column(column.split("_")[0], overflow="fold")
+    table.add_column("function class", overflow="fold")
+    for length in lengths:
+        table.add_column(f"k={length}", justify="right")
+    table.add_column("min–max", justify="right")
+    table.add_column(f"best baseline, k={longest}", overflow="fold")
+    table.add_column("oracle", justify="right")
+    for (variant, function_class, input_distribution), cell in frame.groupby(
+        ["variant", "function_class", "input_distribution"], sort=False
+    ):
+        model = cell[cell["learner_kind"] == "model"]
+        at_end = cell[cell["n_context"] == longest]
+        final = at_end.loc[at_end["learner_kind"] == "model", "value"]
+        baselines = at_end[at_end["learner_kind"] == "baseline"].groupby("learner")["value"].mean()
+        oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
+        names = {"variant": str(variant), "input_distribution": str(input_distribution)}
+        trained = bool(model["in_distribution"].any())
+        table.add_row(
+            *(name for column, name in names.items() if several[column]),
+            str(function_class) if trained else f"{function_class} (not trained on)",
+            *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
+            f"{final.min():.3f}–{final.max():.3f}",
+            f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",
+            f"{oracle.mean():.3f}" if len(oracle) else "–",
+        )
+    return table
+
+
+def show_components(kind: str | None) -> None:
+    """Experiments and components by kind: name, origin, one line."""
+    kinds = ["experiments", *KINDS]
+    if kind is not None and kind not in kinds:
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)}")
+    for shown in [kind] if kind else kinds:
+        table = Table(title=shown.replace("_", " "), title_justify="left", show_edge=False, box=None, padding=(0, 2))
+        for column in ("name", "from", "what it is"):
+            table.add_column(column, overflow="fold")
+        if shown == "experiments":
+            for name in experiment_names():
+                path = find(name)
+                table.add_row(name, str(path), str(read(path).get("description", "")))
+        else:
+            registry = KINDS[shown]
+            for name in registry.names():
+                table.add_row(name, registry.origin(name), registry.get(name).summary())
+        console.print(table)
+        console.print()

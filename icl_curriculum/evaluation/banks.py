@@ -1,0 +1,98 @@
+"""Frozen evaluation banks: prompts that every learner, run and process answers alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from icl_curriculum.experiment import Experiment
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.shifts import Shift
+from icl_curriculum.streams import Streams
+from icl_curriculum.tasks import Task
+
+#: Raised when what a bank's streams draw changes on purpose; part of every bank hash.
+BANK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A task, perhaps shifted, with a number of prompts and a seed: the prompts are a function of these.
+
+    ``points`` are those of an unshifted prompt. ``purpose`` separates the banks behind learning curves
+    from those of the final evaluation. All shifts of a task draw from the same streams, so that its
+    errors with and without a shift are paired where the shift leaves the draws alone.
+    """
+
+    task: Task
+    shift: Shift | None
+    n_prompts: int
+    points: int
+    seed: int
+    purpose: Literal["evaluation", "learning"] = "evaluation"
+
+    @property
+    def function_class(self) -> str:
+        return self.task.function_class.id
+
+    @property
+    def input_distribution(self) -> str:
+        return self.task.inputs.id if self.shift is None else self.shift.columns(self.task)[0]
+
+    @property
+    def shift_id(self) -> str:
+        return "none" if self.shift is None else self.shift.columns(self.task)[1]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the tables call it: function class, input distribution, shift."""
+        return self.function_class, self.input_distribution, self.shift_id
+
+    @property
+    def drawn_task(self) -> Task:
+        """The task whose inputs, noise and E f(q)^2 apply to the bank's prompts."""
+        return self.task if self.shift is None else self.shift.apply(self.task)
+
+    def draw(self) -> Prompts:
+        """The prompts, always on the CPU and always the same."""
+        streams = Streams(self.seed, f"{self.purpose}/{self.function_class}")
+        if self.shift is None:
+            return self.task.draw(self.n_prompts, self.points, streams)
+        return self.shift.draw(self.task, self.n_prompts, self.shift.points(self.points), streams)
+
+
+def content_hash(prompts: Prompts) -> str:
+    """SHA-256 over the bank version and the bytes of inputs, labels, targets and queries."""
+    digest = hashlib.sha256(f"bank version {BANK_VERSION}".encode())
+    for value in (prompts.xs, prompts.ys, prompts.targets, prompts.queries):
+        if value is not None:
+            digest.update(repr((tuple(value.shape), str(value.dtype))).encode())
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
+    """Every cell of the experiment as it is, then under every shift that is defined for it, each once."""
+    config = experiment.evaluation
+    seen: set[tuple[str, str, str]] = set()
+    for shift in (None, *config.shifts):
+        for task in experiment.tasks().values():
+            if shift is not None and shift.undefined(task) is not None:
+                continue
+            bank = Bank(task, shift, config.n_prompts, experiment.points, config.bank_seed)
+            if bank.key not in seen:
+                seen.add(bank.key)
+                yield bank
+
+
+def learning_banks(experiment: Experiment) -> list[Bank]:
+    """The small banks behind learning.csv: every cell, unshifted."""
+    config = experiment.evaluation
+    return [
+        Bank(task, None, config.learning_prompts, experiment.points, config.bank_seed, "learning")
+        for task in experiment.tasks().values()
+    ]

@@ -1,0 +1,91 @@
+"""Linear functions, dense and sparse (Garg et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from icl_curriculum.function_classes.base import (
+    FunctionClass,
+    OracleKind,
+    Parameters,
+    normal,
+    register_function_class,
+)
+from icl_curriculum.prefix_regression import predict_every_prefix
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import UserError
+
+
+@register_function_class("linear")
+class Linear(FunctionClass):
+    """f(x) = w·x with w ~ N(0, I).
+
+    Trivial error d. Oracle: minimum-norm least squares, the posterior mean for any inputs that do not
+    depend on w, with error max(0, d - k) for Gaussian inputs; under label noise of variance s^2 the
+    posterior mean is ridge regression with penalty s^2. Source: Garg et al. 2022, section 3.
+    """
+
+    @property
+    def oracle_kind(self) -> OracleKind:
+        return "optimum"
+
+    def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+        return {"w": normal(n, dims, generator=generator)}
+
+    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
+        return torch.einsum("npd,nd->np", xs, parameters["w"])
+
+    def trivial_error(self, dims: int) -> float:
+        return float(dims)
+
+    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        return squared_norm
+
+    def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+
+
+@register_function_class("sparse_linear")
+class SparseLinear(Linear):
+    """f(x) = w·x where all but ``sparsity`` coordinates of w ~ N(0, I) are set to zero.
+
+    The support is uniform and drawn afresh for every function. Trivial error s. Oracle: least squares on
+    the true support, an informed lower bound with error max(0, s - k) for Gaussian inputs.
+    Source: Garg et al. 2022, section 4.
+    """
+
+    @property
+    def oracle_kind(self) -> OracleKind:
+        return "lower bound"
+
+    sparsity: int = Field(3, ge=1, description="number of non-zero coordinates, s")
+
+    def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+        self.check_dims(dims)
+        w = normal(n, dims, generator=generator)
+        order = torch.rand(n, dims, generator=generator, device=generator.device).argsort(dim=1)
+        support = torch.zeros_like(w).scatter_(1, order[:, : self.sparsity], 1.0)
+        return {"w": w * support, "support": support}
+
+    def check_dims(self, dims: int) -> None:
+        if self.sparsity > dims:
+            raise UserError(f"sparse_linear: sparsity {self.sparsity} exceeds the number of dimensions {dims}")
+
+    def trivial_error(self, dims: int) -> float:
+        return float(self.sparsity)
+
+    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        return squared_norm * self.sparsity / dims
+
+    def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        if prompts.truth is None:
+            raise ValueError("the sparse_linear oracle reads the support from prompts.truth, which is missing")
+        support = prompts.truth["support"].unsqueeze(1)
+        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        return predict_every_prefix(prompts.xs * support, prompts.ys, prompts.query() * support, penalty=penalty)

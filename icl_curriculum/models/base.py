@@ -1,0 +1,67 @@
+"""The contract of a model: a config that builds a trainable learner."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import MODELS, Component
+
+register_model = MODELS.register
+
+
+class Model(nn.Module):
+    """A trainable learner. ``forward`` is differentiable; `predict` is what evaluation calls.
+
+    Optional capabilities (instruction tokens, attention maps, a head mask) are named in ``capabilities``.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+    #: Names of the parameters whose last two axes are weight matrices inside the network (Muon, weight decay).
+    matrices: tuple[str, ...] = ()
+    #: Prompts of more points than this raise ValueError.
+    max_points: int
+    #: Prompts a forward pass of `predict` takes at a time, which bounds its memory.
+    prompts_per_pass: int = 256
+
+    @abstractmethod
+    def forward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+    ) -> Float[Tensor, "batch points"]:
+        """Entry k predicts the target of query k from the first k pairs."""
+
+    @torch.no_grad()
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        """`forward` without gradients, in passes of ``prompts_per_pass`` prompts."""
+        device = next(self.parameters()).device
+        passes = []
+        for start in range(0, len(prompts), self.prompts_per_pass):
+            part = prompts[start : start + self.prompts_per_pass]
+            queries = None if part.queries is None else part.queries.to(device)
+            passes.append(self(part.xs.to(device), part.ys.to(device), queries))
+        return torch.cat(passes).to(prompts.xs.device)
+
+
+class ModelConfig(Component):
+    """What an experiment file says of a model."""
+
+    @abstractmethod
+    def build(self, *, dims: int, points: int, generator: torch.Generator) -> Model:
+        """A freshly initialised model for prompts of ``points`` points in ``dims`` dimensions.
+
+        Initialisation draws from ``generator`` (a CPU generator) alone.
+        """
+
+    def longest_prompt(self, points: int) -> int:
+        """The most points a prompt may have for a model built for ``points`` points."""
+        return points
+
+    def check(self, *, dims: int, points: int) -> None:
+        """Raise UserError if this config cannot build a model for such prompts."""

@@ -1,0 +1,247 @@
+"""A decoder-only, GPT-2 style transformer that reads prompts.
+
+Tokens alternate x_1, y_1, x_2, y_2, ..., x_query; the prediction for f(x) is read at x's own token, which
+sees the pairs before it and not its label. There is no vocabulary and no wasted embedding.
+
+Dimensions: b = prompts, t = tokens (2 points - 1), w = width, h = heads, e = width per head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from icl_curriculum.models.base import Model, ModelConfig, register_model
+from icl_curriculum.registry import UserError
+
+
+@register_model("transformer")
+class TransformerConfig(ModelConfig):
+    """GPT-2 style decoder over alternate x and y tokens.
+
+    The published model is ``width = 256, layers = 12, heads = 8, initialization = "reference",
+    positions = "token", normalize_queries_and_keys = false`` (Garg et al. 2022).
+    """
+
+    width: int = Field(64, ge=1, description="width of the residual stream")
+    layers: int = Field(3, ge=1, description="number of blocks")
+    heads: int = Field(2, ge=1, description="attention heads per block; divides width")
+    mlp_ratio: int = Field(4, ge=1, description="hidden width of the MLP over width")
+    initialization: Literal["reference", "fast"] = Field(
+        "fast",
+        description="'reference': N(0, 0.02) as GPT-2; 'fast': N(0, 1/fan_in), positions N(0, position_scale)",
+    )
+    positions: Literal["token", "pair", "none"] = Field(
+        "pair", description="a learned vector per token (GPT-2), per pair shared by its x and y, or none"
+    )
+    position_scale: float = Field(0.3, gt=0, description="standard deviation of the position vectors ('fast')")
+    normalize_queries_and_keys: bool = Field(True, description="layer norm on each head's queries and keys")
+    activation: Literal["gelu", "relu_squared"] = Field("gelu", description="'gelu' is GPT-2's tanh form")
+    attention: Literal["fused", "plain"] = Field(
+        "fused", description="PyTorch's fused attention, or explicit products (for second-order gradients)"
+    )
+    max_points: int | None = Field(None, ge=1, description="longest prompt the positions allow; default 2K + 1")
+
+    def check(self, *, dims: int, points: int) -> None:
+        if self.width % self.heads:
+            raise UserError(f"model.width: {self.width} is not divisible by model.heads = {self.heads}")
+        if self.max_points is not None and self.max_points < points:
+            raise UserError(f"model.max_points: {self.max_points} is less than the {points} points of a prompt")
+
+    def longest_prompt(self, points: int) -> int:
+        return self.max_points if self.max_points is not None else 2 * points - 1
+
+    def build(self, *, dims: int, points: int, generator: torch.Generator) -> Transformer:
+        self.check(dims=dims, points=points)
+        model = Transformer(self, dims=dims, max_points=self.longest_prompt(points))
+        model.initialize(generator)
+        return model
+
+
+class Transformer(Model):
+    """The network that a `TransformerConfig` describes.
+
+    The weights of equal shape in all blocks lie stacked in one tensor with the blocks on the leading axis,
+    so an optimizer treats them as one batch. Matrices are (out, in).
+    """
+
+    matrices = ("qkv", "attention_out", "mlp_in", "mlp_out")
+
+    def __init__(self, config: TransformerConfig, *, dims: int, max_points: int) -> None:
+        super().__init__()
+        self.config = config
+        self.dims = dims
+        self.max_points = max_points
+        w, n, hidden = config.width, config.layers, config.width * config.mlp_ratio
+
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*shape))
+
+        self.read_in = empty(w, dims)
+        self.read_in_bias = empty(w)
+        if config.positions == "token":
+            self.position = empty(2 * max_points, w)
+        elif config.positions == "pair":
+            self.position = empty(max_points, w)
+        if config.positions != "token":
+            self.label_token = empty(w)
+        self.attention_norm = empty(n, w)
+        self.attention_norm_bias = empty(n, w)
+        self.qkv = empty(n, 3, w, w)
+        self.qkv_bias = empty(n, 3, w)
+        if config.normalize_queries_and_keys:
+            self.query_gain = empty(n, w // config.heads)
+            self.key_gain = empty(n, w // config.heads)
+        self.attention_out = empty(n, w, w)
+        self.attention_out_bias = empty(n, w)
+        self.mlp_norm = empty(n, w)
+        self.mlp_norm_bias = empty(n, w)
+        self.mlp_in = empty(n, hidden, w)
+        self.mlp_in_bias = empty(n, hidden)
+        self.mlp_out = empty(n, w, hidden)
+        self.mlp_out_bias = empty(n, w)
+        self.final_norm = empty(w)
+        self.final_norm_bias = empty(w)
+        self.read_out = empty(1, w)
+        self.read_out_bias = empty(1)
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw every weight from ``generator``, in the order of definition.
+
+        ``reference``: block matrices and positions N(0, 0.02), projections into the residual stream
+        N(0, 0.02 / sqrt(2 layers)), read-in and read-out uniform in +-1/sqrt(fan_in), as in GPT-2 and
+        Garg et al.'s code. ``fast``: matrices N(0, 1/fan_in), projections into the residual stream zero,
+        read-out zero.
+        """
+        fast = self.config.initialization == "fast"
+        for name, value in self.named_parameters():
+            drawn = torch.randn(value.shape, generator=generator)
+            if name.endswith(("_norm", "_gain")):
+                value.fill_(1.0)
+            elif name in ("read_in", "read_out", "read_in_bias", "read_out_bias") and not fast:
+                fan_in = self.dims if name.startswith("read_in") else self.config.width
+                value.copy_((torch.rand(value.shape, generator=generator) * 2 - 1) / math.sqrt(fan_in))
+            elif name.endswith("_bias"):
+                value.zero_()
+            elif name in ("position", "label_token"):
+                value.copy_(drawn * (self.config.position_scale if fast else 0.02))
+            elif fast:
+                into_stream = name in ("attention_out", "mlp_out", "read_out")
+                value.copy_(drawn * (0.0 if into_stream else value.shape[-1] ** -0.5))
+            else:
+                into_stream = name in ("attention_out", "mlp_out")
+                value.copy_(drawn * (0.02 / math.sqrt(2 * self.config.layers) if into_stream else 0.02))
+
+    def forward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+    ) -> Float[Tensor, "batch points"]:
+        points = xs.shape[1]
+        if points > self.max_points:
+            raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
+        x_tokens = self._embed_x(xs, 0)
+        y_tokens = self._embed_y(ys[:, :-1])
+        if queries is None:
+            tokens = torch.cat([rearrange([x_tokens[:, :-1], y_tokens], "k b p w -> b (p k) w"), x_tokens[:, -1:]], 1)
+            return self._decode(tokens, slice(0, None, 2), None)
+        # Context first, then every query, which sees its own prefix of the context and itself.
+        context = rearrange([x_tokens[:, :-1], y_tokens], "k b p w -> b (p k) w")
+        tokens = torch.cat([context, self._embed_x(queries, 0)], dim=1)
+        return self._decode(tokens, slice(context.shape[1], None), prefix_mask(points, tokens.device))
+
+    def _embed_x(self, xs: Float[Tensor, "b p d"], first: int) -> Float[Tensor, "b p w"]:
+        tokens = F.linear(xs, self.read_in, self.read_in_bias)
+        return tokens if self.config.positions == "none" else tokens + self._positions(xs.shape[1], 0)
+
+    def _embed_y(self, ys: Float[Tensor, "b p"]) -> Float[Tensor, "b p w"]:
+        """A label enters where the first coordinate of x does (y padded with zeros), told apart by its position."""
+        tokens = ys.unsqueeze(-1) * self.read_in[:, 0] + self.read_in_bias
+        if self.config.positions != "token":
+            tokens = tokens + self.label_token
+        return tokens if self.config.positions == "none" else tokens + self._positions(ys.shape[1], 1)
+
+    def _positions(self, points: int, kind: int) -> Float[Tensor, "p w"]:
+        if self.config.positions == "pair":
+            return self.position[:points]
+        return self.position[kind : 2 * points : 2]
+
+    def _decode(self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None) -> Float[Tensor, "b p"]:
+        """Run the blocks and read predictions at ``read``; the last block computes nothing else.
+
+        ``mask``: which tokens each token sees; None: itself and all before it.
+        """
+        blocks = zip(
+            self.attention_norm, self.attention_norm_bias, self.qkv, self.qkv_bias,
+            self.attention_out, self.attention_out_bias,
+            self.mlp_norm, self.mlp_norm_bias, self.mlp_in, self.mlp_in_bias, self.mlp_out, self.mlp_out_bias,
+            strict=True,
+        )  # fmt: skip
+        width = (self.config.width,)
+        for layer, block in enumerate(blocks):
+            ln1, ln1_bias, qkv, qkv_bias, out, out_bias, ln2, ln2_bias, up, up_bias, down, down_bias = block
+            normed = F.layer_norm(h, width, ln1, ln1_bias)
+            if layer < self.config.layers - 1:
+                q, k, v = F.linear(normed, qkv.flatten(0, 1), qkv_bias.flatten()).chunk(3, dim=-1)
+                seen = mask
+            else:
+                if mask is None:
+                    mask = torch.ones(h.shape[1], h.shape[1], dtype=torch.bool, device=h.device).tril()
+                q = F.linear(normed[:, read], qkv[0], qkv_bias[0])
+                k, v = F.linear(normed, qkv[1:].flatten(0, 1), qkv_bias[1:].flatten()).chunk(2, dim=-1)
+                h, seen = h[:, read], mask[read]
+            h = h + F.linear(self._attend(layer, q, k, v, seen), out, out_bias)
+            hidden = F.linear(F.layer_norm(h, width, ln2, ln2_bias), up, up_bias)
+            h = h + F.linear(self._activate(hidden), down, down_bias)
+        return F.linear(
+            F.layer_norm(h, width, self.final_norm, self.final_norm_bias), self.read_out, self.read_out_bias
+        ).squeeze(-1)
+
+    def _attend(
+        self,
+        layer: int,
+        q: Float[Tensor, "b r w"],
+        k: Float[Tensor, "b t w"],
+        v: Float[Tensor, "b t w"],
+        mask: Bool[Tensor, "r t"] | None,
+    ) -> Float[Tensor, "b r w"]:
+        q, k, v = (rearrange(part, "b t (h e) -> b h t e", h=self.config.heads) for part in (q, k, v))
+        if self.config.normalize_queries_and_keys:
+            q = F.layer_norm(q, q.shape[-1:], self.query_gain[layer])
+            k = F.layer_norm(k, k.shape[-1:], self.key_gain[layer])
+        if self.config.attention == "fused":
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        else:
+            if mask is None:
+                mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+            scores = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
+            mixed = scores.softmax(dim=-1) @ v
+        return rearrange(mixed, "b h t e -> b t (h e)")
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        if self.config.activation == "gelu":
+            return F.gelu(hidden, approximate="tanh")
+        return F.relu(hidden).square()
+
+
+def prefix_mask(points: int, device: torch.device) -> Bool[Tensor, "t t"]:
+    """Who sees whom when every prompt length has a query of its own.
+
+    Tokens: the 2 (points - 1) of the context, causal among themselves, then one query per prompt length k,
+    which sees the first 2 k context tokens and itself.
+    """
+    context = 2 * (points - 1)
+    mask = torch.eye(context + points, dtype=torch.bool, device=device)
+    mask[:context, :context] = torch.ones(context, context, dtype=torch.bool, device=device).tril()
+    lengths = 2 * torch.arange(points, device=device).unsqueeze(1)
+    mask[context:, :context] = torch.arange(context, device=device).unsqueeze(0) < lengths
+    return mask

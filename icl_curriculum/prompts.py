@@ -1,0 +1,111 @@
+"""The `Prompts` batch and the `Learner` protocol.
+
+Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of prompts ``x_1, y_1, ..., x_K, y_K, x_query`` of one function class, at every prompt length.
+
+    ``xs``: inputs. ``ys``: the labels shown in context, noise included. ``targets``: the clean values
+    to predict. Entry k of a prediction answers ``queries[:, k]`` (``xs[:, k]`` where ``queries`` is None)
+    from the first k pairs alone.
+
+    ``mask``: True where an entry is defined; None if all are. ``label_noise``: standard deviation of
+    the noise in ``ys``, in the units of ``ys``. ``truth``: the functions' parameters, for oracles only.
+    """
+
+    xs: Float[Tensor, "batch points dims"]
+    ys: Float[Tensor, "batch points"]
+    targets: Float[Tensor, "batch points"]
+    queries: Float[Tensor, "batch points dims"] | None = None
+    mask: Bool[Tensor, "batch points"] | None = None
+    function_class: str = ""
+    instruction: Tensor | None = None
+    label_noise: float = 0.0
+    truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return self.xs.shape[0]
+
+    @property
+    def points(self) -> int:
+        return self.xs.shape[1]
+
+    @property
+    def dims(self) -> int:
+        return self.xs.shape[2]
+
+    def query(self) -> Float[Tensor, "batch points dims"]:
+        """The input asked about at each prompt length."""
+        return self.xs if self.queries is None else self.queries
+
+    def without_truth(self) -> Prompts:
+        return replace(self, truth=None)
+
+    def first_points(self, points: int) -> Prompts:
+        """The same prompts cut to their first ``points`` entries."""
+
+        def cut(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[:, :points]
+
+        return replace(
+            self,
+            xs=self.xs[:, :points],
+            ys=self.ys[:, :points],
+            targets=self.targets[:, :points],
+            queries=cut(self.queries),
+            mask=cut(self.mask),
+        )
+
+    def __getitem__(self, rows: slice) -> Prompts:
+        """The prompts of these rows, truth included."""
+        changed: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                changed[item.name] = value[rows]
+        if self.truth is not None:
+            changed["truth"] = {name: value[rows] for name, value in self.truth.items()}
+        return replace(self, **changed)
+
+    def at_prefix(self, k: int) -> Prompts:
+        """The single question at k examples, written as plain prompts of k + 1 points."""
+        xs = torch.cat([self.xs[:, :k], self.query()[:, k : k + 1]], dim=1)
+        return replace(self.first_points(k + 1), xs=xs, queries=None)
+
+
+def concatenate(batches: Sequence[Prompts]) -> Prompts:
+    """Several batches of equal shape as one, without what is theirs alone (truth, class id).
+
+    Raises ValueError if some carry separate queries and others do not.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    if any(batch.queries is not None or batch.mask is not None for batch in batches):
+        raise ValueError("only plain prompts (no separate queries, no mask) can be concatenated")
+    return Prompts(
+        xs=torch.cat([batch.xs for batch in batches]),
+        ys=torch.cat([batch.ys for batch in batches]),
+        targets=torch.cat([batch.targets for batch in batches]),
+    )
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Anything that answers prompts: a trained model, a classical estimator, an oracle."""
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        """Entry k: the prediction at the query of k, a function of the first k pairs and that query only."""
+        ...

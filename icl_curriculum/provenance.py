@@ -1,0 +1,39 @@
+"""What a run was made with: versions and the state of the source."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance() -> dict[str, Any]:
+    """Package, Python and torch versions, git commit and dirty flag (None outside a checkout)."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    return {
+        "package_version": package_version(),
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+    }
+
+
+def package_version() -> str:
+    return version("icl-curriculum")
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

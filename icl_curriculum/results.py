@@ -1,0 +1,227 @@
+"""The run directory: tidy tables, manifest, lock, atomic writes.
+
+CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from icl_curriculum.registry import UserError, did_you_mean
+
+_RUN = ["experiment", "run", "variant", "seed"]
+
+#: The columns of each table, in order.
+COLUMNS: dict[str, list[str]] = {
+    "training": [
+        *_RUN, "step", "function_class", "input_distribution", "n_prompts", "loss", "normalized_loss",
+        "learning_rate", "prompts_seen", "class_prompts_seen",
+    ],
+    "learning": [
+        *_RUN, "step", "prompts_seen", "function_class", "input_distribution", "n_context", "metric", "value",
+    ],
+    "evaluation": [
+        *_RUN, "step", "learner", "learner_kind", "function_class", "input_distribution", "shift",
+        "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high", "n_prompts",
+    ],
+    "curriculum": [*_RUN, "step", "function_class", "input_distribution", "planned_share", "drawn_share"],
+    "timing": [*_RUN, "step", "phase", "seconds", "prompts_per_second"],
+}  # fmt: skip
+
+#: The columns of runs.csv, keys of the manifests. No clock: equal runs give equal bytes.
+RUN_COLUMNS = [*_RUN, "status", "config_hash", "device", "threads", "package_version", "torch_version"]
+
+#: Tables that grow during training and are cut back on resuming.
+GROWING = ("training", "learning", "curriculum", "timing")
+
+
+class RunLocked(UserError):
+    """Another process is working on the run."""
+
+
+def format_value(value: Any) -> str:
+    """A table cell: ``%.9g`` for floats, empty for missing."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return str(value)
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([format_value(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed over ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RunDirectory:
+    """The files of one run. Every row of its tables starts with the run's own four columns."""
+
+    def __init__(self, path: Path, *, experiment: str, variant: str, seed: int) -> None:
+        self.path = path
+        self.prefix: list[Any] = [experiment, path.name, variant, seed]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; RunLocked if another one has it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunLocked(f"{self.path} is in use by another process; wait for it, or use --results") from None
+            yield
+
+    def table(self, name: str) -> Path:
+        return self.path / f"{name}.csv"
+
+    def start_tables(self) -> None:
+        """Empty growing tables with their headers, and no evaluation."""
+        for name in GROWING:
+            write_atomically(self.table(name), csv_text([COLUMNS[name]]))
+        self.table("evaluation").unlink(missing_ok=True)
+
+    def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a growing table, flushed to the system at once."""
+        with self.table(name).open("a", encoding="utf-8", newline="") as handle:
+            handle.write(csv_text([*self.prefix, *row] for row in rows))
+
+    def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write a whole table atomically."""
+        write_atomically(self.table(name), csv_text([COLUMNS[name], *([*self.prefix, *row] for row in rows)]))
+
+    def table_lengths(self) -> dict[str, int]:
+        """The length in bytes of every growing table, after flushing them to disk."""
+        lengths = {}
+        for name in GROWING:
+            with self.table(name).open("rb") as handle:
+                os.fsync(handle.fileno())
+                lengths[name] = handle.seek(0, os.SEEK_END)
+        return lengths
+
+    def cut_tables(self, lengths: Mapping[str, int]) -> None:
+        """Cut growing tables back to the lengths of a checkpoint; UserError if one is shorter than that."""
+        for name, length in lengths.items():
+            path = self.table(name)
+            found = path.stat().st_size if path.is_file() else 0
+            if found < length:
+                raise UserError(
+                    f"{path} is damaged: the checkpoint knows {length} bytes, found {found}; "
+                    f"restore it, or start the run afresh with --fresh"
+                )
+            os.truncate(path, length)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "config.toml", tomli_w.dumps(config))
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where there is none yet; UserError if it cannot be read."""
+        path = self.path / "manifest.json"
+        if not path.is_file():
+            return None
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(manifest, dict) or "config_hash" not in manifest or "status" not in manifest:
+                raise ValueError("no config_hash and status in it")
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
+        return manifest
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for and hold a lock file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def find_results(name: str, results: Path) -> Path:
+    """The directory that NAME means: an existing directory, else ``results``/NAME. UserError if there is none."""
+    for path in (Path(name), results / name):
+        if path.is_dir():
+            return path
+    known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
+    raise UserError(f"no results for {name!r} in {results}{did_you_mean(name, known)}")
+
+
+def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories of finished runs with their manifests, by name."""
+    found = []
+    for path in sorted(experiment.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        if isinstance(manifest, dict) and manifest.get("status") == "finished":
+            found.append((path.parent, manifest))
+    return found
+
+
+def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
+
+    ``hashes``: config hash by variant. Finished runs of other variants or configs are left out; their
+    names are returned. Idempotent and atomic; equal runs give equal bytes.
+    """
+    finished = finished_runs(experiment)
+    runs = [
+        (path, manifest) for path, manifest in finished if hashes.get(manifest["variant"]) == manifest["config_hash"]
+    ]
+    if not runs:
+        raise UserError(f"{experiment} holds no finished run of this experiment")
+    # Seeds in numerical order, whatever their names sort like.
+    runs.sort(key=lambda item: (list(hashes).index(item[1]["variant"]), item[1]["seed"]))
+    rows = [[manifest.get(key) for key in RUN_COLUMNS] for _, manifest in runs]
+    write_atomically(experiment / "runs.csv", csv_text([RUN_COLUMNS, *rows]))
+    for name, columns in COLUMNS.items():
+        header = csv_text([columns])
+        parts = [header]
+        for path, _ in runs:
+            text = (path / f"{name}.csv").read_text(encoding="utf-8")
+            if not text.startswith(header):
+                raise UserError(f"{path / name}.csv is damaged: its first line is not the table's header")
+            parts.append(text[len(header) :])
+        write_atomically(experiment / f"{name}.csv", "".join(parts))
+    kept = {path for path, _ in runs}
+    return [path.name for path, _ in finished if path not in kept]

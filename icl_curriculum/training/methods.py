@@ -1,0 +1,73 @@
+"""Training methods: what an update is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from icl_curriculum.models.base import Model
+from icl_curriculum.prompts import Prompts, concatenate
+from icl_curriculum.registry import METHODS, Component
+from icl_curriculum.training.optimizers import Optimizers
+
+register_method = METHODS.register
+
+
+@dataclass
+class Trainee:
+    """A model in training with its optimizers."""
+
+    model: Model
+    optimizers: Optimizers
+    clip: float | None
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The prompts of one task in a batch, and the weight of their squared errors in the loss."""
+
+    prompts: Prompts
+    weight: float = 1.0
+
+
+class TrainingMethod(Component):
+    """Owns what an update is, for a group of runs of one shape (one run is a group of one)."""
+
+    @abstractmethod
+    def update(
+        self, group: Sequence[Trainee], batches: Sequence[Sequence[Portion]], factor: float
+    ) -> list[list[Tensor]]:
+        """One update of every trainee on its batch, with learning rates at ``factor`` of their peaks.
+
+        Returns, per trainee and portion, the mean squared error over prompts and positions before the
+        update (a scalar tensor on the device, not waited for).
+        """
+
+
+@register_method("in_context")
+class InContext(TrainingMethod):
+    """Plain in-context training: the mean over prompts and all positions of the weighted squared error.
+
+    Source: Garg et al. 2022, equation 2.
+    """
+
+    def update(
+        self, group: Sequence[Trainee], batches: Sequence[Sequence[Portion]], factor: float
+    ) -> list[list[Tensor]]:
+        return [self._update(trainee, batch, factor) for trainee, batch in zip(group, batches, strict=True)]
+
+    def _update(self, trainee: Trainee, batch: Sequence[Portion], factor: float) -> list[Tensor]:
+        prompts = concatenate([portion.prompts for portion in batch])
+        errors = (trainee.model(prompts.xs, prompts.ys) - prompts.targets).square().mean(dim=1)
+        portions = errors.split([len(portion.prompts) for portion in batch])
+        total = sum((part.sum() * portion.weight for part, portion in zip(portions, batch, strict=True)))
+        assert isinstance(total, Tensor)
+        (total / len(prompts)).backward()  # type: ignore[no-untyped-call]
+        if trainee.clip is not None:
+            torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), trainee.clip)
+        trainee.optimizers.step(factor)
+        return [part.detach().mean() for part in portions]
