@@ -13,6 +13,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from threadpoolctl import threadpool_limits
 
 from icl_curriculum.experiment import NOT_HASHED, Run
 from icl_curriculum.experiment_files import load_run, read_toml
@@ -100,7 +101,9 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
         threads = torch.get_num_threads()
         torch.set_num_threads(run.experiment.threads)
         try:
-            _Execution(run, directory, device, report).finish()
+            # torch minds its own setting; this one is for the libraries behind numpy.
+            with threadpool_limits(limits=run.experiment.threads):
+                _Execution(run, directory, device, report).finish()
         finally:
             torch.set_num_threads(threads)
 

@@ -99,8 +99,9 @@ class OptimizerConfig(Strict):
 class ScheduleConfig(Strict):
     """``[training.schedule]``: the factor on all learning rates, a pure function of the step."""
 
-    name: Literal["constant", "linear", "cosine"] = Field("linear", description="shape after the warm-up")
+    name: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rate falls to 0 at the end")
     warmup: float = Field(0.02, ge=0, le=1, description="share of the steps over which the rate rises from 0")
+    decay: float = Field(0.4, gt=0, le=1, description="share of the steps, the last ones, over which it falls")
 
 
 class TrainingConfig(Strict):

@@ -91,13 +91,18 @@ def load(
 
 def load_run(config_file: Path) -> Run:
     """The run of a run directory's config.toml. Its plugins are loaded from copies beside it where there are any."""
-    values = read_toml(config_file)
-    variant, seed = values.pop("variant"), values.pop("seed")
-    copies = [config_file.parent / "plugins" / Path(plugin).name for plugin in values.get("plugins", [])]
-    for copy in copies:
-        load_plugin(copy)
-    experiment = build({**values, "seeds": [seed]}, source=str(config_file))
-    return Run(experiment, variant, seed, tuple(file_hash(copy) for copy in copies))
+    config = read_toml(config_file)
+    copies = [config_file.parent / "plugins" / Path(plugin).name for plugin in config.get("plugins", [])]
+    return rebuild(config, copies, source=str(config_file))
+
+
+def rebuild(config: dict[str, Any], plugins: Sequence[Path], *, source: str) -> Run:
+    """The run whose `Run.config` this is, with its plugins loaded from the given files."""
+    for plugin in plugins:
+        load_plugin(plugin)
+    values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
+    experiment = build({**values, "seeds": [config["seed"]]}, source=source)
+    return Run(experiment, config["variant"], config["seed"], tuple(file_hash(plugin) for plugin in plugins))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -105,10 +105,11 @@ class StudentT(InputDistribution):
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         shape = (n, points, dims)
         z = torch.randn(shape, generator=generator, device=generator.device)
-        # torch._standard_gamma takes the generator; chi-squared with df degrees is 2 Gamma(df / 2).
+        # Chi-squared with df degrees is 2 Gamma(df / 2); the public Gamma sampler takes no generator.
         half = torch.full(shape, self.df / 2, device=generator.device)
-        chi_squared: Tensor = 2 * torch._standard_gamma(half, generator=generator)
-        return z / (chi_squared / self.df).sqrt()
+        chi_squared = 2 * torch._standard_gamma(half, generator=generator)
+        xs: Tensor = z / (chi_squared / self.df).sqrt()
+        return xs
 
     def squared_norm(self, dims: int) -> float:
         return dims * self.df / (self.df - 2) if self.df > 2 else math.inf
@@ -117,4 +118,5 @@ class StudentT(InputDistribution):
 def random_rotations(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims dims"]:
     """Orthogonal matrices from the Haar measure: QR with the signs of R's diagonal made positive (Mezzadri 2007)."""
     q, r = torch.linalg.qr(torch.randn(n, dims, dims, generator=generator, device=generator.device))
-    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    rotations: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return rotations

@@ -24,9 +24,12 @@ import tomli_w
 
 from icl_curriculum.execution import Progress, Report, RunFailed, execute, is_finished, move_aside
 from icl_curriculum.experiment import Run
-from icl_curriculum.experiment_files import build, load, read_toml
-from icl_curriculum.registry import UserError, load_plugin
+from icl_curriculum.experiment_files import load, read_toml, rebuild
+from icl_curriculum.registry import UserError
 from icl_curriculum.results import collect
+
+# Begins every line of a worker that is a report.
+_MARK = "@icl "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,15 +201,16 @@ class _Pool:
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(worker.stderr or []), daemon=True)
         reader.start()
-        last: dict[str, Any] = {}
+        failure: dict[str, Any] | None = None
         for line in worker.stdout:
-            with contextlib.suppress(ValueError):
-                last = json.loads(line)
-                if "progress" in last:
-                    self.messages.put((name, last))
+            # Other lines are what a plugin printed.
+            if line.startswith(_MARK):
+                message = json.loads(line.removeprefix(_MARK))
+                failure = message.get("failure")
+                if failure is None:
+                    self.messages.put((name, message))
         reader.join()
         code = worker.wait()
-        failure = last.get("failure")
         if failure is None and code != 0:
             failure = {
                 "message": f"{name}: the worker process ended with code {code}",
@@ -219,22 +223,15 @@ def work(unit: Path) -> int:
     """Execute the launch unit in a file, reporting in lines of JSON on standard output."""
 
     def say(**message: Any) -> None:
-        print(json.dumps(message), flush=True)
+        print(_MARK + json.dumps(message), flush=True)
 
     def report(progress: Progress) -> None:
         say(progress=dataclasses.asdict(progress))
 
     values = read_toml(unit)
     config = values["run"]
-    variant, seed = config.pop("variant"), config.pop("seed")
     try:
-        from icl_curriculum.experiment import file_hash
-
-        plugins = [Path(plugin) for plugin in config.get("plugins", [])]
-        for plugin in plugins:
-            load_plugin(plugin)
-        experiment = build({**config, "seeds": [seed]}, source=str(unit))
-        run = Run(experiment, variant, seed, tuple(file_hash(plugin) for plugin in plugins))
+        run = rebuild(config, [Path(plugin) for plugin in config["plugins"]], source=str(unit))
         execute(run, Path(values["results"]), device=values["device"], report=report)
     except KeyboardInterrupt:
         return 130
@@ -242,7 +239,7 @@ def work(unit: Path) -> int:
         say(failure={"message": str(error), "details": ""})
         return 1
     except Exception as error:
-        name = f"{variant}-seed{seed}"
+        name = f"{config['variant']}-seed{config['seed']}"
         say(failure={"message": f"{name}: {type(error).__name__}: {error}", "details": traceback.format_exc()})
         return 1
     return 0

@@ -118,8 +118,8 @@ class Transformer(Model):
 
         ``reference``: block matrices and positions N(0, 0.02), projections into the residual stream
         N(0, 0.02 / sqrt(2 layers)), read-in and read-out uniform in +-1/sqrt(fan_in), as in GPT-2 and
-        Garg et al.'s code. ``fast``: matrices N(0, 1/fan_in), projections into the residual stream zero,
-        read-out zero.
+        Garg et al.'s code. ``fast``: every matrix N(0, 1/fan_in); projections that start at zero, popular
+        elsewhere, left some seeds on the plateau for several hundred steps.
         """
         fast = self.config.initialization == "fast"
         for name, value in self.named_parameters():
@@ -134,8 +134,7 @@ class Transformer(Model):
             elif name in ("position", "label_token"):
                 value.copy_(drawn * (self.config.position_scale if fast else 0.02))
             elif fast:
-                into_stream = name in ("attention_out", "mlp_out", "read_out")
-                value.copy_(drawn * (0.0 if into_stream else value.shape[-1] ** -0.5))
+                value.copy_(drawn * value.shape[-1] ** -0.5)
             else:
                 into_stream = name in ("attention_out", "mlp_out")
                 value.copy_(drawn * (0.02 / math.sqrt(2 * self.config.layers) if into_stream else 0.02))

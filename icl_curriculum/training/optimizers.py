@@ -109,15 +109,14 @@ class Optimizers:
 
 
 def schedule_factor(config: ScheduleConfig, step: int, steps: int) -> float:
-    """The factor on the peak rates at ``step`` (0-based) of ``steps``: a linear warm-up, then the shape.
+    """The factor on the peak rates at ``step`` (0-based) of ``steps``: linear warm-up, 1, then the decay to 0.
 
-    >>> [round(schedule_factor(ScheduleConfig(name="linear", warmup=0.5), s, 4), 2) for s in range(4)]
-    [0.5, 1.0, 1.0, 0.5]
+    >>> config = ScheduleConfig(name="linear", warmup=0.4, decay=0.4)
+    >>> [round(schedule_factor(config, step, 5), 2) for step in range(5)]
+    [0.5, 1.0, 1.0, 1.0, 0.5]
     """
-    warmup = round(config.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if config.name == "constant":
-        return 1.0
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 1 - progress if config.name == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    warmup, decay = round(config.warmup * steps), round(config.decay * steps)
+    rising = (step + 1) / warmup if step < warmup else 1.0
+    left = min(1.0, (steps - step) / max(1, decay))
+    falling = {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[config.name]
+    return min(rising, falling)

@@ -1,0 +1,77 @@
+"""Every figure of an experiment, written to its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from matplotlib.figure import Figure
+
+from icl_curriculum.figures.examples import error_by_examples
+from icl_curriculum.figures.learning import learning_curves
+from icl_curriculum.figures.panels import styled
+from icl_curriculum.figures.shares import curriculum
+from icl_curriculum.figures.shifted import out_of_distribution
+from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
+
+DPI = 150
+
+#: Each figure, and the tables that it is drawn from.
+FIGURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {
+    "error_by_examples": (error_by_examples, ("evaluation",)),
+    "learning_curves": (learning_curves, ("learning", "curriculum")),
+    "out_of_distribution": (out_of_distribution, ("evaluation",)),
+    "curriculum": (curriculum, ("curriculum",)),
+}
+
+
+def draw_all(directory: Path) -> list[Path]:
+    """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
+
+    With several variants a file each, ``<figure>_<variant>``. Equal tables give equal bytes.
+    Raises FileNotFoundError if a table is missing, ValueError if one lacks a column.
+    """
+    tables = {name: read_table(directory, name) for name in COLUMNS}
+    drawn = []
+    for name, (draw, needed) in FIGURES.items():
+        sources = [tables[table] for table in needed]
+        variants = distinct(sources[0]["variant"])
+        for variant in variants:
+            several = len(variants) > 1
+            # Quoting keeps distinct variants distinct, whatever their names hold.
+            stem = f"{name}_{quote(variant, safe='=,+')}" if several else name
+            with contextlib.suppress(NothingToDraw):
+                figure = draw(*sources, variant=variant if several else None)
+                drawn.append(_save(figure, directory / "figures" / stem))
+    return drawn
+
+
+@styled
+def _save(figure: Figure, stem: Path) -> Path:
+    """Write ``stem``.svg and ``stem``.png; returns the latter."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=metadata)
+        # One layout for both formats: laying out a second time can move things by a fraction of a point.
+        figure.set_layout_engine("none")
+        _replace(Path(f"{stem}{suffix}"), buffer.getvalue())
+    return Path(f"{stem}.png")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a whole file or leave what is there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

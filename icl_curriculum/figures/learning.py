@@ -1,0 +1,125 @@
+"""Error on fixed prompts against training step, with the curriculum's blocks."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, GREY, SKY
+from icl_curriculum.figures.panels import (
+    Grid,
+    bounded,
+    columns_for,
+    count_scale,
+    error_label,
+    error_scale,
+    range_label,
+    styled,
+)
+from icl_curriculum.figures.tables import (
+    Block,
+    Cell,
+    NothingToDraw,
+    blocks,
+    distinct,
+    of_variant,
+    over_seeds,
+    with_metric,
+)
+
+#: Longest context first: shades of the model's blue, darker for more examples.
+_LOOKS = (("#00304D", "-", 1.8), (BLUE, (0, (4, 1.2)), 1.5), (SKY, (0, (1.2, 1)), 1.5))
+_BOUNDARY = "#555555"
+
+
+@styled
+def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
+    """Error at three context lengths while training goes on: a panel per cell.
+
+    Vertical lines: the curriculum's blocks; shading: where the panel's own cell was in training.
+    Raises NothingToDraw if ``learning`` holds no errors.
+    """
+    colours = class_colours(curriculum)
+    rows = of_variant(learning, variant)
+    planned = blocks(of_variant(curriculum, variant))
+    trained = {pair for block in planned for pair in block.cells}
+    pairs = dict.fromkeys(zip(rows["function_class"], rows["input_distribution"], strict=True))
+    cells = [Cell(str(pair[0]), str(pair[1]), pair in trained or not planned) for pair in pairs]
+    shown = [(cell, *with_metric(cell.of(rows))) for cell in cells]
+    shown = [item for item in shown if len(item[2])]
+    if not shown:
+        raise NothingToDraw("no errors during training")
+
+    columns = columns_for(len(shown))
+    grid = Grid.of(len(shown), columns=columns, height=2.0 if columns == 1 else 1.35)
+    lengths = _context_lengths(rows)
+    drawn = []
+    for axes, (cell, _, errors) in zip(grid.axes, shown, strict=True):
+        _draw_blocks(axes, planned, cell, colours.get(cell.function_class, GREY))
+        for k, (colour, line, width) in zip(lengths, _LOOKS, strict=False):
+            at_k = errors[errors["n_context"] == k]
+            summary = over_seeds(at_k, "step")
+            axes.fill_between(
+                summary.index, bounded(summary["low"]), bounded(summary["high"]), color=colour, alpha=0.15,
+                linewidth=0, gid=f"k={k} range",
+            )  # fmt: skip
+            axes.plot(
+                summary.index, bounded(summary["mean"]), color=colour, linestyle=line, linewidth=width,
+                label=f"k = {k} example{'s' * (k != 1)}", gid=f"k={k}",
+            )  # fmt: skip
+            drawn.append(at_k["value"])
+
+    grid.title_cells([cell for cell, _, _ in shown])
+    note = error_scale(grid.axes[0], "y", drawn)
+    count_scale(grid.axes[0].xaxis, 4)
+    steps = int(rows["step"].max())
+    grid.axes[0].set_xlim(0, max(steps, 1))
+    grid.label("training step", [error_label(metric) for _, metric, _ in shown])
+
+    seeds = rows["seed"].nunique()
+    several_inputs = rows["input_distribution"].nunique() > 1
+    said = f"{steps:,} steps, {int(rows['prompts_seen'].max()):,} prompts in all."
+    mean = f"Lines: mean of {seeds} seeds." if seeds > 1 else "One seed."
+    return grid.finish(
+        "Error on fixed prompts during training",
+        variant,
+        [said, mean, *note],
+        _legend(seeds, planned, several_inputs),
+    )
+
+
+def class_colours(curriculum: pd.DataFrame) -> dict[str, str]:
+    """A colour per function class, by its place in the curriculum table."""
+    names = distinct(curriculum["function_class"])
+    return {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(names)}
+
+
+def _context_lengths(rows: pd.DataFrame) -> list[int]:
+    """All, half and a quarter of the examples, each the nearest that the table has; longest first."""
+    offered = sorted(int(k) for k in rows["n_context"].unique())
+    wanted = [offered[-1] * part for part in (1, 0.5, 0.25)]
+    return list(dict.fromkeys(min(offered, key=lambda k: abs(k - target)) for target in wanted))
+
+
+def _draw_blocks(axes: Axes, planned: list[Block], cell: Cell, colour: str) -> None:
+    for block in planned:
+        if (cell.function_class, cell.inputs) in block.cells:
+            axes.axvspan(block.start, block.end, color=colour, alpha=0.22, linewidth=0, gid="in training")
+    for block in planned[1:]:
+        axes.axvline(block.start, color=_BOUNDARY, linewidth=0.7, linestyle=(0, (1, 2)), gid="boundary")
+
+
+def _legend(seeds: int, planned: list[Block], several_inputs: bool) -> dict[str, Artist]:
+    handles: dict[str, Artist] = {}
+    if seeds > 1:
+        handles[range_label(seeds)] = Patch(color=BLUE, alpha=0.2, linewidth=0)
+    if planned:
+        what = "class and inputs" if several_inputs else "class"
+        handles[f"panel's {what} in training"] = Patch(color=GREY, alpha=0.3, linewidth=0)
+    if len(planned) > 1:
+        handles["curriculum moves on"] = Line2D([], [], color=_BOUNDARY, linewidth=0.7, linestyle=(0, (1, 2)))
+    return handles

@@ -1,0 +1,121 @@
+"""What things are called and how they look, the same in every figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+# Okabe and Ito's colours, which readers with any colour vision can tell apart.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#8C8C8C"
+
+#: Blue is the model's, so it comes last among classes.
+CLASS_COLOURS = (ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, GREY, BLACK, BLUE)
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
+
+_WORDS = {
+    "relu": "ReLU", "hermite": "Hermite", "chebyshev": "Chebyshev", "gaussian": "Gaussian", "laplace": "Laplace",
+    "cauchy": "Cauchy", "student": "Student", "rademacher": "Rademacher", "dmmse": "discrete MMSE",
+    "knn": "nearest neighbours", "mlp": "MLP", "gd": "by gradient descent",
+}  # fmt: skip
+_LEARNERS = {
+    "zero": "predicting zero",
+    "oracle": "optimum (oracle)",
+    "informed_oracle": "lower bound (oracle that knows more)",
+}
+_SHIFTS = {
+    "scaled_inputs": "inputs ×{}",
+    "scaled_outputs": "outputs ×{}",
+    "label_noise": "label noise, σ = {}",
+    "longer_prompts": "longer prompts ×{}",
+}
+_FRACTIONS = {"0.333": "1/3", "0.667": "2/3"}
+
+
+def pretty(identifier: str) -> str:
+    """An identifier as a reader would write it.
+
+    >>> pretty("relu_network"), pretty("hermite/3"), pretty("sparse_linear/sparsity=2")
+    ('ReLU network', 'Hermite 3', 'sparse linear (sparsity = 2)')
+    """
+    head, *parameters = identifier.split("/")
+    name = " ".join([_words(head), *(part for part in parameters if "=" not in part)])
+    named = [part.partition("=") for part in parameters if "=" in part]
+    settings = ", ".join(f"{_words(key)} = {value}" for key, _, value in named)
+    return plain(f"{name} ({settings})" if settings else name)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib draws as it stands: a dollar sign would start a formula."""
+    return text.replace("$", r"\$")
+
+
+def learner_label(learner: str, seeds: int = 1) -> str:
+    """A learner in a legend; ``seeds``: how many trained models its line averages."""
+    name = _LEARNERS.get(learner) or pretty(learner)
+    return f"{name}, mean of {seeds} seeds" if seeds > 1 else name
+
+
+def inputs_label(inputs: str) -> str:
+    return f"{pretty(inputs)} inputs"
+
+
+def shift_label(shift: str) -> str:
+    """A shift's identifier in words.
+
+    >>> shift_label("scaled_inputs/0.333"), shift_label("random_quadrants")
+    ('inputs ×1/3', 'random quadrants')
+    """
+    head, *values = shift.split("/")
+    if head in _SHIFTS and len(values) == 1 and "=" not in values[0]:
+        return _SHIFTS[head].format(_FRACTIONS.get(values[0], values[0]))
+    return pretty(shift)
+
+
+def _words(name: str) -> str:
+    return " ".join(_WORDS.get(word, word) for word in name.split("_"))
+
+
+@dataclass(frozen=True)
+class LearnerStyle:
+    """How a learner is drawn, as a line or as a marker."""
+
+    colour: str
+    line: Any
+    marker: str
+    width: float
+
+
+#: The zero predictor, whose error is 1 by definition: a line at 1, not a curve.
+ZERO = "zero"
+
+_FIXED = {
+    "oracle": LearnerStyle(BLACK, (0, (4, 2)), "D", 1.4),
+    "informed_oracle": LearnerStyle(BLACK, (0, (1, 1.2)), "d", 1.4),
+}
+_MODEL_COLOURS = (BLUE, SKY)
+_BASELINE_COLOURS = (VERMILLION, ORANGE, GREEN, PURPLE, SKY)
+_LINES = ((0, (6, 1.5, 1, 1.5)), (0, (2, 1)), (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = ("s", "^", "v", "P", "X", "<", ">")
+_FAMILIAR = (
+    "least_squares", "ridge", "averaging", "knn", "lasso", "kernel_ridge", "greedy_tree", "gradient_boosting",
+    "quadratic_features", "mlp_gd", "dmmse",
+)  # fmt: skip
+
+
+def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
+    """A style for every learner but the zero predictor; a familiar one's does not depend on which others there are."""
+    learners = evaluation.drop_duplicates("learner").set_index("learner")["learner_kind"]
+    models = [str(name) for name in learners.index[learners == "model"]]
+    unfamiliar = sorted({str(name) for name in learners.index} - {*models, *_FAMILIAR, *_FIXED, ZERO})
+    styles = {
+        name: LearnerStyle(_MODEL_COLOURS[i % len(_MODEL_COLOURS)], "-", "o", 2.2) for i, name in enumerate(models)
+    }
+    for i, name in enumerate([*_FAMILIAR, *unfamiliar]):
+        colour = _BASELINE_COLOURS[i % len(_BASELINE_COLOURS)]
+        line = _LINES[(i + i // len(_BASELINE_COLOURS)) % len(_LINES)]
+        styles[name] = LearnerStyle(colour, line, _MARKERS[i % len(_MARKERS)], 1.3)
+    return styles | _FIXED

@@ -1,0 +1,184 @@
+"""Reading result tables and cutting them down to what a figure shows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+#: What each figure may rely on; tables may hold more columns.
+COLUMNS: dict[str, list[str]] = {
+    "learning": [
+        "variant", "seed", "step", "prompts_seen", "function_class", "input_distribution",
+        "n_context", "metric", "value",
+    ],
+    "evaluation": [
+        "run", "variant", "seed", "step", "learner", "learner_kind", "function_class", "input_distribution",
+        "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
+    ],
+    "curriculum": [
+        "variant", "seed", "step", "function_class", "input_distribution", "planned_share", "drawn_share",
+    ],
+}  # fmt: skip
+
+# Given, not guessed: a name may look like a number, and a table without rows has nothing to guess from.
+_TYPES = {
+    **dict.fromkeys(
+        ("run", "variant", "learner", "learner_kind", "function_class", "input_distribution", "shift", "metric"), "str"
+    ),
+    **dict.fromkeys(("seed", "n_context"), "int64"),
+    **dict.fromkeys(("step", "prompts_seen", "value", "ci_low", "ci_high", "planned_share", "drawn_share"), "float64"),
+}
+
+#: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
+METRICS = {"normalized_error": "normalized error", "median_error": "median error"}
+
+
+class NothingToDraw(ValueError):
+    """The tables hold no rows for this figure."""
+
+
+def read_table(directory: Path, name: str) -> pd.DataFrame:
+    """The experiment's table ``name``.
+
+    Raises FileNotFoundError if the file is missing, ValueError if it lacks a column.
+    """
+    path = directory / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
+        )
+    columns = COLUMNS[name]
+    # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
+    table = pd.read_csv(path, dtype=_TYPES, keep_default_na=False, na_values=[""])
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise ValueError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(table.columns)}")
+    return table
+
+
+def distinct(values: Iterable[Hashable]) -> list[str]:
+    """The distinct values as text, in order of appearance."""
+    return [str(value) for value in dict.fromkeys(values)]
+
+
+def of_variant(table: pd.DataFrame, variant: str | None) -> pd.DataFrame:
+    """The rows of one variant, which need not be named where there is only one.
+
+    Raises ValueError if it is not named and there are several.
+    """
+    variants = distinct(table["variant"])
+    if variant is None and len(variants) > 1:
+        raise ValueError(f"name one of the table's {len(variants)} variants: {', '.join(variants)}")
+    return table if variant is None else table[table["variant"] == variant]
+
+
+def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The metric to show and its rows: the normalized error, else the median error.
+
+    An error that is missing or infinite is that of a model that overflowed: infinitely bad.
+    """
+    present = [metric for metric in METRICS if (rows["metric"] == metric).any()]
+    if not present:
+        return next(iter(METRICS)), rows.iloc[:0]
+    chosen = rows[rows["metric"] == present[0]]
+    return present[0], chosen.assign(value=chosen["value"].fillna(np.inf))
+
+
+def over_seeds(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """``mean``, ``low`` and ``high`` by a column: the range over seeds, or one seed's interval over prompts."""
+    groups = rows.groupby(by)
+    values = groups["value"].agg(["mean", "min", "max"]).set_axis(["mean", "low", "high"], axis=1)
+    if rows["seed"].nunique() == 1 and "ci_low" in rows:
+        values[["low", "high"]] = groups[["ci_low", "ci_high"]].first()
+    return values
+
+
+def final(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The errors that are drawn: of trained models at each run's last step, and of learners that do not train."""
+    evaluation = evaluation[evaluation["metric"].isin(METRICS)]
+    last = evaluation.groupby("run")["step"].transform("max")
+    return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A function class with an input distribution; ``trained``: whether training could draw it."""
+
+    function_class: str
+    inputs: str
+    trained: bool
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[(rows["function_class"] == self.function_class) & (rows["input_distribution"] == self.inputs)]
+
+
+def evaluated_cells(evaluation: pd.DataFrame) -> list[Cell]:
+    """The cells in distribution, and each class that was not trained on, with inputs that were where it has them.
+
+    A trained class with other inputs is out of distribution and no cell of its own.
+    """
+    plain = evaluation[evaluation["shift"] == "none"]
+    pairs = list(dict.fromkeys(zip(plain["function_class"], plain["input_distribution"], strict=True)))
+    inside = plain[plain["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
+    trained = set(zip(inside["function_class"], inside["input_distribution"], strict=True))
+    trained_classes = set(inside["function_class"])
+    training_inputs = set(inside["input_distribution"])
+    cells = []
+    for function_class in distinct(plain["function_class"]):
+        offered = [inputs for name, inputs in pairs if name == function_class]
+        if function_class in trained_classes:
+            chosen = [inputs for inputs in offered if (function_class, inputs) in trained]
+        else:
+            chosen = [inputs for inputs in offered if inputs in training_inputs] or offered[:1]
+        cells += [Cell(function_class, inputs, function_class in trained_classes) for inputs in chosen]
+    return cells
+
+
+@dataclass(frozen=True)
+class Block:
+    """A span of training, from after ``start`` updates to ``end``, in which the same cells could be drawn."""
+
+    start: float
+    end: float
+    cells: frozenset[tuple[str, str]]
+
+
+def shares_by_step(curriculum: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean share over seeds: a row per logged step, a column per (function class, inputs) in table order."""
+    keys = ["function_class", "input_distribution"]
+    order = list(dict.fromkeys(zip(*(curriculum[key] for key in keys), strict=True)))
+    by_seed = curriculum.pivot_table(index=["step", "seed"], columns=keys, values=column, fill_value=0.0, observed=True)
+    shares = by_seed.groupby("step").mean()[order]
+    return shares[shares.index > 0]
+
+
+def blocks(curriculum: pd.DataFrame) -> list[Block]:
+    """The curriculum's blocks, from the planned shares.
+
+    A row at a step averages over the updates since the row before. Where a block ends between two
+    rows, the mixture of shares in that interval tells when.
+    """
+    shares = shares_by_step(curriculum, "planned_share")
+    if shares.empty:
+        return []
+    values = shares.to_numpy()
+    ends = shares.index.to_numpy(dtype=float)
+    starts = np.concatenate([[0.0], ends[:-1]])
+    pairs = [(str(pair[0]), str(pair[1])) for pair in shares.columns]
+    active = [frozenset(pair for pair, share in zip(pairs, row, strict=True) if share > 0) for row in values]
+    begun = [(0.0, active[0])]
+    for i in range(1, len(values)):
+        if active[i] == begun[-1][1]:
+            continue
+        straddles = i + 1 < len(values) and active[i] == active[i - 1] | active[i + 1]
+        after = i + 1 if straddles else i
+        change = values[i - 1] - values[after]
+        most = np.abs(change).argmax()
+        before = np.clip((values[i] - values[after])[most] / change[most], 0, 1)
+        begun.append((float(round(starts[i] + before * (ends[i] - starts[i]), 6)), active[after]))
+    stops = [start for start, _ in begun[1:]] + [float(ends[-1])]
+    return [Block(start, stop, cells) for (start, cells), stop in zip(begun, stops, strict=True)]

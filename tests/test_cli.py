@@ -1,0 +1,361 @@
+"""The command line as a user meets it: what it prints, what it leaves behind, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_runs import tables, tiny_values, write_toml
+
+from icl_curriculum.cli import main
+from icl_curriculum.experiment_files import experiment_names, load
+from icl_curriculum.registry import KINDS
+
+FIGURES = ("error_by_examples", "learning_curves", "out_of_distribution", "curriculum")
+CLASSES = ("linear", "sparse_linear", "quadratic", "relu_network")
+
+
+@dataclass
+class Answer:
+    """What a command printed and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """What was printed, without line breaks."""
+        return " ".join(self.out.split())
+
+
+def process(folder: Path, *command: str) -> Answer:
+    """A command in a process of its own, as in a shell without a terminal."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+Icl = Callable[..., Answer]
+
+
+@pytest.fixture
+def icl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
+    """The console script's entry point in this process, which spares importing torch anew."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["icl", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return Answer(int(end.value.code or 0), captured.out, captured.err)
+
+    return command
+
+
+@dataclass
+class Smoke:
+    """The smoke experiment, run once by the console script."""
+
+    answer: Answer
+    folder: Path
+
+    @property
+    def directory(self) -> Path:
+        return self.folder / "results" / "smoke"
+
+    def figures(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.directory / "figures").iterdir()}
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
+    folder = tmp_path_factory.mktemp("smoke")
+    return Smoke(process(folder, str(Path(sys.executable).with_name("icl")), "run", "smoke"), folder)
+
+
+# --help
+
+
+def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    """The times are generous: they hold on a busy machine, and importing torch alone would exceed them."""
+    began = time.monotonic()
+    answer = process(tmp_path, sys.executable, "-X", "importtime", "-m", "icl_curriculum", "--help")
+    seconds = time.monotonic() - began
+    assert answer.code == 0
+    for command in ("run", "plot", "list", "show"):
+        assert re.search(rf"^\W*{command}\s", answer.out, re.MULTILINE), command
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in answer.err.splitlines() if "|" in line}
+    assert "typer" in imported
+    assert not imported & {"torch", "numpy", "pandas", "matplotlib", "sklearn", "pydantic"}
+    assert seconds < 3
+
+
+@pytest.mark.parametrize("command", ["run", "plot", "list", "show"])
+def test_every_command_explains_itself(icl: Icl, command: str) -> None:
+    answer = icl(command, "--help")
+    assert answer.code == 0
+    assert "Usage" in answer.out
+
+
+# run
+
+
+def test_run_ends_with_a_table_of_errors_and_the_paths_of_its_figures(smoke: Smoke) -> None:
+    assert (smoke.answer.code, smoke.answer.err) == (0, "")
+    assert "smoke: 1 run of 40 steps, 16 prompts of 7 points in 3 dimensions, on" in smoke.answer.words
+    assert "Normalized error" in smoke.answer.out
+    for column in ("k=1", "k=3", "k=6", "best baseline", "oracle"):
+        assert column in smoke.answer.out
+    drawn = re.findall(r"^figure: +(.+)$", smoke.answer.out, re.MULTILINE)
+    assert [Path(path).stem for path in drawn] == list(FIGURES)
+    for path in drawn:
+        assert (smoke.folder / path).read_bytes().startswith(b"\x89PNG")
+        assert (smoke.folder / path).with_suffix(".svg").is_file()
+
+
+def rows_of_table(text: str) -> dict[str, list[str]]:
+    """The closing table: cells by function class."""
+    found = {}
+    for line in text.splitlines():
+        cells = re.split(r"\s{2,}", line.strip())
+        if cells[0] in CLASSES:
+            found[cells[0]] = cells[1:]
+    return found
+
+
+def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Smoke) -> None:
+    table = pd.read_csv(smoke.directory / "evaluation.csv")
+    table = table[(table["metric"] == "normalized_error") & (table["shift"] == "none")]
+    table = table[table["input_distribution"] == "gaussian"]
+    printed = rows_of_table(smoke.answer.out)
+    assert list(printed) == list(CLASSES)
+    for function_class, cells in printed.items():
+        values = table[table["function_class"] == function_class].set_index(["learner", "n_context"])["value"]
+        at_end = values.xs(6, level="n_context")
+        baselines = at_end.drop([name for name in ("model", "oracle", "informed_oracle") if name in at_end])
+        assert cells[:3] == [f"{values['model', k]:.3f}" for k in (1, 3, 6)]
+        assert cells[3] == f"{at_end['model']:.3f}–{at_end['model']:.3f}"
+        assert cells[4] == f"{baselines.min():.3f} {baselines.idxmin()}"
+
+
+def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Smoke) -> None:
+    assert set(tables(smoke.directory)) == {
+        "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "curriculum.csv"
+    }  # fmt: skip
+    assert (smoke.directory / "timing.csv").is_file()
+    assert (smoke.directory / "mixed-seed0" / "model.safetensors").is_file()
+    evaluation = pd.read_csv(smoke.directory / "evaluation.csv")
+    assert set(evaluation["function_class"]) == set(CLASSES)
+    assert {"none", "scaled_inputs/0.5", "random_quadrants", "longer_prompts/2"} <= set(evaluation["shift"])
+    assert "skewed" in set(evaluation["input_distribution"])
+    assert set(evaluation.loc[evaluation["shift"] == "longer_prompts/2", "n_context"]) == set(range(13))
+
+
+def test_the_same_command_keeps_finished_runs(smoke: Smoke, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(smoke.folder)
+    run = smoke.directory / "mixed-seed0"
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}, tables(smoke.directory), smoke.figures()
+    answer = icl("run", "smoke")
+    after = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}, tables(smoke.directory), smoke.figures()
+    assert answer.code == 0
+    assert "already finished, kept: mixed-seed0" in answer.out
+    assert rows_of_table(answer.out) == rows_of_table(smoke.answer.out)
+    assert after == before
+
+
+def test_another_config_in_the_same_place_is_refused(
+    smoke: Smoke, icl: Icl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(smoke.folder)
+    answer = icl("run", "smoke", "--set", "training.steps=41")
+    assert answer.code == 2
+    assert "changed: training.steps. " in answer.err
+    assert "--fresh" in answer.err
+
+
+@pytest.fixture
+def diverging(tmp_path: Path) -> Path:
+    changes = {"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")}
+    return write_toml(tmp_path / "diverging.toml", tiny_values({"name": "diverging", **changes}))
+
+
+def test_a_diverged_run_is_exit_code_1_with_a_reason_and_keeps_what_was_written(icl: Icl, diverging: Path) -> None:
+    answer = icl("run", str(diverging), "--results", "my results")
+    assert answer.code == 1
+    assert "failed: mixed-seed0: training diverged by step" in answer.words
+    assert "Traceback" not in answer.out + answer.err
+    assert str(Path("my results/diverging/mixed-seed0")) in answer.words
+    assert len(pd.read_csv("my results/diverging/mixed-seed0/training.csv")) > 0
+
+
+PLUGIN = """
+from icl_curriculum import register_function_class
+from icl_curriculum.function_classes.linear import Linear
+
+
+@register_function_class("my_class")
+class MyClass(Linear):
+    '''Twice a linear function.'''
+
+    def evaluate(self, parameters, xs):
+        return 2 * super().evaluate(parameters, xs)
+
+    def trivial_error(self, dims):
+        return 4.0 * dims
+"""
+
+
+def test_a_function_class_from_a_plugin_file(tmp_path: Path) -> None:
+    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+    answer = process(
+        tmp_path, sys.executable, "-m", "icl_curriculum", "run", "smoke", "--plugin", "my_plugin.py",
+        "--set", 'function_classes=["linear","my_class"]', "--set", "training.steps=4",
+        "--set", "evaluation.shifts=[]", "--seeds", "5", "--device", "cpu", "--results", "mine", "--jobs", "1",
+    )  # fmt: skip
+    assert (answer.code, answer.err) == (0, "")
+    assert re.search(r"^my_class ", answer.out, re.MULTILINE)
+    evaluation = pd.read_csv(tmp_path / "mine" / "smoke" / "evaluation.csv")
+    assert set(evaluation["function_class"]) == {"linear", "my_class"}
+    assert set(evaluation["seed"]) == {5}
+    of_zero = evaluation[(evaluation["learner"] == "zero") & (evaluation["metric"] == "normalized_error")]
+    assert of_zero["value"].mean() == pytest.approx(1.0, abs=0.3)
+    kept = tmp_path / "mine" / "smoke" / "mixed-seed5" / "plugins" / "my_plugin.py"
+    assert kept.read_text() == PLUGIN
+
+
+# Mistakes: exit code 2, one message, no traceback
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "smokee"], "unknown experiment 'smokee'; did you mean 'smoke'?"),
+        (["run", "nowhere.toml"], "experiment file nowhere.toml does not exist"),
+        (["run", "smoke", "--set", "training.stepz=3"], "training.stepz: unknown key; did you mean 'steps'?"),
+        (["run", "smoke", "--set", "training.steps"], "--set training.steps: expected key=value"),
+        (["run", "smoke", "--set", "training.steps=-1"], "training.steps: expected greater than or equal to 1, found -1"),
+        (["run", "smoke", "--set", "function_classes=3"], "function_classes: expected"),
+        (["run", "smoke", "--seeds", "0,x"], "--seeds 0,x: expected non-negative whole numbers"),
+        (["run", "smoke", "--seeds", ""], "--seeds : expected non-negative whole numbers"),
+        (["run", "smoke", "--seeds", "-1"], "--seeds -1: expected non-negative whole numbers"),
+        (["run", "smoke", "--seeds", "²"], "--seeds ²: expected non-negative whole numbers"),
+        (["run", "smoke", "--seeds", "1,1"], "seeds"),
+        (["run", "smoke", "--device", "tpu"], "--device tpu: not on this machine; available: auto, cpu"),
+        (["run", "smoke", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
+        (["run", "smoke", "--plugin", "broken.py"], "broken.py failed to import: NameError: name 'undefined'"),
+        (["plot", "nothing"], "no results for 'nothing' in results"),
+        (["plot", "empty"], "evaluation.csv"),
+        (["list", "inputz"], "unknown kind 'inputz'; did you mean 'inputs'?"),
+        (["show", "mixxed"], "unknown experiment 'mixxed'; did you mean 'mixed'?"),
+        (["show", "mixed", "--set", "dims=x"], "dims: expected a valid integer, found 'x'"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:
+    Path("broken.py").write_text("undefined")
+    Path("empty").mkdir()
+    answer = icl(*arguments)
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
+    assert not Path("results").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing argument 'NAME'"),
+        (["run", "smoke", "--jobs", "0"], "--jobs"),
+        (["run", "smoke", "--sed", "1"], "No such option: --sed"),
+        (["rum"], "No such command 'rum'"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:
+    answer = icl(*arguments)
+    assert answer.code == 2
+    assert message in " ".join(answer.err.split())
+
+
+def test_a_mistake_in_a_shell(tmp_path: Path) -> None:
+    answer = process(tmp_path, sys.executable, "-m", "icl_curriculum", "run", "smokee")
+    assert answer == Answer(2, "", "error: unknown experiment 'smokee'; did you mean 'smoke'?\n")
+
+
+# plot, list, show
+
+
+def test_plot_redraws_from_the_tables_alone(smoke: Smoke, icl: Icl, tmp_path: Path) -> None:
+    directory = tmp_path / "results" / "smoke"
+    directory.mkdir(parents=True)
+    for path in smoke.directory.glob("*.csv"):
+        shutil.copy(path, directory)
+    answer = icl("plot", "smoke")
+    assert answer.code == 0
+    drawn = re.findall(r"^figure: +(.+)$", answer.out, re.MULTILINE)
+    assert [Path(path).stem for path in drawn] == list(FIGURES)
+    assert {path.name: path.read_bytes() for path in (directory / "figures").iterdir()} == smoke.figures()
+
+
+def test_plot_takes_a_directory_and_suggests_names(smoke: Smoke, icl: Icl) -> None:
+    answer = icl("plot", "smok", "--results", str(smoke.folder / "results"))
+    assert answer.code == 2
+    assert "did you mean 'smoke'?" in answer.err
+
+
+def test_list_shows_every_component_and_experiment(icl: Icl) -> None:
+    answer = icl("list")
+    assert answer.code == 0
+    for kind, registry in KINDS.items():
+        assert re.search(rf"^{kind.replace('_', ' ')}\s*$", answer.out, re.MULTILINE), kind
+        for name in registry.names():
+            assert re.search(rf"^\s*{re.escape(name)}\s+\S", answer.out, re.MULTILINE), name
+    for name in experiment_names():
+        assert re.search(rf"^\s*{name}\s+\S", answer.out, re.MULTILINE), name
+
+
+def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Icl) -> None:
+    answer = icl("list", "baselines")
+    assert answer.code == 0
+    assert "least_squares built in Minimum-norm least squares without intercept." in answer.words
+    assert "quadratic" not in answer.out
+
+
+def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Icl) -> None:
+    Path("listed.py").write_text(PLUGIN.replace("my_class", "my_listed_class"))
+    answer = icl("list", "function_classes", "--plugin", "listed.py")
+    assert answer.code == 0
+    assert re.search(r"^\s*my_listed_class\s", answer.out, re.MULTILINE)
+    assert "Twice a linear function." in answer.words
+    assert "listed.py" in "".join(answer.out.split())
+
+
+def test_show_prints_a_config_that_loads_as_the_same_experiment(icl: Icl) -> None:
+    answer = icl("show", "mixed", "--set", "training.steps=17", "--seeds", "3,4")
+    assert answer.code == 0
+    Path("mixed.toml").write_text(answer.out)
+    shown, expected = load("mixed.toml"), load("mixed", overrides=["training.steps=17"], seeds=[3, 4])
+    assert shown == expected
+    assert "muon_learning_rate" in answer.out, "defaults included"
+
+
+def test_show_names_every_variant(icl: Icl) -> None:
+    write_toml(Path("mine.toml"), tiny_values({"variants": {"one": {"dims": 3}, "two": {"dims": 4}}}))
+    answer = icl("show", "mine.toml")
+    sections = re.split(r"^# variant ", answer.out, flags=re.MULTILINE)[1:]
+    assert [section.split("\n")[0] for section in sections] == ["one", "two"]
+    for section, dims in zip(sections, (3, 4), strict=True):
+        Path("shown.toml").write_text(section.partition("\n")[2])
+        assert load("shown.toml")[0].experiment.dims == dims

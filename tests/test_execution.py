@@ -1,0 +1,683 @@
+"""One run from start to end: what it writes, that equal runs are equal, resuming, and refusing."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from tiny_runs import Killed, killed_at, tables, tiny_run, tiny_values
+from torch import Tensor
+
+from icl_curriculum.baselines import Zero
+from icl_curriculum.evaluation import evaluation_banks
+from icl_curriculum.execution import Progress, RunFailed, directory_of, execute, is_finished, load_model, move_aside
+from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import build
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import UserError
+from icl_curriculum.results import COLUMNS, collect
+from icl_curriculum.training import Trainer
+
+#: Both classes in every batch, so that a resumed run must restore every count.
+PER_PROMPT = {"curriculum.draw": "prompt", "curriculum.function_classes": "random", "inputs": ["gaussian", "skewed"]}
+
+
+@dataclass
+class Finished:
+    """A run that has been executed."""
+
+    run: Run
+    results: Path
+    progress: list[Progress]
+
+    @property
+    def path(self) -> Path:
+        return directory_of(self.run, self.results).path
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.path / f"{name}.csv")
+
+    def manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+        return manifest
+
+
+def executed(results: Path, changes: dict[str, Any] | None = None, *, seed: int = 0) -> Finished:
+    run, progress = tiny_run(changes, seed=seed), []
+    execute(run, results, report=progress.append)
+    return Finished(run, results, progress)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The mixed curriculum: linear for six steps, then linear and quadratic; logged every five."""
+    return executed(tmp_path_factory.mktemp("finished"), {"training.log_every": 5})
+
+
+@pytest.fixture(scope="module")
+def per_prompt(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return executed(tmp_path_factory.mktemp("per_prompt"), PER_PROMPT)
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Finished:
+    """The finished run in a place where it may be damaged."""
+    shutil.copytree(finished.results, tmp_path / "results")
+    return Finished(finished.run, tmp_path / "results", finished.progress)
+
+
+def weights(run: Finished) -> dict[str, Tensor]:
+    loaded: dict[str, Tensor] = safetensors.torch.load_file(run.path / "model.safetensors")
+    return loaded
+
+
+def assert_same_results(found: Finished, expected: Finished) -> None:
+    assert set(tables(found.path)) == {"training.csv", "learning.csv", "curriculum.csv", "evaluation.csv"}
+    for name, content in tables(expected.path).items():
+        assert tables(found.path)[name] == content, name
+    for name, value in weights(expected).items():
+        assert torch.equal(weights(found)[name], value), name
+
+
+# What a run writes
+
+
+def test_a_run_writes_the_promised_files(finished: Finished) -> None:
+    written = {path.name for path in finished.path.iterdir() if not path.name.startswith(".")}
+    assert written == {
+        "config.toml", "manifest.json", "training.csv", "learning.csv", "evaluation.csv", "curriculum.csv",
+        "timing.csv", "model.safetensors", "state.pt",
+    }  # fmt: skip
+    assert finished.path == finished.results / "tiny" / "mixed-seed0"
+
+
+def test_every_table_says_which_run_it_is_of(finished: Finished) -> None:
+    for name, columns in COLUMNS.items():
+        table = finished.table(name)
+        assert list(table.columns) == columns
+        assert len(table) > 0
+        assert (table[["experiment", "run", "variant", "seed"]] == ["tiny", "mixed-seed0", "mixed", 0]).all(axis=None)
+
+
+def test_training_rows(finished: Finished) -> None:
+    table = finished.table("training")
+    assert sorted(set(table["step"])) == [5, 10, 12]
+    assert (table["input_distribution"] == "gaussian").all()
+    np.testing.assert_allclose(table["normalized_loss"], table["loss"] / 2, rtol=1e-8)
+    assert table["loss"].between(1e-3, 1e3).all()
+    warmed_up = {5: 1 - 4 / 12, 10: 1 - 9 / 12, 12: 1 - 11 / 12}
+    np.testing.assert_allclose(table["learning_rate"], 3e-3 * table["step"].map(warmed_up), rtol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["finished", "per_prompt"])
+def test_prompts_are_counted_once_each(which: str, request: pytest.FixtureRequest) -> None:
+    run: Finished = request.getfixturevalue(which)
+    table, drawn = run.table("training"), run.table("curriculum")
+    assert (table["prompts_seen"] == 8 * table["step"]).all()
+    assert (table.groupby("step")["n_prompts"].sum().cumsum() == 8 * np.array(sorted(set(table["step"])))).all()
+    by_class = table.groupby(["function_class", "step"])["n_prompts"].sum().groupby(level=0).cumsum()
+    found = table.drop_duplicates(["function_class", "step"]).set_index(["function_class", "step"])
+    assert (found["class_prompts_seen"] == by_class.reindex(found.index)).all()
+    keys = ["step", "function_class", "input_distribution"]
+    joined = drawn.merge(table[[*keys, "n_prompts"]], on=keys, how="left").fillna({"n_prompts": 0})
+    of_step = joined.groupby("step")["n_prompts"].transform("sum")
+    np.testing.assert_allclose(joined["drawn_share"], joined["n_prompts"] / of_step, rtol=1e-8)
+
+
+def test_curriculum_rows_average_what_was_planned_since_the_row_before(finished: Finished) -> None:
+    """Steps 1-6 are the first block, so a row at 10 averages one step of it and four of the second."""
+    table = finished.table("curriculum").pivot_table(index="step", columns="function_class", values="planned_share")
+    np.testing.assert_allclose(table["linear"], [1.0, (1 + 4 * 0.5) / 5, 0.5])
+    np.testing.assert_allclose(table["linear"] + table["quadratic"], 1.0)
+    drawn = finished.table("curriculum").groupby("step")["drawn_share"].sum()
+    np.testing.assert_allclose(drawn, 1.0)
+
+
+def test_every_cell_has_a_planned_and_a_drawn_share(per_prompt: Finished) -> None:
+    table = per_prompt.table("curriculum")
+    assert (table.groupby("step").size() == 4).all()
+    assert (table["planned_share"] == 0.25).all()
+    np.testing.assert_allclose(table.groupby("step")["drawn_share"].sum(), 1.0)
+
+
+def test_learning_curves_begin_before_training_and_end_after_the_last_step(finished: Finished) -> None:
+    table = finished.table("learning")
+    assert sorted(set(table["step"])) == [0, 4, 8, 12]
+    assert (table["prompts_seen"] == 8 * table["step"]).all()
+    assert set(table["metric"]) == {"normalized_error"}
+    cells = table.groupby(["step", "function_class"])["n_context"].apply(list)
+    assert len(cells) == 8
+    assert all(lengths == [0, 1, 2, 3, 4] for lengths in cells)
+    start = table[table["step"] == 0]
+    assert start["value"].between(0.05, 20).all(), "the untrained model predicts zero"
+    assert not np.array_equal(start["value"], table[table["step"] == 12]["value"])
+
+
+def test_timing_has_every_interval_and_the_evaluation(finished: Finished) -> None:
+    table = finished.table("timing")
+    assert list(table["phase"]) == ["training", "training", "training", "evaluation"]
+    assert list(table["step"]) == [5, 10, 12, 12]
+    assert (table[["seconds", "prompts_per_second"]] > 0).all(axis=None)
+
+
+def test_the_manifest_says_what_the_run_was_made_with(finished: Finished) -> None:
+    manifest = finished.manifest()
+    assert manifest["status"] == "finished"
+    assert manifest["config_hash"] == finished.run.hash()
+    assert (manifest["device"], manifest["threads"]) == ("cpu", 1)
+    assert manifest["torch_version"] == torch.__version__
+    assert {"package_version", "python_version", "git_commit", "git_dirty", "started"} <= set(manifest)
+    assert manifest["wall_seconds"] > 0
+    assert set(manifest["banks"]) == {
+        f"{function_class}/gaussian/{shift}"
+        for function_class in ("linear", "quadratic")
+        for shift in ("none", "scaled_inputs/2")
+    }
+    assert len(set(manifest["banks"].values())) == 4
+
+
+def test_progress_goes_from_training_to_evaluation(finished: Finished) -> None:
+    assert [(p.phase, p.done, p.total) for p in finished.progress] == [
+        *[("training", done, 12) for done in (5, 10, 12)],
+        *[("evaluation", done, 4) for done in (1, 2, 3, 4)],
+    ]
+    assert {p.run for p in finished.progress} == {"mixed-seed0"}
+    losses = finished.table("training")
+    weighted = (losses["normalized_loss"] * losses["n_prompts"]).groupby(losses["step"]).sum()
+    by_hand = weighted / losses.groupby("step")["n_prompts"].sum()
+    np.testing.assert_allclose([p.loss for p in finished.progress[:3] if p.loss is not None], by_hand, rtol=1e-6)
+
+
+# Evaluation
+
+
+def test_evaluation_has_every_learner_on_every_bank_at_every_length(finished: Finished) -> None:
+    table = finished.table("evaluation")
+    assert set(zip(table["learner"], table["learner_kind"], strict=True)) == {
+        ("model", "model"), ("zero", "baseline"), ("least_squares", "baseline"), ("oracle", "oracle")
+    }  # fmt: skip
+    cells = table.groupby(["learner", "function_class", "shift", "metric"])["n_context"].apply(list)
+    assert len(cells) == 4 * 2 * 2 * 3
+    assert all(lengths == [0, 1, 2, 3, 4] for lengths in cells)
+    assert (table["step"] == 12).all()
+    assert (table["n_prompts"] == 16).all()
+    assert (table["ci_low"] <= table["value"]).mean() > 0.95
+    assert (table["ci_high"] >= table["value"]).mean() > 0.95
+
+
+def test_a_loaded_model_gives_the_numbers_of_the_evaluation(finished: Finished) -> None:
+    model = load_model(finished.path)
+    table = finished.table("evaluation")
+    rows = table[(table["learner"] == "model") & (table["metric"] == "squared_error")]
+    for bank in evaluation_banks(finished.run.experiment):
+        prompts = bank.draw()
+        errors = (model.predict(prompts) - prompts.targets).square().mean(dim=0)
+        written = rows[(rows["function_class"] == bank.function_class) & (rows["shift"] == bank.shift_id)]
+        np.testing.assert_allclose(written["value"], errors, rtol=1e-5)
+    assert not model.training
+
+
+def test_load_model_wants_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no model\.safetensors: expected the directory of a finished run"):
+        load_model(tmp_path)
+
+
+def in_distribution(run: Finished) -> set[tuple[str, str, str, int]]:
+    table = run.table("evaluation")
+    assert set(table["in_distribution"]) <= {True, False}
+    inside = table[table["in_distribution"]]
+    return set(inside[["function_class", "input_distribution", "shift", "n_context"]].itertuples(index=False, name=None))
+
+
+def test_in_distribution_is_what_a_single_curriculum_trained_on(tmp_path: Path) -> None:
+    run = executed(
+        tmp_path,
+        {
+            "inputs": ["gaussian", {"name": "student_t", "df": 9.0}],
+            "curriculum.function_classes": {"name": "single", "only": "quadratic"},
+            "curriculum.inputs": "single",
+            "evaluation.shifts": ["skewed", "scaled_inputs", "longer_prompts"],
+        },
+    )
+    assert in_distribution(run) == {("quadratic", "gaussian", "none", k) for k in range(5)}
+    kinds = run.table("evaluation").groupby("learner_kind")["in_distribution"].any()
+    assert kinds.all(), "learners share a bank's mark"
+
+
+def test_every_class_that_was_offered_is_in_distribution(finished: Finished) -> None:
+    expected = {(name, "gaussian", "none", k) for name in ("linear", "quadratic") for k in range(5)}
+    assert in_distribution(finished) == expected
+
+
+def test_lengths_beyond_the_trained_ones_are_out_of_distribution(tmp_path: Path) -> None:
+    run = executed(
+        tmp_path,
+        {
+            "function_classes": ["linear"],
+            "curriculum.points": {"start": 2, "add": 1, "every": 6},
+            "curriculum.dims": {"start": 1, "add": 1, "every": 6},
+        },
+    )
+    assert in_distribution(run) == {("linear", "gaussian", "none", k) for k in range(3)}
+    table = run.table("evaluation")
+    assert set(table["n_context"]) == {0, 1, 2, 3, 4}, "evaluated all the same"
+
+
+def test_heavy_tails_get_a_median_where_the_mean_is_infinite(tmp_path: Path) -> None:
+    """Student-t with 4 degrees of freedom has no fourth moment: a mean for degree 1, without an interval; none for 3."""
+    run = executed(
+        tmp_path,
+        {
+            "function_classes": [{"name": "hermite", "degree": 1}, {"name": "hermite", "degree": 3}],
+            "inputs": ["gaussian", "skewed", "student_t"],
+            "training.steps": 4,
+        },
+    )
+    for name in ("learning", "evaluation"):
+        table = run.table(name)
+        metrics = table.groupby(["function_class", "input_distribution"])["metric"].unique().map(set)
+        assert len(metrics) == 6
+        for (function_class, inputs), found in metrics.items():
+            infinite = (function_class, inputs) == ("hermite/3", "student_t")
+            assert ("median_error" in found) == infinite
+            assert ("normalized_error" in found) == (not infinite)
+    evaluation = run.table("evaluation")
+    median = evaluation[evaluation["metric"] == "median_error"]
+    assert (median["ci_low"] <= median["value"]).all()
+    assert (median["value"] <= median["ci_high"]).all()
+    no_variance = (evaluation["function_class"] == "hermite/1") & (evaluation["input_distribution"] == "student_t")
+    assert evaluation.loc[no_variance, ["ci_low", "ci_high"]].isna().all(axis=None)
+    assert evaluation["value"].notna().all()
+
+
+@pytest.fixture
+def zero_predictions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A count of the banks that the zero baseline was asked about."""
+    asked, predict = [0], Zero.predict
+
+    def counted(self: Zero, prompts: Prompts) -> Tensor:
+        asked[0] += 1
+        return predict(self, prompts)
+
+    monkeypatch.setattr(Zero, "predict", counted)
+    return asked
+
+
+def test_baselines_are_computed_once_per_bank(tmp_path: Path, zero_predictions: list[int]) -> None:
+    first = executed(tmp_path, seed=0)
+    assert zero_predictions == [4]
+    second = executed(tmp_path, seed=1)
+    assert zero_predictions == [4]
+    executed(tmp_path, {"evaluation.bank_seed": 1, "name": "other banks"})
+    assert zero_predictions == [8]
+    tables_of = [run.table("evaluation").drop(columns=["run", "seed"]) for run in (first, second)]
+    references = [table[table["learner_kind"] != "model"].reset_index(drop=True) for table in tables_of]
+    pd.testing.assert_frame_equal(*references, check_exact=True)
+    models = [table.loc[table["learner_kind"] == "model", "value"] for table in tables_of]
+    assert not np.array_equal(*models)
+
+
+def test_an_empty_list_of_baselines_means_none(tmp_path: Path) -> None:
+    run = executed(tmp_path, {"evaluation.baselines": [], "training.steps": 2})
+    assert set(run.table("evaluation")["learner_kind"]) == {"model", "oracle"}
+
+
+def test_baselines_default_to_those_that_suit_each_class(tmp_path: Path) -> None:
+    values = tiny_values({"training.steps": 2, "evaluation.shifts": []})
+    del values["evaluation"]["baselines"]
+    run = Run(build(values, source=""), "mixed", 0)
+    execute(run, tmp_path)
+    table = Finished(run, tmp_path, []).table("evaluation")
+    baselines = table[table["learner_kind"] == "baseline"].groupby("function_class")["learner"].unique().map(set)
+    for function_class in run.experiment.function_classes:
+        assert baselines[function_class.id] == set(function_class.baselines)
+
+
+# Equal runs are equal
+
+
+@pytest.mark.parametrize("changes", [{}, PER_PROMPT], ids=["per batch", "per prompt"])
+def test_equal_runs_write_equal_bytes_whatever_the_global_generators_hold(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    runs = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        np.random.seed(number)
+        random.seed(number)
+        states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+        runs.append(executed(tmp_path / str(number), changes))
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index]
+        assert random.getstate() == states[2]
+    assert_same_results(*runs)
+    assert runs[0].manifest()["banks"] == runs[1].manifest()["banks"]
+
+
+def test_seeds_differ_and_share_their_banks(finished: Finished, tmp_path: Path) -> None:
+    other = executed(tmp_path, {"training.log_every": 5}, seed=1)
+    assert not torch.equal(weights(other)["qkv"], weights(finished)["qkv"])
+    assert other.manifest()["banks"] == finished.manifest()["banks"]
+
+
+def test_a_run_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
+    before, during = torch.get_num_threads(), []
+    execute(tiny_run({"threads": 2, "training.steps": 2}), tmp_path, report=lambda _: during.append(torch.get_num_threads()))
+    assert torch.get_num_threads() == before
+    assert set(during) == {2}
+
+
+# Interrupted and resumed. Checkpoints are at 5, 10 and 12, rows of training.csv at every second step.
+
+
+@pytest.fixture
+def killed_before_update(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """End the process when this many updates are done, once."""
+
+    def arrange(step: int) -> None:
+        update, armed = Trainer.update, [True]
+
+        def dying(self: Trainer) -> Any:
+            if self.step == step and armed:
+                armed.clear()
+                raise Killed
+            return update(self)
+
+        monkeypatch.setattr(Trainer, "update", dying)
+
+    return arrange
+
+
+def kill_and_resume(results: Path, *places: tuple[str, int]) -> Finished:
+    run = tiny_run(PER_PROMPT)
+    for phase, done in places:
+        with pytest.raises(Killed):
+            execute(run, results, report=killed_at(phase, done))
+        assert not is_finished(run, results)
+    execute(run, results, report=(progress := []).append)
+    return Finished(run, results, progress)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [("training", 2)],
+        [("training", 6)],
+        [("training", 10)],
+        [("training", 12)],
+        [("evaluation", 1)],
+        [("evaluation", 8)],
+        [("training", 4), ("training", 8), ("training", 8), ("evaluation", 3)],
+    ],
+    ids=["before the first checkpoint", "logged after a checkpoint", "between log and checkpoint", "at the last step",
+         "evaluating", "after the last bank", "again and again"],
+)  # fmt: skip
+def test_a_killed_run_resumes_to_the_same_bytes(
+    tmp_path: Path, per_prompt: Finished, places: list[tuple[str, int]]
+) -> None:
+    assert_same_results(kill_and_resume(tmp_path, *places), per_prompt)
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 7, 10, 11])
+def test_a_run_killed_between_updates_resumes_to_the_same_bytes(
+    tmp_path: Path, per_prompt: Finished, killed_before_update: Callable[[int], None], step: int
+) -> None:
+    killed_before_update(step)
+    with pytest.raises(Killed):
+        execute(tiny_run(PER_PROMPT), tmp_path)
+    assert_same_results(kill_and_resume(tmp_path), per_prompt)
+
+
+def test_a_resumed_run_does_not_repeat_what_a_checkpoint_holds(tmp_path: Path) -> None:
+    run = kill_and_resume(tmp_path, ("training", 8))
+    assert [p.done for p in run.progress if p.phase == "training"] == [6, 8, 10, 12]
+    assert {p.phase for p in kill_and_resume(tmp_path / "late", ("evaluation", 1)).progress} == {"evaluation"}
+
+
+def test_torn_lines_after_the_checkpoint_are_cut_off(tmp_path: Path, per_prompt: Finished) -> None:
+    run = tiny_run(PER_PROMPT)
+    with pytest.raises(Killed):
+        execute(run, tmp_path, report=killed_at("training", 8))
+    for name in ("training", "learning", "curriculum", "timing"):
+        with (directory_of(run, tmp_path).path / f"{name}.csv").open("a") as table:
+            table.write("tiny,mix")
+    assert_same_results(kill_and_resume(tmp_path), per_prompt)
+
+
+def test_resuming_keeps_the_start_and_adds_up_the_time(half: Finished) -> None:
+    state = half.path / "state.pt"
+    loaded = torch.load(state, weights_only=True)
+    torch.save({**loaded, "started": "2020-02-02T00:00:00+00:00", "seconds": 1000.0}, state)
+    execute(half.run, half.results)
+    manifest = half.manifest()
+    assert manifest["started"] == "2020-02-02T00:00:00+00:00"
+    assert manifest["wall_seconds"] > 1000
+
+
+# Finished, other and damaged runs
+
+
+def modified(path: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
+
+
+def test_a_finished_run_is_left_alone(copied: Finished) -> None:
+    before = modified(copied.results)
+    assert is_finished(copied.run, copied.results)
+    execute(copied.run, copied.results, report=(progress := []).append)
+    assert modified(copied.results) == before
+    assert progress == []
+
+
+def test_another_description_is_the_same_run(copied: Finished) -> None:
+    assert is_finished(tiny_run({"training.log_every": 5, "description": "reworded"}), copied.results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"training.steps": 13, "model.width": 16}, "model.width, training.steps"),
+        ({"function_classes": ["linear", {"name": "quadratic", "label_noise": 0.5}]}, "function_classes.1.label_noise"),
+        ({"evaluation.shifts": []}, "evaluation.shifts.0.factor, evaluation.shifts.0.name"),
+        ({"model.max_points": 20}, "model.max_points"),
+    ],
+)
+def test_another_config_names_the_changed_keys_and_the_ways_out(
+    copied: Finished, changes: dict[str, Any], keys: str
+) -> None:
+    before = modified(copied.results)
+    with pytest.raises(UserError) as error:
+        execute(tiny_run({"training.log_every": 5, **changes}), copied.results)
+    assert str(copied.path) in str(error.value)
+    assert f"changed: {keys}. " in str(error.value)
+    assert "--fresh" in str(error.value)
+    assert "--results" in str(error.value)
+    assert modified(copied.results) == before
+
+
+def test_changed_plugins_are_another_config(copied: Finished) -> None:
+    changed = Run(copied.run.experiment, copied.run.variant, 0, ("a hash",))
+    with pytest.raises(UserError, match="changed: plugin contents"):
+        is_finished(changed, copied.results)
+
+
+def test_only_affected_runs_are_moved_aside(copied: Finished) -> None:
+    other = tiny_run({"training.log_every": 5, "training.steps": 6})
+    before = tables(copied.path)
+    assert move_aside(copied.run, copied.results) is None, "finished, and the very run"
+    assert move_aside(tiny_run(seed=9), copied.results) is None, "not there"
+    first = move_aside(other, copied.results)
+    assert first == copied.results / "tiny" / "aside" / "mixed-seed0-1"
+    assert tables(first) == before
+    assert not copied.path.exists()
+    with pytest.raises(Killed):
+        execute(other, copied.results, report=killed_at("training", 5))
+    assert move_aside(other, copied.results) == first.with_name("mixed-seed0-2"), "unfinished"
+    execute(other, copied.results)
+    assert is_finished(other, copied.results)
+
+
+def test_a_run_in_use_is_refused(copied: Finished) -> None:
+    with (
+        directory_of(copied.run, copied.results).locked(),
+        pytest.raises(UserError, match="in use by another process"),
+    ):
+        execute(copied.run, copied.results)
+
+
+class Exploit:
+    """Would leave a file behind if a checkpoint were unpickled like any Python object."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def saved(value: Any) -> bytes:
+    torch.save(value, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+def without(state: bytes, key: str) -> bytes:
+    loaded = torch.load(io.BytesIO(state), weights_only=True)
+    del loaded[key]
+    return saved(loaded)
+
+
+def with_another_model(state: bytes) -> bytes:
+    loaded = torch.load(io.BytesIO(state), weights_only=True)
+    loaded["trainer"]["model"] = {"read_in": torch.zeros(1)}
+    return saved(loaded)
+
+
+#: What may be found in place of a checkpoint, given the true one and where an exploit would leave its mark.
+DAMAGE: dict[str, Callable[[bytes, Path], bytes]] = {
+    "cut in half": lambda state, marker: state[: len(state) // 2],
+    "cut to a few bytes": lambda state, marker: state[:10],
+    "short of a byte": lambda state, marker: state[:-1],
+    "empty": lambda state, marker: b"",
+    "text": lambda state, marker: b"not a checkpoint",
+    "a foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker)),
+    "an old foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker), protocol=2),
+    "a foreign pickle in torch's format": lambda state, marker: saved({"trainer": Exploit(marker)}),
+    "a list": lambda state, marker: saved([1, 2]),
+    "a tensor": lambda state, marker: saved(torch.zeros(3)),
+    "without the tables' lengths": lambda state, marker: without(state, "tables"),
+    "without the trainer": lambda state, marker: without(state, "trainer"),
+    "another model's": lambda state, marker: with_another_model(state),
+}
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run killed at step 8, with a checkpoint at step 5."""
+    run, results = tiny_run(), tmp_path_factory.mktemp("interrupted")
+    with pytest.raises(Killed):
+        execute(run, results, report=killed_at("training", 8))
+    return Finished(run, results, [])
+
+
+@pytest.fixture
+def half(interrupted: Finished, tmp_path: Path) -> Finished:
+    """The interrupted run in a place where it may be damaged."""
+    shutil.copytree(interrupted.results, tmp_path / "results")
+    return Finished(interrupted.run, tmp_path / "results", [])
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_checkpoint_is_an_error_and_runs_no_code(
+    half: Finished, tmp_path: Path, damage: Callable[[bytes, Path], bytes]
+) -> None:
+    file, marker = half.path / "state.pt", tmp_path / "executed"
+    file.write_bytes(damage(file.read_bytes(), marker))
+    before = modified(half.results)
+    with pytest.raises(UserError) as error:
+        execute(half.run, half.results)
+    for part in (str(file), "damaged", "--fresh"):
+        assert part in str(error.value)
+    assert not marker.exists()
+    assert modified(half.results) == before
+    assert move_aside(half.run, half.results) is not None, "what --fresh does is a way out"
+
+
+def test_the_exploit_would_work_where_pickles_are_trusted(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Exploit(tmp_path / "executed")))
+    assert (tmp_path / "executed").is_dir()
+
+
+def test_a_table_that_lost_what_its_checkpoint_knows_is_an_error(half: Finished) -> None:
+    os.truncate(half.path / "training.csv", 50)
+    with pytest.raises(UserError, match=r"training\.csv is damaged"):
+        execute(half.run, half.results)
+
+
+def test_a_finished_table_that_lost_rows_is_an_error(copied: Finished) -> None:
+    table = copied.path / "evaluation.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-3]))
+    with pytest.raises(UserError, match=r"evaluation\.csv"):
+        collect(copied.path.parent, {copied.run.variant: copied.run.hash()})
+
+
+# Divergence
+
+
+@pytest.fixture
+def diverging() -> Run:
+    return tiny_run({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": math.inf})
+
+
+def test_a_diverging_run_fails_and_keeps_what_it_wrote(tmp_path: Path, diverging: Run) -> None:
+    with pytest.raises(RunFailed) as error:
+        execute(diverging, tmp_path)
+    found = Finished(diverging, tmp_path, [])
+    for part in ("mixed-seed0", "diverged by step", "training.divergence", "learning rate", str(found.path)):
+        assert part in str(error.value)
+    manifest = found.manifest()
+    assert manifest["status"] == "diverged"
+    assert "diverged by step" in manifest["error"]
+    assert len(found.table("training")) > 0
+    assert set(found.table("learning")["step"]) >= {0}
+    assert not (found.path / "model.safetensors").exists()
+    assert not (found.path / "evaluation.csv").exists()
+    assert not is_finished(diverging, tmp_path)
+
+
+def test_a_diverged_run_diverges_alike_when_asked_again(tmp_path: Path, diverging: Run) -> None:
+    messages = []
+    for _ in range(2):
+        with pytest.raises(RunFailed) as error:
+            execute(diverging, tmp_path)
+        messages.append((str(error.value), tables(directory_of(diverging, tmp_path).path)))
+    assert messages[0] == messages[1]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Trainer.update
+
+    def poisoned(self: Trainer) -> Any:
+        if self.step == 5:
+            with torch.no_grad():
+                self.model.read_out_bias.fill_(math.nan)
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", poisoned)
+    with pytest.raises(RunFailed, match="diverged by step 6: the loss on .* is nan"):
+        execute(tiny_run(), tmp_path)

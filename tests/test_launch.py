@@ -1,0 +1,351 @@
+"""Launching: worker processes, failures beside successes, devices, and the same bytes however runs were executed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import TINY, nested, tables, tiny_run, tiny_values, write_toml
+
+import icl_curriculum
+from icl_curriculum.evaluation import evaluation_banks
+from icl_curriculum.execution import Progress, RunFailed, directory_of, execute
+from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import load
+from icl_curriculum.launch import Failure, Outcome, default_jobs, launch, resolve_device
+from icl_curriculum.registry import UserError
+
+DIVERGES = nested({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")})
+
+#: A function class that ends the process which draws from it, in a file that prints what might pass for a report.
+PLUGIN = """
+import os
+import sys
+
+from icl_curriculum.function_classes import register_function_class
+from icl_curriculum.function_classes.linear import Linear
+
+print(42)
+print('{"failure": null}')
+print('{"progress": 3}')
+
+
+@register_function_class("ends_the_process")
+class EndsTheProcess(Linear):
+    '''Not even an exception.'''
+
+    def sample(self, n, dims, generator):
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(9)
+"""
+
+
+@dataclass
+class Watcher:
+    """What a launch said, in order."""
+
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+
+    def started(self, run: str) -> None:
+        self.events.append(("started", run, ""))
+
+    def ended(self, run: str, failure: Failure | None) -> None:
+        self.events.append(("ended", run, "failed" if failure else "done"))
+
+    def launch(self, runs: list[Run], results: Path, **options: Any) -> Outcome:
+        return launch(
+            runs, results, report=self.progress.append, started=self.started, ended=self.ended, **options
+        )
+
+
+@dataclass
+class Launched:
+    """What a launch was given, did and said."""
+
+    runs: list[Run]
+    outcome: Outcome
+    watcher: Watcher
+
+    def failure(self, run: str) -> Failure:
+        (failure,) = (failure for failure in self.outcome.failures if failure.run == run)
+        return failure
+
+
+GOOD = ["good-seed0", "good-seed1"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Two good runs, one that diverges and one that ends its process."""
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "my_plugin.py").write_text(PLUGIN)
+    variants = {"good": {}, "bad": DIVERGES, "crash": {"function_classes": ["ends_the_process"]}}
+    values = {**TINY, "seeds": [0, 1], "variants": variants, "plugins": ["my_plugin.py"]}
+    return {run.name: run for run in load(str(write_toml(folder / "my.toml", values)))}
+
+
+@pytest.fixture(scope="module")
+def two_at_a_time(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """Both good runs and the one that crashes."""
+    chosen, watcher = [runs[name] for name in (*GOOD, "crash-seed0")], Watcher()
+    outcome = watcher.launch(chosen, tmp_path_factory.mktemp("two_at_a_time"), jobs=2)
+    return Launched(chosen, outcome, watcher)
+
+
+@pytest.fixture(scope="module")
+def one_at_a_time(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """A run that this process has finished, one in whose place lies one of another config, and one that diverges."""
+    results, watcher = tmp_path_factory.mktemp("one_at_a_time"), Watcher()
+    chosen = [runs[name] for name in (*GOOD, "bad-seed0")]
+    execute(chosen[0], results)
+    execute(Run(tiny_run({"training.steps": 6}).experiment, "good", 1), results)
+    outcome = watcher.launch(chosen, results, jobs=1, fresh=True)
+    return Launched(chosen, outcome, watcher)
+
+
+def test_a_failing_run_does_not_stop_the_others(two_at_a_time: Launched, one_at_a_time: Launched) -> None:
+    assert two_at_a_time.outcome.finished == GOOD
+    assert [failure.run for failure in two_at_a_time.outcome.failures] == ["crash-seed0"]
+    assert [failure.run for failure in one_at_a_time.outcome.failures] == ["bad-seed0"]
+    for name in GOOD:
+        manifest = json.loads((two_at_a_time.outcome.directory / name / "manifest.json").read_text())
+        assert manifest["status"] == "finished"
+
+
+def test_a_diverged_run_is_reported_with_its_reason(one_at_a_time: Launched) -> None:
+    message = one_at_a_time.failure("bad-seed0").message
+    assert "bad-seed0: training diverged by step" in message
+    assert str(one_at_a_time.outcome.directory / "bad-seed0") in message
+
+
+def test_a_worker_that_ends_without_a_word_is_reported(two_at_a_time: Launched) -> None:
+    failure = two_at_a_time.failure("crash-seed0")
+    assert failure.message == "crash-seed0: the worker process ended with code 9"
+    assert "last words" in failure.details
+
+
+def test_every_run_starts_and_ends_once_and_no_more_at_a_time_than_asked(
+    two_at_a_time: Launched, one_at_a_time: Launched
+) -> None:
+    events = two_at_a_time.watcher.events
+    assert [event[0] for event in events[:3]] == ["started", "started", "ended"]
+    assert sorted(events) == sorted(
+        [("started", run.name, "") for run in two_at_a_time.runs]
+        + [("ended", name, "done") for name in GOOD]
+        + [("ended", "crash-seed0", "failed")]
+    )
+    assert one_at_a_time.watcher.events == [
+        ("started", "good-seed1", ""),
+        ("ended", "good-seed1", "done"),
+        ("started", "bad-seed0", ""),
+        ("ended", "bad-seed0", "failed"),
+    ]
+
+
+def test_progress_of_every_run_arrives(two_at_a_time: Launched) -> None:
+    for name in GOOD:
+        found = [(p.phase, p.done, p.total) for p in two_at_a_time.watcher.progress if p.run == name]
+        assert found == [
+            *[("training", done, 12) for done in (2, 4, 6, 8, 10, 12)],
+            *[("evaluation", done, 4) for done in (1, 2, 3, 4)],
+        ]
+
+
+@pytest.mark.parametrize("folder", ["", *GOOD])
+def test_one_at_a_time_two_at_a_time_and_in_this_process_give_the_same_bytes(
+    two_at_a_time: Launched, one_at_a_time: Launched, folder: str
+) -> None:
+    expected = tables(two_at_a_time.outcome.directory / folder)
+    assert tables(one_at_a_time.outcome.directory / folder) == expected
+    assert len(expected) == (5 if folder == "" else 4)
+
+
+def test_fresh_moves_aside_and_repeats_only_what_changed(one_at_a_time: Launched) -> None:
+    outcome = one_at_a_time.outcome
+    assert (outcome.skipped, outcome.finished) == (["good-seed0"], ["good-seed1"])
+    assert [path.name for path in (outcome.directory / "aside").iterdir()] == ["good-seed1-1"]
+
+
+def test_finished_runs_are_skipped_without_a_worker(two_at_a_time: Launched) -> None:
+    watcher, directory = Watcher(), two_at_a_time.outcome.directory
+    before = tables(directory)
+    again = watcher.launch(two_at_a_time.runs[:2], directory.parent)
+    assert (again.skipped, again.finished, watcher.events) == (GOOD, [], [])
+    assert tables(directory) == before
+
+
+@pytest.fixture
+def half_changed(tmp_path: Path) -> list[Run]:
+    """Two runs, the first of which is finished; the second's place is taken by one of another config."""
+    both = [tiny_run(seed=seed) for seed in (0, 1)]
+    execute(both[0], tmp_path)
+    execute(tiny_run({"training.steps": 6}, seed=1), tmp_path)
+    return both
+
+
+def test_every_directory_is_checked_before_any_run_starts(half_changed: list[Run], tmp_path: Path) -> None:
+    watcher = Watcher()
+    with pytest.raises(UserError, match=r"mixed-seed1 holds a run of another config; changed: training\.steps\."):
+        watcher.launch([tiny_run(seed=2), *half_changed], tmp_path)
+    assert watcher.events == []
+    assert not (tmp_path / "tiny" / "mixed-seed2").exists()
+
+
+def test_finished_runs_of_other_configs_are_left_out_and_named(half_changed: list[Run], tmp_path: Path) -> None:
+    outcome = Watcher().launch(half_changed[:1], tmp_path)
+    assert outcome.left_out == ["mixed-seed1"]
+    assert (outcome.directory / "runs.csv").read_text().count("\n") == 2
+
+
+def test_an_interruption_ends_the_workers_and_keeps_their_checkpoints(tmp_path: Path) -> None:
+    run = tiny_run({"training.steps": 5000, "training.checkpoint_every": 2})
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch([run], tmp_path, report=interrupt)
+    directory = directory_of(run, tmp_path)
+    with directory.locked():
+        state = torch.load(directory.path / "state.pt", weights_only=True)
+    assert 18 <= state["trainer"]["step"] < 5000
+
+
+# Devices and jobs
+
+
+@pytest.mark.parametrize(
+    ("runs", "cores", "jobs"),
+    [(1, 2, 1), (2, 2, 2), (3, 2, 3), (4, 2, 2), (5, 2, 3), (6, 2, 2), (1, 1, 1), (3, 1, 1), (3, 8, 3), (9, 4, 5)],
+)
+def test_default_jobs(runs: int, cores: int, jobs: int) -> None:
+    assert default_jobs(runs, cores) == jobs
+
+
+def test_default_jobs_keep_every_core_busy_and_none_overcrowded() -> None:
+    for number in range(1, 30):
+        for cores in range(1, 9):
+            assert min(number, cores) <= default_jobs(number, cores) < 2 * cores
+
+
+@pytest.fixture
+def accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def has(*, cuda: int, mps: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "asked", "found"),
+    [
+        (0, False, "auto", "cpu"),
+        (2, False, "auto", "cuda"),
+        (0, True, "auto", "mps"),
+        (2, False, "cpu", "cpu"),
+        (2, False, "cuda", "cuda"),
+        (2, False, "cuda:1", "cuda:1"),
+    ],
+)
+def test_devices(accelerators: Callable[..., None], cuda: int, mps: bool, asked: str, found: str) -> None:
+    accelerators(cuda=cuda, mps=mps)
+    assert resolve_device(asked) == found
+
+
+@pytest.mark.parametrize(
+    ("cuda", "asked"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2"), (2, "cuda:x"), (2, "mps"), (2, "tpu"), (2, "")]
+)
+def test_a_device_that_is_not_there_is_refused(accelerators: Callable[..., None], cuda: int, asked: str) -> None:
+    accelerators(cuda=cuda)
+    with pytest.raises(UserError) as error:
+        resolve_device(asked)
+    available = "auto, cpu, cuda" if cuda else "auto, cpu"
+    assert f"--device {asked}: not on this machine; available: {available}" in str(error.value)
+
+
+# The library
+
+
+def test_running_an_experiment_from_python(tmp_path: Path) -> None:
+    file = write_toml(tmp_path / "mine.toml", {**TINY, "name": "mine"})
+    progress: list[Progress] = []
+    directory = icl_curriculum.run(
+        file, overrides=["training.steps=3"], seeds=[4, 2], results=tmp_path, device="cpu", report=progress.append
+    )
+    assert directory == tmp_path / "mine"
+    lines = (directory / "runs.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == ["mixed-seed2", "mixed-seed4"]
+    assert {p.total for p in progress if p.phase == "training"} == {3}
+    again: list[Progress] = []
+    icl_curriculum.run(
+        file, overrides=["training.steps=3"], seeds=[4, 2], results=tmp_path, device="cpu", report=again.append
+    )
+    assert again == []
+
+
+def test_running_a_diverging_experiment_from_python_raises(tmp_path: Path) -> None:
+    file = write_toml(tmp_path / "mine.toml", tiny_values(DIVERGES))
+    with pytest.raises(RunFailed, match="diverged"):
+        icl_curriculum.run(file, results=tmp_path, device="cpu")
+
+
+HALVED = """
+from icl_curriculum import register_function_class
+from icl_curriculum.function_classes.linear import Linear
+
+
+@register_function_class("halved_linear")
+class HalvedLinear(Linear):
+    '''Half a linear function.'''
+
+    def evaluate(self, parameters, xs):
+        return super().evaluate(parameters, xs) / 2
+"""
+
+
+@pytest.fixture(scope="module")
+def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of two seeds of an experiment whose function class comes from a plugin."""
+    folder = tmp_path_factory.mktemp("with_plugin")
+    plugin = folder / "halved.py"
+    plugin.write_text(HALVED)
+    file = write_toml(folder / "mine.toml", tiny_values({"function_classes": ["halved_linear"], "seeds": [0, 1]}))
+    return icl_curriculum.run(file, results=folder, device="cpu", plugins=[plugin])
+
+
+def test_models_of_a_plugin_run_load_in_the_process_that_trained_them(with_plugin: Path) -> None:
+    run = tiny_run()
+    prompts = next(evaluation_banks(run.experiment)).draw()
+    predictions = [icl_curriculum.load_model(with_plugin / f"mixed-seed{seed}").predict(prompts) for seed in (0, 1)]
+    assert not torch.equal(*predictions)
+
+
+def test_models_of_a_plugin_run_load_elsewhere_without_the_original_file(with_plugin: Path) -> None:
+    (with_plugin.parent / "halved.py").rename(with_plugin.parent / "gone.txt")
+    script = f"""
+        from icl_curriculum import load_model
+        models = [load_model({str(with_plugin)!r} + f"/mixed-seed{{seed}}") for seed in (0, 1)]
+        print(len(models), "models")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "2 models\n", done.stderr
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    for name in icl_curriculum.__all__:
+        assert getattr(icl_curriculum, name) is not None
+        assert name in dir(icl_curriculum)
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        _ = icl_curriculum.trian

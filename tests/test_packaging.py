@@ -1,0 +1,101 @@
+"""The package as it is shipped and the house it keeps."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "icl_curriculum"
+
+# Floors of the house: a room imports only rooms of its own floor or below; folders are one room.
+FLOORS = [
+    {"streams", "prompts", "registry", "statistics", "prefix_regression", "provenance"},
+    {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
+    {"experiment", "experiment_files"},
+    {"results", "training", "evaluation"},
+    {"recording", "final_evaluation", "execution", "figures"},
+    {"launch"},
+    {"display", "cli"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms that a file imports, wherever in the file the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "icl_curriculum":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("icl_curriculum."):
+            found.add(room_of(str(node.module)))
+        elif isinstance(node, ast.Import):
+            found |= {room_of(alias.name) for alias in node.names if alias.name.startswith("icl_curriculum.")}
+    return found
+
+
+FILES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_point_down_the_house(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    above = {other for other in imports(path) if FLOOR[other] > FLOOR[room]}
+    assert not above, f"{room} imports {above} from a floor above"
+
+
+def test_rooms_of_one_floor_do_not_go_in_circles() -> None:
+    arrows = {room: set[str]() for room in FLOOR}
+    for path in FILES:
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        arrows[room] |= imports(path) - {room}
+    open_rooms = dict(arrows)
+    while open_rooms:
+        leaves = [room for room, targets in open_rooms.items() if not targets & set(open_rooms)]
+        assert leaves, f"imports go in a circle among {sorted(open_rooms)}"
+        for room in leaves:
+            del open_rooms[room]
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("icl_curriculum", "experiments", "pyproject.toml", "README.md"):
+        (source / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_wheel_holds_every_module_and_every_experiment(wheel_names: set[str]) -> None:
+    modules = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
+    experiments = {f"icl_curriculum/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.toml")}
+    assert modules | experiments <= wheel_names
+
+
+def test_constraints_pin_every_direct_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {requirement.split(">=")[0].lower() for requirement in wanted} <= pinned
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
+
+
+def test_the_top_level_is_bare() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {name.split("/")[0] for name in listed.splitlines()}
+    files = {"pyproject.toml", "README.md", "Makefile", "constraints.txt", ".gitignore"}
+    assert top <= files | {"icl_curriculum", "experiments", "results", "tests", ".ci"}

@@ -1,0 +1,126 @@
+"""Every command, file and snippet of the README works as it stands there; training ones at toy size."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+TOY = [
+    "dims=3", "points=5", "seeds=[0]", "training.steps=8", "training.batch_size=4", "training.learning_every=4",
+    "evaluation.n_prompts=16", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
+]  # fmt: skip
+TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
+
+
+def blocks(language: str) -> list[str]:
+    return [body for found, body in BLOCKS if found == language]
+
+
+def commands() -> list[list[str]]:
+    lines = [line for body in blocks("sh") for line in body.splitlines() if line.strip()]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+ICL = [command for command in commands() if command[0] == "icl"]
+MAKE = [command for command in commands() if command[0] == "make"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of a reader's own, with the files that the README shows, the experiments and the committed example."""
+    made = tmp_path
+    for language in ("toml", "python"):
+        for body in blocks(language):
+            named = re.match(r"# (\w+\.(?:toml|py))\n", body)
+            if named:
+                (made / named.group(1)).write_text(body)
+    for path in (ROOT / "experiments").glob("*.toml"):
+        (made / "experiments").mkdir(exist_ok=True)
+        shutil.copy(path, made / "experiments")
+    (made / "results").mkdir()
+    (made / "results/example_mixed").symlink_to(ROOT / "results/example_mixed")
+    return made
+
+
+def execute(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_shows_commands_of_every_kind() -> None:
+    assert {command[1] for command in ICL} == {"run", "plot", "show", "list"}
+    assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
+
+
+def test_every_icl_command_runs_in_the_order_of_the_readme(folder: Path) -> None:
+    for command in ICL:
+        # The reader's own sizes give way to toy ones, which come last.
+        toy = TOY_OPTIONS if command[1] == "run" else []
+        if "--seeds" in command:
+            toy = [part for part in toy if part != "seeds=[0]"]
+        execute([sys.executable, "-m", "icl_curriculum", *command[1:], *toy], folder)
+    assert (folder / "results/my_mixed/figures/error_by_examples.png").is_file()
+    assert "cubic" in (folder / "results/cubic/smoke/learning.csv").read_text()
+
+
+def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icl_curriculum.experiment_files import load
+
+    monkeypatch.chdir(folder)
+    for number, body in enumerate(blocks("toml")):
+        path = folder / f"block_{number}.toml"
+        path.write_text(body if "extends" in body else f'extends = "mixed.toml"\n{body}')
+        assert load(str(path))
+
+
+def test_every_python_block_runs(folder: Path) -> None:
+    for body in blocks("python"):
+        execute([sys.executable, "-W", "error", "-c", body], folder)
+    assert (folder / "learning_curve.png").stat().st_size > 10_000
+
+
+def test_pictures_and_links_of_the_readme_exist() -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert len([target for target in targets if target.endswith(".png")]) >= 3
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_make_experiment_runs_with_the_environment_that_is_there(folder: Path) -> None:
+    """The README's first command at toy size, through make, from a copy of the checkout that shares its environment."""
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in ("Makefile", "experiments"):
+        (checkout / name).symlink_to(ROOT / name)
+    environment = checkout / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/icl").symlink_to(Path(sys.executable).parent / "icl")
+    # Newer than what they depend on: make must not set anything up.
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
+        (checkout / name).touch()
+    printed = execute(["make", "experiment", "NAME=smoke", f"ARGS={shlex.join(TOY_OPTIONS)}"], checkout)
+    assert "Normalized error" in printed
+    assert "figures/error_by_examples.png" in printed
+
+
+def test_make_without_a_name_says_what_is_missing() -> None:
+    done = subprocess.run(["make", "-o", ".venv/.ready", "experiment"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "make experiment NAME=mixed" in done.stderr
+
+
+def test_every_experiment_is_in_the_readme() -> None:
+    names = {path.stem for path in (ROOT / "experiments").glob("*.toml")} - {"base"}
+    assert all(f"`{name}`" in README for name in names)
