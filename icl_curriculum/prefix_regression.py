@@ -47,23 +47,20 @@ def predict_every_prefix(
         known = torch.bmm(gram_inverse, row.unsqueeze(-1)).squeeze(-1)
         stretch = 1 + (known * row).sum(-1, keepdim=True)
         gain = known / stretch
-        shrunk = gram_inverse - gain.unsqueeze(-1) * known.unsqueeze(-2)
-        if penalty > 0 or k >= width:
-            # From the width-th row on the span is full (or the rows were dependent all along).
-            new = torch.zeros_like(stretch, dtype=torch.bool)
-        else:
+        before, shrunk = gram_inverse, gram_inverse - gain.unsqueeze(-1) * known.unsqueeze(-2)
+        gram_inverse = shrunk
+        if penalty == 0:
             outside = torch.bmm(unseen, row.unsqueeze(-1)).squeeze(-1)
             size = (outside * outside).sum(-1, keepdim=True)
             new = size > _DEPENDENT * (row * row).sum(-1, keepdim=True)
-        if k < width and bool(new.any()):
-            dual = outside / torch.where(new, size, torch.ones_like(size))
-            cross = known.unsqueeze(-1) * dual.unsqueeze(-2)
-            grown = gram_inverse - cross - cross.mT + stretch.unsqueeze(-1) * dual.unsqueeze(-1) * dual.unsqueeze(-2)
-            gram_inverse = torch.where(new.unsqueeze(-1), grown, shrunk)
-            unseen = torch.where(new.unsqueeze(-1), unseen - outside.unsqueeze(-1) * dual.unsqueeze(-2), unseen)
-            gain = torch.where(new, dual, gain)
-        else:
-            gram_inverse = shrunk
+            if bool(new.any()):
+                dual = outside / torch.where(new, size, torch.ones_like(size))
+                cross = known.unsqueeze(-1) * dual.unsqueeze(-2)
+                grown = before - cross - cross.mT + stretch.unsqueeze(-1) * dual.unsqueeze(-1) * dual.unsqueeze(-2)
+                gram_inverse = torch.where(new.unsqueeze(-1), grown, shrunk)
+                rest = unseen - outside.unsqueeze(-1) * dual.unsqueeze(-2)
+                unseen = torch.where(new.unsqueeze(-1), rest, unseen)
+                gain = torch.where(new, dual, gain)
         residual = ys[:, k] - (weights * row).sum(-1)
         weights = weights + gain * residual.unsqueeze(-1)
     return predictions

@@ -118,7 +118,7 @@ class LongerPrompts(Shift):
     factor: float = Field(2.0, gt=1, description="examples over trained examples")
 
     def points(self, points: int) -> int:
-        return int(self.factor * (points - 1)) + 1
+        return round(self.factor * (points - 1)) + 1
 
 
 class _Scaled(InputDistribution):

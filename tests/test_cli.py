@@ -65,24 +65,28 @@ def icl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @dataclass
-class Smoke:
-    """The smoke experiment, run once by the console script."""
+class Results:
+    """What a command answered, where it was given, and the experiment's directory."""
 
     answer: Answer
     folder: Path
-
-    @property
-    def directory(self) -> Path:
-        return self.folder / "results" / "smoke"
+    directory: Path
 
     def figures(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (self.directory / "figures").iterdir()}
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The smoke experiment, run once by the console script."""
     folder = tmp_path_factory.mktemp("smoke")
-    return Smoke(process(folder, str(Path(sys.executable).with_name("icl")), "run", "smoke"), folder)
+    answer = process(folder, str(Path(sys.executable).with_name("icl")), "run", "smoke")
+    return Results(answer, folder, folder / "results" / "smoke")
+
+
+def figures_named(answer: Answer) -> list[str]:
+    """The figures whose paths a command printed."""
+    return [Path(path).stem for path in re.findall(r"^figure: +(.+)$", answer.out, re.MULTILINE)]
 
 
 # --help
@@ -112,17 +116,17 @@ def test_every_command_explains_itself(icl: Icl, command: str) -> None:
 # run
 
 
-def test_run_ends_with_a_table_of_errors_and_the_paths_of_its_figures(smoke: Smoke) -> None:
+def test_run_ends_with_a_table_of_errors_and_the_paths_of_its_figures(smoke: Results) -> None:
     assert (smoke.answer.code, smoke.answer.err) == (0, "")
     assert "smoke: 1 run of 40 steps, 16 prompts of 7 points in 3 dimensions, on" in smoke.answer.words
     assert "Normalized error" in smoke.answer.out
     for column in ("k=1", "k=3", "k=6", "best baseline", "oracle"):
         assert column in smoke.answer.out
-    drawn = re.findall(r"^figure: +(.+)$", smoke.answer.out, re.MULTILINE)
-    assert [Path(path).stem for path in drawn] == list(FIGURES)
-    for path in drawn:
-        assert (smoke.folder / path).read_bytes().startswith(b"\x89PNG")
-        assert (smoke.folder / path).with_suffix(".svg").is_file()
+    assert figures_named(smoke.answer) == list(FIGURES)
+    for name in FIGURES:
+        assert f"results/smoke/figures/{name}.png" in smoke.answer.out
+        assert smoke.figures()[f"{name}.png"].startswith(b"\x89PNG")
+        assert b"<svg" in smoke.figures()[f"{name}.svg"]
 
 
 def rows_of_table(text: str) -> dict[str, list[str]]:
@@ -135,7 +139,7 @@ def rows_of_table(text: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Smoke) -> None:
+def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Results) -> None:
     table = pd.read_csv(smoke.directory / "evaluation.csv")
     table = table[(table["metric"] == "normalized_error") & (table["shift"] == "none")]
     table = table[table["input_distribution"] == "gaussian"]
@@ -150,7 +154,7 @@ def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Smoke) -> None:
         assert cells[4] == f"{baselines.min():.3f} {baselines.idxmin()}"
 
 
-def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Smoke) -> None:
+def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Results) -> None:
     assert set(tables(smoke.directory)) == {
         "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "curriculum.csv"
     }  # fmt: skip
@@ -163,7 +167,7 @@ def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Smok
     assert set(evaluation.loc[evaluation["shift"] == "longer_prompts/2", "n_context"]) == set(range(13))
 
 
-def test_the_same_command_keeps_finished_runs(smoke: Smoke, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_keeps_finished_runs(smoke: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(smoke.folder)
     run = smoke.directory / "mixed-seed0"
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}, tables(smoke.directory), smoke.figures()
@@ -175,9 +179,7 @@ def test_the_same_command_keeps_finished_runs(smoke: Smoke, icl: Icl, monkeypatc
     assert after == before
 
 
-def test_another_config_in_the_same_place_is_refused(
-    smoke: Smoke, icl: Icl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_config_in_the_same_place_is_refused(smoke: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(smoke.folder)
     answer = icl("run", "smoke", "--set", "training.steps=41")
     assert answer.code == 2
@@ -192,46 +194,58 @@ def diverging(tmp_path: Path) -> Path:
 
 
 def test_a_diverged_run_is_exit_code_1_with_a_reason_and_keeps_what_was_written(icl: Icl, diverging: Path) -> None:
-    answer = icl("run", str(diverging), "--results", "my results")
+    results = Path("results_" + "x" * 100)
+    answer = icl("run", str(diverging), "--results", str(results))
     assert answer.code == 1
     assert "failed: mixed-seed0: training diverged by step" in answer.words
     assert "Traceback" not in answer.out + answer.err
-    assert str(Path("my results/diverging/mixed-seed0")) in answer.words
-    assert len(pd.read_csv("my results/diverging/mixed-seed0/training.csv")) > 0
+    assert str(results / "diverging" / "mixed-seed0") in answer.words, "a path is not broken over two lines"
+    assert len(pd.read_csv(results / "diverging" / "mixed-seed0" / "training.csv")) > 0
 
 
 PLUGIN = """
-from icl_curriculum import register_function_class
-from icl_curriculum.function_classes.linear import Linear
+import torch
+
+from icl_curriculum import FunctionClass, register_function_class
 
 
 @register_function_class("my_class")
-class MyClass(Linear):
-    '''Twice a linear function.'''
+class MyClass(FunctionClass):
+    '''f(x) = 2 w_1 |x_1|.'''
+
+    def sample(self, n, dims, generator):
+        return {"w": torch.randn(n, 1, generator=generator, device=generator.device)}
 
     def evaluate(self, parameters, xs):
-        return 2 * super().evaluate(parameters, xs)
+        return 2 * parameters["w"] * xs[..., 0].abs()
 
     def trivial_error(self, dims):
-        return 4.0 * dims
+        return 4.0
 """
 
 
-def test_a_function_class_from_a_plugin_file(tmp_path: Path) -> None:
-    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+@pytest.fixture(scope="session")
+def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A small experiment with a function class from a plugin file, run by ``python -m``."""
+    folder = tmp_path_factory.mktemp("with_plugin")
+    (folder / "my_plugin.py").write_text(PLUGIN)
     answer = process(
-        tmp_path, sys.executable, "-m", "icl_curriculum", "run", "smoke", "--plugin", "my_plugin.py",
+        folder, sys.executable, "-m", "icl_curriculum", "run", "smoke", "--plugin", "my_plugin.py",
         "--set", 'function_classes=["linear","my_class"]', "--set", "training.steps=4",
         "--set", "evaluation.shifts=[]", "--seeds", "5", "--device", "cpu", "--results", "mine", "--jobs", "1",
     )  # fmt: skip
-    assert (answer.code, answer.err) == (0, "")
-    assert re.search(r"^my_class ", answer.out, re.MULTILINE)
-    evaluation = pd.read_csv(tmp_path / "mine" / "smoke" / "evaluation.csv")
+    return Results(answer, folder, folder / "mine" / "smoke")
+
+
+def test_a_function_class_from_a_plugin_file(with_plugin: Results) -> None:
+    assert (with_plugin.answer.code, with_plugin.answer.err) == (0, "")
+    assert re.search(r"^my_class ", with_plugin.answer.out, re.MULTILINE)
+    evaluation = pd.read_csv(with_plugin.directory / "evaluation.csv")
     assert set(evaluation["function_class"]) == {"linear", "my_class"}
     assert set(evaluation["seed"]) == {5}
     of_zero = evaluation[(evaluation["learner"] == "zero") & (evaluation["metric"] == "normalized_error")]
-    assert of_zero["value"].mean() == pytest.approx(1.0, abs=0.3)
-    kept = tmp_path / "mine" / "smoke" / "mixed-seed5" / "plugins" / "my_plugin.py"
+    assert of_zero.groupby("function_class")["value"].mean().between(0.6, 1.4).all()
+    kept = with_plugin.directory / "mixed-seed5" / "plugins" / "my_plugin.py"
     assert kept.read_text() == PLUGIN
 
 
@@ -245,7 +259,10 @@ def test_a_function_class_from_a_plugin_file(tmp_path: Path) -> None:
         (["run", "nowhere.toml"], "experiment file nowhere.toml does not exist"),
         (["run", "smoke", "--set", "training.stepz=3"], "training.stepz: unknown key; did you mean 'steps'?"),
         (["run", "smoke", "--set", "training.steps"], "--set training.steps: expected key=value"),
-        (["run", "smoke", "--set", "training.steps=-1"], "training.steps: expected greater than or equal to 1, found -1"),
+        (
+            ["run", "smoke", "--set", "training.steps=-1"],
+            "training.steps: expected greater than or equal to 1, found -1",
+        ),
         (["run", "smoke", "--set", "function_classes=3"], "function_classes: expected"),
         (["run", "smoke", "--seeds", "0,x"], "--seeds 0,x: expected non-negative whole numbers"),
         (["run", "smoke", "--seeds", ""], "--seeds : expected non-negative whole numbers"),
@@ -256,7 +273,7 @@ def test_a_function_class_from_a_plugin_file(tmp_path: Path) -> None:
         (["run", "smoke", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
         (["run", "smoke", "--plugin", "broken.py"], "broken.py failed to import: NameError: name 'undefined'"),
         (["plot", "nothing"], "no results for 'nothing' in results"),
-        (["plot", "empty"], "evaluation.csv"),
+        (["plot", "empty"], ".csv is missing"),
         (["list", "inputz"], "unknown kind 'inputz'; did you mean 'inputs'?"),
         (["show", "mixxed"], "unknown experiment 'mixxed'; did you mean 'mixed'?"),
         (["show", "mixed", "--set", "dims=x"], "dims: expected a valid integer, found 'x'"),
@@ -297,19 +314,18 @@ def test_a_mistake_in_a_shell(tmp_path: Path) -> None:
 # plot, list, show
 
 
-def test_plot_redraws_from_the_tables_alone(smoke: Smoke, icl: Icl, tmp_path: Path) -> None:
+def test_plot_redraws_from_the_tables_alone(with_plugin: Results, icl: Icl, tmp_path: Path) -> None:
     directory = tmp_path / "results" / "smoke"
     directory.mkdir(parents=True)
-    for path in smoke.directory.glob("*.csv"):
+    for path in with_plugin.directory.glob("*.csv"):
         shutil.copy(path, directory)
     answer = icl("plot", "smoke")
     assert answer.code == 0
-    drawn = re.findall(r"^figure: +(.+)$", answer.out, re.MULTILINE)
-    assert [Path(path).stem for path in drawn] == list(FIGURES)
-    assert {path.name: path.read_bytes() for path in (directory / "figures").iterdir()} == smoke.figures()
+    assert figures_named(answer) == figures_named(with_plugin.answer)
+    assert {path.name: path.read_bytes() for path in (directory / "figures").iterdir()} == with_plugin.figures()
 
 
-def test_plot_takes_a_directory_and_suggests_names(smoke: Smoke, icl: Icl) -> None:
+def test_plot_takes_a_directory_and_suggests_names(smoke: Results, icl: Icl) -> None:
     answer = icl("plot", "smok", "--results", str(smoke.folder / "results"))
     assert answer.code == 2
     assert "did you mean 'smoke'?" in answer.err
@@ -338,7 +354,7 @@ def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Icl) -> None
     answer = icl("list", "function_classes", "--plugin", "listed.py")
     assert answer.code == 0
     assert re.search(r"^\s*my_listed_class\s", answer.out, re.MULTILINE)
-    assert "Twice a linear function." in answer.words
+    assert "f(x) = 2 w_1 |x_1|." in answer.words
     assert "listed.py" in "".join(answer.out.split())
 
 

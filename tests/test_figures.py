@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from icl_curriculum import figures
 from icl_curriculum.figures.names import learner_styles, pretty, shift_label
 from icl_curriculum.figures.panels import columns_for, short_count
+from icl_curriculum.registry import UserError
 
 K, STEPS, LEARNING_EVERY, LOG_EVERY, BATCH = 10, 1400, 100, 10, 64
 FOUR = ("linear", "sparse_linear", "quadratic", "relu_network")
@@ -607,13 +608,13 @@ def test_a_table_without_rows_costs_only_its_own_figures(table: str, small: Tabl
 def test_a_missing_table_is_named(table: str, small: Tables, tmp_path: Path) -> None:
     directory = write(small, tmp_path)
     (directory / f"{table}.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{table}\.csv is missing: figures are drawn from"):
+    with pytest.raises(UserError, match=rf"{table}\.csv is missing: figures are drawn from"):
         figures.draw_all(directory)
 
 
 def test_a_missing_column_is_named(small: Tables, tmp_path: Path) -> None:
     directory = write(small | {"learning": small["learning"].drop(columns="value")}, tmp_path)
-    with pytest.raises(ValueError, match=r"learning\.csv lacks the column 'value'; found: experiment, run"):
+    with pytest.raises(UserError, match=r"learning\.csv lacks the column 'value'; found: experiment, run"):
         figures.draw_all(directory)
 
 

@@ -62,9 +62,7 @@ class Watcher:
         self.events.append(("ended", run, "failed" if failure else "done"))
 
     def launch(self, runs: list[Run], results: Path, **options: Any) -> Outcome:
-        return launch(
-            runs, results, report=self.progress.append, started=self.started, ended=self.ended, **options
-        )
+        return launch(runs, results, report=self.progress.append, started=self.started, ended=self.ended, **options)
 
 
 @dataclass

@@ -121,6 +121,18 @@ def test_make_without_a_name_says_what_is_missing() -> None:
     assert "make experiment NAME=mixed" in done.stderr
 
 
+def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
+    from rich.console import Console
+
+    from icl_curriculum.display import error_table
+
+    console = Console(width=80, record=True, quiet=True)
+    console.print(error_table(ROOT / "results/example_mixed"))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert len(lines) >= 6
+    assert all(line in README for line in lines)
+
+
 def test_every_experiment_is_in_the_readme() -> None:
     names = {path.stem for path in (ROOT / "experiments").glob("*.toml")} - {"base"}
     assert all(f"`{name}`" in README for name in names)

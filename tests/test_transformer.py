@@ -322,11 +322,18 @@ def test_reference_initialisation_is_gpt2s() -> None:
             assert found[name] == 0, name
 
 
-def test_fast_initialisation_scales_with_the_fan_in_and_starts_at_zero() -> None:
+def test_fast_initialisation_scales_with_the_fan_in() -> None:
     model = fresh(dims=20, points=40, width=64, layers=4, heads=2, initialization="fast", position_scale=0.5)
     found = standard_deviations(model)
-    expected = {"qkv": 64**-0.5, "mlp_in": 64**-0.5, "read_in": 20**-0.5, "position": 0.5, "label_token": 0.5}
+    expected = {
+        "qkv": 64**-0.5,
+        "attention_out": 64**-0.5,
+        "mlp_in": 64**-0.5,
+        "mlp_out": 256**-0.5,
+        "read_in": 20**-0.5,
+        "read_out": 64**-0.5,
+        "position": 0.5,
+        "label_token": 0.5,
+    }
     for name, deviation in expected.items():
-        assert found[name] == pytest.approx(deviation, rel=0.25 if name == "label_token" else 0.1), name
-    assert found["attention_out"] == found["mlp_out"] == found["read_out"] == 0
-    assert model.predict(random_prompts(dims=20)).abs().max() == 0
+        assert found[name] == pytest.approx(deviation, rel=0.25 if name in ("label_token", "read_out") else 0.1), name

@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
         "log_every": 2,
         "learning_every": 4,
         "checkpoint_every": 5,
+        "schedule": {"name": "linear", "warmup": 0.0, "decay": 1.0},
     },
     "evaluation": {
         "n_prompts": 16,

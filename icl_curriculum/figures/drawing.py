@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +16,7 @@ from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
+from icl_curriculum.results import write_atomically
 
 DPI = 150
 
@@ -34,7 +33,7 @@ def draw_all(directory: Path) -> list[Path]:
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
 
     With several variants a file each, ``<figure>_<variant>``. Equal tables give equal bytes.
-    Raises FileNotFoundError if a table is missing, ValueError if one lacks a column.
+    Raises UserError if a table is missing, damaged or lacks a column.
     """
     tables = {name: read_table(directory, name) for name in COLUMNS}
     drawn = []
@@ -54,24 +53,10 @@ def draw_all(directory: Path) -> list[Path]:
 @styled
 def _save(figure: Figure, stem: Path) -> Path:
     """Write ``stem``.svg and ``stem``.png; returns the latter."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=metadata)
         # One layout for both formats: laying out a second time can move things by a fraction of a point.
         figure.set_layout_engine("none")
-        _replace(Path(f"{stem}{suffix}"), buffer.getvalue())
+        write_atomically(Path(f"{stem}{suffix}"), buffer.getvalue())
     return Path(f"{stem}.png")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a whole file or leave what is there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

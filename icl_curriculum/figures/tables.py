@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from icl_curriculum.registry import UserError
+
 #: What each figure may rely on; tables may hold more columns.
 COLUMNS: dict[str, list[str]] = {
     "learning": [
@@ -44,19 +46,22 @@ class NothingToDraw(ValueError):
 def read_table(directory: Path, name: str) -> pd.DataFrame:
     """The experiment's table ``name``.
 
-    Raises FileNotFoundError if the file is missing, ValueError if it lacks a column.
+    Raises UserError if the file is missing, is no such table, or lacks a column.
     """
     path = directory / f"{name}.csv"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserError(
             f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
         )
     columns = COLUMNS[name]
     # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
-    table = pd.read_csv(path, dtype=_TYPES, keep_default_na=False, na_values=[""])
+    try:
+        table = pd.read_csv(path, dtype=_TYPES, keep_default_na=False, na_values=[""])
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path} is damaged: {error}") from None
     lacking = [column for column in columns if column not in table]
     if lacking:
-        raise ValueError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(table.columns)}")
+        raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(table.columns)}")
     return table
 
 

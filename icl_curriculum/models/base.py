@@ -26,7 +26,7 @@ class Model(nn.Module):
     #: Prompts of more points than this raise ValueError.
     max_points: int
     #: Prompts a forward pass of `predict` takes at a time, which bounds its memory.
-    prompts_per_pass: int = 256
+    prompts_per_pass: int = 64
 
     @abstractmethod
     def forward(

@@ -148,31 +148,30 @@ class Transformer(Model):
         points = xs.shape[1]
         if points > self.max_points:
             raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
-        x_tokens = self._embed_x(xs, 0)
-        y_tokens = self._embed_y(ys[:, :-1])
+        # A label stands where the first coordinate of x does, padded with zeros (Garg et al. 2022).
+        labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
+        context = rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d")
+        positions = self._positions(points)
         if queries is None:
-            tokens = torch.cat([rearrange([x_tokens[:, :-1], y_tokens], "k b p w -> b (p k) w"), x_tokens[:, -1:]], 1)
-            return self._decode(tokens, slice(0, None, 2), None)
+            tokens = torch.cat([context, xs[:, -1:]], dim=1)
+            return self._decode(self._embed(tokens, positions[:-1]), slice(0, None, 2), None)
         # Context first, then every query, which sees its own prefix of the context and itself.
-        context = rearrange([x_tokens[:, :-1], y_tokens], "k b p w -> b (p k) w")
-        tokens = torch.cat([context, self._embed_x(queries, 0)], dim=1)
-        return self._decode(tokens, slice(context.shape[1], None), prefix_mask(points, tokens.device))
+        tokens = torch.cat([context, queries], dim=1)
+        positions = torch.cat([positions[:-2], positions[::2]])
+        mask = prefix_mask(points, tokens.device)
+        return self._decode(self._embed(tokens, positions), slice(context.shape[1], None), mask)
 
-    def _embed_x(self, xs: Float[Tensor, "b p d"], first: int) -> Float[Tensor, "b p w"]:
-        tokens = F.linear(xs, self.read_in, self.read_in_bias)
-        return tokens if self.config.positions == "none" else tokens + self._positions(xs.shape[1], 0)
+    def _embed(self, tokens: Float[Tensor, "b t d"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
+        return F.linear(tokens, self.read_in, self.read_in_bias) + positions
 
-    def _embed_y(self, ys: Float[Tensor, "b p"]) -> Float[Tensor, "b p w"]:
-        """A label enters where the first coordinate of x does (y padded with zeros), told apart by its position."""
-        tokens = ys.unsqueeze(-1) * self.read_in[:, 0] + self.read_in_bias
-        if self.config.positions != "token":
-            tokens = tokens + self.label_token
-        return tokens if self.config.positions == "none" else tokens + self._positions(ys.shape[1], 1)
-
-    def _positions(self, points: int, kind: int) -> Float[Tensor, "p w"]:
-        if self.config.positions == "pair":
-            return self.position[:points]
-        return self.position[kind : 2 * points : 2]
+    def _positions(self, points: int) -> Float[Tensor, "t w"]:
+        """What is added to the tokens x_1, y_1, ..., x_points, y_points."""
+        if self.config.positions == "token":
+            return self.position[: 2 * points]
+        kinds = torch.stack([torch.zeros_like(self.label_token), self.label_token])
+        if self.config.positions == "none":
+            return kinds.repeat(points, 1)
+        return rearrange(self.position[:points].unsqueeze(1) + kinds, "p k w -> (p k) w")
 
     def _decode(self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None) -> Float[Tensor, "b p"]:
         """Run the blocks and read predictions at ``read``; the last block computes nothing else.

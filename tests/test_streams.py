@@ -1,0 +1,110 @@
+"""Randomness as a pure function of (seed, stream, index)."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_mean, baseline_of, same, shift_of, task_of
+
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS
+from icl_curriculum.streams import Streams, generator
+
+
+def first(made: torch.Generator, n: int = 8) -> list[float]:
+    return torch.rand(n, generator=made, dtype=torch.float64).tolist()
+
+
+def test_a_key_always_gives_the_same_draws() -> None:
+    streams = Streams(3, "training", 12)
+    before = first(streams.generator("inputs"))
+    first(streams.generator("functions"), 1000)
+    assert first(Streams(3, "training", 12).generator("inputs")) == before
+    assert first(generator(3, "training/inputs", 12)) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Streams(1, "training", 12).generator("inputs"),
+        Streams(0, "evaluation", 12).generator("inputs"),
+        Streams(0, "training", 13).generator("inputs"),
+        Streams(0, "training", 12).generator("functions"),
+        Streams(0, "training", 12).under("linear").generator("inputs"),
+        Streams(0, "training", 12 + 2**32).generator("inputs"),
+        Streams(2**32, "training", 12).generator("inputs"),
+        Streams(12, "training", 0).generator("inputs"),
+    ],
+    ids=["seed", "name", "index", "part", "under", "index + 2^32", "seed + 2^32", "seed and index swapped"],
+)
+def test_any_other_key_gives_other_draws(other: torch.Generator) -> None:
+    assert not set(first(other)) & set(first(Streams(0, "training", 12).generator("inputs")))
+
+
+def test_names_and_parts_do_not_run_into_one_another() -> None:
+    assert first(generator(1, "a", 11)) != first(generator(11, "a", 1))
+    assert first(generator(0, "a1", 2)) != first(generator(0, "a", 12))
+
+
+def test_neighbouring_indices_are_independent() -> None:
+    draws = torch.stack([torch.randn(2, generator=generator(0, "training/inputs", i)) for i in range(4000)])
+    assert_mean(draws, [0, 0])
+    assert_mean(draws.square(), [1, 1])
+    assert_mean(draws[1:, 0] * draws[:-1, 0], 0)
+
+
+def test_uniform_draws_have_the_moments_of_uniform_draws() -> None:
+    draws = torch.rand(200_000, generator=generator(0, "uniform"), dtype=torch.float64)
+    assert_mean(draws, 1 / 2)
+    assert_mean(draws.square(), 1 / 3)
+    assert_mean(draws[1:] * draws[:-1], 1 / 4)
+
+
+def test_the_whole_state_of_the_twister_comes_from_the_key() -> None:
+    """torch draws what numpy's Mersenne Twister draws from the same 624 words, i.e. all of them were put in place."""
+    words = np.frombuffer(hashlib.shake_128(b"3/training/inputs/7").digest(4 * 624), dtype="<u4")
+    reference = np.random.MT19937()
+    state = dict(reference.state)
+    state["state"] = {"key": words.astype(np.uint32), "pos": 624}
+    reference.state = state
+    drawn = torch.empty(1000, dtype=torch.int64).random_(-(2**63), None, generator=generator(3, "training/inputs", 7))
+    # A 64-bit integer is two outputs, the first one on top.
+    outputs = np.stack([drawn.numpy() >> 32, drawn.numpy()], axis=1).ravel() & 0xFFFFFFFF
+    assert outputs.tolist() == reference.random_raw(2000).tolist()
+
+
+def draw_everything() -> list[Prompts]:
+    """Every class, input distribution and shift once, answered by every baseline."""
+    batches = []
+    for function_class in FUNCTION_CLASSES.names():
+        for inputs in INPUTS.names():
+            task = task_of(function_class, inputs, label_noise=0.5)
+            batches.append(task.draw(4, 6, Streams(0, "everything")))
+            batches += [shift_of(name).draw(task, 4, 6, Streams(0, "everything")) for name in SHIFTS.names()]
+    for name in BASELINES.names():
+        baseline_of(name).predict(batches[0])
+    return batches
+
+
+def seed_everything(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def global_states() -> list[str]:
+    return [str(torch.get_rng_state().tolist()), str(np.random.get_state(legacy=False)), str(random.getstate())]
+
+
+def test_global_generators_are_neither_read_nor_changed() -> None:
+    seed_everything(1)
+    states = global_states()
+    once = draw_everything()
+    assert global_states() == states
+    seed_everything(2)
+    for one, other in zip(once, draw_everything(), strict=True):
+        assert same(one, other, "xs", "ys", "targets")
