@@ -40,6 +40,7 @@ def predict_every_prefix(
         gram_inverse += eye / penalty
     else:
         unseen += eye
+    rank = torch.zeros(batch, 1, dtype=torch.long, device=rows.device)
     predictions = rows.new_zeros(batch, points)
     for k in range(points):
         predictions[:, k] = (weights * asked[:, k]).sum(-1)
@@ -52,7 +53,9 @@ def predict_every_prefix(
         if penalty == 0:
             outside = torch.bmm(unseen, row.unsqueeze(-1)).squeeze(-1)
             size = (outside * outside).sum(-1, keepdim=True)
-            new = size > _DEPENDENT * (row * row).sum(-1, keepdim=True)
+            # The rank caps them: past it, only rounding is left outside the span.
+            new = (size > _DEPENDENT * (row * row).sum(-1, keepdim=True)) & (rank < width)
+            rank = rank + new
             if bool(new.any()):
                 dual = outside / torch.where(new, size, torch.ones_like(size))
                 cross = known.unsqueeze(-1) * dual.unsqueeze(-2)

@@ -85,6 +85,7 @@ class Registry:
         self._module = f"{PACKAGE}.{module}"
         self._classes: dict[str, type[Component]] = {}
         self._origins: dict[str, str] = {}
+        self._entered: dict[str, str] = {}  # by which entry point a name came in
 
     def register(self, name: str) -> Callable[[type[C]], type[C]]:
         """Decorator: make a component class known by ``name``. A name that is taken is an error."""
@@ -105,8 +106,7 @@ class Registry:
     def get(self, name: str) -> type[Component]:
         """The class registered as ``name``; UserError with the closest known name otherwise."""
         importlib.import_module(self._module)
-        if name not in self._classes:
-            self._load_entry_point(name)
+        self._load_entry_points(name)
         if name not in self._classes:
             raise UserError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
         return self._classes[name]
@@ -137,12 +137,29 @@ class Registry:
     def _entry_points(self) -> list[importlib.metadata.EntryPoint]:
         return list(importlib.metadata.entry_points(group=self.group))
 
-    def _load_entry_point(self, name: str) -> None:
+    def _load_entry_points(self, name: str) -> None:
+        """Register what installed packages offer under a name. UserError if it is taken, broken or no component."""
         for point in self._entry_points():
-            if point.name == name:
+            source = f"{point.value} of the package {point.dist.name if point.dist else 'unknown'}"
+            if point.name != name or self._entered.get(name) == source:
+                continue
+            if name in self._classes:
+                raise UserError(
+                    f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {source}; rename one"
+                )
+            try:
                 loaded = point.load()
-                if name not in self._classes and isinstance(loaded, type) and issubclass(loaded, Component):
-                    self.register(name)(loaded)
+            except Exception as error:
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} failed to load: {type(error).__name__}: {error}"
+                ) from error
+            if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} is {loaded!r}; expected a component class"
+                )
+            if self._classes.get(name) is not loaded:
+                self.register(name)(loaded)
+            self._entered[name] = source
 
 
 def _origin(cls: type) -> str:
@@ -177,21 +194,24 @@ def load_plugin(path: Path) -> None:
     Raises UserError if the file is missing or fails to import.
     """
     path = path.resolve()
-    module_name = f"{PACKAGE}_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if module_name in sys.modules:
-        return
     if not path.is_file():
         raise UserError(f"plugin file {path} does not exist")
+    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
+    module_name = f"{PACKAGE}_plugin_{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    if module_name in sys.modules:
+        return
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"plugin file {path} is not a Python file (expected a name ending in .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    before = [(registry, dict(registry._classes), dict(registry._origins)) for registry in KINDS.values()]
     try:
         spec.loader.exec_module(module)
-    except UserError:
-        del sys.modules[module_name]
-        raise
     except Exception as error:
         del sys.modules[module_name]
+        for registry, classes, origins in before:
+            registry._classes, registry._origins = classes, origins
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error

@@ -40,7 +40,7 @@ class Answer:
 
 def process(folder: Path, *command: str) -> Answer:
     """A command in a process of its own, as in a shell without a terminal."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -167,18 +167,6 @@ def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Resu
     assert set(evaluation.loc[evaluation["shift"] == "longer_prompts/2", "n_context"]) == set(range(13))
 
 
-def test_the_same_command_keeps_finished_runs(smoke: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(smoke.folder)
-    run = smoke.directory / "mixed-seed0"
-    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}, tables(smoke.directory), smoke.figures()
-    answer = icl("run", "smoke")
-    after = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}, tables(smoke.directory), smoke.figures()
-    assert answer.code == 0
-    assert "already finished, kept: mixed-seed0" in answer.out
-    assert rows_of_table(answer.out) == rows_of_table(smoke.answer.out)
-    assert after == before
-
-
 def test_another_config_in_the_same_place_is_refused(smoke: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(smoke.folder)
     answer = icl("run", "smoke", "--set", "training.steps=41")
@@ -224,16 +212,19 @@ class MyClass(FunctionClass):
 """
 
 
+WITH_PLUGIN = (
+    "run", "smoke", "--plugin", "my_plugin.py", "--set", 'function_classes=["linear","my_class"]',
+    "--set", "training.steps=4", "--set", "evaluation.shifts=[]", "--seeds", "5", "--device", "cpu",
+    "--results", "mine", "--jobs", "1",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A small experiment with a function class from a plugin file, run by ``python -m``."""
     folder = tmp_path_factory.mktemp("with_plugin")
     (folder / "my_plugin.py").write_text(PLUGIN)
-    answer = process(
-        folder, sys.executable, "-m", "icl_curriculum", "run", "smoke", "--plugin", "my_plugin.py",
-        "--set", 'function_classes=["linear","my_class"]', "--set", "training.steps=4",
-        "--set", "evaluation.shifts=[]", "--seeds", "5", "--device", "cpu", "--results", "mine", "--jobs", "1",
-    )  # fmt: skip
+    answer = process(folder, sys.executable, "-m", "icl_curriculum", *WITH_PLUGIN)
     return Results(answer, folder, folder / "mine" / "smoke")
 
 
@@ -247,6 +238,22 @@ def test_a_function_class_from_a_plugin_file(with_plugin: Results) -> None:
     assert of_zero.groupby("function_class")["value"].mean().between(0.6, 1.4).all()
     kept = with_plugin.directory / "mixed-seed5" / "plugins" / "my_plugin.py"
     assert kept.read_text() == PLUGIN
+
+
+@pytest.mark.usefixtures("fresh_registries")
+def test_the_same_command_keeps_finished_runs(with_plugin: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def state() -> tuple[dict[str, int], dict[str, bytes], dict[str, bytes]]:
+        files = (with_plugin.directory / "mixed-seed5").iterdir()
+        times = {path.name: path.stat().st_mtime_ns for path in files}
+        return times, tables(with_plugin.directory), with_plugin.figures()
+
+    monkeypatch.chdir(with_plugin.folder)
+    before = state()
+    answer = icl(*WITH_PLUGIN)
+    assert answer.code == 0
+    assert "already finished, kept: mixed-seed5" in answer.out
+    assert answer.out.partition("Normalized error")[2] == with_plugin.answer.out.partition("Normalized error")[2]
+    assert state() == before
 
 
 # Mistakes: exit code 2, one message, no traceback
@@ -349,6 +356,7 @@ def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Icl) -> None:
     assert "quadratic" not in answer.out
 
 
+@pytest.mark.usefixtures("fresh_registries")
 def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Icl) -> None:
     Path("listed.py").write_text(PLUGIN.replace("my_class", "my_listed_class"))
     answer = icl("list", "function_classes", "--plugin", "listed.py")

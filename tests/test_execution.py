@@ -36,6 +36,10 @@ from icl_curriculum.training import Trainer
 PER_PROMPT = {"curriculum.draw": "prompt", "curriculum.function_classes": "random", "inputs": ["gaussian", "skewed"]}
 
 
+#: Twelve steps, of which the last is no multiple of five.
+FINISHED = {"training.log_every": 5, "training.learning_every": 5}
+
+
 @dataclass
 class Finished:
     """A run that has been executed."""
@@ -64,8 +68,8 @@ def executed(results: Path, changes: dict[str, Any] | None = None, *, seed: int 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The mixed curriculum: linear for six steps, then linear and quadratic; logged every five."""
-    return executed(tmp_path_factory.mktemp("finished"), {"training.log_every": 5})
+    """The mixed curriculum: linear for six steps, then linear and quadratic; rows at every fifth and at the last."""
+    return executed(tmp_path_factory.mktemp("finished"), FINISHED)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +160,7 @@ def test_every_cell_has_a_planned_and_a_drawn_share(per_prompt: Finished) -> Non
 
 def test_learning_curves_begin_before_training_and_end_after_the_last_step(finished: Finished) -> None:
     table = finished.table("learning")
-    assert sorted(set(table["step"])) == [0, 4, 8, 12]
+    assert sorted(set(table["step"])) == [0, 5, 10, 12]
     assert (table["prompts_seen"] == 8 * table["step"]).all()
     assert set(table["metric"]) == {"normalized_error"}
     cells = table.groupby(["step", "function_class"])["n_context"].apply(list)
@@ -371,7 +375,7 @@ def test_equal_runs_write_equal_bytes_whatever_the_global_generators_hold(
 
 
 def test_seeds_differ_and_share_their_banks(finished: Finished, tmp_path: Path) -> None:
-    other = executed(tmp_path, {"training.log_every": 5}, seed=1)
+    other = executed(tmp_path, FINISHED, seed=1)
     assert not torch.equal(weights(other)["qkv"], weights(finished)["qkv"])
     assert other.manifest()["banks"] == finished.manifest()["banks"]
 
@@ -488,7 +492,7 @@ def test_a_finished_run_is_left_alone(copied: Finished) -> None:
 
 
 def test_another_description_is_the_same_run(copied: Finished) -> None:
-    assert is_finished(tiny_run({"training.log_every": 5, "description": "reworded"}), copied.results)
+    assert is_finished(tiny_run({**FINISHED, "description": "reworded"}), copied.results)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +509,7 @@ def test_another_config_names_the_changed_keys_and_the_ways_out(
 ) -> None:
     before = modified(copied.results)
     with pytest.raises(UserError) as error:
-        execute(tiny_run({"training.log_every": 5, **changes}), copied.results)
+        execute(tiny_run({**FINISHED, **changes}), copied.results)
     assert str(copied.path) in str(error.value)
     assert f"changed: {keys}. " in str(error.value)
     assert "--fresh" in str(error.value)
@@ -520,7 +524,7 @@ def test_changed_plugins_are_another_config(copied: Finished) -> None:
 
 
 def test_only_affected_runs_are_moved_aside(copied: Finished) -> None:
-    other = tiny_run({"training.log_every": 5, "training.steps": 6})
+    other = tiny_run({**FINISHED, "training.steps": 6})
     before = tables(copied.path)
     assert move_aside(copied.run, copied.results) is None, "finished, and the very run"
     assert move_aside(tiny_run(seed=9), copied.results) is None, "not there"

@@ -407,6 +407,7 @@ def test_a_circle_of_extends_names_the_files() -> None:
     assert "other.toml" in message
 
 
+@pytest.mark.usefixtures("fresh_registries")
 def test_a_component_with_a_required_parameter_given_by_its_name_alone() -> None:
     @register_function_class("needs_a_parameter")
     class NeedsParameter(Linear):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -57,6 +58,11 @@ class Bank:
         """The task whose inputs, noise and E f(q)^2 apply to the bank's prompts."""
         return self.task if self.shift is None else self.shift.apply(self.task)
 
+    @cached_property
+    def second_moment(self) -> float:
+        """E f(q)^2 under the bank's own inputs, in the units of the targets."""
+        return self.drawn_task.second_moment()
+
     def draw(self) -> Prompts:
         """The prompts, always on the CPU and always the same."""
         streams = Streams(self.seed, f"{self.purpose}/{self.function_class}")
@@ -66,9 +72,9 @@ class Bank:
 
 
 def content_hash(prompts: Prompts) -> str:
-    """SHA-256 over the bank version and the bytes of inputs, labels, targets and queries."""
+    """SHA-256 over the bank version and the bytes of inputs, labels, targets, queries and mask."""
     digest = hashlib.sha256(f"bank version {BANK_VERSION}".encode())
-    for value in (prompts.xs, prompts.ys, prompts.targets, prompts.queries):
+    for value in (prompts.xs, prompts.ys, prompts.targets, prompts.queries, prompts.mask):
         if value is not None:
             digest.update(repr((tuple(value.shape), str(value.dtype))).encode())
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())

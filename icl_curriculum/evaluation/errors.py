@@ -85,7 +85,7 @@ def metric_rows(entry: Entry, errors: Array, bank: Bank, prompts: Prompts, confi
         value = errors.mean(axis=0)
         scales = {
             "squared_error": 1.0,
-            "normalized_error": task.second_moment(),
+            "normalized_error": bank.second_moment,
             "error_over_reference": bank.task.trivial_error(),
         }
         interval = mean_interval if task.has_error_variance() else None

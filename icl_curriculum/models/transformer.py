@@ -212,10 +212,11 @@ class Transformer(Model):
         v: Float[Tensor, "b t w"],
         mask: Bool[Tensor, "r t"] | None,
     ) -> Float[Tensor, "b r w"]:
-        q, k, v = (rearrange(part, "b t (h e) -> b h t e", h=self.config.heads) for part in (q, k, v))
+        q, k, v = (rearrange(part, "b t (h e) -> b t h e", h=self.config.heads) for part in (q, k, v))
         if self.config.normalize_queries_and_keys:
             q = F.layer_norm(q, q.shape[-1:], self.query_gain[layer])
             k = F.layer_norm(k, k.shape[-1:], self.key_gain[layer])
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if self.config.attention == "fused":
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         else:
