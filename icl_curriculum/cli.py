@@ -109,7 +109,7 @@ def _parse_seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdigit() for part in parts):
         raise UserError(f"--seeds {text}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
     return [int(part) for part in parts]
 
@@ -121,7 +121,7 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command continues where it stopped", err=True)
         sys.exit(130)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         # registry is imported only once something went wrong, so that --help stays light.
         from icl_curriculum.registry import UserError
 

@@ -184,11 +184,6 @@ class CurriculumPlan:
     dims_growth: Growth | None = None
     points_growth: Growth | None = None
 
-    def check(self) -> None:
-        """Raise UserError if a curriculum cannot order its items."""
-        self.over_function_classes.check(self.function_classes, self.steps)
-        self.over_inputs.check(self.inputs, self.steps)
-
     @property
     def adaptive(self) -> bool:
         return self.over_function_classes.adaptive or self.over_inputs.adaptive

@@ -104,7 +104,8 @@ def show_outcome(outcome: Outcome, figures: Sequence[Path], *, debug: bool) -> N
     if outcome.left_out:
         console.print(f"finished with another config, left out of the tables: {', '.join(outcome.left_out)}")
     for failure in outcome.failures:
-        console.print(f"[red]failed:[/red] {failure.message}")
+        console.print("failed: ", style="red", end="")
+        console.print(failure.message, markup=False, soft_wrap=True)
         if debug and failure.details:
             console.print(failure.details, markup=False)
     if figures:

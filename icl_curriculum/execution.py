@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import pickle
 import shutil
@@ -70,15 +71,13 @@ def is_finished(run: Run, results: Path) -> bool:
 
 
 def move_aside(run: Run, results: Path) -> Path | None:
-    """Move the run's directory to ``aside/`` unless it holds this very run, finished. Returns where it went."""
+    """Move the run's directory to ``aside/`` unless it is this very run, finished and intact; returns where it went."""
     directory = directory_of(run, results)
     if not directory.path.exists():
         return None
-    try:
-        if is_finished(run, results):
+    with contextlib.suppress(UserError):
+        if is_finished(run, results) and directory.is_intact():
             return None
-    except UserError:
-        pass
     with directory.locked():
         for number in range(1, 10_000):
             target = directory.path.parent / "aside" / f"{run.name}-{number}"
@@ -134,7 +133,7 @@ class _Execution:
         banks = evaluate(self.trainer, self.directory, self._evaluated)
         with atomic_path(self.directory.path / "model.safetensors") as path:
             safetensors.torch.save_file(self.trainer.model.state_dict(), path)
-        self._manifest("finished", banks=banks)
+        self._manifest("finished", banks=banks, tables=self.directory.table_hashes())
 
     def _begin(self) -> None:
         if self.state_file.is_file():
@@ -156,7 +155,9 @@ class _Execution:
             self.started, self.seconds_before = state["started"], state["seconds"]
         except UserError:
             raise
-        except (RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        except (
+            RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
+        ) as error:  # fmt: skip
             raise UserError(
                 f"{self.state_file} is damaged or of another program ({type(error).__name__}); "
                 f"restore it, or start the run afresh with --fresh"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,7 +52,8 @@ def _builder(registry: Registry, default: str | None = None) -> Callable[[Any], 
         except UserError as error:
             raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
         except ValidationError as error:
-            known = list(registry.get(value["name"]).model_fields)
+            name = value if isinstance(value, str) else value["name"]
+            known = list(registry.get(name).model_fields)
             raise PydanticCustomError(
                 "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
             ) from None
@@ -83,6 +86,9 @@ class CurriculumConfig(Strict):
     points: Growth | None = Field(None, description="growth of the number of points")
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(Strict):
     """``[training.optimizer]``."""
 
@@ -91,7 +97,7 @@ class OptimizerConfig(Strict):
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak rate of Adam")
     muon_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon, a step in spectral norm")
-    betas: tuple[float, float] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (adamw, muon)")
 
@@ -207,8 +213,18 @@ class Experiment(Strict):
             for item in ids:
                 if ids.count(item) > 1:
                     raise UserError(f'{key}: two components have the id {item!r}; give one of them id = "..."')
-        for function_class in self.function_classes:
-            function_class.check_dims(self.dims)
+        for number, seed in enumerate(self.seeds):
+            if seed in self.seeds[:number]:
+                raise UserError(f"seeds: {seed} stands there twice; expected every seed once")
+        _check_folder("name", self.name)
+        for variant, changes in self.variants.items():
+            _check_folder("variants", variant)
+            for key in ("seeds", "name", "variants", "plugins"):
+                if key in changes:
+                    raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
+        for number, function_class in enumerate(self.function_classes):
+            with _located(f"function_classes.{number}"):
+                function_class.check_dims(self.dims)
         self.model.check(dims=self.dims, points=self.points)
         for shift in self.evaluation.shifts:
             asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
@@ -217,11 +233,31 @@ class Experiment(Strict):
                     f"evaluation.shifts: {shift.id!r} asks for prompts of {asked} points, the model's positions allow "
                     f"{allowed}; set model.max_points = {asked}"
                 )
-        self.plan().check()
+        plan = self.plan()
+        with _located("curriculum.function_classes"):
+            plan.over_function_classes.check(plan.function_classes, plan.steps)
+        with _located("curriculum.inputs"):
+            plan.over_inputs.check(plan.inputs, plan.steps)
 
     def resolved(self) -> dict[str, Any]:
         """The experiment as plain TOML values, defaults included."""
         return self.model_dump(mode="python", exclude_none=True)
+
+
+@contextlib.contextmanager
+def _located(key: str) -> Iterator[None]:
+    """Name the key in a UserError that knows only the component."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def _check_folder(key: str, name: str) -> None:
+    if not re.fullmatch(r"[\w=,+%-][\w=,+%. -]*", name):
+        raise UserError(
+            f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"
+        )
 
 
 #: Keys of a run's config.toml that its hash leaves out.

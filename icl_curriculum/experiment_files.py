@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -75,7 +76,9 @@ def load(
         values = merge(values, parse_override(override))
     if seeds is not None:
         values["seeds"] = list(seeds)
-    plugin_files = [*values.get("plugins", []), *(str(Path(plugin).resolve()) for plugin in plugins)]
+    plugin_files = list(
+        dict.fromkeys([*values.get("plugins", []), *(str(Path(plugin).resolve()) for plugin in plugins)])
+    )
     if plugin_files:
         values["plugins"] = plugin_files
     for plugin in plugin_files:
@@ -120,7 +123,9 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
     values = read_toml(path)
     plugins = values.get("plugins", [])
-    if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins):
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise UserError(f"{path}: plugins: expected a list of file names, found {plugins!r}")
+    if plugins:
         values["plugins"] = [str((path.parent / plugin).resolve()) for plugin in plugins]
     parent = values.pop("extends", None)
     if parent is None:
@@ -137,15 +142,24 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merge(inherited, values)
 
 
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+# What a table without a name is, for keys that hold a component with a default.
+_DEFAULT_COMPONENTS = {"model": "transformer", "training.method": "in_context"}
+# Tables whose ``name`` is a plain choice: their other keys hold whatever it is.
+_PLAIN_TABLES = ("training.optimizer", "training.schedule")
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """``changes`` over ``base``: tables merge key by key, unless the change names another component."""
     merged = dict(base)
     for key, value in changes.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
+        path, old = f"{prefix}{key}", merged.get(key)
+        if path in _DEFAULT_COMPONENTS and isinstance(value, str):
+            value = {"name": value}
+        if isinstance(old, dict) and isinstance(value, dict):
+            known = old.get("name", _DEFAULT_COMPONENTS.get(path))
+            if path in _PLAIN_TABLES or value.get("name", known) == known:
+                value = merge(old, value, f"{path}.")
+        merged[key] = value
     return merged
 
 
@@ -173,11 +187,24 @@ def build(values: dict[str, Any], *, source: str) -> Experiment:
         experiment = Experiment.model_validate(values)
         experiment.check()
     except ValidationError as error:
-        problems = [line for item in error.errors() for line in _explain(item)]
+        items = error.errors()
+        # A list is also called too short when its only item is wrong: that item says it better.
+        spoiled = {item["loc"][:-1] for item in items}
+        items = [item for item in items if item["type"] != "too_short" or item["loc"] not in spoiled]
+        problems = [line for item in items for line in _explain(item)]
         raise UserError("\n".join(f"{source}: {problem}" for problem in problems)) from None
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     return experiment
+
+
+# Python's words for what a TOML file calls something else.
+_WORDING = {
+    "Input should (be|have)": "expected",
+    r"a valid tuple|a valid list": "a list",
+    r"a valid dictionary( or (object|instance) .*)?": "a table",
+    r"Tuple should have (at \w+ \d+ items?)( after validation)?": r"expected a list of \1",
+}
 
 
 def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str] = ()) -> list[str]:
@@ -193,7 +220,9 @@ def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str
         names = list(known) or _fields_at(Experiment, error["loc"][:-1])
         hint = did_you_mean(str(location[-1]), (name for name in names if name != "given_id"))
         return [f"{key}: unknown key{hint}"]
-    message = error["msg"].replace("Input should be", "expected").replace("Input should have", "expected")
+    message = error["msg"]
+    for said, meant in _WORDING.items():
+        message = re.sub(said, meant, message)
     return [f"{key}: {message}, found {error['input']!r}"]
 
 

@@ -62,7 +62,9 @@ def suitable_baselines(function_class: FunctionClass) -> tuple[Baseline, ...]:
 
 def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:
     """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others."""
-    chosen = run.experiment.evaluation.baselines or suitable_baselines(bank.task.function_class)
+    chosen = run.experiment.evaluation.baselines
+    if chosen is None:
+        chosen = suitable_baselines(bank.task.function_class)
     entries = [Entry(baseline.id, "baseline", baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.task.function_class.spec()]

@@ -211,6 +211,8 @@ class _Pool:
                     self.messages.put((name, message))
         reader.join()
         code = worker.wait()
+        worker.stdout.close()
+        worker.stderr.close()
         if failure is None and code != 0:
             failure = {
                 "message": f"{name}: the worker process ended with code {code}",

@@ -6,6 +6,7 @@ Nothing here imports torch: listing and configuring stay light until a component
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -134,8 +135,8 @@ class Registry:
         parameters = {key: value for key, value in spec.items() if key != "name"}
         return self.get(spec["name"]).model_validate(parameters)
 
-    def _entry_points(self) -> list[importlib.metadata.EntryPoint]:
-        return list(importlib.metadata.entry_points(group=self.group))
+    def _entry_points(self) -> tuple[importlib.metadata.EntryPoint, ...]:
+        return _entry_points(importlib.metadata.entry_points, self.group)
 
     def _load_entry_points(self, name: str) -> None:
         """Register what installed packages offer under a name. UserError if it is taken, broken or no component."""
@@ -160,6 +161,12 @@ class Registry:
             if self._classes.get(name) is not loaded:
                 self.register(name)(loaded)
             self._entered[name] = source
+
+
+@functools.cache
+def _entry_points(find: Callable[..., Any], group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages offer, read once: reading all their metadata takes milliseconds."""
+    return tuple(find(group=group))
 
 
 def _origin(cls: type) -> str:

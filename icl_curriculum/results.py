@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -65,6 +66,10 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([format_value(value) for value in row] for row in rows)
     return buffer.getvalue()
+
+
+def text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
@@ -135,6 +140,17 @@ class RunDirectory:
                 lengths[name] = handle.seek(0, os.SEEK_END)
         return lengths
 
+    def table_hashes(self) -> dict[str, str]:
+        """What the tables hold, so that damage to a finished run shows."""
+        return {name: text_hash(self.table(name).read_text(encoding="utf-8")) for name in COLUMNS}
+
+    def is_intact(self) -> bool:
+        """Whether every table of a finished run is there as it was written."""
+        try:
+            return (self.read_manifest() or {}).get("tables") == self.table_hashes()
+        except (OSError, UnicodeDecodeError):
+            return False
+
     def cut_tables(self, lengths: Mapping[str, int]) -> None:
         """Cut growing tables back to the lengths of a checkpoint; UserError if one is shorter than that."""
         for name, length in lengths.items():
@@ -198,6 +214,24 @@ def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+def _rows_of(table: Path, header: str, manifest: Mapping[str, Any]) -> str:
+    """The rows of a finished run's table; UserError if it is not as the run left it."""
+    try:
+        text = table.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{table} is damaged: it cannot be read ({error}); restore it, or use --fresh") from None
+    recorded = manifest.get("tables", {}).get(table.stem)
+    if not text.startswith(header):
+        problem = "its first line is not the table's header"
+    elif not text.endswith("\n"):
+        problem = "its last line is cut off"
+    elif recorded is not None and recorded != text_hash(text):
+        problem = "it is not what the run wrote"
+    else:
+        return text[len(header) :]
+    raise UserError(f"{table} is damaged: {problem}; restore it, or use --fresh")
+
+
 def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
 
@@ -217,11 +251,7 @@ def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     for name, columns in COLUMNS.items():
         header = csv_text([columns])
         parts = [header]
-        for path, _ in runs:
-            text = (path / f"{name}.csv").read_text(encoding="utf-8")
-            if not text.startswith(header):
-                raise UserError(f"{path / name}.csv is damaged: its first line is not the table's header")
-            parts.append(text[len(header) :])
+        parts += [_rows_of(path / f"{name}.csv", header, manifest) for path, manifest in runs]
         write_atomically(experiment / f"{name}.csv", "".join(parts))
     kept = {path for path, _ in runs}
     return [path.name for path, _ in finished if path not in kept]

@@ -33,7 +33,12 @@ from icl_curriculum.results import COLUMNS, collect
 from icl_curriculum.training import Trainer
 
 #: Both classes in every batch, so that a resumed run must restore every count.
-PER_PROMPT = {"curriculum.draw": "prompt", "curriculum.function_classes": "random", "inputs": ["gaussian", "skewed"]}
+PER_PROMPT = {
+    "curriculum.draw": "prompt",
+    "curriculum.function_classes": "random",
+    "inputs": ["gaussian", "skewed"],
+    "evaluation.shifts": [],
+}
 
 
 #: Twelve steps, of which the last is no multiple of five.
@@ -428,7 +433,7 @@ def kill_and_resume(results: Path, *places: tuple[str, int]) -> Finished:
         [("training", 10)],
         [("training", 12)],
         [("evaluation", 1)],
-        [("evaluation", 8)],
+        [("evaluation", 4)],
         [("training", 4), ("training", 8), ("training", 8), ("evaluation", 3)],
     ],
     ids=["before the first checkpoint", "logged after a checkpoint", "between log and checkpoint", "at the last step",
@@ -440,7 +445,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert_same_results(kill_and_resume(tmp_path, *places), per_prompt)
 
 
-@pytest.mark.parametrize("step", [0, 1, 5, 7, 10, 11])
+@pytest.mark.parametrize("step", [0, 5, 7, 11])
 def test_a_run_killed_between_updates_resumes_to_the_same_bytes(
     tmp_path: Path, per_prompt: Finished, killed_before_update: Callable[[int], None], step: int
 ) -> None:
