@@ -22,6 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "initialization": "reference",
             "positions": "token",
             "normalize_queries_and_keys": False,
+            "activation": "gelu",
         },
         "training": {
             "optimizer": {"name": "adam", "learning_rate": 1e-4, "betas": [0.9, 0.999]},

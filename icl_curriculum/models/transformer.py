@@ -27,7 +27,7 @@ class TransformerConfig(ModelConfig):
     """GPT-2 style decoder over alternate x and y tokens.
 
     The published model is ``width = 256, layers = 12, heads = 8, initialization = "reference",
-    positions = "token", normalize_queries_and_keys = false`` (Garg et al. 2022).
+    positions = "token", normalize_queries_and_keys = false, activation = "gelu"`` (Garg et al. 2022).
     """
 
     width: int = Field(64, ge=1, description="width of the residual stream")
@@ -43,7 +43,9 @@ class TransformerConfig(ModelConfig):
     )
     position_scale: float = Field(0.3, gt=0, description="standard deviation of the position vectors ('fast')")
     normalize_queries_and_keys: bool = Field(True, description="layer norm on each head's queries and keys")
-    activation: Literal["gelu", "relu_squared"] = Field("gelu", description="'gelu' is GPT-2's tanh form")
+    activation: Literal["gelu", "relu_squared"] = Field(
+        "relu_squared", description="'gelu' is GPT-2's tanh form; 'relu_squared' costs a fraction of it on a CPU"
+    )
     attention: Literal["fused", "plain"] = Field(
         "fused", description="PyTorch's fused attention, or explicit products (for second-order gradients)"
     )
