@@ -184,6 +184,17 @@ class CurriculumPlan:
     dims_growth: Growth | None = None
     points_growth: Growth | None = None
 
+    def check(self) -> None:
+        """Raise UserError, naming the key, if a curriculum cannot order its items."""
+        for key, curriculum, items in (
+            ("curriculum.function_classes", self.over_function_classes, self.function_classes),
+            ("curriculum.inputs", self.over_inputs, self.inputs),
+        ):
+            try:
+                curriculum.check(items, self.steps)
+            except UserError as error:
+                raise UserError(f"{key}: {error}") from None
+
     @property
     def adaptive(self) -> bool:
         return self.over_function_classes.adaptive or self.over_inputs.adaptive

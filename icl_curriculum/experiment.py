@@ -233,11 +233,7 @@ class Experiment(Strict):
                     f"evaluation.shifts: {shift.id!r} asks for prompts of {asked} points, the model's positions allow "
                     f"{allowed}; set model.max_points = {asked}"
                 )
-        plan = self.plan()
-        with _located("curriculum.function_classes"):
-            plan.over_function_classes.check(plan.function_classes, plan.steps)
-        with _located("curriculum.inputs"):
-            plan.over_inputs.check(plan.inputs, plan.steps)
+        self.plan().check()
 
     def resolved(self) -> dict[str, Any]:
         """The experiment as plain TOML values, defaults included."""

@@ -19,6 +19,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DO
 TOY = [
     "dims=3", "points=5", "training.steps=8", "training.batch_size=4", "training.learning_every=4",
     "evaluation.n_prompts=16", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
+    "evaluation.shifts=[]",
 ]  # fmt: skip
 TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
 
@@ -69,6 +70,8 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(folder: Path) -> None
     for command in ICL:
         # The reader's own sizes give way to toy ones, which come last.
         toy = TOY_OPTIONS if command[1] == "run" else []
+        if toy and "--seeds" not in command:
+            toy = [*toy, "--set", "seeds=[0]"]
         execute([sys.executable, "-m", "icl_curriculum", *command[1:], *toy], folder)
     assert (folder / "results/my_mixed/figures/error_by_examples.png").is_file()
     assert "cubic" in (folder / "results/cubic/smoke/learning.csv").read_text()
