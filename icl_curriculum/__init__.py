@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from icl_curriculum.baselines import Baseline as Baseline
     from icl_curriculum.baselines import register_baseline as register_baseline
+    from icl_curriculum.checkpoints import load_model as load_model
     from icl_curriculum.curricula import Curriculum as Curriculum
     from icl_curriculum.curricula import register_curriculum as register_curriculum
-    from icl_curriculum.execution import load_model as load_model
+    from icl_curriculum.execution import RunFailed as RunFailed
     from icl_curriculum.experiment_files import load as load
     from icl_curriculum.function_classes import FunctionClass as FunctionClass
     from icl_curriculum.function_classes import register_function_class as register_function_class
@@ -41,13 +42,14 @@ _EXPORTS = {
     "Learner": ("prompts", "Learner"),
     "ModelConfig": ("models", "ModelConfig"),
     "Prompts": ("prompts", "Prompts"),
+    "RunFailed": ("execution", "RunFailed"),
     "Shift": ("shifts", "Shift"),
     "Streams": ("streams", "Streams"),
     "Task": ("tasks", "Task"),
     "TrainingMethod": ("training", "TrainingMethod"),
     "UserError": ("registry", "UserError"),
     "load": ("experiment_files", "load"),
-    "load_model": ("execution", "load_model"),
+    "load_model": ("checkpoints", "load_model"),
     "register_baseline": ("baselines", "register_baseline"),
     "register_curriculum": ("curricula", "register_curriculum"),
     "register_function_class": ("function_classes", "register_function_class"),

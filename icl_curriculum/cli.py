@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,6 +28,8 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
+# Read by `main`, which sees to errors of every command.
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
 @app.command()
@@ -43,7 +47,7 @@ def run(
         bool,
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    debug: Debug = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum import display, experiment_files, figures, launch
@@ -53,7 +57,7 @@ def run(
     with display.live_view(loaded, device) as view:
         outcome = launch.launch(
             loaded, results, jobs=jobs, device=device, fresh=fresh,
-            report=view.report, started=view.started, ended=view.ended,
+            report=view.report, queued=view.queued, started=view.started, ended=view.ended,
         )  # fmt: skip
     drawn = []
     if outcome.finished or outcome.skipped:
@@ -65,7 +69,7 @@ def run(
 
 
 @app.command()
-def plot(name: Name, results: Results = Path("results")) -> None:
+def plot(name: Name, results: Results = Path("results"), debug: Debug = False) -> None:
     """Redraw an experiment's figures from its CSV files alone."""
     from icl_curriculum import display, figures
     from icl_curriculum.results import find_results
@@ -77,17 +81,18 @@ def plot(name: Name, results: Results = Path("results")) -> None:
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="only this kind of component")] = None,
     plugin: Plugins = None,
+    debug: Debug = False,
 ) -> None:
     """List experiments and every registered component, with where it comes from and what it is."""
-    from icl_curriculum import display, registry
+    from icl_curriculum import display, plugin_files
 
     for file in plugin or []:
-        registry.load_plugin(file)
+        plugin_files.load_plugin(file)
     display.show_components(kind)
 
 
 @app.command()
-def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None) -> None:
+def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None, debug: Debug = False) -> None:
     """Print the resolved config of an experiment: every field, defaults included."""
     import tomli_w
 
@@ -115,20 +120,43 @@ def _parse_seeds(text: str | None) -> list[int] | None:
 
 
 def main() -> None:
-    """Entry point of ``icl``: a user's mistake is one message and exit code 2, never a traceback."""
+    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug.
+
+    2: a mistake in the command or the config; 1: a run that failed, or a disk that is full; 130 and 143:
+    interrupted or terminated.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command continues where it stopped", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        _end(error, "interrupted; the same command continues where it stopped", 130)
+    except _Terminated as error:
+        _end(error, "terminated; the same command continues where it stopped", 143)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
     except Exception as error:
-        # registry is imported only once something went wrong, so that --help stays light.
-        from icl_curriculum.registry import UserError
+        # Imported only once something went wrong, so that --help stays light.
+        from icl_curriculum.registry import UserError, described
 
-        if not isinstance(error, UserError) or "--debug" in sys.argv:
-            raise
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        if isinstance(error, UserError):
+            _end(error, f"error: {error}", 2)
+        _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived: unwind like an interruption, so that no worker process is left behind."""
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _end(error: BaseException, message: str, code: int) -> NoReturn:
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
+    typer.echo(message, err=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from icl_curriculum.contracts import at_work, broken_contract
 from icl_curriculum.registry import CURRICULA, Component, UserError, did_you_mean
-
-register_curriculum = CURRICULA.register
 
 State = dict[str, Any]
 
@@ -60,6 +59,9 @@ class Curriculum(Component):
     def boundaries(self, *, items: Sequence[str], steps: int) -> list[int]:
         """Steps at which a new block begins, for figures; the first block's 0 left out."""
         return []
+
+
+register_curriculum = CURRICULA.of(Curriculum)
 
 
 class _Blocks(Curriculum):
@@ -184,17 +186,6 @@ class CurriculumPlan:
     dims_growth: Growth | None = None
     points_growth: Growth | None = None
 
-    def check(self) -> None:
-        """Raise UserError, naming the key, if a curriculum cannot order its items."""
-        for key, curriculum, items in (
-            ("curriculum.function_classes", self.over_function_classes, self.function_classes),
-            ("curriculum.inputs", self.over_inputs, self.inputs),
-        ):
-            try:
-                curriculum.check(items, self.steps)
-            except UserError as error:
-                raise UserError(f"{key}: {error}") from None
-
     @property
     def adaptive(self) -> bool:
         return self.over_function_classes.adaptive or self.over_inputs.adaptive
@@ -207,16 +198,23 @@ class CurriculumPlan:
 
     def shares(self, step: int, state: State) -> Shares:
         """Probabilities and prompt size at ``step``, counted from 0."""
-        classes = self.over_function_classes.shares(
-            step, state["function_classes"], items=self.function_classes, steps=self.steps
-        )
-        inputs = self.over_inputs.shares(step, state["inputs"], items=self.inputs, steps=self.steps)
         return Shares(
-            function_classes=dict(zip(self.function_classes, classes, strict=True)),
-            inputs=dict(zip(self.inputs, inputs, strict=True)),
+            function_classes=self._probabilities(
+                self.over_function_classes, step, state["function_classes"], self.function_classes
+            ),
+            inputs=self._probabilities(self.over_inputs, step, state["inputs"], self.inputs),
             dims=self.dims_growth.at(step, self.dims) if self.dims_growth else self.dims,
             points=self.points_growth.at(step, self.points) if self.points_growth else self.points,
         )
+
+    def _probabilities(self, curriculum: Curriculum, step: int, state: State, items: Sequence[str]) -> dict[str, float]:
+        """What a curriculum gives each item; ComponentFailed unless these are probabilities that sum to 1."""
+        with at_work(curriculum, "shares"):
+            shares = [float(share) for share in curriculum.shares(step, state, items=items, steps=self.steps)]
+        if len(shares) != len(items) or any(not share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            expected = f"{len(items)} probabilities that sum to 1, for {', '.join(items)}"
+            raise broken_contract(curriculum, f"shares at step {step}", found=shares, expected=expected)
+        return dict(zip(items, shares, strict=True))
 
     def update(self, state: State, signals: Mapping[tuple[str, str], float]) -> State:
         """The state after an update; ``signals``: normalized loss by (function class, input distribution)."""
@@ -225,10 +223,11 @@ class CurriculumPlan:
         for (function_class, inputs), loss in signals.items():
             by_class.setdefault(function_class, []).append(loss)
             by_inputs.setdefault(inputs, []).append(loss)
-        return {
-            "function_classes": self.over_function_classes.update(state["function_classes"], _means(by_class)),
-            "inputs": self.over_inputs.update(state["inputs"], _means(by_inputs)),
-        }
+        with at_work(self.over_function_classes, "update"):
+            over_classes = self.over_function_classes.update(state["function_classes"], _means(by_class))
+        with at_work(self.over_inputs, "update"):
+            over_inputs = self.over_inputs.update(state["inputs"], _means(by_inputs))
+        return {"function_classes": over_classes, "inputs": over_inputs}
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from icl_curriculum.execution import Progress as RunProgress
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import experiment_names, find, read
 from icl_curriculum.launch import Failure, Outcome
-from icl_curriculum.registry import KINDS, UserError, did_you_mean
+from icl_curriculum.registry import KINDS, Registry, UserError, did_you_mean
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -25,50 +26,88 @@ console = Console(highlight=False, soft_wrap=False)
 
 
 class View:
-    """One line per run: its phase, how far it is, loss, rate and the time left."""
+    """One line per run: its phase, how far it is, its loss, the time left; and one for all of them."""
 
     def __init__(self, bars: Progress | None) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
-        self.printed = time.monotonic()
+        self.overall: TaskID | None = None
+        self.began = self.printed = time.monotonic()
         self.latest: dict[str, str] = {}
+        self.shares: dict[str, float] = {}
+        self.shares_at_start: dict[str, float] = {}
+        self.endings: list[str] = []
+
+    def queued(self, runs: Sequence[str]) -> None:
+        self.shares = dict.fromkeys(runs, 0.0)
+        if self.bars is None:
+            return
+        for run in runs:
+            self.tasks[run] = self.bars.add_task(run, start=False, total=1, detail="waiting for its turn")
+        if len(runs) > 1:
+            self.overall = self.bars.add_task("all", total=len(runs), detail=f"{len(runs)} runs")
 
     def started(self, run: str) -> None:
         if self.bars is not None:
-            self.tasks[run] = self.bars.add_task(run, total=None, detail="starting")
+            self.bars.update(self.tasks[run], detail="starting")
         else:
             console.print(f"{run}: starting")
 
     def report(self, progress: RunProgress) -> None:
-        detail = f"{progress.phase} {progress.done}/{progress.total}"
+        run, detail = progress.run, progress.phase
+        if progress.total:
+            detail += f" {progress.done}/{progress.total}"
         if progress.loss is not None:
             detail += f"  loss {progress.loss:.3f}"
         if progress.rate:
             unit = "steps" if progress.phase == "training" else "banks"
-            detail += (
-                f"  {progress.rate:.1f} {unit}/s  {duration((progress.total - progress.done) / progress.rate)} left"
-            )
+            left = duration((progress.total - progress.done) / progress.rate)
+            detail += f"  {left} left  {progress.rate:.1f} {unit}/s"
+        if progress.phase == "training":
+            self.shares[run] = progress.done / progress.total
+            self.shares_at_start.setdefault(run, self.shares[run])
         if self.bars is not None:
-            self.bars.update(self.tasks[progress.run], completed=progress.done, total=progress.total, detail=detail)
+            self.bars.update(self.tasks[run], completed=progress.done, total=progress.total or None, detail=detail)
+            self._update_overall()
             return
-        self.latest[progress.run] = detail
+        self.latest[run] = detail
         if time.monotonic() - self.printed >= LINE_EVERY:
             self.printed = time.monotonic()
             for run, text in self.latest.items():
-                console.print(f"{run}: {text}")
+                console.print(f"{run}: {text}", markup=False, soft_wrap=True)
+            if len(self.shares) > 1:
+                console.print(f"all: {self._overall()}")
             self.latest.clear()
 
     def ended(self, run: str, failure: Failure | None) -> None:
         self.latest.pop(run, None)
+        self.shares[run] = 1.0
+        self.endings.append("done" if failure is None else "failed")
         text = "done" if failure is None else "[red]failed[/red]"
         if self.bars is not None:
             self.bars.update(self.tasks[run], completed=1, total=1, detail=text)
+            self._update_overall()
         else:
             console.print(f"{run}: {text}")
 
     def note(self, text: str) -> None:
         if self.bars is None:
             console.print(text)
+
+    def _update_overall(self) -> None:
+        if self.bars is not None and self.overall is not None:
+            self.bars.update(self.overall, completed=sum(self.shares.values()), detail=self._overall())
+
+    def _overall(self) -> str:
+        """``1 of 3 runs done, 1 failed; about 2m05s left``, from how fast all runs together have advanced."""
+        done, failed = self.endings.count("done"), self.endings.count("failed")
+        text = f"{done} of {len(self.shares)} runs done" + (f", {failed} failed" if failed else "")
+        # What a resumed run had done before is no sign of today's speed.
+        advanced = sum(self.shares.values()) - sum(self.shares_at_start.values())
+        left = len(self.shares) - sum(self.shares.values())
+        if left > 0 and advanced > 0.01:
+            text += f"; about {duration((time.monotonic() - self.began) * left / advanced)} left"
+        return text
 
 
 def duration(seconds: float) -> str:
@@ -92,7 +131,7 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     if not console.is_terminal:
         yield View(None)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[detail]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TextColumn("{task.fields[detail]}"))
     with Progress(*columns, console=console) as bars:
         yield View(bars)
 
@@ -169,16 +208,50 @@ def show_components(kind: str | None) -> None:
     if kind is not None and kind not in kinds:
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)}")
     for shown in [kind] if kind else kinds:
-        table = Table(title=shown.replace("_", " "), title_justify="left", show_edge=False, box=None, padding=(0, 2))
-        for column in ("name", "from", "what it is"):
+        rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
+        title = shown.replace("_", " ")
+        if not console.is_terminal:
+            # For grep: a component a line, however long.
+            widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+            lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
+            console.print("\n".join([title, *lines, ""]), markup=False, soft_wrap=True)
+            continue
+        table = Table(title=title, title_justify="left", show_edge=False, box=None, padding=(0, 2))
+        table.add_column("name", no_wrap=True)
+        for column in ("from", "what it is"):
             table.add_column(column, overflow="fold")
-        if shown == "experiments":
-            for name in experiment_names():
-                path = find(name)
-                table.add_row(name, str(path), str(read(path).get("description", "")))
-        else:
-            registry = KINDS[shown]
-            for name in registry.names():
-                table.add_row(name, registry.origin(name), registry.get(name).summary())
+        for row in rows:
+            table.add_row(*map(escape, row))
         console.print(table)
         console.print()
+
+
+Rows = list[tuple[str, str, str]]
+
+
+def _experiment_rows() -> Rows:
+    rows = []
+    for name in experiment_names():
+        path = find(name)
+        try:
+            rows.append((name, _near(str(path)), str(read(path).get("description", ""))))
+        except UserError as error:
+            rows.append((name, "cannot be used", str(error)))
+    return rows
+
+
+def _component_rows(registry: Registry) -> Rows:
+    rows = []
+    for name in registry.names():
+        try:
+            rows.append((name, _near(registry.origin(name)), registry.get(name).summary()))
+        except UserError as error:
+            # One broken package must not hide all the others.
+            rows.append((name, "cannot be used", str(error)))
+    return rows
+
+
+def _near(origin: str) -> str:
+    """A path as seen from the working directory, where it lies below it."""
+    path = Path(origin)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else origin

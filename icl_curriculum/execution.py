@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import pickle
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from threadpoolctl import threadpool_limits
 
+from icl_curriculum.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
+from icl_curriculum.contracts import ComponentFailed
 from icl_curriculum.experiment import NOT_HASHED, Run
-from icl_curriculum.experiment_files import load_run, read_toml
+from icl_curriculum.experiment_files import copy_names, read_toml
+from icl_curriculum.files import holder, is_locked, write_atomically
 from icl_curriculum.final_evaluation import evaluate
-from icl_curriculum.models.base import Model
 from icl_curriculum.provenance import provenance
 from icl_curriculum.recording import Interval, Recorder
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import RunDirectory, atomic_path
+from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Diverged, Trainer
 
 
@@ -88,23 +87,67 @@ def move_aside(run: Run, results: Path) -> Path | None:
     raise UserError(f"{directory.path.parent / 'aside'} is full; remove what is no longer needed")
 
 
-def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _silent) -> None:
+def in_use(run: Run, results: Path) -> str | None:
+    """Who is working on the run at this moment, or None."""
+    directory = directory_of(run, results)
+    return holder(directory.lock) if is_locked(directory.lock) else None
+
+
+def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _silent, wait: bool = False) -> None:
     """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
 
-    Raises UserError if the directory holds another config or is in use, RunFailed if training diverges.
+    Raises UserError if the directory holds another config or damaged files, `files.Locked` if another process
+    is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
+    contract, or the disk is full. What was written is kept, and the next call continues from it.
     """
     directory = directory_of(run, results)
-    with directory.locked():
+
+    def waiting(holder: str) -> None:
+        report(Progress(run.name, f"waiting for {holder}", 0, 0))
+
+    with directory.locked(waiting=waiting if wait else None), _threads(run.experiment.threads):
         if is_finished(run, results):
             return
-        threads = torch.get_num_threads()
-        torch.set_num_threads(run.experiment.threads)
         try:
-            # torch minds its own setting; this one is for the libraries behind numpy.
-            with threadpool_limits(limits=run.experiment.threads):
+            with _reproducible(device):
                 _Execution(run, directory, device, report).finish()
-        finally:
-            torch.set_num_threads(threads)
+        except ComponentFailed as error:
+            raise RunFailed(f"{run.name}: {error}") from error
+        except OSError as error:
+            raise RunFailed(
+                f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
+                f"is lost: the same command continues from the last checkpoint"
+            ) from error
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        # torch minds its own setting; this one is for the libraries behind numpy.
+        with threadpool_limits(limits=number):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _reproducible(device: str) -> Iterator[None]:
+    """On an accelerator, choose kernels whose sums do not depend on timing. On the CPU all are like that.
+
+    CUDA's matrix products also want CUBLAS_WORKSPACE_CONFIG, which `launch` sets for its workers.
+    """
+    if device == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 class _Execution:
@@ -112,28 +155,37 @@ class _Execution:
 
     def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report) -> None:
         self.run, self.directory, self.device, self.report = run, directory, device, report
-        self.trainer = Trainer(run, device)
-        self.recorder = Recorder(self.trainer, directory)
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
         self.clock = time.monotonic()
+        with self._noting_failure():
+            self.trainer = Trainer(run, device)
+            self.recorder = Recorder(self.trainer, directory)
 
     @property
     def state_file(self) -> Path:
         return self.directory.path / "state.pt"
 
     def finish(self) -> None:
-        self._begin()
-        self._manifest("running")
-        try:
+        with self._noting_failure():
+            self._begin()
+            self._manifest("running")
             self._train()
+            banks = evaluate(self.trainer, self.directory, self._evaluated)
+            write_weights(self.directory.path, self.trainer.model)
+            self._manifest("finished", banks=banks, tables=self.directory.table_hashes())
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Write into the manifest why the run failed."""
+        try:
+            yield
         except Diverged as error:
             self._manifest("diverged", error=str(error))
             raise RunFailed(f"{self.run.name}: {error}; what was written is in {self.directory.path}") from None
-        banks = evaluate(self.trainer, self.directory, self._evaluated)
-        with atomic_path(self.directory.path / "model.safetensors") as path:
-            safetensors.torch.save_file(self.trainer.model.state_dict(), path)
-        self._manifest("finished", banks=banks, tables=self.directory.table_hashes())
+        except ComponentFailed as error:
+            self._manifest("failed", error=str(error))
+            raise
 
     def _begin(self) -> None:
         if self.state_file.is_file():
@@ -141,27 +193,18 @@ class _Execution:
             return
         self.directory.start_tables()
         self.directory.write_config(self.run.config())
-        for plugin in self.run.experiment.plugins:
-            (self.directory.path / "plugins").mkdir(exist_ok=True)
-            shutil.copy(plugin, self.directory.path / "plugins" / Path(plugin).name)
+        plugins = self.run.experiment.plugins
+        for plugin, name in zip(plugins, copy_names(plugins), strict=True):
+            write_atomically(self.directory.path / "plugins" / name, Path(plugin).read_bytes())
         self.recorder.evaluate()
 
     def _resume(self) -> None:
-        try:
-            state = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        with reading_checkpoint(self.state_file):
+            state = read_checkpoint(self.state_file, self.run, self.device)
             self.trainer.load_state_dict(state["trainer"])
             self.directory.cut_tables(state["tables"])
             self.recorder.pending = Interval.from_plain(state["pending"])
             self.started, self.seconds_before = state["started"], state["seconds"]
-        except UserError:
-            raise
-        except (
-            RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
-        ) as error:  # fmt: skip
-            raise UserError(
-                f"{self.state_file} is damaged or of another program ({type(error).__name__}); "
-                f"restore it, or start the run afresh with --fresh"
-            ) from None
 
     def _train(self) -> None:
         config = self.trainer.config
@@ -188,8 +231,7 @@ class _Execution:
             "started": self.started,
             "seconds": self._seconds(),
         }
-        with atomic_path(self.state_file) as path:
-            torch.save(state, path)
+        write_checkpoint(self.state_file, self.run, state)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.clock
@@ -212,24 +254,6 @@ class _Execution:
                 **more,
             }
         )
-
-
-def load_model(run_dir: str | Path) -> Model:
-    """The trained model of a finished run, ready to `predict`. Executes no code from the weights file.
-
-    Raises UserError if the directory holds no finished run.
-    """
-    run_dir = Path(run_dir)
-    weights = run_dir / "model.safetensors"
-    if not weights.is_file():
-        raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
-    run = load_run(run_dir / "config.toml")
-    experiment = run.experiment
-    model = experiment.model.build(
-        dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
-    )
-    model.load_state_dict(safetensors.torch.load_file(weights))
-    return model.eval()
 
 
 def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:

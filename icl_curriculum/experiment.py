@@ -6,139 +6,31 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
-from icl_curriculum.curricula import Curriculum, CurriculumPlan, Growth
+from icl_curriculum.config import (
+    AnyFunctionClass,
+    AnyInputs,
+    AnyModel,
+    CurriculumConfig,
+    EvaluationConfig,
+    Strict,
+    TrainingConfig,
+)
+from icl_curriculum.contracts import ComponentFailed, at_work
+from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import FunctionClass
-from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.models.base import ModelConfig
 from icl_curriculum.registry import (
     BASELINES,
-    CURRICULA,
-    FUNCTION_CLASSES,
-    INPUTS,
-    METHODS,
-    MODELS,
-    SHIFTS,
     Component,
-    Registry,
     UserError,
 )
-from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
-
-
-class Strict(BaseModel):
-    """No unknown keys, no silent conversions, nothing changed after reading."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-def _builder(registry: Registry, default: str | None = None) -> Callable[[Any], Component]:
-    """Read a component; a table without a name is of the ``default`` component."""
-
-    def build(value: Any) -> Component:
-        if default is not None and isinstance(value, dict):
-            value = {"name": default, **value}
-        try:
-            return registry.build(value)
-        except UserError as error:
-            raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
-        except ValidationError as error:
-            name = value if isinstance(value, str) else value["name"]
-            known = list(registry.get(name).model_fields)
-            raise PydanticCustomError(
-                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
-            ) from None
-
-    return build
-
-
-def _spec(component: Component) -> dict[str, Any]:
-    return component.spec()
-
-
-# Each may be written as a name, or as a table with a name and parameters.
-_serialise = PlainSerializer(_spec, return_type=dict)
-AnyFunctionClass = Annotated[FunctionClass, PlainValidator(_builder(FUNCTION_CLASSES)), _serialise]
-AnyInputs = Annotated[InputDistribution, PlainValidator(_builder(INPUTS)), _serialise]
-AnyShift = Annotated[Shift, PlainValidator(_builder(SHIFTS)), _serialise]
-AnyCurriculum = Annotated[Curriculum, PlainValidator(_builder(CURRICULA)), _serialise]
-AnyBaseline = Annotated[Baseline, PlainValidator(_builder(BASELINES)), _serialise]
-AnyModel = Annotated[ModelConfig, PlainValidator(_builder(MODELS, "transformer")), _serialise]
-AnyMethod = Annotated[Component, PlainValidator(_builder(METHODS, "in_context")), _serialise]
-
-
-class CurriculumConfig(Strict):
-    """``[curriculum]``."""
-
-    function_classes: AnyCurriculum = Field("mixed", validate_default=True, description="curriculum over classes")
-    inputs: AnyCurriculum = Field("random", validate_default=True, description="curriculum over input distributions")
-    draw: Literal["batch", "prompt"] = Field("batch", description="draw the class once per batch, or per prompt")
-    dims: Growth | None = Field(None, description="growth of the number of non-zero coordinates")
-    points: Growth | None = Field(None, description="growth of the number of points")
-
-
-Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimizerConfig(Strict):
-    """``[training.optimizer]``."""
-
-    name: Literal["adam", "adamw", "muon"] = Field(
-        "muon", description="'muon': block matrices by Muon, everything else by Adam"
-    )
-    learning_rate: float = Field(3e-3, gt=0, description="peak rate of Adam")
-    muon_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon, a step in spectral norm")
-    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (adamw, muon)")
-
-
-class ScheduleConfig(Strict):
-    """``[training.schedule]``: the factor on all learning rates, a pure function of the step."""
-
-    name: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rate falls to 0 at the end")
-    warmup: float = Field(0.02, ge=0, le=1, description="share of the steps over which the rate rises from 0")
-    decay: float = Field(0.4, gt=0, le=1, description="share of the steps, the last ones, over which it falls")
-
-
-class TrainingConfig(Strict):
-    """``[training]``."""
-
-    method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
-    steps: int = Field(1000, ge=1, description="number of updates")
-    batch_size: int = Field(64, ge=1, description="prompts per update")
-    loss: Literal["squared", "normalized"] = Field(
-        "squared", description="squared error, or divided by each class's trivial error"
-    )
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer and its rates")
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
-    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; 'inf' clips nothing")
-    divergence: float = Field(1000.0, gt=1, description="stop when the normalized loss exceeds this")
-    log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")
-    learning_every: int = Field(50, ge=1, description="steps between rows of learning.csv")
-    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
-
-
-class EvaluationConfig(Strict):
-    """``[evaluation]``."""
-
-    n_prompts: int = Field(1280, ge=2, description="prompts of each frozen bank")
-    bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
-    learning_prompts: int = Field(128, ge=1, description="prompts of the banks behind learning.csv")
-    shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
-    baselines: tuple[AnyBaseline, ...] | None = Field(
-        None, strict=False, description="baselines; default: those that suit each class"
-    )
-    confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")
 
 
 class Experiment(Strict):
@@ -213,6 +105,8 @@ class Experiment(Strict):
             for item in ids:
                 if ids.count(item) > 1:
                     raise UserError(f'{key}: two components have the id {item!r}; give one of them id = "..."')
+                if item in _TAKEN_IDS.get(key, ()):
+                    raise UserError(f"{key}: the id {item!r} has a meaning of its own in the tables; choose another")
         for number, seed in enumerate(self.seeds):
             if seed in self.seeds[:number]:
                 raise UserError(f"seeds: {seed} stands there twice; expected every seed once")
@@ -223,17 +117,46 @@ class Experiment(Strict):
                 if key in changes:
                     raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
         for number, function_class in enumerate(self.function_classes):
-            with _located(f"function_classes.{number}"):
+            with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
-        self.model.check(dims=self.dims, points=self.points)
+                self.baselines_for(function_class)
+        with _located("model", self.model):
+            self.model.check(dims=self.dims, points=self.points)
+        for key, growth, full in (
+            ("curriculum.dims", self.curriculum.dims, self.dims),
+            ("curriculum.points", self.curriculum.points, self.points),
+        ):
+            if growth is not None and growth.start > full:
+                raise UserError(f"{key}.start: {growth.start} exceeds the experiment's own {full}")
         for shift in self.evaluation.shifts:
-            asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
+            with _located("evaluation.shifts", shift), at_work(self.model, "longest_prompt"):
+                asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
             if asked > allowed:
                 raise UserError(
                     f"evaluation.shifts: {shift.id!r} asks for prompts of {asked} points, the model's positions allow "
                     f"{allowed}; set model.max_points = {asked}"
                 )
-        self.plan().check()
+        for key, curriculum, items in (
+            ("curriculum.function_classes", self.curriculum.function_classes, self.function_classes),
+            ("curriculum.inputs", self.curriculum.inputs, self.inputs),
+        ):
+            with _located(key, curriculum):
+                curriculum.check([item.id for item in items], self.training.steps)
+
+    def baselines_for(self, function_class: FunctionClass) -> tuple[Baseline, ...]:
+        """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""
+        if self.evaluation.baselines is not None:
+            return self.evaluation.baselines
+        built = [BASELINES.build(name) for name in function_class.baselines]
+        return tuple(baseline for baseline in built if isinstance(baseline, Baseline))
+
+    def components(self) -> list[Component]:
+        """Everything registered that the experiment is made of."""
+        baselines = [baseline for item in self.function_classes for baseline in self.baselines_for(item)]
+        return [
+            *self.function_classes, *self.inputs, self.curriculum.function_classes, self.curriculum.inputs,
+            self.model, self.training.method, *self.evaluation.shifts, *baselines,
+        ]  # fmt: skip
 
     def resolved(self) -> dict[str, Any]:
         """The experiment as plain TOML values, defaults included."""
@@ -241,12 +164,14 @@ class Experiment(Strict):
 
 
 @contextlib.contextmanager
-def _located(key: str) -> Iterator[None]:
-    """Name the key in a UserError that knows only the component."""
+def _located(key: str, component: Component) -> Iterator[None]:
+    """Name the key in a UserError that knows only the component; what a plugin raises becomes one."""
     try:
-        yield
-    except UserError as error:
-        raise UserError(f"{key}: {error}") from None
+        with at_work(component, "check"):
+            yield
+    except (UserError, ComponentFailed) as error:
+        text = str(error)
+        raise UserError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
 
 
 def _check_folder(key: str, name: str) -> None:
@@ -255,6 +180,9 @@ def _check_folder(key: str, name: str) -> None:
             f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"
         )
 
+
+# Ids that mean something else in the tables.
+_TAKEN_IDS = {"evaluation.shifts": ("none",), "evaluation.baselines": ("model", "oracle", "informed_oracle")}
 
 #: Keys of a run's config.toml that its hash leaves out.
 NOT_HASHED = ("name", "description", "plugins", "variant", "seed")
@@ -285,10 +213,6 @@ class Run:
         deciding = {key: value for key, value in self.config().items() if key not in NOT_HASHED}
         text = json.dumps([deciding, sorted(self.plugin_hashes)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def variant_name(experiment: Experiment) -> str:

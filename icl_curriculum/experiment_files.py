@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from icl_curriculum.experiment import Experiment, Run, file_hash, variant_name
-from icl_curriculum.registry import UserError, did_you_mean, load_plugin
+from icl_curriculum.experiment import Experiment, Run, variant_name
+from icl_curriculum.plugin_files import file_hash, load_plugin
+from icl_curriculum.registry import UserError, did_you_mean, source_of
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -84,11 +85,11 @@ def load(
         values["plugins"] = plugin_files
     for plugin in plugin_files:
         load_plugin(Path(plugin))
-    hashes = tuple(file_hash(Path(plugin)) for plugin in plugin_files)
     base = build(values, source=str(path))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
+        hashes = _source_hashes(experiment, [Path(plugin) for plugin in plugin_files])
         runs += [Run(experiment, variant or variant_name(experiment), seed, hashes) for seed in base.seeds]
     return runs
 
@@ -96,17 +97,38 @@ def load(
 def load_run(config_file: Path) -> Run:
     """The run of a run directory's config.toml. Its plugins are loaded from copies beside it where there are any."""
     config = read_toml(config_file)
-    copies = [config_file.parent / "plugins" / Path(plugin).name for plugin in config.get("plugins", [])]
+    copies = [config_file.parent / "plugins" / name for name in copy_names(config.get("plugins", []))]
     return rebuild(config, copies, source=str(config_file))
+
+
+def copy_names(plugins: Sequence[str]) -> list[str]:
+    """What copies of the plugin files are called in a run directory: their own names, numbered where two are equal.
+
+    >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
+    ['0-mine.py', '1-mine.py', 'yours.py']
+    """
+    names = [Path(plugin).name for plugin in plugins]
+    return [f"{number}-{name}" if names.count(name) > 1 else name for number, name in enumerate(names)]
 
 
 def rebuild(config: dict[str, Any], plugins: Sequence[Path], *, source: str) -> Run:
     """The run whose `Run.config` this is, with its plugins loaded from the given files."""
+    variant, seed = config.get("variant"), config.get("seed")
+    if not isinstance(variant, str) or not isinstance(seed, int):
+        raise UserError(f"{source}: expected the config of a run, with a variant and a seed, found none")
     for plugin in plugins:
         load_plugin(plugin)
     values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
-    experiment = build({**values, "seeds": [config["seed"]]}, source=source)
-    return Run(experiment, config["variant"], config["seed"], tuple(file_hash(plugin) for plugin in plugins))
+    experiment = build({**values, "seeds": [seed]}, source=source)
+    return Run(experiment, variant, seed, _source_hashes(experiment, plugins))
+
+
+def _source_hashes(experiment: Experiment, plugins: Sequence[Path]) -> tuple[str, ...]:
+    """Content hashes of the plugin files, then of the files of installed packages that the experiment uses."""
+    hashes = [file_hash(plugin) for plugin in plugins]
+    sources = {source for component in experiment.components() if (source := source_of(component)) is not None}
+    installed = {file_hash(source) for source in sources}
+    return (*hashes, *sorted(installed - set(hashes)))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

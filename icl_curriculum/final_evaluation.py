@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -10,14 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.evaluation import Bank, Entry, Row, content_hash, evaluation_banks, oracle_entry, score
 from icl_curriculum.experiment import Run
-from icl_curriculum.function_classes.base import FunctionClass
+from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.provenance import package_version
-from icl_curriculum.registry import BASELINES
-from icl_curriculum.results import RunDirectory, exclusive, write_atomically
+from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer
 
 
@@ -29,7 +28,7 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Callable[[int,
     experiment = trainer.run.experiment
     banks = list(evaluation_banks(experiment))
     confidence = experiment.evaluation.confidence
-    model = Entry("model", "model", trainer.model)
+    model = Entry("model", "model", trainer.model, experiment.model)
     hashes: dict[str, str] = {}
     rows: list[list[Any]] = []
     began = time.monotonic()
@@ -54,25 +53,18 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Callable[[int,
     return hashes
 
 
-def suitable_baselines(function_class: FunctionClass) -> tuple[Baseline, ...]:
-    """The baselines that a class names as its own."""
-    built = [BASELINES.build(name) for name in function_class.baselines]
-    return tuple(baseline for baseline in built if isinstance(baseline, Baseline))
-
-
 def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:
     """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others."""
-    chosen = run.experiment.evaluation.baselines
-    if chosen is None:
-        chosen = suitable_baselines(bank.task.function_class)
-    entries = [Entry(baseline.id, "baseline", baseline) for baseline in chosen] + oracle_entry(bank)
+    chosen = run.experiment.baselines_for(bank.task.function_class)
+    entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.task.function_class.spec()]
     asked = [content_hash(prompts), bank.key, specs, confidence, package_version(), run.plugin_hashes]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
-    with exclusive(path.with_suffix(".lock")):
-        if path.is_file():
+    with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
+        # A cache that is damaged is no cache.
+        with contextlib.suppress(OSError, ValueError, TypeError):
             return [Row(*values) for values in json.loads(path.read_text(encoding="utf-8"))]
         rows = score(entries, bank, prompts, confidence)
         write_atomically(path, json.dumps([dataclasses.astuple(row) for row in rows]))

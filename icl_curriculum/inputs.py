@@ -17,8 +17,6 @@ from torch import Tensor
 from icl_curriculum.registry import INPUTS, Component
 from icl_curriculum.streams import generator as stream_generator
 
-register_inputs = INPUTS.register
-
 
 class InputDistribution(Component):
     """A distribution of the inputs of a prompt."""
@@ -39,6 +37,9 @@ class InputDistribution(Component):
     def spectrum(self, dims: int) -> tuple[float, ...] | None:
         """Eigenvalues of the covariance if x ~ N(0, S) in a basis drawn uniformly per prompt, else None."""
         return None
+
+
+register_inputs = INPUTS.of(InputDistribution)
 
 
 @register_inputs("gaussian")

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from icl_curriculum.contracts import at_work
 from icl_curriculum.evaluation import Entry, learning_banks, metric_rows, squared_errors
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer, Update
@@ -105,10 +106,12 @@ class Recorder:
     def evaluate(self) -> None:
         """Write the model's errors on the learning banks, which no training stream can draw."""
         rows: list[list[Any]] = []
-        entry = Entry("model", "model", self.trainer.model)
+        config = self.trainer.run.experiment.model
+        entry = Entry("model", "model", self.trainer.model, config)
         began = time.monotonic()
         for bank, prompts in self.learning:
-            errors = squared_errors(entry.learner, prompts.without_truth())
+            with at_work(config, "predict"):
+                errors = squared_errors(entry.learner, prompts.without_truth())
             rows += [
                 [self.trainer.step, self.trainer.prompts_seen.total(), bank.function_class, bank.input_distribution,
                  row.n_context, row.metric, row.value]

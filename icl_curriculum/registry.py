@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +18,9 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 PACKAGE = "icl_curriculum"
+
+
+BUILT_IN = "built in"
 
 
 class UserError(Exception):
@@ -47,7 +49,9 @@ class Component(BaseModel):
     name: ClassVar[str] = ""
     id_fields: ClassVar[tuple[str, ...]] = ()
 
-    given_id: str | None = Field(None, alias="id", description="overrides the id shown in the tables")
+    given_id: str | None = Field(
+        None, alias="id", min_length=1, pattern=r"^[^\r\n]*$", description="overrides the id shown in the tables"
+    )
 
     @property
     def id(self) -> str:
@@ -66,8 +70,8 @@ class Component(BaseModel):
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the docstring."""
-        return (cls.__doc__ or "").strip().split("\n")[0]
+        """The first line of the docstring, without its markup."""
+        return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
 
 
 def _show(value: object) -> str:
@@ -84,18 +88,33 @@ class Registry:
         self.kind = kind
         self.group = f"{PACKAGE}.{group}"
         self._module = f"{PACKAGE}.{module}"
+        self._base: type[Component] = Component
         self._classes: dict[str, type[Component]] = {}
         self._origins: dict[str, str] = {}
         self._entered: dict[str, str] = {}  # by which entry point a name came in
 
+    def of(self, base: type[Component]) -> Callable[[str], Callable[[type[C]], type[C]]]:
+        """State the base class that every component of the kind extends; returns `register`."""
+        self._base = base
+        return self.register
+
     def register(self, name: str) -> Callable[[type[C]], type[C]]:
-        """Decorator: make a component class known by ``name``. A name that is taken is an error."""
+        """Decorator: make a component class known by ``name``.
+
+        UserError for a name that is taken, a class of another kind, or one that lacks a method of the contract.
+        """
 
         def add(cls: type[C]) -> type[C]:
             origin = _origin(cls)
             if name in self._classes:
+                raise self._twice(name, origin)
+            if not (isinstance(cls, type) and issubclass(cls, self._base)):
+                raise UserError(f"{self.kind} {name!r} in {origin}: expected a subclass of {self._base.__name__}")
+            missing = sorted(getattr(cls, "__abstractmethods__", ()))
+            if missing:
                 raise UserError(
-                    f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {origin}; rename one"
+                    f"{self.kind} {name!r} in {origin} lacks {', '.join(missing)}; "
+                    f"{self._base.__name__} says what each must do"
                 )
             cls.name = name
             self._classes[name] = cls
@@ -103,6 +122,11 @@ class Registry:
             return cls
 
         return add
+
+    def _twice(self, name: str, origin: str) -> UserError:
+        return UserError(
+            f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {origin}; rename one"
+        )
 
     def get(self, name: str) -> type[Component]:
         """The class registered as ``name``; UserError with the closest known name otherwise."""
@@ -117,7 +141,7 @@ class Registry:
         return sorted({*self._classes, *(point.name for point in self._entry_points())})
 
     def origin(self, name: str) -> str:
-        """Where a component came from: ``built in``, a file, or an installed package."""
+        """Where a component came from: ``built in``, a file, or an installed package with its version."""
         self.get(name)
         return self._origins[name]
 
@@ -129,7 +153,7 @@ class Registry:
         if isinstance(spec, Component):
             return spec
         if isinstance(spec, str):
-            return self.get(spec)()
+            return self.get(spec).model_validate({})
         if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
             raise UserError(f"a {self.kind} is a name or a table with a 'name', found {spec!r}")
         parameters = {key: value for key, value in spec.items() if key != "name"}
@@ -141,22 +165,27 @@ class Registry:
     def _load_entry_points(self, name: str) -> None:
         """Register what installed packages offer under a name. UserError if it is taken, broken or no component."""
         for point in self._entry_points():
-            source = f"{point.value} of the package {point.dist.name if point.dist else 'unknown'}"
+            source = f"{point.value} of the {_package(point)}"
             if point.name != name or self._entered.get(name) == source:
                 continue
-            if name in self._classes:
-                raise UserError(
-                    f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {source}; rename one"
-                )
+            # A module may register more by decorator than the entry point that brought it in.
+            if name in self._classes and (name in self._entered or not _defines(point, self._classes[name])):
+                raise self._twice(name, source)
             try:
                 loaded = point.load()
             except Exception as error:
                 raise UserError(
-                    f"{self.kind} {name!r}: its entry point {source} failed to load: {type(error).__name__}: {error}"
+                    f"{self.kind} {name!r}: its entry point {source} failed to load: {described(error)}"
                 ) from error
             if not (isinstance(loaded, type) and issubclass(loaded, Component)):
                 raise UserError(
                     f"{self.kind} {name!r}: its entry point {source} is {loaded!r}; expected a component class"
+                )
+            decorated = loaded.__dict__.get("name", name)
+            if decorated != name:
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} is registered as {decorated!r} by its decorator; "
+                    f"use one name for both"
                 )
             if self._classes.get(name) is not loaded:
                 self.register(name)(loaded)
@@ -169,11 +198,29 @@ def _entry_points(find: Callable[..., Any], group: str) -> tuple[importlib.metad
     return tuple(find(group=group))
 
 
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"package {point.dist.name} {point.dist.version}" if point.dist else "package unknown"
+
+
+def _defines(point: importlib.metadata.EntryPoint, cls: type) -> bool:
+    """Whether a class comes from the package of an entry point."""
+    return point.module.split(".")[0] == cls.__module__.split(".")[0]
+
+
 def _origin(cls: type) -> str:
+    """``built in``, the installed package that offers the class's module, or the file that defines it."""
     if cls.__module__.split(".")[0] == PACKAGE:
-        return "built in"
-    module = sys.modules.get(cls.__module__)
-    return str(getattr(module, "__file__", None) or cls.__module__)
+        return BUILT_IN
+    for registry in KINDS.values():
+        for point in registry._entry_points():
+            if point.dist and _defines(point, cls):
+                return _package(point)
+    return str(_source(cls) or cls.__module__)
+
+
+def _source(cls: type) -> Path | None:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file) if file else None
 
 
 FUNCTION_CLASSES = Registry("function class", "function_classes", "function_classes")
@@ -195,30 +242,19 @@ KINDS: dict[str, Registry] = {
 }
 
 
-def load_plugin(path: Path) -> None:
-    """Import a plugin file, whose decorators register what it defines. Loading a file twice is harmless.
+def origin_of(component: Component) -> str:
+    """Where a component's class came from, also one that nobody registered."""
+    return _origin(type(component))
 
-    Raises UserError if the file is missing or fails to import.
-    """
-    path = path.resolve()
-    if not path.is_file():
-        raise UserError(f"plugin file {path} does not exist")
-    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
-    module_name = f"{PACKAGE}_plugin_{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-    if module_name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"plugin file {path} is not a Python file (expected a name ending in .py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    before = [(registry, dict(registry._classes), dict(registry._origins)) for registry in KINDS.values()]
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        for registry, classes, origins in before:
-            registry._classes, registry._origins = classes, origins
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error
+
+def source_of(component: Component) -> Path | None:
+    """The file that defines a component which is not built in; None for what is."""
+    return None if origin_of(component) == BUILT_IN else _source(type(component))
+
+
+def described(error: BaseException, source: str | Path | None = None) -> str:
+    """``KeyError: 'w' (my_class.py, line 12)``: an exception as one line, with the line of ``source`` it came by."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = " ".join(text.split())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
+    return f"{text} ({Path(str(source)).name}, line {lines[-1]})" if lines else text

@@ -1,4 +1,4 @@
-"""The run directory: tidy tables, manifest, lock, atomic writes.
+"""The run directory: tidy tables, manifest, lock.
 
 CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty.
 """
@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import math
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from icl_curriculum.files import locked, remove_leftovers, write_atomically
 from icl_curriculum.registry import UserError, did_you_mean
 
 _RUN = ["experiment", "run", "variant", "seed"]
@@ -48,10 +47,6 @@ RUN_COLUMNS = [*_RUN, "status", "config_hash", "device", "threads", "package_ver
 GROWING = ("training", "learning", "curriculum", "timing")
 
 
-class RunLocked(UserError):
-    """Another process is working on the run."""
-
-
 def format_value(value: Any) -> str:
     """A table cell: ``%.9g`` for floats, empty for missing."""
     if value is None:
@@ -72,29 +67,6 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed over ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends without an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 class RunDirectory:
     """The files of one run. Every row of its tables starts with the run's own four columns."""
 
@@ -102,15 +74,15 @@ class RunDirectory:
         self.path = path
         self.prefix: list[Any] = [experiment, path.name, variant, seed]
 
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for this process; RunLocked if another one has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunLocked(f"{self.path} is in use by another process; wait for it, or use --results") from None
+    def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
+        with locked(self.lock, waiting=waiting):
+            remove_leftovers(self.path)
             yield
 
     def table(self, name: str) -> Path:
@@ -173,23 +145,18 @@ class RunDirectory:
             return None
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(manifest, dict) or "config_hash" not in manifest or "status" not in manifest:
-                raise ValueError("no config_hash and status in it")
-        except ValueError as error:
+            if not _is_manifest(manifest):
+                raise ValueError("expected the manifest of a run, with config_hash, status, variant and seed")
+        except (ValueError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
-        return manifest
+        if manifest["run"] != self.path.name:
+            raise UserError(
+                f"{path} is the manifest of another run, {manifest['run']}; restore it, or start afresh with --fresh"
+            )
+        return dict(manifest)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-
-
-@contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Wait for and hold a lock file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def find_results(name: str, results: Path) -> Path:
@@ -201,15 +168,20 @@ def find_results(name: str, results: Path) -> Path:
     raise UserError(f"no results for {name!r} in {results}{did_you_mean(name, known)}")
 
 
+def _is_manifest(value: Any) -> bool:
+    keys = {"config_hash": str, "status": str, "run": str, "variant": str, "seed": int}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
+
+
 def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Directories of finished runs with their manifests, by name."""
     found = []
     for path in sorted(experiment.glob("*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, OSError):
             continue
-        if isinstance(manifest, dict) and manifest.get("status") == "finished":
+        if _is_manifest(manifest) and manifest["status"] == "finished" and manifest["run"] == path.parent.name:
             found.append((path.parent, manifest))
     return found
 
@@ -236,8 +208,15 @@ def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
 
     ``hashes``: config hash by variant. Finished runs of other variants or configs are left out; their
-    names are returned. Idempotent and atomic; equal runs give equal bytes.
+    names are returned. Idempotent and atomic; equal runs give equal bytes, and of two processes that
+    collect at once the later one sees the runs of both.
     """
+    with locked(experiment / ".lock", waiting=lambda holder: None):
+        remove_leftovers(experiment)
+        return _collect(experiment, hashes)
+
+
+def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     finished = finished_runs(experiment)
     runs = [
         (path, manifest) for path, manifest in finished if hashes.get(manifest["variant"]) == manifest["config_hash"]

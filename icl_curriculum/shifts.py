@@ -21,8 +21,6 @@ from icl_curriculum.registry import SHIFTS, Component
 from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 
-register_shift = SHIFTS.register
-
 
 class Shift(Component):
     """A change between training and test. The defaults change nothing; a subclass overrides what it changes."""
@@ -46,6 +44,9 @@ class Shift(Component):
     def columns(self, task: Task) -> tuple[str, str]:
         """What the tables say in ``input_distribution`` and ``shift``."""
         return task.inputs.id, self.id
+
+
+register_shift = SHIFTS.of(Shift)
 
 
 @register_shift("skewed")

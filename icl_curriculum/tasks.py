@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.contracts import at_work, expect_shape
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.prompts import Prompts
@@ -37,7 +38,10 @@ class Task:
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """``n`` prompts of ``points`` points; coordinates from ``active_dims`` on are zero if it is given."""
         sampler = self.inputs if active_dims is None else _Truncated(self.inputs, active_dims)
-        xs, values, truth = self.function_class.draw(n, points, self.dims, sampler, streams)
+        with at_work(self.function_class, "draw"):
+            xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
+        expect_shape(self.function_class, "draw (inputs)", xs, (n, points, self.dims), "prompts, points, dims")
+        expect_shape(self.function_class, "evaluate", values, (n, points), "prompts, points")
         return self.label(xs, values, truth, streams)
 
     def label(
@@ -102,6 +106,20 @@ class Task:
             streams = Streams(0, f"denominator/{self.function_class.id}/{self.inputs.id}/{self.dims}", chunk)
             total += float(self.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
         return total / _DENOMINATOR_PROMPTS
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A sampler held to its contract; ``inputs`` is the distribution that answers for it."""
+
+    sampler: InputSampler
+    inputs: InputDistribution
+
+    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
+        with at_work(self.inputs, "sample"):
+            xs = self.sampler.sample(n, points, dims, generator)
+        expect_shape(self.inputs, "sample", xs, (n, points, dims), "prompts, points, dims")
+        return xs
 
 
 @dataclass(frozen=True)

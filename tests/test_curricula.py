@@ -194,14 +194,6 @@ def test_sizes_grow_where_they_should() -> None:
     assert [(s.dims, s.points) for s in grown] == [(2, 3), (2, 3), (3, 5), (4, 7), (5, 9), (5, 9)]
 
 
-def test_the_plan_checks_both_curricula() -> None:
-    with pytest.raises(UserError, match="3 blocks, found 2 steps"):
-        plan("mixed", "random", steps=2).check()
-    with pytest.raises(UserError, match="2 blocks, found 1 steps"):
-        plan("random", "sequential", steps=1).check()
-    plan("random", "random", steps=1).check()
-
-
 class Worst(Curriculum):
     """Train on the item whose loss was highest."""
 

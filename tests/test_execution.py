@@ -23,8 +23,9 @@ from tiny_runs import Killed, killed_at, tables, tiny_run, tiny_values
 from torch import Tensor
 
 from icl_curriculum.baselines import Zero
+from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
-from icl_curriculum.execution import Progress, RunFailed, directory_of, execute, is_finished, load_model, move_aside
+from icl_curriculum.execution import Progress, RunFailed, directory_of, execute, is_finished, move_aside
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import build
 from icl_curriculum.prompts import Prompts
@@ -547,7 +548,7 @@ def test_only_affected_runs_are_moved_aside(copied: Finished) -> None:
 def test_a_run_in_use_is_refused(copied: Finished) -> None:
     with (
         directory_of(copied.run, copied.results).locked(),
-        pytest.raises(UserError, match="in use by another process"),
+        pytest.raises(UserError, match="in use by process"),
     ):
         execute(copied.run, copied.results)
 

@@ -12,16 +12,9 @@ import tomli_w
 from pydantic import BaseModel, Field
 from tiny_runs import TINY, nested, tiny_run, tiny_values, write_toml
 
+from icl_curriculum.config import CurriculumConfig, EvaluationConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from icl_curriculum.curricula import Growth
-from icl_curriculum.experiment import (
-    CurriculumConfig,
-    EvaluationConfig,
-    Experiment,
-    OptimizerConfig,
-    Run,
-    ScheduleConfig,
-    TrainingConfig,
-)
+from icl_curriculum.experiment import Experiment, Run
 from icl_curriculum.experiment_files import build, find, load, load_run, packaged_folder
 from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.function_classes.linear import Linear
@@ -563,7 +556,9 @@ def test_the_written_config_says_every_default() -> None:
     assert config["model"]["name"] == "transformer"
     assert config["model"]["width"] == 64
     assert config["evaluation"]["n_prompts"] == 1280
-    assert list(config["function_classes"]) == [{"name": "linear", "outputs": "raw", "label_noise": 0.0}]
+    assert list(config["function_classes"]) == [
+        {"name": "linear", "outputs": "raw", "label_noise": 0.0, "pool_seed": 0}
+    ]
 
 
 def test_an_experiment_cannot_be_changed_after_reading() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icl_curriculum.experiment import OptimizerConfig, ScheduleConfig
+from icl_curriculum.config import OptimizerConfig, ScheduleConfig
 from icl_curriculum.models import Transformer, TransformerConfig
 from icl_curriculum.training.optimizers import Muon, Optimizers, orthogonalize, schedule_factor
 

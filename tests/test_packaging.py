@@ -16,14 +16,24 @@ PACKAGE = ROOT / "icl_curriculum"
 
 # Floors of the house: a room imports only rooms of its own floor or below; folders are one room.
 FLOORS = [
-    {"streams", "prompts", "registry", "statistics", "prefix_regression", "provenance"},
+    {
+        "streams",
+        "prompts",
+        "registry",
+        "statistics",
+        "prefix_regression",
+        "provenance",
+        "plugin_files",
+        "contracts",
+        "files",
+    },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
-    {"experiment", "experiment_files"},
-    {"results", "training", "evaluation"},
-    {"recording", "final_evaluation", "execution", "figures"},
+    {"config", "experiment", "experiment_files"},
+    {"results", "training", "evaluation", "testing"},
+    {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch"},
     {"display", "cli"},
-]
+]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 

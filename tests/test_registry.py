@@ -12,6 +12,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from icl_curriculum.function_classes import Linear
+from icl_curriculum.plugin_files import load_plugin
 from icl_curriculum.registry import (
     FUNCTION_CLASSES,
     INPUTS,
@@ -20,7 +21,6 @@ from icl_curriculum.registry import (
     Registry,
     UserError,
     did_you_mean,
-    load_plugin,
 )
 
 

@@ -12,16 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from icl_curriculum.files import Locked, atomic_path, write_atomically
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import (
     COLUMNS,
     RunDirectory,
-    RunLocked,
-    atomic_path,
     collect,
     csv_text,
     find_results,
-    write_atomically,
 )
 
 RUN = ("experiment", "run", "variant", "seed")
@@ -147,7 +145,7 @@ def test_a_run_has_one_holder_at_a_time(tmp_path: Path) -> None:
     first, second = run_directory(tmp_path), run_directory(tmp_path)
     with (
         first.locked(),
-        pytest.raises(RunLocked, match=r"mixed-seed0 is in use by another process.*--results"),
+        pytest.raises(Locked, match=r"mixed-seed0 is in use by process \d+ on .*--results"),
         second.locked(),
     ):
         pass

@@ -17,9 +17,9 @@ from pydantic import Field
 from tiny_runs import tiny_run
 from torch import Tensor
 
+from icl_curriculum.config import OptimizerConfig
 from icl_curriculum.curricula import Curriculum, State
 from icl_curriculum.evaluation import Bank, squared_errors
-from icl_curriculum.experiment import OptimizerConfig
 from icl_curriculum.models import Model
 from icl_curriculum.streams import generator
 from icl_curriculum.training import Diverged, InContext, Portion, Trainee, Trainer, TrainingMethod

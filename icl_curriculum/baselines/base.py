@@ -10,8 +10,6 @@ from torch import Tensor
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import BASELINES, Component
 
-register_baseline = BASELINES.register
-
 
 class Baseline(Component):
     """A learner without training. It must not read ``prompts.truth``."""
@@ -19,3 +17,6 @@ class Baseline(Component):
     @abstractmethod
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0."""
+
+
+register_baseline = BASELINES.of(Baseline)

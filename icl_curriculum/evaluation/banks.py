@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from icl_curriculum.contracts import at_work, expect_shape
 from icl_curriculum.experiment import Experiment
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.shifts import Shift
@@ -68,7 +69,11 @@ class Bank:
         streams = Streams(self.seed, f"{self.purpose}/{self.function_class}")
         if self.shift is None:
             return self.task.draw(self.n_prompts, self.points, streams)
-        return self.shift.draw(self.task, self.n_prompts, self.shift.points(self.points), streams)
+        points = self.shift.points(self.points)
+        with at_work(self.shift, "draw"):
+            prompts = self.shift.draw(self.task, self.n_prompts, points, streams)
+        expect_shape(self.shift, "draw (targets)", prompts.targets, (self.n_prompts, points), "prompts, points")
+        return prompts
 
 
 def content_hash(prompts: Prompts) -> str:

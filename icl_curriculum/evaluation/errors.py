@@ -13,18 +13,21 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.contracts import at_work
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.prompts import Learner, Prompts
+from icl_curriculum.registry import Component
 from icl_curriculum.statistics import Array, mean_interval, median_interval
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A learner as the tables name it."""
+    """A learner as the tables name it; ``component`` is what answers for it where it fails."""
 
     id: str
     kind: str
     learner: Learner
+    component: Component | None = None
 
 
 class Oracle:
@@ -44,12 +47,16 @@ def oracle_entry(bank: Bank) -> list[Entry]:
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [Entry(name, "oracle", Oracle(bank.task.function_class))]
+    return [Entry(name, "oracle", Oracle(bank.task.function_class), bank.task.function_class)]
 
 
 def squared_errors(learner: Learner, prompts: Prompts) -> Array:
-    """(prediction - clean target)^2 in float64: (n, points)."""
-    difference = learner.predict(prompts).double() - prompts.targets.double()
+    """(prediction - clean target)^2 in float64: (n, points). ValueError for predictions of another shape."""
+    predictions = learner.predict(prompts)
+    if predictions.shape != prompts.targets.shape:
+        expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
+        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    difference = predictions.double() - prompts.targets.double()
     errors: Array = difference.square().cpu().numpy()
     return errors
 
@@ -109,6 +116,7 @@ def score(entries: Sequence[Entry], bank: Bank, prompts: Prompts, confidence: fl
     rows: list[Row] = []
     hidden = prompts.without_truth()
     for entry in entries:
-        errors = squared_errors(entry.learner, prompts if entry.kind == "oracle" else hidden)
+        with at_work(entry.component, "predict"):
+            errors = squared_errors(entry.learner, prompts if entry.kind == "oracle" else hidden)
         rows += metric_rows(entry, errors, bank, prompts, confidence)
     return rows

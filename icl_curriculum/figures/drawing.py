@@ -16,7 +16,7 @@ from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
-from icl_curriculum.results import write_atomically
+from icl_curriculum.files import write_atomically
 
 DPI = 150
 

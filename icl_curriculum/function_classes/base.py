@@ -5,9 +5,12 @@ Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -18,11 +21,10 @@ from torch import Tensor
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import FUNCTION_CLASSES, Component
 from icl_curriculum.streams import Streams
+from icl_curriculum.streams import generator as stream_generator
 
 Parameters = dict[str, Tensor]
 OracleKind = Literal["optimum", "lower bound"] | None
-
-register_function_class = FUNCTION_CLASSES.register
 
 
 class InputSampler(Protocol):
@@ -46,6 +48,12 @@ class FunctionClass(Component):
         "raw", description="'unit' divides the labels by the root of the trivial error"
     )
     label_noise: float = Field(0.0, ge=0, description="standard deviation of the noise on context labels, raw units")
+    pool_size: int | None = Field(
+        None,
+        ge=1,
+        description="draw functions, with replacement, from this many fixed ones; none: a fresh one each time",
+    )
+    pool_seed: int = Field(0, ge=0, description="seed of the pool, which all runs share whatever their own seed")
 
     @property
     def growth(self) -> float:
@@ -87,14 +95,67 @@ class FunctionClass(Component):
     def draw(
         self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], Parameters]:
-        """Inputs, clean raw values and parameters. A class that makes its own inputs overrides this."""
+        """Inputs, clean raw values and parameters.
+
+        A class that makes its own inputs overrides this. It takes its functions from `draw_functions`, so
+        that pools work, and makes its inputs from streams with other names than ``functions``.
+        """
         xs = inputs.sample(n, points, dims, streams.generator("inputs"))
-        parameters = self.sample(n, dims, streams.generator("functions"))
+        parameters = self.draw_functions(n, dims, streams)
         return xs, self.evaluate(parameters, xs), parameters
+
+    def draw_functions(self, n: int, dims: int, streams: Streams) -> Parameters:
+        """``n`` functions from the stream ``functions``: fresh ones, or rows of the pool with replacement."""
+        functions = streams.generator("functions")
+        if self.pool_size is None:
+            return self.sample(n, dims, functions)
+        rows = torch.randint(self.pool_size, (n,), generator=functions, device=functions.device)
+        return {name: value[rows] for name, value in self.pool(dims, functions.device).items()}
+
+    def pool(self, dims: int, device: str | torch.device = "cpu") -> Parameters:
+        """The functions of the pool, tensors with leading axis ``pool_size``; not to be changed in place.
+
+        A pool is decided by ``pool_seed``, ``pool_size``, ``dims`` and the class's name and own parameters;
+        not by the run's seed, the id, the outputs' unit or the noise. Pools of different sizes have nothing
+        in common. It is drawn on the CPU and then moved, so that training on an accelerator and evaluation on
+        the CPU mean the same functions. Raises ValueError without a ``pool_size``.
+        """
+        if self.pool_size is None:
+            raise ValueError(f"{self.id} has no pool: its pool_size is not set")
+        own = self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
+        known_as = self.name or type(self).__qualname__
+        stream = f"pool/{known_as}/{json.dumps(own, sort_keys=True)}/dims={dims}/size={self.pool_size}"
+        return _drawn_pool(_Pool(type(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
 
     def output_scale(self, dims: int) -> float:
         """What raw values are multiplied by: 1, or 1 / sqrt(trivial_error) for ``outputs = "unit"``."""
         return 1.0 if self.outputs == "raw" else 1.0 / math.sqrt(self.trivial_error(dims))
+
+
+register_function_class = FUNCTION_CLASSES.of(FunctionClass)
+
+
+#: Fields that don't tell the functions of two pools apart, or stand in a pool's stream by another way.
+_NOT_IN_A_POOL = {"given_id", "outputs", "label_noise", "pool_size", "pool_seed"}
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """What decides a pool, hashable whatever the class's fields are."""
+
+    cls: type[FunctionClass]
+    stream: str
+    seed: int
+    size: int
+    dims: int
+    device: str
+    function_class: FunctionClass = field(compare=False)
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn_pool(pool: _Pool) -> Parameters:
+    drawn = pool.function_class.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
+    return {name: value.to(pool.device) for name, value in drawn.items()}
 
 
 def normal(*shape: int, generator: torch.Generator) -> Tensor:

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import MODELS, Component
 
-register_model = MODELS.register
-
 
 class Model(nn.Module):
     """A trainable learner. ``forward`` is differentiable; `predict` is what evaluation calls.
@@ -65,3 +63,6 @@ class ModelConfig(Component):
 
     def check(self, *, dims: int, points: int) -> None:
         """Raise UserError if this config cannot build a model for such prompts."""
+
+
+register_model = MODELS.of(ModelConfig)

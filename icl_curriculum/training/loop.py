@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icl_curriculum.contracts import at_work
 from icl_curriculum.curricula import Shares
 from icl_curriculum.experiment import Run
 from icl_curriculum.models.base import Model
@@ -56,9 +57,10 @@ class Trainer:
         self.trivial = {cell: task.trivial_error() for cell, task in self.tasks.items()}
         assert isinstance(self.config.method, TrainingMethod)
         self.method = self.config.method
-        model = experiment.model.build(
-            dims=experiment.dims, points=experiment.points, generator=generator(run.seed, "initialization")
-        ).to(device)
+        with at_work(experiment.model, "build"):
+            model = experiment.model.build(
+                dims=experiment.dims, points=experiment.points, generator=generator(run.seed, "initialization")
+            ).to(device)
         clip = self.config.clip
         self.trainee = Trainee(
             model=model,
@@ -83,8 +85,9 @@ class Trainer:
         weights = {cell: 1 / self.trivial[cell] if self.config.loss == "normalized" else 1.0 for cell in batch}
         factor = schedule_factor(self.config.schedule, self.step, self.config.steps)
         portions = [Portion(prompts, weights[cell]) for cell, prompts in batch.items()]
-        (losses,) = self.method.update([self.trainee], [portions], factor)
-        by_cell = dict(zip(batch, losses, strict=True))
+        with at_work(self.run.experiment.model, "training"), at_work(self.method, "update"):
+            (losses,) = self.method.update([self.trainee], [portions], factor)
+            by_cell = dict(zip(batch, losses, strict=True))
         self.step += 1
         self.prompts_seen.update(counts)
         self.trained_points = max(self.trained_points, shares.points)

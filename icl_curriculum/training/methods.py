@@ -14,8 +14,6 @@ from icl_curriculum.prompts import Prompts, concatenate
 from icl_curriculum.registry import METHODS, Component
 from icl_curriculum.training.optimizers import Optimizers
 
-register_method = METHODS.register
-
 
 @dataclass
 class Trainee:
@@ -48,6 +46,9 @@ class TrainingMethod(Component):
         """
 
 
+register_method = METHODS.of(TrainingMethod)
+
+
 @register_method("in_context")
 class InContext(TrainingMethod):
     """Plain in-context training: the mean over prompts and all positions of the weighted squared error.
@@ -62,7 +63,12 @@ class InContext(TrainingMethod):
 
     def _update(self, trainee: Trainee, batch: Sequence[Portion], factor: float) -> list[Tensor]:
         prompts = concatenate([portion.prompts for portion in batch])
-        errors = (trainee.model(prompts.xs, prompts.ys) - prompts.targets).square().mean(dim=1)
+        predictions = trainee.model(prompts.xs, prompts.ys)
+        if predictions.shape != prompts.targets.shape:
+            # Broadcasting would train on something else without a word.
+            expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
+            raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+        errors = (predictions - prompts.targets).square().mean(dim=1)
         portions = errors.split([len(portion.prompts) for portion in batch])
         total = sum((part.sum() * portion.weight for part, portion in zip(portions, batch, strict=True)))
         assert isinstance(total, Tensor)

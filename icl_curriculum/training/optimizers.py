@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from icl_curriculum.experiment import OptimizerConfig, ScheduleConfig
+from icl_curriculum.config import OptimizerConfig, ScheduleConfig
 from icl_curriculum.models.base import Model
 
 # Quintic Newton-Schulz coefficients of Jordan et al. 2024, chosen for a steep slope at zero.

@@ -1,0 +1,83 @@
+"""A run's checkpoint and its trained weights on disk. Reading either executes no code from the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import load_run
+from icl_curriculum.files import write_atomically
+from icl_curriculum.models.base import Model
+from icl_curriculum.registry import UserError
+
+# What torch and the reading of its values raise for a file that is cut off, altered or another program's.
+_DAMAGE = (
+    RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
+)  # fmt: skip
+
+
+def write_checkpoint(path: Path, run: Run, state: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically, marked as this run's."""
+    # By way of memory: torch's own file writer turns a full disk into an error without a reason.
+    buffer = io.BytesIO()
+    torch.save({"run": [run.name, run.hash()], **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
+    """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    name, config_hash = state.pop("run")
+    if (name, config_hash) != (run.name, run.hash()):
+        raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
+    return dict(state)
+
+
+@contextlib.contextmanager
+def reading_checkpoint(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint that cannot be used raises into a UserError with the ways out."""
+    try:
+        yield
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise UserError(
+            f"{path} is damaged or foreign ({reason}); restore it, or start the run afresh with --fresh"
+        ) from error
+
+
+def write_weights(run_dir: Path, model: Model) -> None:
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_atomically(run_dir / "model.safetensors", safetensors.torch.save(weights))
+
+
+def load_model(run_dir: str | Path) -> Model:
+    """The trained model of a finished run, ready to `predict`. Executes no code from the weights file.
+
+    Raises UserError if the directory holds no finished run, or if its weights are damaged or another model's.
+    """
+    run_dir = Path(run_dir)
+    weights = run_dir / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
+    run = load_run(run_dir / "config.toml")
+    experiment = run.experiment
+    model = experiment.model.build(
+        dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
+    )
+    try:
+        model.load_state_dict(safetensors.torch.load_file(weights))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{weights} is damaged or no weights file ({error})") from None
+    except RuntimeError:
+        raise UserError(f"{weights} holds the weights of another model than {run_dir / 'config.toml'} says") from None
+    return model.eval()

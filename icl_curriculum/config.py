@@ -1,0 +1,146 @@
+"""The tables of an experiment file: strict, frozen pydantic models, every field with a documented default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.curricula import Curriculum, Growth
+from icl_curriculum.function_classes.base import FunctionClass
+from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.models.base import ModelConfig
+from icl_curriculum.registry import (
+    BASELINES,
+    BUILT_IN,
+    CURRICULA,
+    FUNCTION_CLASSES,
+    INPUTS,
+    METHODS,
+    MODELS,
+    SHIFTS,
+    Component,
+    Registry,
+    UserError,
+    described,
+)
+from icl_curriculum.shifts import Shift
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions, nothing changed after reading."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _builder(registry: Registry, default: str | None = None) -> Callable[[Any], Component]:
+    """Read a component; a table without a name is of the ``default`` component."""
+
+    def build(value: Any) -> Component:
+        if default is not None and isinstance(value, dict):
+            value = {"name": default, **value}
+        try:
+            component = registry.build(value)
+            _ = component.id
+            return component
+        except UserError as error:
+            raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
+        except ValidationError as error:
+            name = value if isinstance(value, str) else value["name"]
+            known = list(registry.get(name).model_fields)
+            raise PydanticCustomError(
+                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
+            ) from None
+        except Exception as error:
+            # A plugin's own validator or property; the id is read here so that it fails here.
+            name = value if isinstance(value, str) else value["name"]
+            origin = registry.origin(name)
+            if origin == BUILT_IN:
+                raise
+            message = f"{registry.kind} {name!r} ({origin}) failed: {described(error, origin)}"
+            raise PydanticCustomError("component", "{message}", {"message": message}) from error
+
+    return build
+
+
+def _spec(component: Component) -> dict[str, Any]:
+    return component.spec()
+
+
+# Each may be written as a name, or as a table with a name and parameters.
+_serialise = PlainSerializer(_spec, return_type=dict)
+AnyFunctionClass = Annotated[FunctionClass, PlainValidator(_builder(FUNCTION_CLASSES)), _serialise]
+AnyInputs = Annotated[InputDistribution, PlainValidator(_builder(INPUTS)), _serialise]
+AnyShift = Annotated[Shift, PlainValidator(_builder(SHIFTS)), _serialise]
+AnyCurriculum = Annotated[Curriculum, PlainValidator(_builder(CURRICULA)), _serialise]
+AnyBaseline = Annotated[Baseline, PlainValidator(_builder(BASELINES)), _serialise]
+AnyModel = Annotated[ModelConfig, PlainValidator(_builder(MODELS, "transformer")), _serialise]
+AnyMethod = Annotated[Component, PlainValidator(_builder(METHODS, "in_context")), _serialise]
+
+
+class CurriculumConfig(Strict):
+    """``[curriculum]``."""
+
+    function_classes: AnyCurriculum = Field("mixed", validate_default=True, description="curriculum over classes")
+    inputs: AnyCurriculum = Field("random", validate_default=True, description="curriculum over input distributions")
+    draw: Literal["batch", "prompt"] = Field("batch", description="draw the class once per batch, or per prompt")
+    dims: Growth | None = Field(None, description="growth of the number of non-zero coordinates")
+    points: Growth | None = Field(None, description="growth of the number of points")
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimizerConfig(Strict):
+    """``[training.optimizer]``."""
+
+    name: Literal["adam", "adamw", "muon"] = Field(
+        "muon", description="'muon': block matrices by Muon, everything else by Adam"
+    )
+    learning_rate: float = Field(3e-3, gt=0, description="peak rate of Adam")
+    muon_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon, a step in spectral norm")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
+    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (adamw, muon)")
+
+
+class ScheduleConfig(Strict):
+    """``[training.schedule]``: the factor on all learning rates, a pure function of the step."""
+
+    name: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rate falls to 0 at the end")
+    warmup: float = Field(0.02, ge=0, le=1, description="share of the steps over which the rate rises from 0")
+    decay: float = Field(0.4, gt=0, le=1, description="share of the steps, the last ones, over which it falls")
+
+
+class TrainingConfig(Strict):
+    """``[training]``."""
+
+    method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
+    steps: int = Field(1000, ge=1, description="number of updates")
+    batch_size: int = Field(64, ge=1, description="prompts per update")
+    loss: Literal["squared", "normalized"] = Field(
+        "squared", description="squared error, or divided by each class's trivial error"
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer and its rates")
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; 'inf' clips nothing")
+    divergence: float = Field(1000.0, gt=1, description="stop when the normalized loss exceeds this")
+    log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")
+    learning_every: int = Field(50, ge=1, description="steps between rows of learning.csv")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+
+
+class EvaluationConfig(Strict):
+    """``[evaluation]``."""
+
+    n_prompts: int = Field(1280, ge=2, description="prompts of each frozen bank")
+    bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
+    learning_prompts: int = Field(128, ge=1, description="prompts of the banks behind learning.csv")
+    shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
+    baselines: tuple[AnyBaseline, ...] | None = Field(
+        None, strict=False, description="baselines; default: those that suit each class"
+    )
+    confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")

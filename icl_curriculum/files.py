@@ -1,0 +1,111 @@
+"""Atomic writes, and locks between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from icl_curriculum.registry import UserError
+
+#: Seconds between two looks at a lock that another process holds.
+LOOK_EVERY = 0.5
+
+
+class Locked(UserError):
+    """Another process holds the lock."""
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed over ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left of unfinished writes. Only for who holds the folder's lock."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Create a folder if need be and write into it; UserError if that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lock file, which says who holds it; the system frees it when the process ends, however it ends.
+
+    While another process has it: `Locked` at once, or, with ``waiting``, wait and call that with who has it
+    every half second.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        while not _acquire(handle):
+            if waiting is None:
+                raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or use --results")
+            waiting(holder(path))
+            time.sleep(LOOK_EVERY)
+        # Who has it is a courtesy: a full disk must not keep anybody from resuming.
+        with contextlib.suppress(OSError):
+            handle.truncate(0)
+            since = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+            handle.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
+            handle.flush()
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a lock file."""
+    if not path.is_file():
+        return False
+    with path.open("a+", encoding="utf-8") as handle:
+        return not _acquire(handle)
+
+
+def holder(path: Path) -> str:
+    """``process 4711 on laptop, since ...``: who holds a lock file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {found['pid']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another process"
+
+
+def _acquire(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

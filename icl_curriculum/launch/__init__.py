@@ -1,0 +1,99 @@
+"""Where runs execute: here, each in a process of its own.
+
+A launch unit is one resolved run, serialised as TOML; a `worker` executes one. Collecting the tables
+afterwards is idempotent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from icl_curriculum.execution import Report, execute, in_use, is_finished, move_aside
+from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import load
+from icl_curriculum.files import Locked, check_writable
+from icl_curriculum.launch.devices import available_cores, default_jobs, resolve_device
+from icl_curriculum.launch.pool import Failure, Pool
+from icl_curriculum.results import collect
+
+__all__ = ["Failure", "Outcome", "default_jobs", "launch", "resolve_device", "run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a launch did."""
+
+    directory: Path
+    finished: list[str]
+    skipped: list[str]
+    failures: list[Failure]
+    left_out: list[str]
+
+
+def launch(
+    runs: Sequence[Run],
+    results: Path,
+    *,
+    jobs: int | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+    report: Report,
+    queued: Callable[[list[str]], None] = lambda runs: None,
+    started: Callable[[str], None] = lambda run: None,
+    ended: Callable[[str, Failure | None], None] = lambda run, failure: None,
+) -> Outcome:
+    """Execute the runs that are not finished yet and collect the experiment's tables.
+
+    Checks every run's directory before starting any. A failed run does not stop the others. A run that
+    another process takes up in the meantime is waited for.
+    Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside), is in
+    use, or cannot be written to.
+    """
+    check_writable(results / runs[0].experiment.name)
+    for run in runs:
+        if holder := in_use(run, results):
+            raise Locked(
+                f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use --results"
+            )
+    if fresh:
+        for run in runs:
+            move_aside(run, results)
+    skipped = [run.name for run in runs if is_finished(run, results)]
+    waiting = [run for run in runs if run.name not in skipped]
+    queued([run.name for run in waiting])
+    if jobs is None:
+        threads = max(run.experiment.threads for run in runs)
+        jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
+    failures = Pool(results, device, report, started, ended).execute(waiting, jobs) if waiting else []
+    directory = results / runs[0].experiment.name
+    failed = {failure.run for failure in failures}
+    finished = [run.name for run in waiting if run.name not in failed]
+    left_out: list[str] = []
+    if finished or skipped:
+        left_out = collect(directory, {run.variant: run.hash() for run in runs})
+    return Outcome(directory, finished, skipped, failures, left_out)
+
+
+def run(
+    experiment: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    results: str | Path = "results",
+    device: str = "auto",
+    plugins: Sequence[str | Path] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train and evaluate an experiment in this process, run after run; returns its results directory.
+
+    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``.
+    Finished runs are kept. Raises UserError for a bad config, RunFailed if a run diverges.
+    """
+    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    for each in runs:
+        execute(each, Path(results), device=resolve_device(device), report=report or (lambda progress: None))
+    directory = Path(results) / runs[0].experiment.name
+    collect(directory, {each.variant: each.hash() for each in runs})
+    return directory
