@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from icl_curriculum.experiment import Experiment, Run, variant_name
-from icl_curriculum.plugin_files import file_hash, load_plugin
+from icl_curriculum.plugin_files import file_hash, is_from_file, load_plugin
 from icl_curriculum.registry import UserError, did_you_mean, source_of
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
@@ -126,8 +126,8 @@ def rebuild(config: dict[str, Any], plugins: Sequence[Path], *, source: str) -> 
 def _source_hashes(experiment: Experiment, plugins: Sequence[Path]) -> tuple[str, ...]:
     """Content hashes of the plugin files, then of the files of installed packages that the experiment uses."""
     hashes = [file_hash(plugin) for plugin in plugins]
-    sources = {source for component in experiment.components() if (source := source_of(component)) is not None}
-    installed = {file_hash(source) for source in sources}
+    sources = {source_of(component) for component in experiment.components() if not is_from_file(component)}
+    installed = {file_hash(source) for source in sources if source is not None and source.is_file()}
     return (*hashes, *sorted(installed - set(hashes)))
 
 

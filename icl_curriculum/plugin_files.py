@@ -7,11 +7,18 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from icl_curriculum.registry import KINDS, PACKAGE, UserError, described
+from icl_curriculum.registry import KINDS, PACKAGE, Component, UserError, described
+
+_MODULE = f"{PACKAGE}_plugin_"
 
 
 def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def is_from_file(component: Component) -> bool:
+    """Whether a plugin file that was loaded here defines the component."""
+    return type(component).__module__.startswith(_MODULE)
 
 
 def load_plugin(path: Path) -> None:
@@ -24,7 +31,7 @@ def load_plugin(path: Path) -> None:
         raise UserError(f"plugin file {path} does not exist")
     # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
     try:
-        module_name = f"{PACKAGE}_plugin_{file_hash(path)}"
+        module_name = f"{_MODULE}{file_hash(path)}"
     except OSError as error:
         raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
     if module_name in sys.modules:

@@ -41,7 +41,7 @@ class Task:
         with at_work(self.function_class, "draw"):
             xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
         expect_shape(self.function_class, "draw (inputs)", xs, (n, points, self.dims), "prompts, points, dims")
-        expect_shape(self.function_class, "evaluate", values, (n, points), "prompts, points")
+        expect_shape(self.function_class, "draw (values)", values, (n, points), "prompts, points")
         return self.label(xs, values, truth, streams)
 
     def label(

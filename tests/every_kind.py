@@ -1,0 +1,97 @@
+"""A plugin with one component of every kind, as somebody outside would write it; tests copy and install this file."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+import icl_curriculum as icl
+from icl_curriculum.inputs import Gaussian
+from icl_curriculum.models import Model
+from icl_curriculum.training.methods import InContext
+
+
+@icl.register_function_class("halved")
+class Halved(icl.FunctionClass):
+    """f(x) = w·x / 2 with w ~ N(0, I)."""
+
+    def sample(self, n, dims, generator):
+        return {"w": torch.randn(n, dims, generator=generator, device=generator.device)}
+
+    def evaluate(self, parameters, xs):
+        return torch.einsum("npd,nd->np", xs, parameters["w"]) / 2
+
+    def trivial_error(self, dims):
+        return dims / 4
+
+
+@icl.register_inputs("wide")
+class Wide(icl.InputDistribution):
+    """x ~ N(0, 4 I)."""
+
+    def sample(self, n, points, dims, generator):
+        return 2 * torch.randn(n, points, dims, generator=generator, device=generator.device)
+
+    def squared_norm(self, dims):
+        return 4.0 * dims
+
+
+@icl.register_shift("as_gaussian")
+class AsGaussian(icl.Shift):
+    """Standard normal inputs whatever the task's."""
+
+    def apply(self, task):
+        return replace(task, inputs=Gaussian())
+
+
+@icl.register_curriculum("backwards")
+class Backwards(icl.Curriculum):
+    """The last item in the first half, all of them in the second."""
+
+    def shares(self, step, state, *, items, steps):
+        if step < steps // 2:
+            return [0.0] * (len(items) - 1) + [1.0]
+        return [1 / len(items)] * len(items)
+
+
+@icl.register_baseline("last_label")
+class LastLabel(icl.Baseline):
+    """The label of the last example."""
+
+    def predict(self, prompts):
+        return torch.cat([torch.zeros_like(prompts.ys[:, :1]), prompts.ys[:, :-1]], dim=1)
+
+
+@icl.register_model("scaled_mean")
+class ScaledMean(icl.ModelConfig):
+    """The mean label so far, times one learned number."""
+
+    def build(self, *, dims, points, generator):
+        model = MeanModel()
+        model.scale.data = torch.rand((), generator=generator)
+        return model
+
+    def longest_prompt(self, points):
+        return 10 * points
+
+
+class MeanModel(Model):
+    max_points = 1000
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, xs, ys, queries=None):
+        counts = torch.arange(1, ys.shape[1], device=ys.device)
+        means = ys[:, :-1].cumsum(dim=1) / counts
+        return self.scale * torch.cat([torch.zeros_like(ys[:, :1]), means], dim=1)
+
+
+@icl.register_method("twice")
+class Twice(InContext):
+    """Plain in-context training, every batch taken two times."""
+
+    def update(self, group, batches, factor):
+        super().update(group, batches, factor)
+        return super().update(group, batches, factor)
