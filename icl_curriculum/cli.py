@@ -125,13 +125,12 @@ def main() -> None:
     2: a mistake in the command or the config; 1: a run that failed, or a disk that is full; 130 and 143:
     interrupted or terminated.
     """
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
-    except KeyboardInterrupt as error:
-        _end(error, "interrupted; the same command continues where it stopped", 130)
-    except _Terminated as error:
-        _end(error, "terminated; the same command continues where it stopped", 143)
+    except _Stopped as error:
+        _end(error, f"{error}; the same command continues where it stopped", 128 + error.number)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
@@ -144,12 +143,19 @@ def main() -> None:
         _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived: unwind like an interruption, so that no worker process is left behind."""
+class _Stopped(BaseException):
+    """A signal asks to stop: unwind, so that no worker process is left behind.
+
+    Not KeyboardInterrupt, of which typer makes an exit without a word.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
+        self.number = number
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    raise _Terminated
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _Stopped(number)
 
 
 def _end(error: BaseException, message: str, code: int) -> NoReturn:

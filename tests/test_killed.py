@@ -1,0 +1,228 @@
+"""Runs that are killed, interrupted, terminated or started twice: what they leave, and what the next command does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import TINY, merge, tables, tiny_run, write_toml
+
+from icl_curriculum.execution import Progress, directory_of, execute
+from icl_curriculum.files import locked
+from icl_curriculum.results import collect
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What became of a run that was killed at each of its operations on files."""
+    command = [sys.executable, str(HERE / "killing.py"), str(tmp_path_factory.mktemp("killed"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_runs_are_killed_at_every_kind_of_write(attempts: list[dict[str, Any]]) -> None:
+    """Half-written checkpoints, weights, tables and manifests among them."""
+    assert len(attempts) > 50
+    assert all(attempt["killed"] for attempt in attempts)
+    operations = {attempt["operation"] for attempt in attempts}
+    for file in ("state.pt", "model.safetensors", "manifest.json", "config.toml", "evaluation.csv", "training.csv"):
+        assert {f"write_bytes {file}", f"replace {file}"} <= operations
+    assert {"append training", "append learning", "append curriculum", "append timing", "fsync"} <= operations
+
+
+@pytest.mark.parametrize("what", ["resumed", "same tables", "same weights"])
+def test_a_run_killed_anywhere_resumes_to_the_same_bytes(attempts: list[dict[str, Any]], what: str) -> None:
+    assert [attempt["operation"] for attempt in attempts if not attempt[what]] == []
+
+
+def test_nothing_of_an_unfinished_write_is_left_behind(attempts: list[dict[str, Any]]) -> None:
+    assert [attempt["leftovers"] for attempt in attempts if attempt["leftovers"]] == []
+
+
+# The console script
+
+VALUES = merge(
+    TINY,
+    {
+        "seeds": [0, 1],
+        "training": {"steps": 1000, "checkpoint_every": 50, "log_every": 10, "learning_every": 500},
+        "evaluation": {"shifts": []},
+    },
+)
+RUNS = ["mixed-seed0", "mixed-seed1"]
+
+
+@dataclass
+class Command:
+    """An ``icl run`` in a process of its own, and in a process group of its own as a shell gives it."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2"],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def wait_for_progress(self) -> list[int]:
+        """Wait until both runs have advanced by some steps; the process ids of their workers."""
+        files = [self.folder / f"results/tiny/{run}/training.csv" for run in RUNS]
+        was = [(file, file.stat().st_size if file.is_file() else 0) for file in files]
+        deadline = time.monotonic() + 120
+        while not all(file.is_file() and file.stat().st_size > 1000 + before for file, before in was):
+            assert time.monotonic() < deadline, "no progress"
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+        return [json.loads((file.parent / ".lock").read_text())["pid"] for file in files]
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=180)
+        return self.process.returncode, out, err
+
+
+def gone(pid: int, within: float = 10.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").is_file() and ") Z " in Path(f"/proc/{pid}/stat").read_text():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@dataclass
+class Story:
+    """One experiment, ended in four ways one after another, then finished."""
+
+    folder: Path
+    answers: dict[str, tuple[int, str, str]]
+    workers: dict[str, list[int]]
+    left: dict[str, bool]
+    second: tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+    write_toml(folder / "my.toml", VALUES)
+    story = Story(folder, {}, {}, {}, (0, "", ""))
+
+    def scene(name: str, end: Any) -> None:
+        command = Command(folder)
+        workers = command.wait_for_progress()
+        if name == "interrupted":
+            second = Command(folder)
+            story.second = second.end()
+        end(command, workers)
+        story.answers[name] = command.end()
+        story.workers[name] = workers
+        story.left[name] = all(gone(pid) for pid in workers)
+
+    scene("interrupted", lambda command, workers: os.killpg(command.process.pid, signal.SIGINT))
+    scene("terminated", lambda command, workers: command.process.terminate())
+    scene("killed", lambda command, workers: command.process.kill())
+    scene("worker killed", lambda command, workers: os.kill(workers[1], signal.SIGKILL))
+    story.answers["finished"] = Command(folder).end()
+    return story
+
+
+def test_an_interruption_is_one_line_and_exit_code_130(story: Story) -> None:
+    code, _, err = story.answers["interrupted"]
+    assert (code, err) == (130, "interrupted; the same command continues where it stopped\n")
+
+
+def test_a_termination_is_one_line_and_exit_code_143(story: Story) -> None:
+    code, _, err = story.answers["terminated"]
+    assert (code, err) == (143, "terminated; the same command continues where it stopped\n")
+
+
+@pytest.mark.parametrize("ending", ["interrupted", "terminated", "killed"])
+def test_no_worker_outlives_its_command(story: Story, ending: str) -> None:
+    assert len(set(story.workers[ending])) == 2
+    assert story.left[ending]
+
+
+def test_a_killed_worker_is_named_and_does_not_stop_the_other(story: Story) -> None:
+    code, out, err = story.answers["worker killed"]
+    assert code == 1
+    assert "mixed-seed1: the worker process was ended by SIGKILL" in out
+    assert "mixed-seed0: done" in out
+    assert "Traceback" not in out + err
+
+
+def test_the_last_command_finishes_to_the_bytes_of_an_uninterrupted_run(story: Story, tmp_path: Path) -> None:
+    code, out, err = story.answers["finished"]
+    assert (code, err) == (0, "")
+    assert "already finished, kept: mixed-seed0" in out
+    whole = f"import icl_curriculum; icl_curriculum.run('my.toml', results={str(tmp_path)!r}, device='cpu')"
+    subprocess.run([sys.executable, "-c", whole], cwd=story.folder, check=True)
+    for run in RUNS:
+        made, once = story.folder / "results/tiny" / run, tmp_path / "tiny" / run
+        assert tables(made) == tables(once)
+        assert (made / "model.safetensors").read_bytes() == (once / "model.safetensors").read_bytes()
+
+
+def test_a_second_command_is_told_who_is_at_work_and_changes_nothing(story: Story) -> None:
+    code, _, err = story.second
+    assert code == 2
+    assert re.fullmatch(
+        r"error: mixed-seed0 of tiny is being executed by process \d+ on .+, since .+; wait for it, or use --results\n",
+        err,
+    )
+    assert str(story.workers["interrupted"][0]) in err
+
+
+# Locks
+
+
+def test_a_run_that_another_process_has_taken_up_is_waited_for(tmp_path: Path) -> None:
+    run, said = tiny_run(), list[Progress]()
+    taken, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(directory_of(run, tmp_path).lock):
+            taken.set()
+            release.wait(30)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    taken.wait(30)
+
+    def report(progress: Progress) -> None:
+        said.append(progress)
+        release.set()
+
+    execute(run, tmp_path, report=report, wait=True)
+    other.join()
+    assert re.match(rf"waiting for process {os.getpid()} on ", said[0].phase)
+    assert said[-1].phase == "evaluation"
+
+
+def test_collecting_waits_for_who_collects(tmp_path: Path) -> None:
+    """Or the slower of two commands would write tables without the runs that finished in between."""
+    run = tiny_run()
+    execute(run, tmp_path)
+    collecting = threading.Thread(target=collect, args=(tmp_path / "tiny", {run.variant: run.hash()}))
+    with locked(tmp_path / "tiny/.lock"):
+        collecting.start()
+        time.sleep(0.2)
+        assert not (tmp_path / "tiny/runs.csv").exists()
+    collecting.join(30)
+    assert (tmp_path / "tiny/runs.csv").is_file()
