@@ -84,11 +84,11 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """List experiments and every registered component, with where it comes from and what it is."""
-    from icl_curriculum import display, plugin_files
+    from icl_curriculum import listing, plugin_files
 
     for file in plugin or []:
         plugin_files.load_plugin(file)
-    display.show_components(kind)
+    listing.show_components(kind)
 
 
 @app.command()
@@ -106,6 +106,26 @@ def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = No
             typer.echo(f"# variant {variant}")
             values.pop("variants")
         typer.echo(tomli_w.dumps(values))
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[FUNCTION_CLASS]", help="a registered name, or a plugin file")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="every function class there is")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of the class, e.g. degree=3")
+    ] = None,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Hold a function class to the plugin contract: shapes, randomness, independence, moments, oracle."""
+    from icl_curriculum import checking, listing
+
+    subjects = checking.subjects(name, everything=all_, overrides=set_ or [], plugins=plugin or [])
+    if not listing.show_checks(subjects, every_rule=not all_):
+        raise typer.Exit(1)
 
 
 def _parse_seeds(text: str | None) -> list[int] | None:

@@ -29,6 +29,9 @@ from icl_curriculum.registry import (
 )
 from icl_curriculum.shifts import Shift
 
+#: Dimensions, points or prompts, more of which no machine holds.
+LARGEST = 1_000_000
+
 
 class Strict(BaseModel):
     """No unknown keys, no silent conversions, nothing changed after reading."""
@@ -100,11 +103,11 @@ class OptimizerConfig(Strict):
     name: Literal["adam", "adamw", "muon"] = Field(
         "muon", description="'muon': block matrices by Muon, everything else by Adam"
     )
-    learning_rate: float = Field(3e-3, gt=0, description="peak rate of Adam")
-    muon_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon, a step in spectral norm")
+    learning_rate: float = Field(3e-3, gt=0, le=1e6, description="peak rate of Adam")
+    muon_learning_rate: float = Field(0.02, gt=0, le=1e6, description="peak rate of Muon, a step in spectral norm")
     betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (adamw, muon)")
+    weight_decay: float = Field(0.0, ge=0, le=1e6, description="decoupled weight decay (adamw, muon)")
 
 
 class ScheduleConfig(Strict):
@@ -120,7 +123,7 @@ class TrainingConfig(Strict):
 
     method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
     steps: int = Field(1000, ge=1, description="number of updates")
-    batch_size: int = Field(64, ge=1, description="prompts per update")
+    batch_size: int = Field(64, ge=1, le=LARGEST, description="prompts per update")
     loss: Literal["squared", "normalized"] = Field(
         "squared", description="squared error, or divided by each class's trivial error"
     )
@@ -136,9 +139,9 @@ class TrainingConfig(Strict):
 class EvaluationConfig(Strict):
     """``[evaluation]``."""
 
-    n_prompts: int = Field(1280, ge=2, description="prompts of each frozen bank")
+    n_prompts: int = Field(1280, ge=2, le=LARGEST, description="prompts of each frozen bank")
     bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
-    learning_prompts: int = Field(128, ge=1, description="prompts of the banks behind learning.csv")
+    learning_prompts: int = Field(128, ge=1, le=LARGEST, description="prompts of the banks behind learning.csv")
     shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
     baselines: tuple[AnyBaseline, ...] | None = Field(
         None, strict=False, description="baselines; default: those that suit each class"

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from icl_curriculum.execution import Progress as RunProgress
 from icl_curriculum.experiment import Run
-from icl_curriculum.experiment_files import experiment_names, find, read
 from icl_curriculum.launch import Failure, Outcome
-from icl_curriculum.registry import KINDS, Registry, UserError, did_you_mean
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -200,58 +197,3 @@ def error_table(directory: Path) -> Table:
             f"{oracle.mean():.3f}" if len(oracle) else "–",
         )
     return table
-
-
-def show_components(kind: str | None) -> None:
-    """Experiments and components by kind: name, origin, one line."""
-    kinds = ["experiments", *KINDS]
-    if kind is not None and kind not in kinds:
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)}")
-    for shown in [kind] if kind else kinds:
-        rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
-        title = shown.replace("_", " ")
-        if not console.is_terminal:
-            # For grep: a component a line, however long.
-            widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-            lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
-            console.print("\n".join([title, *lines, ""]), markup=False, soft_wrap=True)
-            continue
-        table = Table(title=title, title_justify="left", show_edge=False, box=None, padding=(0, 2))
-        table.add_column("name", no_wrap=True)
-        for column in ("from", "what it is"):
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
-        console.print()
-
-
-Rows = list[tuple[str, str, str]]
-
-
-def _experiment_rows() -> Rows:
-    rows = []
-    for name in experiment_names():
-        path = find(name)
-        try:
-            rows.append((name, _near(str(path)), str(read(path).get("description", ""))))
-        except UserError as error:
-            rows.append((name, "cannot be used", str(error)))
-    return rows
-
-
-def _component_rows(registry: Registry) -> Rows:
-    rows = []
-    for name in registry.names():
-        try:
-            rows.append((name, _near(registry.origin(name)), registry.get(name).summary()))
-        except UserError as error:
-            # One broken package must not hide all the others.
-            rows.append((name, "cannot be used", str(error)))
-    return rows
-
-
-def _near(origin: str) -> str:
-    """A path as seen from the working directory, where it lies below it."""
-    path = Path(origin)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else origin

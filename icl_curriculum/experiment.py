@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config import (
+    LARGEST,
     AnyFunctionClass,
     AnyInputs,
     AnyModel,
@@ -41,13 +44,13 @@ class Experiment(Strict):
     recipe: Literal["fast", "reference"] = Field(
         "fast", description="defaults of model and optimizer: fastest found, or as published"
     )
-    dims: int = Field(5, ge=1, description="dimensions of the inputs, d")
-    points: int = Field(21, ge=1, description="points of a prompt, K examples and a query: K + 1")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    dims: int = Field(5, ge=1, le=LARGEST, description="dimensions of the inputs, d")
+    points: int = Field(21, ge=2, le=LARGEST, description="points of a prompt, K examples and a query: K + 1")
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**63 - 1)], ...] = Field(
         (0, 1, 2), strict=False, min_length=1, description="training seeds"
     )
     threads: int = Field(
-        1, ge=1, description="CPU threads of a run; part of the hash, since results differ in the last bits"
+        1, ge=1, le=1024, description="CPU threads of a run; part of the hash, since results differ in the last bits"
     )
     function_classes: tuple[AnyFunctionClass, ...] = Field(
         ("linear",),
@@ -97,12 +100,16 @@ class Experiment(Strict):
         by_key: dict[str, Sequence[Component]] = {
             "function_classes": self.function_classes,
             "inputs": self.inputs,
+            "curriculum.function_classes": (self.curriculum.function_classes,),
+            "curriculum.inputs": (self.curriculum.inputs,),
             "evaluation.shifts": self.evaluation.shifts,
             "evaluation.baselines": self.evaluation.baselines or (),
         }
         for key, components in by_key.items():
             ids = [component.id for component in components]
             for item in ids:
+                if not item.isprintable():
+                    raise UserError(f"{key}: the id {item!r} holds characters that no table or figure can show")
                 if ids.count(item) > 1:
                     raise UserError(f'{key}: two components have the id {item!r}; give one of them id = "..."')
                 if item in _TAKEN_IDS.get(key, ()):
@@ -117,6 +124,8 @@ class Experiment(Strict):
                 if key in changes:
                     raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
         for number, function_class in enumerate(self.function_classes):
+            if not math.isfinite(function_class.label_noise):
+                raise UserError(f"function_classes.{number}.label_noise: expected a finite number, found inf")
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
                 self.baselines_for(function_class)
@@ -178,6 +187,17 @@ def _check_folder(key: str, name: str) -> None:
     if not re.fullmatch(r"[\w=,+%-][\w=,+%. -]*", name):
         raise UserError(
             f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"
+        )
+    check_length(key, name)
+
+
+def check_length(key: str, name: str) -> None:
+    """Raise UserError for a name that the file system has no room for, where figures are named for it too."""
+    longest = 180
+    if len(quote(name, safe=" =,+")) > longest:
+        raise UserError(
+            f"{key}: {name[:40]!r}... is too long for the name of a folder; expected at most {longest} characters, "
+            f"of which letters beyond a to z count for several"
         )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import os
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from icl_curriculum.experiment import Experiment, Run, variant_name
+from icl_curriculum.experiment import Experiment, Run, check_length, variant_name
+from icl_curriculum.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.plugin_files import file_hash, is_from_file, load_plugin
 from icl_curriculum.registry import UserError, did_you_mean, source_of
 
@@ -43,20 +44,31 @@ def packaged_folder() -> Path:
 def experiment_names() -> list[str]:
     """Names that `find` knows: files in ./experiments and those of the package."""
     folders = [Path("experiments"), packaged_folder()]
-    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")})
+    return sorted(
+        {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml") if _is_file(path)}
+    )
 
 
 def find(name: str) -> Path:
     """The file NAME means: a path if it ends in .toml or exists, else ./experiments/NAME.toml, else the package's."""
-    if name.endswith(".toml") or Path(name).is_file():
+    if name.endswith(".toml") or _is_file(Path(name)):
         path = Path(name)
-        if not path.is_file():
-            raise UserError(f"experiment file {name} does not exist")
+        if not _is_file(path):
+            what = "is no file" if os.path.exists(path) else "does not exist"
+            raise UserError(f"experiment file {named(name)} {what}")
         return path
     for folder in (Path("experiments"), packaged_folder()):
-        if (folder / f"{name}.toml").is_file():
+        if _is_file(folder / f"{name}.toml"):
             return folder / f"{name}.toml"
-    raise UserError(f"unknown experiment {name!r}{did_you_mean(name, experiment_names())}")
+    raise UserError(f"unknown experiment {shown(name)}{did_you_mean(name, experiment_names())}")
+
+
+def _is_file(path: Path) -> bool:
+    """`Path.is_file`, and False for what cannot be a path at all: too long, or with a null byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def load(
@@ -78,14 +90,23 @@ def load(
         values = merge(values, parse_override(override))
     if seeds is not None:
         values["seeds"] = list(seeds)
-    plugin_files = list(
-        dict.fromkeys([*values.get("plugins", []), *(str(Path(plugin).resolve()) for plugin in plugins)])
-    )
+    own = values.get("plugins", [])
+    for number, file in enumerate(own):
+        try:
+            load_plugin(Path(file))
+        except UserError as error:
+            raise UserError(f"{path}: plugins.{number}: {error}") from error
+    for plugin in plugins:
+        if not _is_file(Path(plugin)):
+            raise UserError(f"plugin file {named(str(plugin))} does not exist")
+        load_plugin(Path(plugin))
+    given = [str(Path(plugin).resolve()) for plugin in plugins]
+    plugin_files = list(dict.fromkeys([*own, *given]))
     if plugin_files:
         values["plugins"] = plugin_files
-    for plugin in plugin_files:
-        load_plugin(Path(plugin))
     base = build(values, source=str(path))
+    if not base.variants:
+        check_length(f"{path}: curriculum.function_classes.id", variant_name(base))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
@@ -131,13 +152,25 @@ def _source_hashes(experiment: Experiment, plugins: Sequence[Path]) -> tuple[str
     return (*hashes, *sorted(installed - set(hashes)))
 
 
+# What Python does not read, and no experiment needs.
+_TOO_MUCH = "it holds a number of thousands of digits, or brackets in hundreds of brackets"
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark.
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a valid TOML file: {error}") from error
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not a valid TOML file: {_TOO_MUCH}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        refuse_impossible(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return values
 
 
 def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -145,28 +178,40 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
     values = read_toml(path)
-    plugins = values.get("plugins", [])
-    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
-        raise UserError(f"{path}: plugins: expected a list of file names, found {plugins!r}")
-    if plugins:
-        values["plugins"] = [str((path.parent / plugin).resolve()) for plugin in plugins]
+    if values.get("plugins", []) != []:
+        values["plugins"] = _absolute(values["plugins"], path.parent, f"{path}: plugins")
     parent = values.pop("extends", None)
     if parent is None:
         return values
     if not isinstance(parent, str):
-        raise UserError(f"{path}: extends: expected a file name, found {parent!r}")
+        raise UserError(f"{path}: extends: expected a file name, found {shown(parent)}")
     candidates = [path.parent / parent, packaged_folder() / parent]
-    parent_path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    parent_path = next((candidate for candidate in candidates if _is_file(candidate)), None)
     if parent_path is None:
-        raise UserError(f"{path}: extends: {parent} is neither beside this file nor in the package")
+        raise UserError(f"{path}: extends: {named(parent)} is neither beside this file nor in the package")
     inherited = read(parent_path, (*seen, path.resolve()))
     for own in ("name", "description"):
         inherited.pop(own, None)
     return merge(inherited, values)
 
 
-# What a table without a name is, for keys that hold a component with a default.
-_DEFAULT_COMPONENTS = {"model": "transformer", "training.method": "in_context"}
+def _absolute(plugins: Any, folder: Path, source: str) -> list[str]:
+    """Plugin files as absolute paths; UserError that begins with ``source`` for anything but file names."""
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise UserError(f"{source}: expected a list of file names, found {shown(plugins)}")
+    for number, plugin in enumerate(plugins):
+        if not _is_file(folder / plugin):
+            raise UserError(f"{source}.{number}: plugin file {named(str(folder / plugin))} does not exist")
+    return [str((folder / plugin).resolve()) for plugin in plugins]
+
+
+# Keys that hold one component, and what a table without a name is where there is a default.
+_COMPONENTS = {
+    "model": "transformer",
+    "training.method": "in_context",
+    "curriculum.function_classes": None,
+    "curriculum.inputs": None,
+}
 # Tables whose ``name`` is a plain choice: their other keys hold whatever it is.
 _PLAIN_TABLES = ("training.optimizer", "training.schedule")
 
@@ -176,14 +221,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> di
     merged = dict(base)
     for key, value in changes.items():
         path, old = f"{prefix}{key}", merged.get(key)
-        if path in _DEFAULT_COMPONENTS and isinstance(value, str):
-            value = {"name": value}
+        if path in _COMPONENTS:
+            old, value = _as_table(old), _as_table(value)
         if isinstance(old, dict) and isinstance(value, dict):
-            known = old.get("name", _DEFAULT_COMPONENTS.get(path))
+            known = old.get("name", _COMPONENTS.get(path))
             if path in _PLAIN_TABLES or value.get("name", known) == known:
                 value = merge(old, value, f"{path}.")
         merged[key] = value
     return merged
+
+
+def _as_table(component: Any) -> Any:
+    return {"name": component} if isinstance(component, str) else component
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -191,13 +240,24 @@ def parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
-        raise UserError(f"--set {text}: expected key=value with a dotted key, e.g. --set training.steps=200")
+        raise UserError(f"--set {named(text)}: expected key=value with a dotted key, e.g. --set training.steps=200")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        table = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = value
+        table = {"value": value}
+    except (ValueError, RecursionError):
+        raise UserError(f"--set {named(text)}: {_TOO_MUCH}") from None
+    if list(table) != ["value"]:
+        raise UserError(f"--set {named(text)}: expected one value, found several lines of TOML")
+    parsed: Any = table["value"]
     for part in reversed(parts):
         parsed = {part: parsed}
+    try:
+        refuse_impossible(parsed)
+    except UserError as error:
+        raise UserError(f"--set {named(text)}: {error}") from None
+    if "plugins" in parsed:
+        parsed["plugins"] = _absolute(parsed["plugins"], Path(), f"--set {named(text)}: plugins")
     return dict(parsed)
 
 
@@ -210,54 +270,7 @@ def build(values: dict[str, Any], *, source: str) -> Experiment:
         experiment = Experiment.model_validate(values)
         experiment.check()
     except ValidationError as error:
-        items = error.errors()
-        # A list is also called too short when its only item is wrong: that item says it better.
-        spoiled = {item["loc"][:-1] for item in items}
-        items = [item for item in items if item["type"] != "too_short" or item["loc"] not in spoiled]
-        problems = [line for item in items for line in _explain(item)]
-        raise UserError("\n".join(f"{source}: {problem}" for problem in problems)) from None
+        raise UserError(message(problems(error), source)) from None
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise UserError(message([str(error)], source)) from None
     return experiment
-
-
-# Python's words for what a TOML file calls something else.
-_WORDING = {
-    "Input should (be|have)": "expected",
-    r"a valid tuple|a valid list": "a list",
-    r"a valid dictionary( or (object|instance) .*)?": "a table",
-    r"Tuple should have (at \w+ \d+ items?)( after validation)?": r"expected a list of \1",
-}
-
-
-def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str] = ()) -> list[str]:
-    """One pydantic error as ``key: what was wrong``; errors inside a component are unfolded."""
-    location = (*prefix, *error["loc"])
-    key = ".".join(str(part) for part in location)
-    context = error.get("ctx", {})
-    if error["type"] == "component_parameters":
-        return [line for inner in context["errors"] for line in _explain(inner, location, context["known"])]
-    if error["type"] == "component":
-        return [f"{key}: {context['message']}"]
-    if error["type"] == "extra_forbidden":
-        names = list(known) or _fields_at(Experiment, error["loc"][:-1])
-        hint = did_you_mean(str(location[-1]), (name for name in names if name != "given_id"))
-        return [f"{key}: unknown key{hint}"]
-    message = error["msg"]
-    for said, meant in _WORDING.items():
-        message = re.sub(said, meant, message)
-    return [f"{key}: {message}, found {error['input']!r}"]
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """The keys of the table at a location, for suggestions."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return []
-        candidates = [field.annotation, *get_args(field.annotation)]
-        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)

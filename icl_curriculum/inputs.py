@@ -97,7 +97,7 @@ class StudentT(InputDistribution):
     Source: Bhasin et al. 2024 (df = 4).
     """
 
-    df: float = Field(4.0, gt=0, description="degrees of freedom")
+    df: float = Field(4.0, ge=0.5, le=1e6, description="degrees of freedom; with fewer than 0.5, float32 overflows")
 
     @property
     def tail_index(self) -> float:

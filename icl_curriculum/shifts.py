@@ -66,7 +66,7 @@ class ScaledInputs(Shift):
 
     id_fields: ClassVar[tuple[str, ...]] = ("factor",)
 
-    factor: float = Field(2.0, gt=0, description="what the inputs are multiplied by")
+    factor: float = Field(2.0, ge=1e-6, le=1e6, description="what the inputs are multiplied by")
 
     def apply(self, task: Task) -> Task:
         return replace(task, inputs=_Scaled(factor=self.factor, inputs=task.inputs))
@@ -103,7 +103,7 @@ class LabelNoise(Shift):
 
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
 
-    level: float = Field(0.5, gt=0, description="standard deviation over the root of the trivial error")
+    level: float = Field(0.5, gt=0, le=1e6, description="standard deviation over the root of the trivial error")
 
     def apply(self, task: Task) -> Task:
         trivial = task.function_class.trivial_error(task.dims)
@@ -116,7 +116,7 @@ class LongerPrompts(Shift):
 
     id_fields: ClassVar[tuple[str, ...]] = ("factor",)
 
-    factor: float = Field(2.0, gt=1, description="examples over trained examples")
+    factor: float = Field(2.0, gt=1, le=1e6, description="examples over trained examples")
 
     def points(self, points: int) -> int:
         return round(self.factor * (points - 1)) + 1

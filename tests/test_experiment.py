@@ -282,7 +282,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown recipe": ('recipe = "slow"', ["recipe: expected 'fast' or 'reference', found 'slow'"]),
     "negative steps": ("[training]\nsteps = -1", ["training.steps: expected greater than or equal to 1, found -1"]),
-    "no points": ("points = 0", ["points: expected greater than or equal to 1, found 0"]),
+    "no examples": ("points = 1", ["points: expected greater than or equal to 2, found 1"]),
     "no dimensions": ("dims = 0", ["dims: expected greater than or equal to 1, found 0"]),
     "negative seed": ("seeds = [-1]", ["seeds.0: expected greater than or equal to 0, found -1"]),
     "no seeds": ("seeds = []", ["seeds:", "at least 1 item", "found []"]),

@@ -28,11 +28,11 @@ FLOORS = [
         "files",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
-    {"config", "experiment", "experiment_files"},
+    {"config", "experiment", "mistakes", "experiment_files"},
     {"results", "training", "evaluation", "testing"},
     {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch"},
-    {"display", "cli"},
+    {"launch", "checking"},
+    {"display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -42,9 +42,12 @@ class Oracle:
 
 
 def oracle_entry(bank: Bank) -> list[Entry]:
-    """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound."""
+    """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
+
+    None for a pool of functions, about which it knows nothing: there it is neither.
+    """
     kind = bank.task.function_class.oracle_kind
-    if kind is None:
+    if kind is None or bank.task.function_class.pool_size is not None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
     return [Entry(name, "oracle", Oracle(bank.task.function_class), bank.task.function_class)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
 from icl_curriculum.files import write_atomically
+from icl_curriculum.registry import UserError
 
 DPI = 150
 
@@ -33,7 +35,8 @@ def draw_all(directory: Path) -> list[Path]:
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
 
     With several variants a file each, ``<figure>_<variant>``. Equal tables give equal bytes.
-    Raises UserError if a table is missing, damaged or lacks a column.
+    Raises UserError, before anything is drawn, if a table is missing, damaged or lacks a column, and if
+    there is nothing to draw.
     """
     tables = {name: read_table(directory, name) for name in COLUMNS}
     drawn = []
@@ -44,10 +47,20 @@ def draw_all(directory: Path) -> list[Path]:
             several = len(variants) > 1
             # Quoting keeps distinct variants distinct, whatever their names hold.
             stem = f"{name}_{quote(variant, safe='=,+')}" if several else name
-            with contextlib.suppress(NothingToDraw):
+            with contextlib.suppress(NothingToDraw), _any_script():
                 figure = draw(*sources, variant=variant if several else None)
                 drawn.append(_save(figure, directory / "figures" / stem))
+    if not drawn:
+        raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
     return drawn
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """A name in letters that the font lacks is drawn with boxes, not announced by a Python warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
 
 
 @styled

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,18 @@ _TYPES = {
     **dict.fromkeys(("step", "prompts_seen", "value", "ci_low", "ci_high", "planned_share", "drawn_share"), "float64"),
 }
 
+_MAY_BE_MISSING = ("value", "ci_low", "ci_high")
+_CHOICES: dict[Hashable, tuple[object, ...]] = {
+    "in_distribution": (True, False),
+    "learner_kind": ("model", "baseline", "oracle"),
+}
+# A share may exceed 1 by the last digit that is written.
+_GREATEST: dict[Hashable, float] = {
+    **dict.fromkeys(("planned_share", "drawn_share"), 1 + 1e-6),
+    **dict.fromkeys(("seed", "n_context", "step", "prompts_seen"), float(2**63)),
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
 #: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
 METRICS = {"normalized_error": "normalized error", "median_error": "median error"}
 
@@ -46,23 +61,65 @@ class NothingToDraw(ValueError):
 def read_table(directory: Path, name: str) -> pd.DataFrame:
     """The experiment's table ``name``.
 
-    Raises UserError if the file is missing, is no such table, or lacks a column.
+    Raises UserError if the file is missing, damaged, or lacks a column.
     """
     path = directory / f"{name}.csv"
     if not path.is_file():
         raise UserError(
             f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
         )
-    columns = COLUMNS[name]
-    # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
     try:
-        table = pd.read_csv(path, dtype=_TYPES, keep_default_na=False, na_values=[""])
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    lacking = [column for column in columns if column not in table]
-    if lacking:
-        raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(table.columns)}")
+        # Newlines as they are: a carriage return may stand in a name.
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+        header = _check_form(text)
+        lacking = [column for column in COLUMNS[name] if column not in header]
+        if lacking:
+            raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(header)}")
+        # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
+        table = pd.read_csv(io.StringIO(text), dtype=_TYPES, keep_default_na=False, na_values=[""])
+        _check_cells(table[COLUMNS[name]])
+    except (ValueError, csv.Error, pd.errors.ParserError) as error:
+        raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
     return table
+
+
+def _check_form(text: str) -> list[str]:
+    """The header of a CSV file; ValueError unless every line is whole and has a cell for each column."""
+    if found := _CONTROL.search(text):
+        raise ValueError(f"it holds the control character {found.group()!r}")
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(rows, [])
+    # Of two columns with one name, pandas would rename one.
+    if not header or len(set(header)) < len(header):
+        raise ValueError("its first line is not the table's header")
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"line {rows.line_num} has {len(row)} cells, expected {len(header)}")
+    if not text.endswith("\n"):
+        raise ValueError("its last line is cut off")
+    return header
+
+
+def _check_cells(table: pd.DataFrame) -> None:
+    """ValueError naming the first cell that the suite cannot have written."""
+    for column, cells in table.items():
+        if column in _MAY_BE_MISSING:
+            continue
+        if column in _GREATEST:
+            wrong, expected = ~cells.between(0, _GREATEST[column]), f"a number from 0 to {_GREATEST[column]:g}"
+        elif column in _CHOICES:
+            wrong, expected = ~cells.isin(_CHOICES[column]), " or ".join(map(str, _CHOICES[column]))
+        else:
+            wrong, expected = cells.isna(), "text"
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax())
+            found = "nothing" if pd.isna(cells.iloc[line]) else repr(cells.iloc[line])
+            raise ValueError(f"row {line + 1} of column {column!r}: expected {expected}, found {found}")
+    if "learner_kind" in table:
+        kinds = table.drop_duplicates(["learner", "learner_kind"])["learner"]
+        if kinds.duplicated().any():
+            raise ValueError(f"the learner {kinds[kinds.duplicated()].iloc[0]!r} is of two kinds")
 
 
 def distinct(values: Iterable[Hashable]) -> list[str]:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.contracts import expect_shape
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import FUNCTION_CLASSES, Component
 from icl_curriculum.streams import Streams
@@ -102,7 +103,9 @@ class FunctionClass(Component):
         """
         xs = inputs.sample(n, points, dims, streams.generator("inputs"))
         parameters = self.draw_functions(n, dims, streams)
-        return xs, self.evaluate(parameters, xs), parameters
+        values = self.evaluate(parameters, xs)
+        expect_shape(self, "evaluate", values, (n, points), "prompts, points")
+        return xs, values, parameters
 
     def draw_functions(self, n: int, dims: int, streams: Streams) -> Parameters:
         """``n`` functions from the stream ``functions``: fresh ones, or rows of the pool with replacement."""
@@ -118,7 +121,8 @@ class FunctionClass(Component):
         A pool is decided by ``pool_seed``, ``pool_size``, ``dims`` and the class's name and own parameters;
         not by the run's seed, the id, the outputs' unit or the noise. Pools of different sizes have nothing
         in common. It is drawn on the CPU and then moved, so that training on an accelerator and evaluation on
-        the CPU mean the same functions. Raises ValueError without a ``pool_size``.
+        the CPU mean the same functions. `trivial_error`, `second_moment` and `oracle` stay those of the whole
+        class. Raises ValueError without a ``pool_size``.
         """
         if self.pool_size is None:
             raise ValueError(f"{self.id} has no pool: its pool_size is not set")

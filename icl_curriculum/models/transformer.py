@@ -30,10 +30,10 @@ class TransformerConfig(ModelConfig):
     positions = "token", normalize_queries_and_keys = false, activation = "gelu"`` (Garg et al. 2022).
     """
 
-    width: int = Field(64, ge=1, description="width of the residual stream")
-    layers: int = Field(3, ge=1, description="number of blocks")
+    width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
+    layers: int = Field(3, ge=1, le=1024, description="number of blocks")
     heads: int = Field(2, ge=1, description="attention heads per block; divides width")
-    mlp_ratio: int = Field(4, ge=1, description="hidden width of the MLP over width")
+    mlp_ratio: int = Field(4, ge=1, le=1024, description="hidden width of the MLP over width")
     initialization: Literal["reference", "fast"] = Field(
         "fast",
         description="'reference': N(0, 0.02) as GPT-2; 'fast': N(0, 1/fan_in), positions N(0, position_scale)",
@@ -41,7 +41,7 @@ class TransformerConfig(ModelConfig):
     positions: Literal["token", "pair", "none"] = Field(
         "pair", description="a learned vector per token (GPT-2), per pair shared by its x and y, or none"
     )
-    position_scale: float = Field(0.3, gt=0, description="standard deviation of the position vectors ('fast')")
+    position_scale: float = Field(0.3, gt=0, le=1e6, description="standard deviation of the position vectors ('fast')")
     normalize_queries_and_keys: bool = Field(True, description="layer norm on each head's queries and keys")
     activation: Literal["gelu", "relu_squared"] = Field(
         "relu_squared", description="'gelu' is GPT-2's tanh form; 'relu_squared' costs a fraction of it on a CPU"
@@ -49,7 +49,9 @@ class TransformerConfig(ModelConfig):
     attention: Literal["fused", "plain"] = Field(
         "fused", description="PyTorch's fused attention, or explicit products (for second-order gradients)"
     )
-    max_points: int | None = Field(None, ge=1, description="longest prompt the positions allow; default 2K + 1")
+    max_points: int | None = Field(
+        None, ge=1, le=1_000_000, description="longest prompt the positions allow; default 2K + 1"
+    )
 
     def check(self, *, dims: int, points: int) -> None:
         if self.width % self.heads:

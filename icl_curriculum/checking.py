@@ -1,0 +1,58 @@
+"""What ``icl check`` is asked to check: names, plugin files and parameters as function classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from icl_curriculum.config import AnyFunctionClass
+from icl_curriculum.experiment_files import merge, parse_override
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.mistakes import message, problems
+from icl_curriculum.plugin_files import load_plugin
+from icl_curriculum.registry import FUNCTION_CLASSES, UserError
+
+
+def subjects(
+    name: str | None, *, everything: bool, overrides: Sequence[str] = (), plugins: Sequence[Path] = ()
+) -> dict[str, FunctionClass | str]:
+    """The function classes to check by the name to show: all, the named one, or those that a plugin file defines.
+
+    ``overrides``: ``key=value`` parameters of the one class that is named. Raises UserError for what cannot be meant.
+    """
+    if (name is None) != everything:
+        raise UserError("expected the name of a function class, a plugin file, or --all; icl list function_classes")
+    for plugin in plugins:
+        load_plugin(plugin)
+    if name is None:
+        chosen = FUNCTION_CLASSES.names()
+    elif name.endswith(".py"):
+        load_plugin(Path(name))
+        chosen = [item for item in FUNCTION_CLASSES.names() if _is_defined_in(item, Path(name))]
+        if not chosen:
+            raise UserError(f"{name} registers no function class; expected @register_function_class(...) in it")
+    else:
+        FUNCTION_CLASSES.get(name)
+        chosen = [name]
+    if not overrides:
+        return {item: item for item in chosen}
+    if len(chosen) > 1:
+        raise UserError(f"--set: expected one function class to set it of, found {', '.join(chosen)}")
+    values: dict[str, object] = {"name": chosen[0]}
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    try:
+        made: FunctionClass = TypeAdapter(AnyFunctionClass).validate_python(values)
+    except ValidationError as error:
+        raise UserError(message(problems(error), chosen[0])) from None
+    return {made.id: made}
+
+
+def _is_defined_in(name: str, path: Path) -> bool:
+    try:
+        return FUNCTION_CLASSES.origin(name) == str(path.resolve())
+    except UserError:
+        # An installed package that is broken is not this file.
+        return False

@@ -1,0 +1,233 @@
+"""Rules on how sample and evaluate behave: no side effects, no hidden state, the right device, one function a row."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icl_curriculum.function_classes.base import Parameters
+from icl_curriculum.tasks import Task
+from icl_curriculum.testing.devices import lies_away, pretended_accelerator
+from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.subject import Subject, copied, doubled
+
+
+@rule("purity", "evaluate changes neither the parameters nor the inputs", requires=("shape",))
+def purity(subject: Subject) -> Iterator[Finding | Note]:
+    for dims in subject.dims:
+        parameters, xs = subject.example(6, 5, dims)
+        before, xs_before = copied(parameters), xs.clone()
+        subject.evaluate(parameters, xs)
+        changed = [name for name, value in before.items() if not value.equal(parameters.get(name, torch.empty(0)))]
+        changed += [f"new entry {name}" for name in parameters.keys() - before.keys()]
+        changed += [] if xs.equal(xs_before) else ["xs"]
+        if changed:
+            yield Finding(
+                expected="parameters and xs as they were before evaluate",
+                found=f"evaluate changed {', '.join(changed)} at d = {dims}",
+                mend="no in-place operations (names ending in _, +=, assignments to slices) on what is passed in; "
+                "work on xs.clone()",
+            )
+            return
+
+
+@rule("global generators", "no draw from, and no seeding of, the generators that all code shares", requires=("shape",))
+def global_generators(subject: Subject) -> Iterator[Finding | Note]:
+    function_class, dims = subject.function_class, subject.most_dims
+    parameters, xs = subject.example(4, 5, dims)
+
+    def oracle() -> None:
+        if function_class.oracle_kind is not None:
+            prompts = Task(function_class, subject.inputs, dims).draw(4, 5, subject.streams("global generators"))
+            subject.doing = "oracle"
+            function_class.oracle(prompts)
+
+    calls: dict[str, Callable[[], object]] = {
+        "sample": lambda: subject.sample(4, dims, subject.generator("global generators")),
+        "evaluate": lambda: subject.evaluate(parameters, xs),
+        "draw": lambda: subject.draw(4, 5, dims, subject.streams("global generators")),
+        "oracle": oracle,
+    }
+    touched: dict[str, list[str]] = {}
+    for name, call in calls.items():
+        with _watched_generators() as used:
+            try:
+                call()
+            except Exception:
+                if name not in ("draw", "oracle"):  # which have rules of their own
+                    raise
+            for library in used():
+                touched.setdefault(library, []).append(name)
+    for library, methods in touched.items():
+        yield Finding(
+            expected="all randomness from the generator passed to sample, or from the streams passed to draw",
+            found=f"{library}'s global generator changed during {' and '.join(methods)}: numbers were drawn, or it "
+            "was seeded",
+            mend="pass generator=generator (and device=generator.device) to every torch draw; numpy and Python: seed a "
+            "local generator from torch.randint(..., generator=generator); evaluate draws nothing",
+        )
+
+
+@contextmanager
+def _watched_generators() -> Iterator[Callable[[], list[str]]]:
+    """Yields what tells which global generators changed since; restores them all at the end.
+
+    Each is first moved on a little: a seeding with the seed it had then shows too.
+    """
+    with untouched_generators():
+        torch.rand(1), np.random.random_sample(), random.random()
+        before = _states()
+        yield lambda: [library for library, state in _states().items() if state != before[library]]
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """Whatever happens within, the global generators are afterwards as they were."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+def _states() -> dict[str, object]:
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": pickle.dumps(np.random.get_state()),
+        "Python": random.getstate(),
+    }
+
+
+@rule(
+    "determinism",
+    "equal generators give equal functions, and evaluate gives the same values twice, bit by bit",
+    requires=("purity", "global generators", "dtype"),
+)
+def determinism(subject: Subject) -> Iterator[Finding | Note]:
+    for dims in subject.dims:
+        first = copied(subject.sample(6, dims, subject.generator("determinism")))
+        subject.sample(6, dims, subject.generator("determinism", 1))
+        second = subject.sample(6, dims, subject.generator("determinism"))
+        unequal = [name for name, value in first.items() if not value.equal(second[name])]
+        if unequal:
+            yield Finding(
+                expected="bit-equal parameters from equal generators, whatever was drawn in between",
+                found=f"{', '.join(map(repr, unequal))} differ between two calls of sample at n = 6, d = {dims}",
+                mend="keep no state between calls (counters, caches, generators of the class's own), and seed nothing "
+                "from the clock or the operating system",
+            )
+            return
+        parameters, xs = subject.example(6, 5, dims)
+        values = subject.evaluate(parameters, xs).clone()
+        subject.evaluate(*subject.example(6, 5, dims, index=1))
+        again = subject.evaluate(parameters, xs)
+        if not values.equal(again):
+            yield Finding(
+                expected="bit-equal values from evaluate for equal arguments",
+                found=f"values that differ by up to {_off(values, again):.3g} between two calls at d = {dims}",
+                mend="make evaluate a function of its arguments and the fields alone; whatever is random is drawn in "
+                "sample and kept in the parameters",
+            )
+            return
+
+
+def _off(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+@rule("device", "everything is made on the device of the generator, or of the inputs", requires=("shape",))
+def device(subject: Subject) -> Iterator[Finding | Note]:
+    """On an accelerator if there is one; and always by `pretended_accelerator`."""
+    for dims in subject.dims:
+        parameters, xs = subject.example(6, 5, dims)
+        calls: dict[str, tuple[Callable[[], object], str]] = {
+            "sample": (partial(subject.sample, 6, dims, subject.generator("device")), "generator.device"),
+            "evaluate": (partial(subject.evaluate, parameters, xs), "xs.device"),
+        }
+        for name, (call, wanted) in calls.items():
+            problem = None
+            with pretended_accelerator(subject) as mode:
+                try:
+                    made = call()
+                except Exception as error:
+                    problem = f"{type(error).__name__}: {error} ({subject.where_raised(error)})"
+                else:
+                    tensors = made.items() if isinstance(made, dict) else [("values", made)]
+                    stay = [key for key, value in tensors if isinstance(value, Tensor) and lies_away(value)]
+                    if stay:
+                        problem = f"{', '.join(map(repr, stay))} would stay on the CPU"
+            if problem is not None:
+                made_away = f"; made without a device: {'; '.join(mode.forgotten)}" if mode.forgotten else ""
+                yield Finding(
+                    expected=f"in {name}, every tensor on {wanted} (tried with an accelerator that is pretended on the "
+                    "CPU)",
+                    found=f"at d = {dims}: {problem}{made_away}",
+                    mend=f"pass device={wanted} to every factory (torch.zeros, torch.arange, ...), and write "
+                    f".to({wanted}) after torch.from_numpy and for constants",
+                )
+                return
+    yield from _real_accelerator(subject)
+
+
+def _real_accelerator(subject: Subject) -> Iterator[Finding | Note]:
+    if not torch.accelerator.is_available():
+        return
+    kind = torch.accelerator.current_accelerator()
+    assert kind is not None
+    made = torch.Generator(device=kind).manual_seed(0)
+    parameters = subject.sample(6, subject.most_dims, made)
+    xs = subject.inputs.sample(6, 5, subject.most_dims, made)
+    values = subject.evaluate(parameters, xs)
+    found = {**{f"{name!r} from sample": value for name, value in parameters.items()}, "values": values}
+    stay = [f"{name} on {value.device}" for name, value in found.items() if value.device.type != kind.type]
+    if stay:
+        yield Finding(
+            expected=f"every tensor on {kind}, where the generator and the inputs are",
+            found="; ".join(stay),
+            mend="pass device=generator.device in sample and device=xs.device in evaluate to every factory",
+        )
+
+
+@rule(
+    "one function per prompt",
+    "a value depends on its own function and input alone, not on the rest of the batch",
+    requires=("dtype", "determinism"),
+)
+def one_function_per_prompt(subject: Subject) -> Iterator[Finding | Note]:
+    """In float64, so that rounding by other orders of summation is far below what dependence would show."""
+    n, points = 6, 7
+    for dims in subject.dims:
+        parameters, xs = subject.example(n, points, dims)
+        parameters, xs = doubled(parameters), xs.double()
+        values = subject.evaluate(parameters, xs)
+
+        def row(i: int, given: Parameters = parameters, at: Tensor = xs) -> Tensor:
+            alone = {name: value[i : i + 1] for name, value in given.items()}
+            return subject.evaluate(alone, at[i : i + 1])
+
+        order = torch.arange(points - 1, -1, -1)
+        others = {
+            "the prompts one by one": (torch.cat([row(i) for i in range(n)]), values),
+            "the points in reverse order": (subject.evaluate(parameters, xs[:, order]), values[:, order]),
+            "the first 3 points alone": (subject.evaluate(parameters, xs[:, :3]), values[:, :3]),
+        }
+        for how, (found, expected) in others.items():
+            off = _off(found, expected)
+            if off > 1e-6 * float(expected.abs().max()) + 1e-12:
+                about = "row i of the parameters and of xs" if "prompts" in how else "its own input point"
+                yield Finding(
+                    expected=f"the same values for {how} as for the whole batch: a value follows from {about}",
+                    found=f"values that differ by up to {off:.3g} at n = {n}, points = {points}, d = {dims}",
+                    mend="in evaluate, take no mean, norm, maximum or sort over the prompts or the points; "
+                    "f is one function of one input",
+                )
+                return

@@ -1,0 +1,253 @@
+"""Rules on what a class declares and what its methods give back: names, shapes and types."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+
+import tomli_w
+import torch
+from torch import Tensor
+
+from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, INPUTS, Registry, did_you_mean
+from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
+
+#: (n, points): one and more of each, all different from one another and from the dimensions.
+SHAPES = ((1, 1), (1, 4), (6, 1), (7, 4))
+
+
+@rule("construction", "every abstract method is given, and every field has a default")
+def construction(subject: Subject) -> Iterator[Finding | Note]:
+    if isinstance(subject.given, type):
+        missing = sorted(getattr(subject.cls, "__abstractmethods__", ()))
+        if missing:
+            yield Finding(
+                expected="sample, evaluate and trivial_error, the three methods that a function class must have",
+                found=f"{subject.cls.__name__} lacks {', '.join(missing)}",
+                mend=f"define {', '.join(missing)}; the docstrings of FunctionClass say what each one returns",
+            )
+            return
+        required = [name for name, info in subject.cls.model_fields.items() if info.is_required()]
+        if required:
+            yield Finding(
+                expected="a default for every field, so that the bare name in an experiment file works",
+                found=f"no default for {', '.join(required)}",
+                mend=f"write {required[0]}: ... = Field(<default>, description=...)",
+            )
+            return
+    _ = subject.as_given
+
+
+@rule("documentation", "a one-line summary in the docstring, and a description of every field")
+def documentation(subject: Subject) -> Iterator[Finding | Note]:
+    lines = (subject.cls.__doc__ or "").strip().split("\n")
+    if not lines[0]:
+        yield Finding(
+            expected="a docstring whose first line is a summary; `icl list` shows it",
+            found=f"{subject.cls.__name__} has no docstring",
+            mend='begin the class with, for example, """f(x) = w·x with w ~ N(0, I)."""',
+        )
+    elif len(lines) > 1 and lines[1].strip():
+        yield Finding(
+            expected="a summary of one line, followed by a blank line; `icl list` shows that line alone",
+            found=f"the docstring goes on in its second line: {lines[0]!r}, {lines[1].strip()!r}",
+            mend="shorten the first sentence to one line and leave a blank line after it",
+        )
+    for name, info in subject.cls.model_fields.items():
+        if not (info.description or "").strip():
+            yield Finding(
+                expected="a description of every field",
+                found=f"the field {name!r} has none",
+                mend=f"write {name}: ... = Field(..., description='what it does')",
+            )
+
+
+@rule("config", "spec() written to TOML and read again builds an equal class", requires=("construction",))
+def config(subject: Subject) -> Iterator[Finding | Note]:
+    expected = "a class that is rebuilt, equal, from its spec() by way of a TOML file"
+    subject.doing = "spec()"
+    spec = subject.as_given.spec()
+    try:
+        table = tomllib.loads(tomli_w.dumps(spec))
+    except TypeError as error:
+        yield Finding(
+            expected=expected,
+            found=f"spec() cannot be written as TOML: {error}; it is {spec}",
+            mend="use fields of numbers, strings, booleans, and tuples or models of these",
+        )
+        return
+    try:
+        if subject.registered:
+            rebuilt = FUNCTION_CLASSES.build(table)
+        else:
+            rebuilt = subject.cls.model_validate({key: value for key, value in table.items() if key != "name"})
+    except Exception as error:
+        yield Finding(
+            expected=expected,
+            found=f"building from {table} raises {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            mend="let every field accept what TOML gives: Field(..., strict=False) for a tuple; a validator accepts "
+            "what it returned",
+        )
+        return
+    if rebuilt != subject.as_given:
+        yield Finding(
+            expected=expected,
+            found=f"{subject.as_given!r} became {rebuilt!r}",
+            mend="keep in each field the value that was given; derive others in properties or methods",
+        )
+
+
+@rule("reference inputs", "`reference_inputs` names a registered input distribution", requires=("construction",))
+def reference_inputs(subject: Subject) -> Iterator[Finding | Note]:
+    yield from _unknown(INPUTS, "reference_inputs", (subject.function_class.reference_inputs,))
+
+
+@rule("baselines", "`baselines` names registered baselines", requires=("construction",))
+def baselines(subject: Subject) -> Iterator[Finding | Note]:
+    yield from _unknown(BASELINES, "baselines", tuple(subject.function_class.baselines))
+
+
+def _unknown(registry: Registry, attribute: str, names: tuple[str, ...]) -> Iterator[Finding]:
+    for name in names:
+        if name not in registry.names():
+            yield Finding(
+                expected=f"in {attribute}, the name of a registered {registry.kind}",
+                found=f"unknown {registry.kind} {name!r}{did_you_mean(name, registry.names())}",
+                mend=f"correct {attribute}, or register {name!r} in the same plugin file",
+            )
+
+
+@rule("dimensions", "check_dims allows some dimensions and refuses others with UserError", requires=("construction",))
+def dimensions(subject: Subject) -> Iterator[Finding | Note]:
+    refused = {dims: error for dims in DIMS if (error := subject.refusal(dims)) is not None}
+    if not subject.dims:
+        first = next(iter(refused.values()))
+        yield Finding(
+            expected=f"a number of dimensions from 1 to {MORE_DIMS[-1]} in which the class can live",
+            found=f"check_dims refuses them all, d = 1 with: {first}",
+            mend="let check_dims raise only for dimensions in which the functions are not defined",
+        )
+    elif refused:
+        listed = ", ".join(str(dims) for dims in refused)
+        yield Note(f"refused: d = {listed} ({next(iter(refused.values()))}); looked at d = {_listed(subject.dims)}")
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+@rule("sample", "a dict of tensors whose leading axis is n, for one function and more", requires=("dimensions",))
+def sample(subject: Subject) -> Iterator[Finding | Note]:
+    for dims in subject.dims:
+        for n in (1, 2, 7):
+            parameters = subject.sample(n, dims, subject.generator("sample"))
+            call = f"sample(n={n}, dims={dims})"
+            if not isinstance(parameters, dict) or not parameters:
+                yield Finding(
+                    expected="a dict of tensors from sample, with at least one entry",
+                    found=f"{call} gives {_kind(parameters)}",
+                    mend='return, for example, {"w": w}',
+                )
+                return
+            for name, value in parameters.items():
+                if not isinstance(name, str) or not isinstance(value, Tensor):
+                    yield Finding(
+                        expected="tensors under names, in the dict from sample",
+                        found=f"{call} gives {name!r}: {_kind(value)}",
+                        mend="keep what is the same for all functions in fields; make the rest a tensor of leading "
+                        "axis n",
+                    )
+                    return
+                if value.dim() == 0 or value.shape[0] != n:
+                    yield Finding(
+                        expected=f"leading axis n = {n} in every tensor from {call}",
+                        found=f"{name!r} has shape {tuple(value.shape)}",
+                        mend="draw one value per function: the first axis of every tensor counts the functions",
+                    )
+                    return
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}" if value not in ({}, None) else repr(value)
+
+
+@rule("shape", "evaluate gives (n, points), at every n, points and d", requires=("sample", "reference inputs"))
+def shape(subject: Subject) -> Iterator[Finding | Note]:
+    for dims in subject.dims:
+        for n, points in SHAPES:
+            parameters, xs = subject.example(n, points, dims)
+            values = subject.evaluate(parameters, xs)
+            if not isinstance(values, Tensor) or values.shape != (n, points):
+                got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else _kind(values)
+                yield Finding(
+                    expected=f"evaluate gives (n, points) = ({n}, {points}) for xs of shape {tuple(xs.shape)}",
+                    found=f"{got} at n = {n}, points = {points}, d = {dims}",
+                    mend="keep both axes: name the one to be squeezed (squeeze(-1), not squeeze()), don't reshape "
+                    "by a fixed size, and let every axis of xs have its own letter in an einsum",
+                )
+                return
+
+
+@rule("dtype", "float32 in, float32 out; float64 in, float64 out; all values finite", requires=("shape",))
+def dtype(subject: Subject) -> Iterator[Finding | Note]:
+    """Float64 is asked for because the rules on moments and growth, and references to compare with, use it."""
+    for dims in subject.dims:
+        parameters, xs = subject.example(256, 4, dims)
+        wrong = {
+            name: value.dtype
+            for name, value in parameters.items()
+            if (value.is_floating_point() or value.is_complex()) and value.dtype != torch.float32
+        }
+        if wrong:
+            yield Finding(
+                expected="float32 in every floating tensor from sample",
+                found="; ".join(f"{name!r} is {kind}" for name, kind in wrong.items()) + f" at d = {dims}",
+                mend="draw in torch's default type: no dtype=torch.float64, and .float() after numpy",
+            )
+            return
+        for kind, given in ((torch.float32, parameters), (torch.float64, doubled(parameters))):
+            values = subject.evaluate(given, xs.to(kind))
+            if values.dtype != kind:
+                yield Finding(
+                    expected=f"{kind} from evaluate where parameters and xs are {kind}",
+                    found=f"{values.dtype} at d = {dims}",
+                    mend="let constants and buffers follow the inputs: xs.new_zeros(...), torch.full_like(...), "
+                    "values.to(xs.dtype)",
+                )
+                return
+            unbounded = int((~values.isfinite()).sum())
+            if unbounded:
+                yield Finding(
+                    expected="finite values under the reference inputs",
+                    found=f"{unbounded} of {values.numel()} values in {kind} are infinite or NaN at d = {dims}",
+                    mend="look for divisions by zero, logarithms or roots of negative numbers, and overflow",
+                )
+                return
+
+
+@rule("draw", "draw gives inputs, evaluate's values at them, and parameters", requires=("dtype", "determinism"))
+def draw(subject: Subject) -> Iterator[Finding | Note]:
+    mend = "return xs, self.evaluate(parameters, xs), parameters, as FunctionClass.draw does"
+    for dims in subject.dims:
+        for n, points in SHAPES:
+            xs, values, parameters = subject.draw(n, points, dims, subject.streams("draw"))
+            shapes = (tuple(xs.shape), tuple(values.shape), {name: len(value) for name, value in parameters.items()})
+            wanted = ((n, points, dims), (n, points), dict.fromkeys(parameters, n))
+            if shapes != wanted:
+                yield Finding(
+                    expected=f"from draw, xs and values of shapes {wanted[:2]} and parameters of leading axis {n}",
+                    found=f"shapes {shapes[:2]} and leading axes {shapes[2]}",
+                    mend=mend,
+                )
+                return
+            again = subject.evaluate(parameters, xs)
+            tolerance = 1e-4 * float(again.abs().max()) + 1e-6
+            off = float((values - again).abs().max())
+            if off > tolerance:
+                yield Finding(
+                    expected="the clean values that evaluate gives for the parameters and inputs drawn",
+                    found=f"values that differ by up to {off:.3g} at n = {n}, points = {points}, d = {dims}",
+                    mend=f"{mend}; label noise is added later, by the task",
+                )
+                return

@@ -1,0 +1,232 @@
+"""Statistical rules on the parameters: prompts are independent of each other and of their inputs; pools.
+
+Elements of the parameters are reduced to yes and no, so that tails don't matter: is the element above its
+median, and is it farther from its median than usual. Two such columns over R independent draws have a
+correlation r with r sqrt(R) close to N(0, 1) if they are independent (it is a hypergeometric count).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.function_classes.base import Parameters
+from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.subject import Subject, doubled
+
+#: Correlations beyond this many standard errors are findings. For a correct class the chance is 1e-15 per pair of
+#: columns (normal tail), and 1e-8 at the rarest columns kept, whose counts are small; 10^4 pairs are compared at most.
+Z = 8.0
+#: Columns in which either answer is rarer than this are left out: their coincidences are not normal.
+RAREST = 0.1
+BATCHES = 768
+INPUT_BATCHES = 256
+LARGE_BATCH = 4096
+ELEMENTS = 32
+
+#: By how much the numbers of distinct functions in two independent batches of this size may differ. By
+#: McDiarmid's inequality each is within sqrt(n ln(2 / p) / 2) of its mean except with probability p = 1e-7.
+COUNTED = 512
+COUNT_SPREAD = 2 * math.sqrt(COUNTED * math.log(2e7) / 2)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Named yes-or-no columns over independent draws."""
+
+    names: list[str]
+    values: Float[Tensor, "draws columns"]
+
+
+def columns(values: dict[str, Tensor]) -> Columns:
+    """The elements of some tensors of equal leading axis as columns, those too rare to be judged left out."""
+    names: list[str] = []
+    parts: list[Tensor] = []
+    for name, value in values.items():
+        flat = value.detach().reshape(len(value), -1).double()
+        chosen = _some(flat.shape[1])
+        flat = flat[:, chosen]
+        away = (flat - flat.median(dim=0).values).abs()
+        parts += [(flat > flat.median(dim=0).values).double(), (away > away.median(dim=0).values).double()]
+        shown = [f"{name}{_index(i, tuple(value.shape[1:]))}" for i in chosen]
+        names += shown + [f"|{item} - median|" for item in shown]
+    table = torch.cat(parts, dim=1)
+    kept = (table.mean(0) - 0.5).abs() <= 0.5 - RAREST
+    return Columns([name for name, keep in zip(names, kept.tolist(), strict=True) if keep], table[:, kept])
+
+
+def _some(width: int) -> list[int]:
+    """At most `ELEMENTS` of ``width`` elements: the first half of them, the others evenly spread."""
+    if width <= ELEMENTS:
+        return list(range(width))
+    half = ELEMENTS // 2
+    return [*range(half), *(half + (width - half) * i // half for i in range(half))]
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> str:
+    position = []
+    for size in reversed(shape):
+        position.append(str(flat % size))
+        flat //= size
+    return f"[{', '.join(reversed(position))}]" if position else ""
+
+
+def standardised(table: Float[Tensor, "draws columns"]) -> Float[Tensor, "draws columns"]:
+    centred = table - table.mean(0)
+    return centred / centred.square().mean(0).sqrt()
+
+
+def strongest(one: Columns, other: Columns, *, same_element: bool) -> tuple[str, str, float] | None:
+    """The pair of columns with the largest |correlation|, if it is beyond `Z` standard errors: names and r.
+
+    ``same_element``: columns are compared with their namesakes alone.
+    """
+    if not one.names or not other.names:
+        return None
+    draws = len(one.values)
+    correlations = standardised(one.values).mT @ standardised(other.values) / draws
+    if same_element:
+        alike = torch.tensor([[name == namesake for namesake in other.names] for name in one.names])
+        correlations = correlations * alike
+    flat = int(correlations.abs().argmax())
+    row, column = divmod(flat, len(other.names))
+    r = float(correlations[row, column])
+    return (one.names[row], other.names[column], r) if abs(r) > Z / math.sqrt(draws) else None
+
+
+@rule(
+    "independent prompts",
+    "the functions of one batch are drawn independently, each with all that makes it",
+    requires=("dtype", "determinism"),
+)
+def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
+    """768 batches of 4: prompt 0 against the others; then the distinct functions in one batch of 512."""
+    dims, n = subject.most_dims, 4
+    batches = [subject.sample(n, dims, subject.generator("batch", i)) for i in range(BATCHES)]
+    drawn = {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
+    at = subject.inputs.sample(1, 8, dims, subject.generator("common inputs"))
+    flat = {name: value.flatten(0, 1) for name, value in drawn.items()}
+    values = subject.evaluate(doubled(flat), at.double().expand(BATCHES * n, 8, dims)).reshape(BATCHES, n, 8)
+
+    def prompt(i: int) -> dict[str, Tensor]:
+        return {name: value[:, i] for name, value in drawn.items()}
+
+    if _distinct(prompt(0)) == 1:
+        yield Finding(
+            expected="other functions from other generators",
+            found=f"{BATCHES} generators gave the same first function at d = {dims}",
+            mend="draw from the generator that sample is given: torch.randn(..., generator=generator)",
+        )
+        return
+    # The parameters before the values, which show what several parameters hide together.
+    looks = [(prompt(0), prompt(other), other) for other in (1, 2, 3)]
+    looks += [({"f": values[:, 0, :2]}, {"f": values[:, other, :2]}, other) for other in (1, 2, 3)]
+    for one, another, other in looks:
+        found = strongest(columns(one), columns(another), same_element=True)
+        if found is not None:
+            name, _, r = found
+            what = "the value at a common input" if one.keys() == {"f"} != drawn.keys() else f"the parameter {name}"
+            yield Finding(
+                expected="parameters of different prompts of a batch that tell nothing about each other",
+                found=f"{what} of prompts 0 and {other} has correlation {r:.2f} over {BATCHES} batches at d = {dims} "
+                f"({abs(r) * math.sqrt(BATCHES):.0f} standard errors; {Z:.0f} are allowed)",
+                mend="draw everything with leading axis n, (n, ...) and not (1, ...) or (...): a support, a component "
+                "or a rotation drawn once is shared by the whole batch",
+            )
+            return
+    yield from _recycled(subject, prompt(0), at)
+
+
+def _recycled(subject: Subject, independent: dict[str, Tensor], at: Tensor) -> Iterator[Finding]:
+    """One batch has about as many distinct functions as equally many independent draws."""
+    dims = subject.most_dims
+    batch = subject.sample(COUNTED, dims, subject.generator("large batch"))
+    several = at.double().expand(COUNTED, 8, dims)
+    alone = {name: value[:COUNTED] for name, value in independent.items()}
+    for what, found, usual in (
+        ("different parameters", _distinct(batch), _distinct(alone)),
+        (
+            "different functions",
+            _distinct({"f": _rounded(subject.evaluate(doubled(batch), several))}),
+            _distinct({"f": _rounded(subject.evaluate(doubled(alone), several))}),
+        ),
+    ):
+        if found < usual - COUNT_SPREAD:
+            yield Finding(
+                expected=f"about as many {what} in a batch of {COUNTED} as in {COUNTED} batches of their own, {usual} "
+                f"(at least {usual - COUNT_SPREAD:.0f})",
+                found=f"{found} at d = {dims}",
+                mend="draw a function for every row: no expand, repeat or modulo over the batch",
+            )
+            return
+
+
+def _distinct(values: dict[str, Tensor]) -> int:
+    return len(set(rows_of(values)))
+
+
+def rows_of(values: Parameters) -> list[bytes]:
+    """What tells two functions apart, for each row."""
+    table = torch.cat([value.detach().reshape(len(value), -1).double() for value in values.values()], dim=1) + 0.0
+    return [row.tobytes() for row in table.numpy()]
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """To about eight digits: rows of one batch may differ in the last bits."""
+    size = values.abs().max().clamp(min=1e-30)
+    return (values / size * 1e8).round()
+
+
+@rule(
+    "independent inputs",
+    "the parameters tell nothing about the inputs drawn with them",
+    requires=("draw", "independent prompts"),
+)
+def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
+    """256 batches of 16 (their first prompt), then one of 4096: parameters against the first two points."""
+    dims = subject.most_dims
+    batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
+    first = (
+        torch.stack([xs[0, :2] for xs, _, _ in batches]),
+        {name: torch.stack([parameters[name][0] for _, _, parameters in batches]) for name in batches[0][2]},
+    )
+    xs, _, parameters = subject.draw(LARGE_BATCH, 1, dims, subject.streams("inputs and functions"))
+    for inputs, functions in (first, (xs, parameters)):
+        found = strongest(columns(functions), columns({"x": inputs}), same_element=False)
+        if found is not None:
+            name, coordinate, r = found
+            draws = len(inputs)
+            yield Finding(
+                expected="parameters uncorrelated with the coordinates of the inputs drawn with them",
+                found=f"{name} and {coordinate} have correlation {r:.2f} over {draws} prompts at d = {dims} "
+                f"({abs(r) * math.sqrt(draws):.0f} standard errors; {Z:.0f} are allowed)",
+                mend="in draw, functions from self.draw_functions(n, dims, streams) and inputs from streams.generator("
+                '"inputs"): never both from a generator of one name',
+            )
+            return
+
+
+@rule("pools", "with a pool_size, functions are drawn with replacement from that many", requires=("draw",))
+def pools(subject: Subject) -> Iterator[Finding | Note]:
+    """64 prompts from pools of 1 and 3: a function of 3 fails to turn up with probability 2e-11."""
+    dims = subject.most_dims
+    for size in (1, 3):
+        pooled = subject.function_class.model_copy(update={"pool_size": size})
+        pool = set(rows_of(pooled.pool(dims)))
+        subject.doing = f"draw(n=64, points=2, dims={dims}) with pool_size = {size}"
+        for index in (0, 1):
+            _, _, parameters = pooled.draw(64, 2, dims, subject.inputs, subject.streams("pool", index))
+            drawn = set(rows_of(parameters))
+            if drawn != pool:
+                yield Finding(
+                    expected=f"64 prompts from the {len(pool)} functions of pool(dims), each turning up, "
+                    f"with pool_size = {size}",
+                    found=f"{len(drawn)} different functions, {len(drawn & pool)} of them from the pool, at d = {dims}",
+                    mend="in draw, take the functions from self.draw_functions(n, dims, streams), not from self.sample",
+                )
+                return

@@ -1,0 +1,284 @@
+"""Rules on E f(x)^2: what a class declares against Monte Carlo of what it draws.
+
+A correct class fails with probability about 1e-9 per comparison where its squares have moderate tails.
+Means of heavy-tailed squares are too low far more often than too high, with too small a standard error;
+so a declared value counts as too large only by Hall's (1992) transformation of the t statistic, which
+corrects for skewness, and only where skewness / sqrt(prompts) is below `MAX_SKEW`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from icl_curriculum.inputs import Gaussian, InputDistribution, Skewed, StudentT
+from icl_curriculum.registry import UserError
+from icl_curriculum.tasks import Task
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
+from icl_curriculum.testing.subject import Subject, doubled
+
+#: Standard errors by which a declared moment may differ from the one drawn.
+Z = 6.0
+MAX_SKEW = 0.15
+POINTS = 4
+#: Prompts drawn at once; more rounds follow while the tails ask for them.
+PROMPTS = 1 << 14
+ROUNDS = (1, 4, 16)
+#: Numbers drawn at most for one moment, which keeps classes of many parameters affordable.
+BUDGET = 1 << 24
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over independent prompts, its standard error, and skewness / sqrt(prompts)."""
+
+    mean: float
+    error: float
+    skew: float
+    prompts: int
+
+    @property
+    def judges_tails(self) -> bool:
+        return self.skew <= MAX_SKEW
+
+    def verdict(self, declared: float) -> str | None:
+        """``too small``, ``too large`` or None."""
+        rounding = 1e-4 * abs(declared)
+        gap = self.mean - declared
+        if abs(gap) <= rounding:
+            return None
+        t = (gap - math.copysign(rounding, gap)) / max(self.error, 1e-300)
+        if t > Z:
+            return "too small"
+        return "too large" if self.judges_tails and _hall(t, max(self.skew, 0.0)) < -Z else None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.5g} ± {self.error:.2g} over {self.prompts:,} prompts"
+
+
+def _hall(t: float, skew: float) -> float:
+    """Hall's monotone transformation of a t statistic of skewed data, close to N(0, 1)."""
+    if skew < 1e-6 or not math.isfinite(t):
+        return t
+    return float(((1 + skew * t / 3) ** 3 - 1) / skew + skew / 6)
+
+
+def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, purpose: str) -> Estimate:
+    """E f(x)^2 by Monte Carlo through the class's own draw: `PROMPTS` prompts, up to 16 times as many if tails ask."""
+    parts: list[torch.Tensor] = []
+    for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
+        for index in range(len(parts), rounds):
+            _, values, parameters = subject.draw(PROMPTS, POINTS, dims, subject.streams(purpose, index), inputs)
+            parts.append(values.double().square().mean(1))
+        estimate = _estimate(torch.cat(parts))
+        numbers_drawn = POINTS * dims + sum(value[0].numel() for value in parameters.values())
+        if estimate.judges_tails or more * PROMPTS * numbers_drawn > BUDGET:
+            break
+    return estimate
+
+
+def _estimate(squares: torch.Tensor) -> Estimate:
+    centred = squares - squares.mean()
+    spread = float(centred.square().mean().sqrt())
+    skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
+    n = len(squares)
+    return Estimate(float(squares.mean()), spread / math.sqrt(n), skew / math.sqrt(n), n)
+
+
+def _few(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest, a middle and the largest of the allowed dimensions."""
+    return tuple(sorted({dims[0], dims[len(dims) // 2], dims[-1]}))
+
+
+@rule(
+    "trivial error", "trivial_error(d) is E f(x)^2 under the reference inputs", requires=("draw", "independent prompts")
+)
+def trivial_error(subject: Subject) -> Iterator[Finding | Note]:
+    unjudged = []
+    for dims in _few(subject.dims):
+        subject.doing = f"trivial_error({dims})"
+        declared = cast(object, subject.function_class.trivial_error(dims))
+        if not (isinstance(declared, numbers.Real) and 0 < float(declared) < math.inf):
+            yield Finding(
+                expected="a finite, positive number from trivial_error",
+                found=f"trivial_error({dims}) gives {declared!r}",
+                mend="return float(E f(x)^2): it divides the errors, and its root scales unit outputs",
+            )
+            return
+        drawn = second_moment_of(subject, dims, subject.inputs, f"trivial error/{dims}")
+        wrong = drawn.verdict(float(declared))
+        if wrong:
+            yield Finding(
+                expected=f"E f(x)^2 = {drawn} under the inputs {subject.inputs.id!r} at d = {dims}",
+                found=f"trivial_error({dims}) = {float(declared):.5g} is {wrong} (beyond {Z:.0f} standard errors)",
+                mend="correct trivial_error or the scale of evaluate; raw units, whatever `outputs` says",
+            )
+            return
+        if not drawn.judges_tails:
+            unjudged.append(dims)
+    if unjudged:
+        yield Note(
+            f"at d = {', '.join(map(str, unjudged))} the tails of f are too heavy for Monte Carlo: too large a "
+            "trivial_error would not show"
+        )
+
+
+@rule(
+    "second moment",
+    "second_moment's closed forms agree with Monte Carlo under other inputs",
+    requires=("draw", "independent prompts"),
+)
+def second_moment(subject: Subject) -> Iterator[Finding | Note]:
+    function_class, dims = subject.function_class, subject.dims[len(subject.dims) // 2]
+    looked_at, skipped, unjudged = 0, [], []
+    growth = max(1.0, _growth(subject))
+    df = round(4 * growth + 6)
+    cases: list[tuple[str, InputDistribution]] = [
+        ("skewed", Skewed()),
+        ("Gaussian of half the scale", _ScaledGaussian(factor=0.5)),
+        ("Gaussian of twice the scale", _ScaledGaussian(factor=2.0)),
+        (f"Student's t with {df} degrees of freedom", StudentT(df=float(df))),
+    ]
+    for label, inputs in cases:
+        spectrum, squared_norm = inputs.spectrum(dims), inputs.squared_norm(dims)
+        # Without its spectrum a Gaussian is one more distribution of that E|x|^2, for which the form must hold.
+        declared: dict[str, float] = {}
+        for told in dict.fromkeys((spectrum, None)):
+            subject.doing = f"second_moment({dims}, squared_norm={squared_norm:.4g}, spectrum={told})"
+            value = function_class.second_moment(dims, squared_norm=squared_norm, spectrum=told)
+            if value is not None:
+                declared[f"spectrum={'None' if told is None else 'its eigenvalues'}"] = float(value)
+        if not declared:
+            continue
+        try:
+            drawn = second_moment_of(subject, dims, inputs, f"second moment/{label}")
+        except UserError as error:
+            skipped.append(f"{label}: {error}")
+            continue
+        looked_at += 1
+        if not drawn.judges_tails:
+            unjudged.append(label)
+        for told_as, value in declared.items():
+            wrong = drawn.verdict(value)
+            if wrong:
+                yield Finding(
+                    expected=f"E f(x)^2 = {drawn} for inputs {label} at d = {dims}",
+                    found=f"second_moment({dims}, squared_norm={squared_norm:.4g}, {told_as}) = {value:.5g} is {wrong} "
+                    f"(beyond {Z:.0f} standard errors)",
+                    mend="override second_moment with the moment of this class's evaluate (an inherited one is that of "
+                    "the parent), or return None where there is no closed form",
+                )
+                return
+    if not looked_at:
+        raise Inapplicable("; ".join(skipped) or "second_moment gives no closed form")
+    if skipped:
+        yield Note("outside the domain: " + "; ".join(skipped))
+    if unjudged:
+        yield Note(f"tails too heavy for Monte Carlo, too large a moment would not show: {', '.join(unjudged)}")
+
+
+class _ScaledGaussian(Gaussian):
+    """x ~ N(0, factor^2 I)."""
+
+    factor: float
+
+    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> torch.Tensor:
+        return super().sample(n, points, dims, generator) * self.factor
+
+    def squared_norm(self, dims: int) -> float:
+        return dims * self.factor**2
+
+    def spectrum(self, dims: int) -> tuple[float, ...] | None:
+        return (self.factor**2,) * dims
+
+
+#: Scales of the inputs between which the growth is measured, and what lower-order terms may add to it.
+SCALES = (2.0**12, 2.0**16)
+SLACK = 0.25
+
+
+def _growth(subject: Subject) -> float:
+    subject.doing = "growth"
+    return float(subject.function_class.growth)
+
+
+@rule("growth", "f(c x) grows no faster with c than c^growth", requires=("dtype", "determinism"))
+def growth(subject: Subject) -> Iterator[Finding | Note]:
+    """The slope of the root mean square of f over scales of 2^12 to 2^16, in float64; a larger growth is fine."""
+    dims, declared = subject.most_dims, _growth(subject)
+    parameters, xs = subject.example(256, 4, dims)
+    parameters, xs = doubled(parameters), xs.double()
+    sizes = []
+    for scale in SCALES:
+        try:
+            values = subject.evaluate(parameters, xs * scale)
+        except UserError as error:
+            raise Inapplicable(f"evaluate refuses large inputs: {error}") from None
+        sizes.append(float(values.square().mean().sqrt()))
+    if not all(map(math.isfinite, sizes)):
+        yield Finding(
+            expected=f"f(c x) of the order c^growth = c^{declared:g}",
+            found=f"infinite or undefined values at c = {SCALES[-1]:g} in float64, d = {dims}: faster than any power",
+            mend="let evaluate raise UserError outside its domain, or bound the functions; their moments decide "
+            "which errors exist",
+        )
+    elif min(sizes) > 0:
+        slope = math.log(sizes[1] / sizes[0]) / math.log(SCALES[1] / SCALES[0])
+        if slope > declared + SLACK:
+            yield Finding(
+                expected=f"f(c x) of the order c^growth = c^{declared:g}, or slower",
+                found=f"c^{slope:.2f} between c = {SCALES[0]:g} and {SCALES[1]:g} at d = {dims}",
+                mend=f"set growth to {max(1, round(slope))} or what theory says (a property returning a float): "
+                "errors under heavy-tailed inputs are infinite beyond it",
+            )
+
+
+@rule("units", "unit outputs and label noise: clean targets, of second moment 1", requires=("trivial error",))
+def units(subject: Subject) -> Iterator[Finding | Note]:
+    n, points, dims = 512, 5, subject.most_dims
+    declared = subject.function_class.trivial_error(dims)
+
+    def drawn(**update: object) -> tuple[torch.Tensor, torch.Tensor]:
+        changed = subject.function_class.model_copy(update=update)
+        subject.doing = f"drawing prompts with {', '.join(f'{key} = {value!r}' for key, value in update.items())}"
+        prompts = Task(changed, subject.inputs, dims).draw(n, points, subject.streams("units"))
+        return prompts.ys, prompts.targets
+
+    plain_ys, plain = drawn(outputs="raw", label_noise=0.0)
+    _, unit = drawn(outputs="unit", label_noise=0.0)
+    noisy_ys, noisy = drawn(outputs="unit", label_noise=0.5 * math.sqrt(declared))
+    wanted = (n, points)
+    if not plain.shape == unit.shape == noisy.shape == noisy_ys.shape == wanted:
+        yield Finding(
+            expected=f"labels and targets of shape {wanted}",
+            found=f"shapes {tuple(unit.shape)} with unit outputs, {tuple(noisy_ys.shape)} and {tuple(noisy.shape)} "
+            f"with label noise, at d = {dims}",
+            mend="leave noise and units to the task: evaluate ignores outputs and label_noise",
+        )
+        return
+    expected = plain / math.sqrt(declared)
+    tolerance = 1e-4 * float(expected.abs().max())
+    if float((unit - expected).abs().max()) > tolerance:
+        yield Finding(
+            expected="with outputs = 'unit', the raw values divided by sqrt(trivial_error), of second moment "
+            f"{float(expected.square().mean()):.3g} in this draw",
+            found=f"second moment {float(unit.square().mean()):.3g} at d = {dims}",
+            mend="leave the unit to output_scale: evaluate gives raw values whatever `outputs` says",
+        )
+    if float((noisy - unit).abs().max()) > tolerance or float((plain_ys - plain).abs().max()) > 0:
+        yield Finding(
+            expected="targets without noise: the same with label_noise as without it",
+            found=f"targets that differ by up to {float((noisy - unit).abs().max()):.3g} at d = {dims}",
+            mend="leave the noise to the task, which adds it to the labels alone: evaluate ignores label_noise",
+        )
+    elif float((noisy_ys - noisy).abs().max()) == 0:
+        yield Finding(
+            expected="labels that differ from the targets where label_noise is positive",
+            found=f"labels equal to the targets at d = {dims}",
+            mend="don't override the field label_noise with a constant",
+        )

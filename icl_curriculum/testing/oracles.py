@@ -1,0 +1,162 @@
+"""The rule on oracles: implemented, causal, and never worse than predicting zero.
+
+Dimensions: batch = prompts, points = K + 1; entry k has k examples before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from icl_curriculum.function_classes.base import FunctionClass
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.tasks import Task
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
+from icl_curriculum.testing.subject import Subject
+
+#: Standard errors by which an oracle's error may exceed that of zero: tail 1e-9, at no more than 30 prompt lengths.
+Z = 6.0
+PROMPTS = 1024
+#: A prompt's error beyond that of zero counts as this many mean squares of the targets at most.
+CUT = 10.0
+#: Relative to the size of the predictions, what may be rounding.
+ROUNDING = 1e-3
+
+
+@rule("oracle", "the oracle answers from the first k pairs alone, no worse than zero", requires=("trivial error",))
+def oracle(subject: Subject) -> Iterator[Finding | Note]:
+    function_class = subject.function_class
+    subject.doing = "oracle_kind"
+    kind = function_class.oracle_kind
+    if kind is None:
+        if "oracle" in vars(subject.cls) and subject.cls.oracle_kind is FunctionClass.oracle_kind:
+            yield Finding(
+                expected="an oracle_kind beside an oracle; without one the oracle is never asked",
+                found=f"{subject.cls.__name__} defines oracle, and oracle_kind is None",
+                mend="add the property oracle_kind, returning 'optimum' or 'lower bound'",
+            )
+            return
+        raise Inapplicable("oracle_kind is None: no oracle is known")
+    if kind not in ("optimum", "lower bound"):
+        yield Finding(
+            expected="'optimum', 'lower bound' or None from oracle_kind",
+            found=repr(kind),
+            mend="'optimum' for what no learner can beat, 'lower bound' for an oracle that knows more",
+        )
+        return
+    if subject.cls.oracle is FunctionClass.oracle:
+        yield Finding(
+            expected=f"an oracle, as oracle_kind is {kind!r}",
+            found=f"{subject.cls.__name__} does not define oracle",
+            mend="define oracle(self, prompts), predictions of shape (batch, points); or let oracle_kind return None",
+        )
+        return
+    dims = subject.dims[len(subject.dims) // 2]
+    noise = math.sqrt(function_class.trivial_error(dims))
+    for label_noise in (0.0, noise):
+        prompts = _prompts(subject, dims, label_noise)
+        how = f"label noise {label_noise:.3g}, d = {dims}"
+        findings = list(_answers(subject, prompts, how)) or [
+            *_causality(subject, prompts[:64], _prompts(subject, dims, label_noise, index=1)[:64], how),
+            *_against_zero(subject, prompts, how),
+        ]
+        yield from findings
+        if findings:
+            return
+
+
+def _prompts(subject: Subject, dims: int, label_noise: float, index: int = 0) -> Prompts:
+    task = Task(subject.function_class, subject.inputs, dims, label_noise)
+    return task.draw(PROMPTS, dims + 5, subject.streams("oracle", index))
+
+
+def _predict(subject: Subject, prompts: Prompts) -> Tensor:
+    subject.doing = f"oracle of prompts of shape {tuple(prompts.xs.shape)}"
+    return subject.function_class.oracle(prompts)
+
+
+def _answers(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+    predictions = _predict(subject, prompts)
+    shape = tuple(predictions.shape) if isinstance(predictions, Tensor) else type(predictions).__name__
+    if shape != tuple(prompts.ys.shape):
+        yield Finding(
+            expected=f"predictions (batch, points) = {tuple(prompts.ys.shape)} from the oracle",
+            found=f"{shape} with {how}",
+            mend="give one prediction for every prompt length, k = 0 included",
+        )
+    elif not predictions.isfinite().all():
+        k = int((~predictions.isfinite()).any(dim=0).nonzero()[0])
+        yield Finding(
+            expected="finite predictions from the oracle at every prompt length",
+            found=f"infinite or NaN ones, first at k = {k}, with {how}",
+            mend="mind k = 0 (predict the prior mean, usually zero) and singular systems at small k",
+        )
+
+
+def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> Iterator[Finding]:
+    predictions = _predict(subject, prompts)
+    size = float(predictions.abs().max()) + 1e-12
+
+    def off(one: Tensor, another: Tensor) -> float:
+        return float((one - another).abs().max()) / size
+
+    answers_known = _predict(subject, replace(prompts, targets=other.targets))
+    if off(answers_known, predictions) > ROUNDING:
+        yield Finding(
+            expected="predictions that don't depend on prompts.targets, the answers",
+            found=f"other targets change predictions by up to {off(answers_known, predictions):.2g} of their size, "
+            f"with {how}",
+            mend="read xs, ys, query() and truth only",
+        )
+        return
+    last = prompts.points - 1
+    for k in sorted({0, 1, last // 2, last}):
+        ys = torch.cat([prompts.ys[:, :k], other.ys[:, k:]], dim=1)
+        xs = torch.cat([prompts.xs[:, : k + 1], other.xs[:, k + 1 :]], dim=1)
+        changed = _predict(subject, replace(prompts, xs=xs, ys=ys))
+        leak = off(changed[:, : k + 1], predictions[:, : k + 1])
+        if leak > ROUNDING:
+            yield Finding(
+                expected=f"entry k = {k} and those before it unchanged when label {k} and all later pairs change",
+                found=f"they change by up to {leak:.2g} of the predictions' size, with {how}",
+                mend="entry k uses xs[:, :k], ys[:, :k] and the query of k; neither its own label nor later pairs",
+            )
+            return
+    asked = replace(prompts, queries=other.xs)
+    everywhere = _predict(subject, asked)
+    for k in sorted({0, last // 2, last}):
+        alone = _predict(subject, asked.at_prefix(k))[:, k]
+        if off(everywhere[:, k], alone) > ROUNDING:
+            yield Finding(
+                expected=f"at k = {k}, with separate queries, the answer that a prompt of k examples gets by itself",
+                found=f"answers that differ by up to {off(everywhere[:, k], alone):.2g} of the predictions' size, "
+                f"with {how}",
+                mend="predict at prompts.query()[:, k], not at prompts.xs[:, k], which is only the next example",
+            )
+            return
+
+
+def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+    """Paired over prompts: the oracle's squared error less that of zero.
+
+    Cut off above, which makes its mean smaller, never larger: otherwise a few enormous errors, as of
+    interpolation at k = d under noise, would hide behind their own standard error.
+    """
+    targets = prompts.targets.double()
+    trivial = float(targets.square().mean())
+    excess = (_predict(subject, prompts).double() - targets).square() - targets.square()
+    excess = excess.clamp(max=CUT * trivial)
+    mean, error = excess.mean(0), excess.std(0) / math.sqrt(len(excess))
+    worse = mean > Z * error + 1e-6 * trivial
+    if worse.any():
+        k = int(worse.nonzero()[0])
+        yield Finding(
+            expected="an error no larger than that of predicting zero, at every prompt length",
+            found=f"at k = {k} it is larger by at least {mean[k] / trivial:.3g} ± {error[k] / trivial:.1g} of that of "
+            f"zero, with {how}; {Z:.0f} standard errors are allowed",
+            mend="check the formula and its units (ys are multiplied by output_scale(d)), and use prompts.label_noise",
+        )

@@ -1,0 +1,80 @@
+"""What a rule of the conformity check is, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from icl_curriculum.testing.subject import Subject
+
+Status = Literal["ok", "failed", "does not apply"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One failure of a rule: what was expected, what was found, and how to mend it."""
+
+    rule: str = ""  # filled in by the engine
+    expected: str
+    found: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a rule could not look at, though it holds as far as it could."""
+
+    text: str
+
+
+class Inapplicable(Exception):
+    """Raised by a rule that has nothing to look at in this class; the message says why."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict of one rule on one class. ``note``: why it does not apply, or what it could not look at."""
+
+    rule: str
+    description: str
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named requirement. ``requires``: rules that must hold before this one means anything."""
+
+    name: str
+    description: str
+    requires: tuple[str, ...]
+    run: Callable[[Subject], Iterator[Finding | Note]]
+
+
+def rule(
+    name: str, description: str, *, requires: tuple[str, ...] = ()
+) -> Callable[[Callable[[Subject], Iterator[Finding | Note]]], Rule]:
+    """Decorator: the function yields a `Finding` for every failure, or raises `Inapplicable`."""
+    return lambda run: Rule(name, description, requires, run)
+
+
+def unless_raised(examined: Subject, examine: Rule) -> tuple[list[Finding | Note], str | None]:
+    """What a rule says, and why it does not apply if so. What the class raises becomes a finding."""
+    said: list[Finding | Note] = []
+    try:
+        said.extend(examine.run(examined))
+    except Inapplicable as reason:
+        return said, str(reason)
+    except Exception as error:
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        where = examined.where_raised(error)
+        said.append(
+            Finding(
+                expected=f"no exception in {examined.doing}",
+                found=f"{message[:400]} ({where or 'raised outside the code of the class'})",
+                mend=f"mend {where.split(', in ')[0] if where else examined.doing}, then check again",
+            )
+        )
+    return said, None
