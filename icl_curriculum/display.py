@@ -18,6 +18,8 @@ from icl_curriculum.launch import Failure, Outcome
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
+#: Seconds of training before the time that all runs need is worth an estimate.
+ESTIMATE_AFTER = 2.0
 
 console = Console(highlight=False, soft_wrap=False)
 
@@ -29,7 +31,8 @@ class View:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
         self.overall: TaskID | None = None
-        self.began = self.printed = time.monotonic()
+        self.printed = time.monotonic()
+        self.began: float | None = None
         self.latest: dict[str, str] = {}
         self.shares: dict[str, float] = {}
         self.shares_at_start: dict[str, float] = {}
@@ -63,6 +66,7 @@ class View:
         if progress.phase == "training":
             self.shares[run] = progress.done / progress.total
             self.shares_at_start.setdefault(run, self.shares[run])
+            self.began = self.began or time.monotonic()
         if self.bars is not None:
             self.bars.update(self.tasks[run], completed=progress.done, total=progress.total or None, detail=detail)
             self._update_overall()
@@ -88,8 +92,7 @@ class View:
             console.print(f"{run}: {text}")
 
     def note(self, text: str) -> None:
-        if self.bars is None:
-            console.print(text)
+        console.print(text)
 
     def _update_overall(self) -> None:
         if self.bars is not None and self.overall is not None:
@@ -102,8 +105,9 @@ class View:
         # What a resumed run had done before is no sign of today's speed.
         advanced = sum(self.shares.values()) - sum(self.shares_at_start.values())
         left = len(self.shares) - sum(self.shares.values())
-        if left > 0 and advanced > 0.01:
-            text += f"; about {duration((time.monotonic() - self.began) * left / advanced)} left"
+        seconds = time.monotonic() - self.began if self.began else 0.0
+        if left > 0 and advanced > 0 and seconds > ESTIMATE_AFTER:
+            text += f"; about {duration(seconds * left / advanced)} left"
         return text
 
 

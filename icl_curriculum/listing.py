@@ -71,7 +71,7 @@ def _near(origin: str) -> str:
 
 
 def show_checks(subjects: Mapping[str, FunctionClass | str], *, every_rule: bool) -> bool:
-    """Check function classes and print what was found, rule by rule or a line a class; True if all keep the contract."""
+    """Check function classes and print what was found, rule by rule or a line a class; True if all are sound."""
     broken = []
     for name, subject in subjects.items():
         origin = _near(FUNCTION_CLASSES.origin(name) if isinstance(subject, str) else origin_of(subject))

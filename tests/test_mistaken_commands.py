@@ -49,9 +49,9 @@ COMMANDS: list[list[str]] = [
 JUNK = [
     "", " ", "-", "--", "---", "-1", "0", "1e9", "9" * 30, "nan", "é∑线", "a\nb", "x" * 5000, "[red]", "[/]", "$HOME",
     ".", "..", "/", "/dev/null", "/dev/zero", "nowhere.toml", "folder.toml", "binary.toml", "binary.py", "my.toml",
-    "%s", "empty", "my_plugin.py", "smokee", "smoke", "inputz", "run", "plot", "list", "show", "--help", "--set", "--seeds",
-    "--jobs", "--device", "--results", "--plugin", "--fresh", "--set=", "--seeds=0,,1", "--seeds=1,1", "--jobs=0",
-    "--device=cuda:99", "--device=:", "--results=my.toml", "--plugin=empty", "--set=a.b.=", "--set==1", "--set=dims=[",
+    "%s", "empty", "my_plugin.py", "smokee", "smoke", "inputz", "run", "plot", "list", "show", "--help", "--set",
+    "--seeds", "--jobs", "--device", "--results", "--plugin", "--fresh", "--set=", "--seeds=0,,1", "--seeds=1,1",
+    "--jobs=0", "--device=cuda:99", "--device=:", "--results=my.toml", "--plugin=empty", "--set=a.b.=", "--set==1", "--set=dims=[",
     "--set=dims.a=1", "--set=training=3", "--set=dims=" + "9" * 400, "--set=variants.a.dims=3", "--set=plugins=[3]",
     "--set=name=..", "--set=extends=3", "--set=seeds=[]", "--set=recipe=[]", '--set=model={name="x"}', "--unknown",
 ]  # fmt: skip

@@ -77,9 +77,10 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
         if lacking:
             raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(header)}")
         # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
-        table = pd.read_csv(io.StringIO(text), dtype=_TYPES, keep_default_na=False, na_values=[""])
+        with np.errstate(invalid="raise"):
+            table = pd.read_csv(io.StringIO(text), dtype=_TYPES, keep_default_na=False, na_values=[""])
         _check_cells(table[COLUMNS[name]])
-    except (ValueError, csv.Error, pd.errors.ParserError) as error:
+    except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
     return table
 
