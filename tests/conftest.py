@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Open for the whole session, and before anything imports the package.
+# Open for the whole session, and before anything imports the package: hence the late imports.
 install_import_hook("icl_curriculum", "type_checker.check")
 
-from icl_curriculum.registry import KINDS  # noqa: E402  (only now does the hook see the package)
+from finished_runs import FINISHED, PER_PROMPT, Finished, executed  # noqa: E402
+from tiny_runs import Killed, killed_at, tiny_run  # noqa: E402
+
+from icl_curriculum.execution import execute  # noqa: E402
+from icl_curriculum.registry import KINDS  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -30,3 +36,37 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - imported:
         if name.startswith(("icl_curriculum_plugin_", "installed_")):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The mixed curriculum: linear for six steps, then linear and quadratic; rows at every fifth and at the last."""
+    return executed(tmp_path_factory.mktemp("finished"), FINISHED)
+
+
+@pytest.fixture(scope="module")
+def per_prompt(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return executed(tmp_path_factory.mktemp("per_prompt"), PER_PROMPT)
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Finished:
+    """The finished run in a place where it may be damaged."""
+    shutil.copytree(finished.results, tmp_path / "results")
+    return Finished(finished.run, tmp_path / "results", finished.progress)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run killed at step 8, with a checkpoint at step 5."""
+    run, results = tiny_run(), tmp_path_factory.mktemp("interrupted")
+    with pytest.raises(Killed):
+        execute(run, results, report=killed_at("training", 8))
+    return Finished(run, results, [])
+
+
+@pytest.fixture
+def half(interrupted: Finished, tmp_path: Path) -> Finished:
+    """The interrupted run in a place where it may be damaged."""
+    shutil.copytree(interrupted.results, tmp_path / "results")
+    return Finished(interrupted.run, tmp_path / "results", [])

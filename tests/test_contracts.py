@@ -87,7 +87,8 @@ def test_a_class_that_breaks_in_the_middle_leaves_what_was_written(tmp_path: Pat
     broken = f"({EVALUATE})[:, : None if Halved.sane(parameters) else 2]"
     sound = "    def trivial_error(self, dims):\n        return dims / 4\n"
     counting = (
-        "    calls: ClassVar[int] = 0\n\n    @classmethod\n    def sane(cls, parameters):\n        cls.calls += len(parameters['w']) == 8\n"
+        "    calls: ClassVar[int] = 0\n\n    @classmethod\n    def sane(cls, parameters):\n"
+        "        cls.calls += len(parameters['w']) == 8\n"
         "        return cls.calls < 10\n\n"
     )
     source = SOUND.replace(EVALUATE, broken).replace(sound, counting + sound)

@@ -1,107 +1,30 @@
-"""One run from start to end: what it writes, that equal runs are equal, resuming, and refusing."""
+"""One run from start to end: what it writes, and that equal runs are equal."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import os
-import pickle
 import random
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
-from tiny_runs import Killed, killed_at, tables, tiny_run, tiny_values
+from finished_runs import FINISHED, PER_PROMPT, Finished, assert_same_results, executed, weights
+from tiny_runs import tables, tiny_run, tiny_values
 from torch import Tensor
 
 from icl_curriculum.baselines import Zero
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
-from icl_curriculum.execution import Progress, RunFailed, directory_of, execute, is_finished, move_aside
+from icl_curriculum.execution import RunFailed, directory_of, execute, is_finished
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import build
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import COLUMNS, collect
+from icl_curriculum.results import COLUMNS
 from icl_curriculum.training import Trainer
-
-#: Both classes in every batch, so that a resumed run must restore every count.
-PER_PROMPT = {
-    "curriculum.draw": "prompt",
-    "curriculum.function_classes": "random",
-    "inputs": ["gaussian", "skewed"],
-    "evaluation.shifts": [],
-}
-
-
-#: Twelve steps, of which the last is no multiple of five.
-FINISHED = {"training.log_every": 5, "training.learning_every": 5}
-
-
-@dataclass
-class Finished:
-    """A run that has been executed."""
-
-    run: Run
-    results: Path
-    progress: list[Progress]
-
-    @property
-    def path(self) -> Path:
-        return directory_of(self.run, self.results).path
-
-    def table(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.path / f"{name}.csv")
-
-    def manifest(self) -> dict[str, Any]:
-        manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
-        return manifest
-
-
-def executed(results: Path, changes: dict[str, Any] | None = None, *, seed: int = 0) -> Finished:
-    run, progress = tiny_run(changes, seed=seed), []
-    execute(run, results, report=progress.append)
-    return Finished(run, results, progress)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The mixed curriculum: linear for six steps, then linear and quadratic; rows at every fifth and at the last."""
-    return executed(tmp_path_factory.mktemp("finished"), FINISHED)
-
-
-@pytest.fixture(scope="module")
-def per_prompt(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return executed(tmp_path_factory.mktemp("per_prompt"), PER_PROMPT)
-
-
-@pytest.fixture
-def copied(finished: Finished, tmp_path: Path) -> Finished:
-    """The finished run in a place where it may be damaged."""
-    shutil.copytree(finished.results, tmp_path / "results")
-    return Finished(finished.run, tmp_path / "results", finished.progress)
-
-
-def weights(run: Finished) -> dict[str, Tensor]:
-    loaded: dict[str, Tensor] = safetensors.torch.load_file(run.path / "model.safetensors")
-    return loaded
-
-
-def assert_same_results(found: Finished, expected: Finished) -> None:
-    assert set(tables(found.path)) == {"training.csv", "learning.csv", "curriculum.csv", "evaluation.csv"}
-    for name, content in tables(expected.path).items():
-        assert tables(found.path)[name] == content, name
-    for name, value in weights(expected).items():
-        assert torch.equal(weights(found)[name], value), name
-
 
 # What a run writes
 
@@ -393,261 +316,6 @@ def test_a_run_leaves_the_number_of_threads_as_it_was(tmp_path: Path) -> None:
     )
     assert torch.get_num_threads() == before
     assert set(during) == {2}
-
-
-# Interrupted and resumed. Checkpoints are at 5, 10 and 12, rows of training.csv at every second step.
-
-
-@pytest.fixture
-def killed_before_update(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """End the process when this many updates are done, once."""
-
-    def arrange(step: int) -> None:
-        update, armed = Trainer.update, [True]
-
-        def dying(self: Trainer) -> Any:
-            if self.step == step and armed:
-                armed.clear()
-                raise Killed
-            return update(self)
-
-        monkeypatch.setattr(Trainer, "update", dying)
-
-    return arrange
-
-
-def kill_and_resume(results: Path, *places: tuple[str, int]) -> Finished:
-    run = tiny_run(PER_PROMPT)
-    for phase, done in places:
-        with pytest.raises(Killed):
-            execute(run, results, report=killed_at(phase, done))
-        assert not is_finished(run, results)
-    execute(run, results, report=(progress := []).append)
-    return Finished(run, results, progress)
-
-
-@pytest.mark.parametrize(
-    "places",
-    [
-        [("training", 2)],
-        [("training", 6)],
-        [("training", 10)],
-        [("training", 12)],
-        [("evaluation", 1)],
-        [("evaluation", 4)],
-        [("training", 4), ("training", 8), ("training", 8), ("evaluation", 3)],
-    ],
-    ids=["before the first checkpoint", "logged after a checkpoint", "between log and checkpoint", "at the last step",
-         "evaluating", "after the last bank", "again and again"],
-)  # fmt: skip
-def test_a_killed_run_resumes_to_the_same_bytes(
-    tmp_path: Path, per_prompt: Finished, places: list[tuple[str, int]]
-) -> None:
-    assert_same_results(kill_and_resume(tmp_path, *places), per_prompt)
-
-
-@pytest.mark.parametrize("step", [0, 5, 7, 11])
-def test_a_run_killed_between_updates_resumes_to_the_same_bytes(
-    tmp_path: Path, per_prompt: Finished, killed_before_update: Callable[[int], None], step: int
-) -> None:
-    killed_before_update(step)
-    with pytest.raises(Killed):
-        execute(tiny_run(PER_PROMPT), tmp_path)
-    assert_same_results(kill_and_resume(tmp_path), per_prompt)
-
-
-def test_a_resumed_run_does_not_repeat_what_a_checkpoint_holds(tmp_path: Path) -> None:
-    run = kill_and_resume(tmp_path, ("training", 8))
-    assert [p.done for p in run.progress if p.phase == "training"] == [6, 8, 10, 12]
-    assert {p.phase for p in kill_and_resume(tmp_path / "late", ("evaluation", 1)).progress} == {"evaluation"}
-
-
-def test_torn_lines_after_the_checkpoint_are_cut_off(tmp_path: Path, per_prompt: Finished) -> None:
-    run = tiny_run(PER_PROMPT)
-    with pytest.raises(Killed):
-        execute(run, tmp_path, report=killed_at("training", 8))
-    for name in ("training", "learning", "curriculum", "timing"):
-        with (directory_of(run, tmp_path).path / f"{name}.csv").open("a") as table:
-            table.write("tiny,mix")
-    assert_same_results(kill_and_resume(tmp_path), per_prompt)
-
-
-def test_resuming_keeps_the_start_and_adds_up_the_time(half: Finished) -> None:
-    state = half.path / "state.pt"
-    loaded = torch.load(state, weights_only=True)
-    torch.save({**loaded, "started": "2020-02-02T00:00:00+00:00", "seconds": 1000.0}, state)
-    execute(half.run, half.results)
-    manifest = half.manifest()
-    assert manifest["started"] == "2020-02-02T00:00:00+00:00"
-    assert manifest["wall_seconds"] > 1000
-
-
-# Finished, other and damaged runs
-
-
-def modified(path: Path) -> dict[str, int]:
-    return {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
-
-
-def test_a_finished_run_is_left_alone(copied: Finished) -> None:
-    before = modified(copied.results)
-    assert is_finished(copied.run, copied.results)
-    execute(copied.run, copied.results, report=(progress := []).append)
-    assert modified(copied.results) == before
-    assert progress == []
-
-
-def test_another_description_is_the_same_run(copied: Finished) -> None:
-    assert is_finished(tiny_run({**FINISHED, "description": "reworded"}), copied.results)
-
-
-@pytest.mark.parametrize(
-    ("changes", "keys"),
-    [
-        ({"training.steps": 13, "model.width": 16}, "model.width, training.steps"),
-        ({"function_classes": ["linear", {"name": "quadratic", "label_noise": 0.5}]}, "function_classes.1.label_noise"),
-        ({"evaluation.shifts": []}, "evaluation.shifts.0.factor, evaluation.shifts.0.name"),
-        ({"model.max_points": 20}, "model.max_points"),
-    ],
-)
-def test_another_config_names_the_changed_keys_and_the_ways_out(
-    copied: Finished, changes: dict[str, Any], keys: str
-) -> None:
-    before = modified(copied.results)
-    with pytest.raises(UserError) as error:
-        execute(tiny_run({**FINISHED, **changes}), copied.results)
-    assert str(copied.path) in str(error.value)
-    assert f"changed: {keys}. " in str(error.value)
-    assert "--fresh" in str(error.value)
-    assert "--results" in str(error.value)
-    assert modified(copied.results) == before
-
-
-def test_changed_plugins_are_another_config(copied: Finished) -> None:
-    changed = Run(copied.run.experiment, copied.run.variant, 0, ("a hash",))
-    with pytest.raises(UserError, match="changed: plugin contents"):
-        is_finished(changed, copied.results)
-
-
-def test_only_affected_runs_are_moved_aside(copied: Finished) -> None:
-    other = tiny_run({**FINISHED, "training.steps": 6})
-    before = tables(copied.path)
-    assert move_aside(copied.run, copied.results) is None, "finished, and the very run"
-    assert move_aside(tiny_run(seed=9), copied.results) is None, "not there"
-    first = move_aside(other, copied.results)
-    assert first == copied.results / "tiny" / "aside" / "mixed-seed0-1"
-    assert tables(first) == before
-    assert not copied.path.exists()
-    with pytest.raises(Killed):
-        execute(other, copied.results, report=killed_at("training", 5))
-    assert move_aside(other, copied.results) == first.with_name("mixed-seed0-2"), "unfinished"
-    execute(other, copied.results)
-    assert is_finished(other, copied.results)
-
-
-def test_a_run_in_use_is_refused(copied: Finished) -> None:
-    with (
-        directory_of(copied.run, copied.results).locked(),
-        pytest.raises(UserError, match="in use by process"),
-    ):
-        execute(copied.run, copied.results)
-
-
-class Exploit:
-    """Would leave a file behind if a checkpoint were unpickled like any Python object."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return os.mkdir, (str(self.marker),)
-
-
-def saved(value: Any) -> bytes:
-    torch.save(value, buffer := io.BytesIO())
-    return buffer.getvalue()
-
-
-def without(state: bytes, key: str) -> bytes:
-    loaded = torch.load(io.BytesIO(state), weights_only=True)
-    del loaded[key]
-    return saved(loaded)
-
-
-def with_another_model(state: bytes) -> bytes:
-    loaded = torch.load(io.BytesIO(state), weights_only=True)
-    loaded["trainer"]["model"] = {"read_in": torch.zeros(1)}
-    return saved(loaded)
-
-
-#: What may be found in place of a checkpoint, given the true one and where an exploit would leave its mark.
-DAMAGE: dict[str, Callable[[bytes, Path], bytes]] = {
-    "cut in half": lambda state, marker: state[: len(state) // 2],
-    "cut to a few bytes": lambda state, marker: state[:10],
-    "short of a byte": lambda state, marker: state[:-1],
-    "empty": lambda state, marker: b"",
-    "text": lambda state, marker: b"not a checkpoint",
-    "a foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker)),
-    "an old foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker), protocol=2),
-    "a foreign pickle in torch's format": lambda state, marker: saved({"trainer": Exploit(marker)}),
-    "a list": lambda state, marker: saved([1, 2]),
-    "a tensor": lambda state, marker: saved(torch.zeros(3)),
-    "without the tables' lengths": lambda state, marker: without(state, "tables"),
-    "without the trainer": lambda state, marker: without(state, "trainer"),
-    "another model's": lambda state, marker: with_another_model(state),
-}
-
-
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run killed at step 8, with a checkpoint at step 5."""
-    run, results = tiny_run(), tmp_path_factory.mktemp("interrupted")
-    with pytest.raises(Killed):
-        execute(run, results, report=killed_at("training", 8))
-    return Finished(run, results, [])
-
-
-@pytest.fixture
-def half(interrupted: Finished, tmp_path: Path) -> Finished:
-    """The interrupted run in a place where it may be damaged."""
-    shutil.copytree(interrupted.results, tmp_path / "results")
-    return Finished(interrupted.run, tmp_path / "results", [])
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_checkpoint_is_an_error_and_runs_no_code(
-    half: Finished, tmp_path: Path, damage: Callable[[bytes, Path], bytes]
-) -> None:
-    file, marker = half.path / "state.pt", tmp_path / "executed"
-    file.write_bytes(damage(file.read_bytes(), marker))
-    before = modified(half.results)
-    with pytest.raises(UserError) as error:
-        execute(half.run, half.results)
-    for part in (str(file), "damaged", "--fresh"):
-        assert part in str(error.value)
-    assert not marker.exists()
-    assert modified(half.results) == before
-    assert move_aside(half.run, half.results) is not None, "what --fresh does is a way out"
-
-
-def test_the_exploit_would_work_where_pickles_are_trusted(tmp_path: Path) -> None:
-    pickle.loads(pickle.dumps(Exploit(tmp_path / "executed")))
-    assert (tmp_path / "executed").is_dir()
-
-
-def test_a_table_that_lost_what_its_checkpoint_knows_is_an_error(half: Finished) -> None:
-    os.truncate(half.path / "training.csv", 50)
-    with pytest.raises(UserError, match=r"training\.csv is damaged"):
-        execute(half.run, half.results)
-
-
-def test_a_finished_table_that_lost_rows_is_an_error(copied: Finished) -> None:
-    table = copied.path / "evaluation.csv"
-    lines = table.read_text().splitlines(keepends=True)
-    table.write_text("".join(lines[:-3]))
-    with pytest.raises(UserError, match=r"evaluation\.csv"):
-        collect(copied.path.parent, {copied.run.variant: copied.run.hash()})
 
 
 # Divergence
