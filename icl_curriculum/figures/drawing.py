@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from icl_curriculum.figures.examples import error_by_examples
@@ -39,6 +40,7 @@ def draw_all(directory: Path) -> list[Path]:
     there is nothing to draw.
     """
     tables = {name: read_table(directory, name) for name in COLUMNS}
+    _check_variants(directory, tables)
     drawn = []
     for name, (draw, needed) in FIGURES.items():
         sources = [tables[table] for table in needed]
@@ -53,6 +55,18 @@ def draw_all(directory: Path) -> list[Path]:
     if not drawn:
         raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
     return drawn
+
+
+def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """UserError unless all tables that have rows are of the same variants."""
+    found = {name: sorted(distinct(table["variant"])) for name, table in tables.items() if len(table)}
+    first = next(iter(found), "")
+    for name, variants in found.items():
+        if variants != found[first]:
+            raise UserError(
+                f"{directory}: {first}.csv holds the variants {', '.join(found[first])}, {name}.csv "
+                f"{', '.join(variants)}; restore them, or run the experiment again"
+            )
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ class _Pool:
 @functools.lru_cache(maxsize=16)
 def _drawn_pool(pool: _Pool) -> Parameters:
     drawn = pool.function_class.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
-    return {name: value.to(pool.device) for name, value in drawn.items()}
+    return {name: value.to(torch.device(pool.device)) for name, value in drawn.items()}
 
 
 def normal(*shape: int, generator: torch.Generator) -> Tensor:

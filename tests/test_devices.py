@@ -1,0 +1,108 @@
+"""Data are made on the device, and accelerators are asked for kernels whose results repeat.
+
+No accelerator is needed: tensors are marked as lying on a pretended one, and mixing raises as PyTorch would.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import tiny_run
+from torch import Tensor
+
+from icl_curriculum.execution import _reproducible
+from icl_curriculum.function_classes import Parameters
+from icl_curriculum.function_classes.linear import Linear
+from icl_curriculum.launch import launch
+from icl_curriculum.registry import FUNCTION_CLASSES
+from icl_curriculum.testing.devices import MixedDevices, PretendedAccelerator
+from icl_curriculum.training import Trainer
+
+#: Where a tensor was made is asked of the subject under check; here it is the trainer, and nobody asks.
+NOBODY: Any = SimpleNamespace(where_called=lambda: "")
+
+
+def train_on_a_pretended_accelerator(changes: dict[str, Any], updates: int = 3) -> None:
+    trainer = Trainer(tiny_run(changes))
+    with PretendedAccelerator(NOBODY):
+        for _ in range(updates):
+            trainer.update()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "function_classes": ["linear", "sparse_linear", "quadratic"],
+            "dims": 3,
+            "curriculum.function_classes": "random",
+        },
+        {"function_classes": ["relu_network", {"name": "hermite", "degree": 3}], "curriculum.draw": "prompt"},
+        {
+            "function_classes": [{"name": "linear", "label_noise": 0.5, "outputs": "unit"}],
+            "inputs": ["skewed", "student_t"],
+        },
+        {
+            "function_classes": [{"name": "quadratic", "pool_size": 3}],
+            "inputs": [{"name": "skewed", "basis": "shared"}],
+        },
+        {"curriculum.dims": {"start": 1, "every": 1}, "curriculum.points": {"start": 2, "every": 1}},
+        {"training.loss": "normalized", "training.optimizer": {"name": "adam"}, "model.attention": "plain"},
+    ],
+    ids=["classes", "drawn per prompt", "noise and units", "pool and shared basis", "growth", "normalized loss"],
+)
+def test_an_update_mixes_no_tensors_of_two_devices(changes: dict[str, Any]) -> None:
+    train_on_a_pretended_accelerator(changes, updates=6)
+
+
+def test_a_class_that_forgets_the_device_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the test above can fail."""
+
+    class Forgetful(Linear):
+        """f(x) = w·x with w made on the CPU whatever the generator's device."""
+
+        def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+            w: Tensor = torch.randn(n, dims, generator=generator)
+            return {"w": w}
+
+    monkeypatch.setattr(FUNCTION_CLASSES, "_classes", dict(FUNCTION_CLASSES._classes))
+    monkeypatch.setattr(FUNCTION_CLASSES, "_origins", dict(FUNCTION_CLASSES._origins))
+    FUNCTION_CLASSES.register("forgetful")(Forgetful)
+    with pytest.raises(Exception, match="meets tensors on the inputs' device and on the CPU") as caught:
+        train_on_a_pretended_accelerator({"function_classes": ["forgetful"]})
+    assert isinstance(caught.value.__cause__, MixedDevices)
+
+
+@pytest.mark.parametrize(("device", "deterministic"), [("cpu", False), ("cuda", True), ("mps", True)])
+def test_accelerators_use_deterministic_kernels_and_leave_the_setting_as_it_was(
+    device: str, deterministic: bool
+) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    with _reproducible(device):
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_workers_are_started_with_what_repeatable_products_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUBLAS_WORKSPACE_CONFIG must stand before CUDA is first used; what the user has set stays."""
+    seen: list[dict[str, str]] = []
+
+    def refuse(*arguments: Any, env: dict[str, str], **options: Any) -> None:
+        seen.append(env)
+        raise InterruptedError
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    for own in (None, ":16:8"):
+        if own is not None:
+            monkeypatch.setitem(os.environ, "CUBLAS_WORKSPACE_CONFIG", own)
+        with pytest.raises(InterruptedError):
+            launch([tiny_run()], tmp_path, report=lambda progress: None)
+    assert [environment["CUBLAS_WORKSPACE_CONFIG"] for environment in seen] == [":4096:8", ":16:8"]
