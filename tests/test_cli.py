@@ -98,7 +98,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     answer = process(tmp_path, sys.executable, "-X", "importtime", "-m", "icl_curriculum", "--help")
     seconds = time.monotonic() - began
     assert answer.code == 0
-    for command in ("run", "plot", "list", "show"):
+    for command in ("run", "plot", "list", "show", "check"):
         assert re.search(rf"^\W*{command}\s", answer.out, re.MULTILINE), command
     imported = {line.split("|")[-1].strip().split(".")[0] for line in answer.err.splitlines() if "|" in line}
     assert "typer" in imported
@@ -106,7 +106,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert seconds < 3
 
 
-@pytest.mark.parametrize("command", ["run", "plot", "list", "show"])
+@pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
 def test_every_command_explains_itself(icl: Icl, command: str) -> None:
     answer = icl(command, "--help")
     assert answer.code == 0

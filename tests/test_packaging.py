@@ -109,4 +109,4 @@ def test_the_top_level_is_bare() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     top = {name.split("/")[0] for name in listed.splitlines()}
     files = {"pyproject.toml", "README.md", "Makefile", "constraints.txt", ".gitignore"}
-    assert top <= files | {"icl_curriculum", "experiments", "results", "tests", ".ci"}
+    assert top <= files | {"icl_curriculum", "experiments", "results", "tests", "docs", ".ci"}

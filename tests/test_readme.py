@@ -9,9 +9,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+import icl_curriculum
+from icl_curriculum.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,7 +67,7 @@ def execute(command: list[str], folder: Path) -> str:
 
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
-    assert {command[1] for command in ICL} == {"run", "plot", "show", "list"}
+    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check"}
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
@@ -74,7 +79,9 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(folder: Path) -> None
             toy = [*toy, "--set", "seeds=[0]"]
         execute([sys.executable, "-m", "icl_curriculum", *command[1:], *toy], folder)
     assert (folder / "results/my_mixed/figures/error_by_examples.png").is_file()
-    assert "cubic" in (folder / "results/cubic/smoke/learning.csv").read_text()
+    curve = pd.read_csv(folder / "results/my_classes/learning.csv")
+    assert list(curve["function_class"].unique()) == ["linear", "cubic"]
+    assert (folder / "results/my_classes/figures/learning_curves.png").is_file()
 
 
 def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +89,10 @@ def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.chdir(folder)
     for number, body in enumerate(blocks("toml")):
+        if "[project" in body:
+            continue
         path = folder / f"block_{number}.toml"
-        path.write_text(body if "extends" in body else f'extends = "mixed.toml"\n{body}')
+        path.write_text(body if body.startswith("# ") else f'extends = "mixed.toml"\n{body}')
         assert load(str(path))
 
 
@@ -91,6 +100,30 @@ def test_every_python_block_runs(folder: Path) -> None:
     for body in blocks("python"):
         execute([sys.executable, "-W", "error", "-c", body], folder)
     assert (folder / "learning_curve.png").stat().st_size > 10_000
+
+
+def test_the_example_of_a_plugin_is_as_short_as_promised_and_keeps_its_contract(folder: Path) -> None:
+    assert len((folder / "cubic.py").read_text().splitlines()) <= 25
+    lines = (folder / "my_classes.toml").read_text().splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) == 2
+    printed = execute([sys.executable, "-m", "icl_curriculum", "check", "cubic", "--plugin", "cubic.py"], folder)
+    assert re.search(r"^\d+ rules hold, 0 do not", printed, re.MULTILINE)
+    tested = execute([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_cubic.py"], folder)
+    assert re.search(r"^\d+ passed", tested, re.MULTILINE)
+
+
+def test_the_entry_points_of_the_readme_are_those_that_are_read() -> None:
+    (body,) = (body for body in blocks("toml") if "[project" in body)
+    (group,) = tomllib.loads(body)["project"]["entry-points"]
+    assert group in {registry.group for registry in KINDS.values()}
+    named = {f"icl_curriculum{suffix}" for suffix in re.findall(r"`(\.\w+)`", README)}
+    assert {registry.group for registry in KINDS.values()} == named | {group}
+
+
+def test_the_table_of_kinds_names_what_the_package_exports() -> None:
+    rows = re.findall(r"^\| .+? \| `(\w+)` \| `(register_\w+)` \|", README, re.MULTILINE)
+    assert len(rows) == len(KINDS)
+    assert all(hasattr(icl_curriculum, name) for row in rows for name in row)
 
 
 def test_pictures_and_links_of_the_readme_exist() -> None:
