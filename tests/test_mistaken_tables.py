@@ -48,7 +48,8 @@ def plotted(table: str, content: bytes) -> Answer:
     if answer.code:
         assert answer.code == 2, answer.err
         assert answer.out == ""
-        assert answer.err.startswith(f"error: here/{table}.csv "), answer.err
+        assert answer.err.startswith("error: here"), answer.err
+        assert f"{table}.csv " in answer.err, answer.err
         assert answer.err.count("\n") == 1
         assert len(answer.err) < 500
         assert files(Path("here")) == before
@@ -70,7 +71,7 @@ def _no_files() -> Iterator[None]:
 
 
 @given(data=st.data())
-@settings(steady, max_examples=40)
+@settings(steady, max_examples=20)
 @pytest.mark.usefixtures("_no_files")
 def test_a_damaged_table_is_drawn_or_named(data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(TABLES))
@@ -138,6 +139,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     ),
     "a learner of two kinds": ("evaluation", edited(1, "learner", "zero"), "the learner 'zero' is of two kinds"),
     "no truth value": ("evaluation", edited(5, "in_distribution", "x"), "'in_distribution': expected True or False"),
+    "another variant": ("curriculum", edited(1, "variant", "x"), "here: learning.csv holds the variants mixed, curri"),
     "more than all": (
         "curriculum",
         edited(1, "planned_share", "1.5"),
@@ -169,6 +171,15 @@ def test_tables_without_any_row_are_nothing_to_draw() -> None:
     answer = icl("plot", "bare")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "error: bare: its tables hold nothing to draw; run the experiment again\n"
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_errors_under_shifts_alone_cost_only_their_own_figure() -> None:
+    header, *rows = Path("whole/evaluation.csv").read_text().splitlines()
+    shifted = [row for row in rows if ",none," not in row]
+    answer = plotted("evaluation", ("\n".join([header, *shifted]) + "\n").encode())
+    assert answer.code == 0
+    assert [Path(line).stem for line in answer.out.splitlines()] == ["learning_curves", "curriculum"]
 
 
 @pytest.mark.usefixtures("_no_files")

@@ -89,8 +89,8 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     points = [point for _, of_cell in shown for point in of_cell]
     # Stable: within a rank, categories stay in the order of the table.
     categories = sorted(dict.fromkeys(point.category for point in points), key=lambda category: category.rank)
-    if set(categories) <= {UNSHIFTED}:
-        raise NothingToDraw("no errors of a model out of distribution")
+    if UNSHIFTED not in categories or len(categories) == 1:
+        raise NothingToDraw("no errors of a model both in and out of distribution")
     metrics = [metric for metric in METRICS if any(point.metric == metric for point in points)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
