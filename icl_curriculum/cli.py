@@ -134,8 +134,9 @@ def _parse_seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UserError(f"--seeds {text}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+        shown = text if len(text) <= 100 else f"{text[:100]}…"
+        raise UserError(f"--seeds {shown}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
     return [int(part) for part in parts]
 
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from icl_curriculum.execution import Progress as RunProgress
 from icl_curriculum.experiment import Run
+from icl_curriculum.figures.tables import read_table
 from icl_curriculum.launch import Failure, Outcome
 
 #: Seconds between lines where there is no terminal.
@@ -161,8 +161,8 @@ def show_figures(figures: Sequence[Path]) -> None:
 
 def error_table(directory: Path) -> Table:
     """Errors of the trained models without a shift, beside the best baseline and the oracle."""
-    frame = pd.read_csv(directory / "evaluation.csv")
-    inputs = pd.read_csv(directory / "curriculum.csv")["input_distribution"].unique()
+    frame = read_table(directory, "evaluation")
+    inputs = read_table(directory, "curriculum")["input_distribution"].unique()
     primary = frame["metric"].isin(["normalized_error", "median_error"])
     frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
     longest = int(frame["n_context"].max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -113,6 +114,14 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
                 _Execution(run, directory, device, report).finish()
         except ComponentFailed as error:
             raise RunFailed(f"{run.name}: {error}") from error
+        except (MemoryError, RuntimeError) as error:
+            # torch says it of the CPU in a RuntimeError without a type of its own.
+            if isinstance(error, RuntimeError) and not re.search(r"not enough memory|out of memory", str(error)):
+                raise
+            raise RunFailed(
+                f"{run.name}: memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's "
+                f"size, or run fewer at once with --jobs"
+            ) from error
         except OSError as error:
             raise RunFailed(
                 f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,8 +123,6 @@ class Experiment(Strict):
                 if key in changes:
                     raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
         for number, function_class in enumerate(self.function_classes):
-            if not math.isfinite(function_class.label_noise):
-                raise UserError(f"function_classes.{number}.label_noise: expected a finite number, found inf")
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
                 self.baselines_for(function_class)

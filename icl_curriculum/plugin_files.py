@@ -28,7 +28,7 @@ def load_plugin(path: Path) -> None:
     """
     path = path.resolve()
     if not path.is_file():
-        raise UserError(f"plugin file {path} does not exist")
+        raise UserError(f"plugin file {path} {'is no file' if path.exists() else 'does not exist'}")
     # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
     try:
         module_name = f"{_MODULE}{file_hash(path)}"

@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -50,7 +51,7 @@ class Component(BaseModel):
     id_fields: ClassVar[tuple[str, ...]] = ()
 
     given_id: str | None = Field(
-        None, alias="id", min_length=1, pattern=r"^[^\r\n]*$", description="overrides the id shown in the tables"
+        None, alias="id", min_length=1, pattern=r"^\P{Cc}*$", description="overrides the id shown in the tables"
     )
 
     @property
@@ -155,7 +156,7 @@ class Registry:
         if isinstance(spec, str):
             return self.get(spec).model_validate({})
         if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
-            raise UserError(f"a {self.kind} is a name or a table with a 'name', found {spec!r}")
+            raise UserError(f"a {self.kind} is a name or a table with a 'name', found {reprlib.repr(spec)}")
         parameters = {key: value for key, value in spec.items() if key != "name"}
         return self.get(spec["name"]).model_validate(parameters)
 

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,12 @@ class RunDirectory:
 def find_results(name: str, results: Path) -> Path:
     """The directory that NAME means: an existing directory, else ``results``/NAME. UserError if there is none."""
     for path in (Path(name), results / name):
-        if path.is_dir():
-            return path
+        # What cannot be a path at all, too long or with a null byte, is no directory either.
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_dir():
+                return path
     known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
-    raise UserError(f"no results for {name!r} in {results}{did_you_mean(name, known)}")
+    raise UserError(f"no results for {reprlib.repr(name)} in {results}{did_you_mean(name, known)}")
 
 
 def _is_manifest(value: Any) -> bool:

@@ -57,7 +57,9 @@ class Ridge(Baseline):
     w ~ N(0, I), and is least squares where there is none.
     """
 
-    penalty: float | None = Field(None, gt=0, description="penalty; default: the variance of the label noise")
+    penalty: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="penalty; default: the variance of the label noise"
+    )
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         penalty = prompts.label_noise**2 if self.penalty is None else self.penalty

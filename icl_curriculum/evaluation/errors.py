@@ -5,6 +5,7 @@ Dimensions: n = prompts, points = K + 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,9 @@ def metric_rows(entry: Entry, errors: Array, bank: Bank, prompts: Prompts, confi
         interval = mean_interval if task.has_error_variance() else None
     else:
         value = np.percentile(errors, 50, axis=0, method="lower")
-        scales = {"median_error": float(np.median(prompts.targets.double().square().cpu().numpy()))}
+        # A class that is zero on half of its inputs has no such error: empty.
+        median = float(np.median(prompts.targets.double().square().cpu().numpy()))
+        scales = {"median_error": median or math.nan}
         interval = median_interval
     low = high = np.full_like(value, np.nan)
     if interval is not None and confidence is not None:

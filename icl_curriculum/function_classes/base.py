@@ -48,10 +48,13 @@ class FunctionClass(Component):
     outputs: Literal["raw", "unit"] = Field(
         "raw", description="'unit' divides the labels by the root of the trivial error"
     )
-    label_noise: float = Field(0.0, ge=0, description="standard deviation of the noise on context labels, raw units")
+    label_noise: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="standard deviation of the noise on context labels, raw units"
+    )
     pool_size: int | None = Field(
         None,
         ge=1,
+        le=100_000_000,
         description="draw functions, with replacement, from this many fixed ones; none: a fresh one each time",
     )
     pool_seed: int = Field(0, ge=0, description="seed of the pool, which all runs share whatever their own seed")

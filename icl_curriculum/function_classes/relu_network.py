@@ -21,7 +21,7 @@ class ReluNetwork(FunctionClass):
     known. Source: Garg et al. 2022, section 5.
     """
 
-    hidden: int = Field(100, ge=1, description="number of hidden units, r")
+    hidden: int = Field(100, ge=1, le=1_000_000, description="number of hidden units, r")
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         return {

@@ -1,10 +1,13 @@
-"""Optimizers: torch's AdamW, and Muon with all matrices of a shape orthogonalised as one batch."""
+"""Optimizers: AdamW by torch's fused kernel, and Muon with all matrices of a shape orthogonalised as one batch.
+
+They do not build on `torch.optim.Optimizer`, which imports torch's compiler when first used: more seconds
+than a small run takes to train.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +38,46 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-class Muon(torch.optim.Optimizer):
+State = dict[str, list[Tensor]]
+
+
+class AdamW:
+    """Adam with decoupled weight decay, by the kernel behind ``torch.optim.AdamW(fused=True)``, bit by bit.
+
+    Source: Loshchilov and Hutter 2019.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.betas, self.weight_decay, self.eps = lr, betas, weight_decay, eps
+        self.state: State = {
+            "means": [torch.zeros_like(p) for p in self.parameters],
+            "squares": [torch.zeros_like(p) for p in self.parameters],
+            "steps": [torch.zeros((), device=p.device) for p in self.parameters],
+        }
+
+    @torch.no_grad()
+    def step(self) -> None:
+        moved = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not moved:
+            return
+        means, squares, steps = ([self.state[name][i] for i in moved] for name in ("means", "squares", "steps"))
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            [self.parameters[i] for i in moved], [grad for p in self.parameters if (grad := p.grad) is not None],
+            means, squares, [], steps, lr=self.lr, beta1=self.betas[0], beta2=self.betas[1],
+            weight_decay=self.weight_decay, eps=self.eps, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class Muon:
     """Nesterov momentum whose direction is orthogonalised, for parameters whose last two axes are matrices.
 
     Leading axes are a batch: one call per parameter serves all blocks. Updates are scaled by
@@ -45,25 +87,22 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.parameters = list(parameters)
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.state: State = {"momentum": [torch.zeros_like(p) for p in self.parameters]}
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"]
-                momentum.lerp_(parameter.grad, 1 - group["momentum"])
-                direction = parameter.grad.lerp(momentum, group["momentum"])
-                rows, columns = parameter.shape[-2:]
-                scale = math.sqrt(max(1.0, rows / columns))
-                if group["weight_decay"]:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(orthogonalize(direction), alpha=-group["lr"] * scale)
+    def step(self) -> None:
+        for parameter, momentum in zip(self.parameters, self.state["momentum"], strict=True):
+            if parameter.grad is None:
+                continue
+            momentum.lerp_(parameter.grad, 1 - self.momentum)
+            direction = parameter.grad.lerp(momentum, self.momentum)
+            rows, columns = parameter.shape[-2:]
+            scale = math.sqrt(max(1.0, rows / columns))
+            if self.weight_decay:
+                parameter.mul_(1 - self.lr * self.weight_decay)
+            parameter.add_(orthogonalize(direction), alpha=-self.lr * scale)
 
 
 class Optimizers:
@@ -78,34 +117,30 @@ class Optimizers:
         decayed = [p for name, p in model.named_parameters() if config.name != "muon" and name in matrices]
         others = [p for name, p in model.named_parameters() if name not in matrices]
         decay = 0.0 if config.name == "adam" else config.weight_decay
-        groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-        self.members: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=config.learning_rate,
-                betas=config.betas,
-                fused=True,
-            )
-        ]
-        self.peaks = [config.learning_rate]
+        rate, betas = config.learning_rate, config.betas
+        self.members: list[AdamW | Muon] = [AdamW(decayed, rate, betas, decay), AdamW(others, rate, betas)]
         if by_muon:
             self.members.append(Muon(by_muon, config.muon_learning_rate, config.momentum, decay))
-            self.peaks.append(config.muon_learning_rate)
+        self.peaks = [member.lr for member in self.members]
 
     def step(self, factor: float) -> None:
         """Update with every peak rate times ``factor``, and clear the gradients."""
         for member, peak in zip(self.members, self.peaks, strict=True):
-            for group in member.param_groups:
-                group["lr"] = peak * factor
+            member.lr = peak * factor
             member.step()
-            member.zero_grad(set_to_none=True)
+            for parameter in member.parameters:
+                parameter.grad = None
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        return [member.state_dict() for member in self.members]
+    def state_dict(self) -> list[State]:
+        return [member.state for member in self.members]
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+    @torch.no_grad()
+    def load_state_dict(self, states: list[State]) -> None:
+        """Copy what `state_dict` returned. Raises KeyError, ValueError or RuntimeError for another model's."""
         for member, state in zip(self.members, states, strict=True):
-            member.load_state_dict(state)
+            for name, values in member.state.items():
+                for value, saved in zip(values, state[name], strict=True):
+                    value.copy_(saved)
 
 
 def schedule_factor(config: ScheduleConfig, step: int, steps: int) -> float:
