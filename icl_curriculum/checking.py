@@ -30,7 +30,7 @@ def subjects(
         chosen = FUNCTION_CLASSES.names()
     elif name.endswith(".py"):
         load_plugin(Path(name))
-        chosen = [item for item in FUNCTION_CLASSES.names() if _is_defined_in(item, Path(name))]
+        chosen = FUNCTION_CLASSES.defined_in(Path(name))
         if not chosen:
             raise UserError(f"{name} registers no function class; expected @register_function_class(...) in it")
     else:
@@ -48,11 +48,3 @@ def subjects(
     except ValidationError as error:
         raise UserError(message(problems(error), chosen[0])) from None
     return {made.id: made}
-
-
-def _is_defined_in(name: str, path: Path) -> bool:
-    try:
-        return FUNCTION_CLASSES.origin(name) == str(path.resolve())
-    except UserError:
-        # An installed package that is broken is not this file.
-        return False

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import pickle
+import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,28 +20,47 @@ from icl_curriculum.experiment_files import load_run
 from icl_curriculum.files import write_atomically
 from icl_curriculum.models.base import Model
 from icl_curriculum.registry import UserError
+from icl_curriculum.results import read_manifest
 
 # What torch and the reading of its values raise for a file that is cut off, altered or another program's.
 _DAMAGE = (
     RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
+    zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
 
-def write_checkpoint(path: Path, run: Run, state: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically, marked as this run's."""
+def write_checkpoint(path: Path, run: Run, device: str, state: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically, marked as this run's and its kind of device's."""
     # By way of memory: torch's own file writer turns a full disk into an error without a reason.
     buffer = io.BytesIO()
-    torch.save({"run": [run.name, run.hash()], **state}, buffer)
+    torch.save({"run": [run.name, run.hash()], "device": _kind(device), **state}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
-    """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`."""
+    """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`.
+
+    UserError for one that another kind of device wrote: a run that changes it would not repeat.
+    """
+    # torch does not look at the checksums in its own format.
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
     state = torch.load(path, map_location=device, weights_only=True)
     name, config_hash = state.pop("run")
     if (name, config_hash) != (run.name, run.hash()):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
+    if state["device"] != _kind(device):
+        raise UserError(
+            f"{path}: the run was begun on {state['device']}, this is {_kind(device)}, whose results differ; "
+            f"give --device {state['device']}, or start it afresh with --fresh"
+        )
     return dict(state)
+
+
+def _kind(device: str) -> str:
+    return device.split(":")[0]
 
 
 @contextlib.contextmanager
@@ -55,9 +77,16 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_weights(run_dir: Path, model: Model) -> None:
+def write_weights(run_dir: Path, model: Model) -> str:
+    """Write the weights atomically; the hash of the file, for the manifest."""
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_atomically(run_dir / "model.safetensors", safetensors.torch.save(weights))
+    data = safetensors.torch.save(weights)
+    write_atomically(run_dir / "model.safetensors", data)
+    return _hash(data)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def load_model(run_dir: str | Path) -> Model:
@@ -75,7 +104,12 @@ def load_model(run_dir: str | Path) -> Model:
         dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
     )
     try:
-        model.load_state_dict(safetensors.torch.load_file(weights))
+        data = weights.read_bytes()
+        loaded = safetensors.torch.load(data)
+        model.load_state_dict(loaded)
+        # The format has no checksum of its own.
+        if (read_manifest(run_dir) or {}).get("weights", _hash(data)) != _hash(data):
+            raise UserError(f"{weights} is damaged or another run's: it is not what the run wrote")
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None
     except RuntimeError:

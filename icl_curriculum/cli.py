@@ -59,11 +59,10 @@ def run(
             loaded, results, jobs=jobs, device=device, fresh=fresh,
             report=view.report, queued=view.queued, started=view.started, ended=view.ended,
         )  # fmt: skip
-    drawn = []
+    display.show_failures(outcome, debug=debug)
     if outcome.finished or outcome.skipped:
         view.note("drawing figures")
-        drawn = figures.draw_all(outcome.directory)
-    display.show_outcome(outcome, drawn, debug=debug)
+        display.show_results(outcome.directory, figures.draw_all(outcome.directory))
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -134,7 +133,7 @@ def _parse_seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) <= 1000 for part in parts):
         shown = text if len(text) <= 100 else f"{text[:100]}…"
         raise UserError(f"--seeds {shown}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
     return [int(part) for part in parts]
@@ -151,7 +150,9 @@ def main() -> None:
     try:
         app()
     except _Stopped as error:
-        _end(error, f"{error}; the same command continues where it stopped", 128 + error.number)
+        again = " without --fresh" if "--fresh" in sys.argv else ""
+        hint = f"; the same command{again} continues where it stopped" if sys.argv[1:2] == ["run"] else ""
+        _end(error, f"{error}{hint}", 128 + error.number)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)

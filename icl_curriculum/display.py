@@ -21,7 +21,8 @@ LINE_EVERY = 5.0
 #: Seconds of training before the time that all runs need is worth an estimate.
 ESTIMATE_AFTER = 2.0
 
-console = Console(highlight=False, soft_wrap=False)
+# Names are the user's: nothing in them is markup.
+console = Console(highlight=False, markup=False, soft_wrap=False)
 
 
 class View:
@@ -75,7 +76,7 @@ class View:
         if time.monotonic() - self.printed >= LINE_EVERY:
             self.printed = time.monotonic()
             for run, text in self.latest.items():
-                console.print(f"{run}: {text}", markup=False, soft_wrap=True)
+                console.print(f"{run}: {text}", soft_wrap=True)
             if len(self.shares) > 1:
                 console.print(f"all: {self._overall()}")
             self.latest.clear()
@@ -84,7 +85,7 @@ class View:
         self.latest.pop(run, None)
         self.shares[run] = 1.0
         self.endings.append("done" if failure is None else "failed")
-        text = "done" if failure is None else "[red]failed[/red]"
+        text = "done" if failure is None else "failed"
         if self.bars is not None:
             self.bars.update(self.tasks[run], completed=1, total=1, detail=text)
             self._update_overall()
@@ -126,32 +127,40 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     experiment = runs[0].experiment
     config = experiment.training
     console.print(
-        f"[bold]{experiment.name}[/bold]: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {config.steps} steps, "
+        f"{experiment.name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {config.steps} steps, "
         f"{config.batch_size} prompts of {experiment.points} points in {experiment.dims} dimensions, on {device}"
     )
     if not console.is_terminal:
         yield View(None)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TextColumn("{task.fields[detail]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[detail]}", markup=False),
+    )
     with Progress(*columns, console=console) as bars:
         yield View(bars)
 
 
-def show_outcome(outcome: Outcome, figures: Sequence[Path], *, debug: bool) -> None:
-    """The closing words: failures, the table of errors, where the files lie."""
+def show_failures(outcome: Outcome, *, debug: bool) -> None:
+    """What was kept, left out, and failed and why."""
     if outcome.skipped:
-        console.print(f"already finished, kept: {', '.join(outcome.skipped)}")
+        console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
     if outcome.left_out:
-        console.print(f"finished with another config, left out of the tables: {', '.join(outcome.left_out)}")
+        others = ", ".join(outcome.left_out)
+        console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)
     for failure in outcome.failures:
         console.print("failed: ", style="red", end="")
-        console.print(failure.message, markup=False, soft_wrap=True)
+        console.print(failure.message, soft_wrap=True)
         if debug and failure.details:
-            console.print(failure.details, markup=False)
-    if figures:
-        console.print(error_table(outcome.directory))
-        console.print(f"tables:  {outcome.directory}/*.csv", soft_wrap=True)
-        show_figures(figures)
+            console.print(failure.details, soft_wrap=True)
+
+
+def show_results(directory: Path, figures: Sequence[Path]) -> None:
+    """The table of errors, and where the files lie."""
+    console.print(error_table(directory))
+    console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
+    show_figures(figures)
 
 
 def show_figures(figures: Sequence[Path]) -> None:

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 from icl_curriculum.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.contracts import ComponentFailed
 from icl_curriculum.experiment import NOT_HASHED, Run
-from icl_curriculum.experiment_files import copy_names, read_toml
+from icl_curriculum.experiment_files import read_toml
 from icl_curriculum.files import holder, is_locked, write_atomically
 from icl_curriculum.final_evaluation import evaluate
 from icl_curriculum.provenance import provenance
 from icl_curriculum.recording import Interval, Recorder
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import RunDirectory
+from icl_curriculum.results import RunDirectory, read_manifest
 from icl_curriculum.training import Diverged, Trainer
 
 
@@ -46,6 +46,9 @@ class RunFailed(Exception):
     """A run that started and could not finish; what it wrote is kept."""
 
 
+_OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
+
+
 def _silent(progress: Progress) -> None:
     pass
 
@@ -58,9 +61,14 @@ def directory_of(run: Run, results: Path) -> RunDirectory:
 def is_finished(run: Run, results: Path) -> bool:
     """Whether the run's directory holds this very run, finished. UserError if it holds another config."""
     directory = directory_of(run, results)
-    manifest = directory.read_manifest()
+    manifest = read_manifest(directory.path)
     if manifest is None:
         return False
+    if manifest["run"] != run.name:
+        raise UserError(
+            f"{directory.path}: its manifest is that of another run, {manifest['run']}; restore it, or start afresh "
+            f"with --fresh"
+        )
     if manifest["config_hash"] != run.hash():
         changed = _changed_keys(run, directory)
         raise UserError(
@@ -116,7 +124,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
             raise RunFailed(f"{run.name}: {error}") from error
         except (MemoryError, RuntimeError) as error:
             # torch says it of the CPU in a RuntimeError without a type of its own.
-            if isinstance(error, RuntimeError) and not re.search(r"not enough memory|out of memory", str(error)):
+            if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
                 raise
             raise RunFailed(
                 f"{run.name}: memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's "
@@ -125,7 +133,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
         except OSError as error:
             raise RunFailed(
                 f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
-                f"is lost: the same command continues from the last checkpoint"
+                f"is lost: without --fresh, the next run continues from the last checkpoint"
             ) from error
 
 
@@ -181,8 +189,8 @@ class _Execution:
             self._manifest("running")
             self._train()
             banks = evaluate(self.trainer, self.directory, self._evaluated)
-            write_weights(self.directory.path, self.trainer.model)
-            self._manifest("finished", banks=banks, tables=self.directory.table_hashes())
+            weights = write_weights(self.directory.path, self.trainer.model)
+            self._manifest("finished", banks=banks, tables=self.directory.table_hashes(), weights=weights)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -202,9 +210,8 @@ class _Execution:
             return
         self.directory.start_tables()
         self.directory.write_config(self.run.config())
-        plugins = self.run.experiment.plugins
-        for plugin, name in zip(plugins, copy_names(plugins), strict=True):
-            write_atomically(self.directory.path / "plugins" / name, Path(plugin).read_bytes())
+        for name, content in self.run.plugin_copies().items():
+            write_atomically(self.directory.path / "plugins" / name, content)
         self.recorder.evaluate()
 
     def _resume(self) -> None:
@@ -240,7 +247,7 @@ class _Execution:
             "started": self.started,
             "seconds": self._seconds(),
         }
-        write_checkpoint(self.state_file, self.run, state)
+        write_checkpoint(self.state_file, self.run, self.device, state)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.clock

@@ -27,6 +27,7 @@ from icl_curriculum.config import (
 from icl_curriculum.contracts import ComponentFailed, at_work
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import FunctionClass
+from icl_curriculum.plugin_files import copies_of
 from icl_curriculum.registry import (
     BASELINES,
     Component,
@@ -212,11 +213,16 @@ class Run:
     experiment: Experiment
     variant: str
     seed: int
+    #: Of the plugin files, in their order, then of the installed packages.
     plugin_hashes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.variant}-seed{self.seed}"
+
+    def plugin_copies(self) -> dict[str, bytes]:
+        """The content of the plugin files by the names of their copies, as it was when they were loaded."""
+        return copies_of(self.experiment.plugins, self.plugin_hashes)
 
     def config(self) -> dict[str, Any]:
         """What is written as the run's config.toml."""

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from icl_curriculum.experiment import Experiment, Run, check_length, variant_name
 from icl_curriculum.mistakes import message, named, problems, refuse_impossible, shown
-from icl_curriculum.plugin_files import file_hash, is_from_file, load_plugin
-from icl_curriculum.registry import UserError, did_you_mean, source_of
+from icl_curriculum.plugin_files import copy_names, load_plugin, package_hash
+from icl_curriculum.registry import UserError, did_you_mean
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -90,27 +90,25 @@ def load(
         values = merge(values, parse_override(override))
     if seeds is not None:
         values["seeds"] = list(seeds)
-    own = values.get("plugins", [])
-    for number, file in enumerate(own):
+    loaded: dict[str, str] = {}
+    for number, file in enumerate(values.get("plugins", [])):
         try:
-            load_plugin(Path(file))
+            loaded[file] = load_plugin(Path(file))
         except UserError as error:
             raise UserError(f"{path}: plugins.{number}: {error}") from error
     for plugin in plugins:
         if not _is_file(Path(plugin)):
             raise UserError(f"plugin file {named(str(plugin))} does not exist")
-        load_plugin(Path(plugin))
-    given = [str(Path(plugin).resolve()) for plugin in plugins]
-    plugin_files = list(dict.fromkeys([*own, *given]))
-    if plugin_files:
-        values["plugins"] = plugin_files
+        loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
+    if loaded:
+        values["plugins"] = list(loaded)
     base = build(values, source=str(path))
     if not base.variants:
         check_length(f"{path}: curriculum.function_classes.id", variant_name(base))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
-        hashes = _source_hashes(experiment, [Path(plugin) for plugin in plugin_files])
+        hashes = (*loaded.values(), *_package_hashes(experiment))
         runs += [Run(experiment, variant or variant_name(experiment), seed, hashes) for seed in base.seeds]
     return runs
 
@@ -122,34 +120,25 @@ def load_run(config_file: Path) -> Run:
     return rebuild(config, copies, source=str(config_file))
 
 
-def copy_names(plugins: Sequence[str]) -> list[str]:
-    """What copies of the plugin files are called in a run directory: their own names, numbered where two are equal.
+def rebuild(config: dict[str, Any], copies: Sequence[Path], *, source: str, known_as: Sequence[str] = ()) -> Run:
+    """The run whose `Run.config` this is, with its plugins loaded from copies of their files.
 
-    >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
-    ['0-mine.py', '1-mine.py', 'yours.py']
+    ``known_as``: what messages call them, instead of the copies' own names.
     """
-    names = [Path(plugin).name for plugin in plugins]
-    return [f"{number}-{name}" if names.count(name) > 1 else name for number, name in enumerate(names)]
-
-
-def rebuild(config: dict[str, Any], plugins: Sequence[Path], *, source: str) -> Run:
-    """The run whose `Run.config` this is, with its plugins loaded from the given files."""
     variant, seed = config.get("variant"), config.get("seed")
     if not isinstance(variant, str) or not isinstance(seed, int):
         raise UserError(f"{source}: expected the config of a run, with a variant and a seed, found none")
-    for plugin in plugins:
-        load_plugin(plugin)
+    names = [Path(name) for name in known_as] or copies
+    hashes = [load_plugin(copy, known_as=name) for copy, name in zip(copies, names, strict=True)]
     values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
     experiment = build({**values, "seeds": [seed]}, source=source)
-    return Run(experiment, variant, seed, _source_hashes(experiment, plugins))
+    return Run(experiment, variant, seed, (*hashes, *_package_hashes(experiment)))
 
 
-def _source_hashes(experiment: Experiment, plugins: Sequence[Path]) -> tuple[str, ...]:
-    """Content hashes of the plugin files, then of the files of installed packages that the experiment uses."""
-    hashes = [file_hash(plugin) for plugin in plugins]
-    sources = {source_of(component) for component in experiment.components() if not is_from_file(component)}
-    installed = {file_hash(source) for source in sources if source is not None and source.is_file()}
-    return (*hashes, *sorted(installed - set(hashes)))
+def _package_hashes(experiment: Experiment) -> list[str]:
+    """Hashes of the installed packages whose components the experiment uses."""
+    hashes = {package_hash(component) for component in experiment.components()}
+    return sorted(found for found in hashes if found is not None)
 
 
 # What Python does not read, and no experiment needs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -18,6 +19,8 @@ from icl_curriculum.registry import UserError
 
 #: Seconds between two looks at a lock that another process holds.
 LOOK_EVERY = 0.5
+# How often and how long, in seconds, to try again before a lock is called held.
+GLANCES, GLANCE = 3, 0.02
 
 
 class Locked(UserError):
@@ -60,6 +63,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0")
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
 
 
@@ -67,30 +72,39 @@ def check_writable(folder: Path) -> None:
 def locked(path: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock file, which says who holds it; the system frees it when the process ends, however it ends.
 
-    While another process has it: `Locked` at once, or, with ``waiting``, wait and call that with who has it
-    every half second.
+    While another process has it: `Locked`, or, with ``waiting``, wait and call that with who has it every half
+    second.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        while not _acquire(handle):
-            if waiting is None:
-                raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or use --results")
+    tries = 0
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Unbuffered, so that closing has nothing left to write that could fail.
+        with path.open("ab+", buffering=0) as handle:
+            # Who waited may have got hold of a file that was moved aside with its folder in the meantime.
+            if _acquire(handle) and _is_still(handle, path):
+                # Who has it is a courtesy: a full disk must not keep anybody from resuming.
+                with contextlib.suppress(OSError):
+                    since = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+                    handle.truncate(0)
+                    handle.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode())
+                yield
+                return
+        tries += 1
+        if waiting is not None:
             waiting(holder(path))
             time.sleep(LOOK_EVERY)
-        # Who has it is a courtesy: a full disk must not keep anybody from resuming.
-        with contextlib.suppress(OSError):
-            handle.truncate(0)
-            since = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-            handle.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
-            handle.flush()
-        yield
+        # Somebody may only have looked whether it is free.
+        elif tries > GLANCES:
+            raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or use --results")
+        else:
+            time.sleep(GLANCE)
 
 
 def is_locked(path: Path) -> bool:
     """Whether another process holds a lock file."""
     if not path.is_file():
         return False
-    with path.open("a+", encoding="utf-8") as handle:
+    with path.open("ab+", buffering=0) as handle:
         return not _acquire(handle)
 
 
@@ -103,7 +117,14 @@ def holder(path: Path) -> str:
         return "another process"
 
 
-def _acquire(handle: IO[str]) -> bool:
+def _is_still(handle: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _acquire(handle: IO[bytes]) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

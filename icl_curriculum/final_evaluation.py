@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from icl_curriculum.evaluation import Bank, Entry, Row, content_hash, evaluation_banks, oracle_entry, score
 from icl_curriculum.experiment import Run
 from icl_curriculum.files import locked, write_atomically
@@ -59,7 +61,9 @@ def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[R
     entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.task.function_class.spec()]
-    asked = [content_hash(prompts), bank.key, specs, confidence, package_version(), run.plugin_hashes]
+    # Threads and torch's version decide the last bits.
+    made_by = [package_version(), torch.__version__, run.experiment.threads, run.plugin_hashes]
+    asked = [content_hash(prompts), bank.key, specs, confidence, made_by]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from icl_curriculum.display import console
@@ -27,14 +26,14 @@ def show_components(kind: str | None) -> None:
             # For grep: a component a line, however long.
             widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
             lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
-            console.print("\n".join([title, *lines, ""]), markup=False, soft_wrap=True)
+            console.print("\n".join([title, *lines, ""]), soft_wrap=True)
             continue
         table = Table(title=title, title_justify="left", show_edge=False, box=None, padding=(0, 2))
         table.add_column("name", no_wrap=True)
         for column in ("from", "what it is"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*row)
         console.print(table)
         console.print()
 
@@ -74,22 +73,31 @@ def show_checks(subjects: Mapping[str, FunctionClass | str], *, every_rule: bool
     """Check function classes and print what was found, rule by rule or a line a class; True if all are sound."""
     broken = []
     for name, subject in subjects.items():
-        origin = _near(FUNCTION_CLASSES.origin(name) if isinstance(subject, str) else origin_of(subject))
-        console.print(f"{name} ({origin})", markup=False, soft_wrap=True, end="\n" if every_rule else ": ")
-        results = []
-        for result in check(subject):
-            results.append(result)
-            if every_rule:
-                console.print(describe(result), markup=False, soft_wrap=True)
-        failed = [result for result in results if result.status == "failed"]
-        held = sum(result.status == "ok" for result in results)
-        console.print(f"{held} rules hold, {len(failed)} do not, {len(results) - held - len(failed)} do not apply")
-        if failed:
+        try:
+            sound = _show_check(name, subject, every_rule=every_rule)
+        except UserError as error:
+            # One broken package must not hide all the others.
+            console.print(f"{name}: {error}", soft_wrap=True)
+            sound = False
+        if not sound:
             broken.append(name)
-        if failed and not every_rule:
-            for result in failed:
-                console.print(describe(result), markup=False, soft_wrap=True)
     if len(subjects) > 1:
         verdict = f"these do not: {', '.join(broken)}" if broken else "all keep the contract"
-        console.print(f"{len(subjects)} function classes; {verdict}", markup=False, soft_wrap=True)
+        console.print(f"{len(subjects)} function classes; {verdict}", soft_wrap=True)
     return not broken
+
+
+def _show_check(name: str, subject: FunctionClass | str, *, every_rule: bool) -> bool:
+    origin = _near(FUNCTION_CLASSES.origin(name) if isinstance(subject, str) else origin_of(subject))
+    console.print(f"{name} ({origin})", soft_wrap=True, end="\n" if every_rule else ": ")
+    results = []
+    for result in check(subject):
+        results.append(result)
+        if every_rule:
+            console.print(describe(result), soft_wrap=True)
+    failed = [result for result in results if result.status == "failed"]
+    held = sum(result.status == "ok" for result in results)
+    console.print(f"{held} rules hold, {len(failed)} do not, {len(results) - held - len(failed)} do not apply")
+    for result in failed if not every_rule else ():
+        console.print(describe(result), soft_wrap=True)
+    return not failed

@@ -1,53 +1,98 @@
-"""Plugin files: Python files of a user's own, whose decorators register what they define."""
+"""Code from outside: plugin files, which are executed here, and what of installed packages is hashed."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from icl_curriculum.registry import KINDS, PACKAGE, Component, UserError, described
+from icl_curriculum.registry import BUILT_IN, PACKAGE, Component, UserError, described, origin_of, undone_on_failure
 
 _MODULE = f"{PACKAGE}_plugin_"
+# What was executed, by its hash: a file may change while a command that uses it runs.
+_CONTENTS: dict[str, bytes] = {}
 
 
-def file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
+    """Execute a plugin file and return its content's hash. Loading a file twice, or a copy of it, is harmless.
 
-
-def is_from_file(component: Component) -> bool:
-    """Whether a plugin file that was loaded here defines the component."""
-    return type(component).__module__.startswith(_MODULE)
-
-
-def load_plugin(path: Path) -> None:
-    """Import a plugin file. Loading a file twice, or a copy of it, is harmless.
-
-    Raises UserError if the file is missing or fails to import; nothing of it is then registered.
+    ``known_as``: what messages call the file, where ``path`` is a copy. Raises UserError if the file is missing
+    or fails to import; nothing of it is then registered.
     """
     path = path.resolve()
-    if not path.is_file():
-        raise UserError(f"plugin file {path} {'is no file' if path.exists() else 'does not exist'}")
-    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
+    known_as = known_as or path
+    if path.suffix != ".py":
+        raise UserError(f"plugin file {known_as} is not a Python file (expected a name ending in .py)")
     try:
-        module_name = f"{_MODULE}{file_hash(path)}"
+        content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
-    if module_name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"plugin file {path} is not a Python file (expected a name ending in .py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    before = [(registry, dict(registry._classes), dict(registry._origins)) for registry in KINDS.values()]
+        kinds = {FileNotFoundError: "does not exist", IsADirectoryError: "is no file"}
+        raise UserError(f"plugin file {known_as} {kinds.get(type(error), 'cannot be read')}") from None
+    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
+    digest = _hash(content)
+    name = f"{_MODULE}{digest}"
+    if name in sys.modules:
+        return digest
+    module = ModuleType(name)
+    module.__file__ = str(known_as)
+    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # Not by Python's own import, whose cache may hold what the file was a moment ago.
+        with undone_on_failure():
+            exec(compile(content, str(known_as), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        for registry, classes, origins in before:
-            registry._classes, registry._origins = classes, origins
+        del sys.modules[name]
         if isinstance(error, UserError):
             raise
-        raise UserError(f"plugin file {path} failed to import: {described(error, path)}") from error
+        raise UserError(f"plugin file {known_as} failed to import: {described(error, known_as)}") from error
+    _CONTENTS[digest] = content
+    return digest
+
+
+def copies_of(plugins: Sequence[str], hashes: Sequence[str]) -> dict[str, bytes]:
+    """The content of plugin files, as it was when they were loaded, by the names of their copies."""
+    return {name: _CONTENTS[digest] for name, digest in zip(copy_names(plugins), hashes, strict=False)}
+
+
+def copy_names(plugins: Sequence[str]) -> list[str]:
+    """What copies of plugin files are called: their own names, all numbered where two are equal.
+
+    >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
+    ['0-mine.py', '1-mine.py', '2-yours.py']
+    """
+    names = [Path(plugin).name for plugin in plugins]
+    return names if len(set(names)) == len(names) else [f"{number}-{name}" for number, name in enumerate(names)]
+
+
+def package_hash(component: Component) -> str | None:
+    """Hash of all Python files of the packages that define a component and what it inherits from.
+
+    None for what is built in, and for what a plugin file defines, which is hashed by itself.
+    """
+    if origin_of(component) == BUILT_IN or type(component).__module__.startswith(_MODULE):
+        return None
+    digest = hashlib.sha256()
+    tops = {cls.__module__.split(".")[0]: cls.__module__ for cls in type(component).__mro__}
+    for top, module in sorted(tops.items()):
+        for name, file in [] if top in _NOT_HASHED else _files_of(top, module):
+            digest.update(f"{name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Of these the versions stand in the manifest.
+_NOT_HASHED = {PACKAGE, "pydantic", "torch", "builtins", "abc", "typing"}
+
+
+def _files_of(top: str, module: str) -> list[tuple[str, Path]]:
+    """The Python files of a package, named from its root; of a single module, its own."""
+    package, defining = (getattr(sys.modules.get(name), "__file__", None) for name in (top, module))
+    if package and Path(package).name == "__init__.py":
+        root = Path(package).parent
+        return sorted((str(file.relative_to(root)), file) for file in root.rglob("*.py"))
+    return [(module, Path(defining))] if defining and Path(defining).is_file() else []
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

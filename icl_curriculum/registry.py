@@ -5,6 +5,7 @@ Nothing here imports torch: listing and configuring stay light until a component
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -12,7 +13,7 @@ import importlib.metadata
 import reprlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -51,7 +52,7 @@ class Component(BaseModel):
     id_fields: ClassVar[tuple[str, ...]] = ()
 
     given_id: str | None = Field(
-        None, alias="id", min_length=1, pattern=r"^\P{Cc}*$", description="overrides the id shown in the tables"
+        None, alias="id", min_length=1, pattern=r"^[^\r\n]*$", description="overrides the id shown in the tables"
     )
 
     @property
@@ -108,7 +109,7 @@ class Registry:
         def add(cls: type[C]) -> type[C]:
             origin = _origin(cls)
             if name in self._classes:
-                raise self._twice(name, origin)
+                raise self._twice(name, origin, cls.__module__)
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
                 raise UserError(f"{self.kind} {name!r} in {origin}: expected a subclass of {self._base.__name__}")
             missing = sorted(getattr(cls, "__abstractmethods__", ()))
@@ -124,7 +125,11 @@ class Registry:
 
         return add
 
-    def _twice(self, name: str, origin: str) -> UserError:
+    def _twice(self, name: str, origin: str, module: str) -> UserError:
+        if self._origins[name] == origin and self._classes[name].__module__ != module:
+            return UserError(
+                f"{self.kind} {name!r} of {origin} was loaded before with another content; start Python anew"
+            )
         return UserError(
             f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {origin}; rename one"
         )
@@ -140,6 +145,10 @@ class Registry:
     def names(self) -> list[str]:
         importlib.import_module(self._module)
         return sorted({*self._classes, *(point.name for point in self._entry_points())})
+
+    def defined_in(self, path: Path) -> list[str]:
+        """The names that a plugin file has registered."""
+        return sorted(name for name, origin in self._origins.items() if origin == str(path.resolve()))
 
     def origin(self, name: str) -> str:
         """Where a component came from: ``built in``, a file, or an installed package with its version."""
@@ -171,10 +180,13 @@ class Registry:
                 continue
             # A module may register more by decorator than the entry point that brought it in.
             if name in self._classes and (name in self._entered or not _defines(point, self._classes[name])):
-                raise self._twice(name, source)
+                raise self._twice(name, source, point.module)
             try:
-                loaded = point.load()
-            except Exception as error:
+                with undone_on_failure():
+                    loaded = point.load()
+            except (Exception, SystemExit) as error:
+                if isinstance(error, UserError):
+                    raise
                 raise UserError(
                     f"{self.kind} {name!r}: its entry point {source} failed to load: {described(error)}"
                 ) from error
@@ -241,6 +253,18 @@ KINDS: dict[str, Registry] = {
     "models": MODELS,
     "methods": METHODS,
 }
+
+
+@contextlib.contextmanager
+def undone_on_failure() -> Iterator[None]:
+    """Forget what was registered within the block if it fails."""
+    before = [(registry, dict(registry._classes), dict(registry._origins)) for registry in KINDS.values()]
+    try:
+        yield
+    except BaseException:
+        for registry, classes, origins in before:
+            registry._classes, registry._origins = classes, origins
+        raise
 
 
 def origin_of(component: Component) -> str:

@@ -83,7 +83,8 @@ class RunDirectory:
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
         with locked(self.lock, waiting=waiting):
-            remove_leftovers(self.path)
+            for folder in (self.path, self.path / "plugins"):
+                remove_leftovers(folder)
             yield
 
     def table(self, name: str) -> Path:
@@ -120,9 +121,10 @@ class RunDirectory:
     def is_intact(self) -> bool:
         """Whether every table of a finished run is there as it was written."""
         try:
-            return (self.read_manifest() or {}).get("tables") == self.table_hashes()
-        except (OSError, UnicodeDecodeError):
+            self.check_intact()
+        except UserError:
             return False
+        return True
 
     def cut_tables(self, lengths: Mapping[str, int]) -> None:
         """Cut growing tables back to the lengths of a checkpoint; UserError if one is shorter than that."""
@@ -139,22 +141,11 @@ class RunDirectory:
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomically(self.path / "config.toml", tomli_w.dumps(config))
 
-    def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest, or None where there is none yet; UserError if it cannot be read."""
-        path = self.path / "manifest.json"
-        if not path.is_file():
-            return None
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if not _is_manifest(manifest):
-                raise ValueError("expected the manifest of a run, with config_hash, status, variant and seed")
-        except (ValueError, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
-        if manifest["run"] != self.path.name:
-            raise UserError(
-                f"{path} is the manifest of another run, {manifest['run']}; restore it, or start afresh with --fresh"
-            )
-        return dict(manifest)
+    def check_intact(self) -> None:
+        """UserError, naming the table, unless every table of a finished run is there as it was written."""
+        manifest = read_manifest(self.path) or {}
+        for name, columns in COLUMNS.items():
+            _rows_of(self.table(name), csv_text([columns]), manifest)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
@@ -174,6 +165,20 @@ def find_results(name: str, results: Path) -> Path:
 def _is_manifest(value: Any) -> bool:
     keys = {"config_hash": str, "status": str, "run": str, "variant": str, "seed": int}
     return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any] | None:
+    """The manifest of a run directory, or None where there is none yet; UserError if it is damaged."""
+    path = run_dir / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not _is_manifest(manifest):
+            raise ValueError("expected the manifest of a run, with config_hash, status, variant and seed")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
+    return dict(manifest)
 
 
 def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -71,7 +71,7 @@ def test_a_terminal_shows_a_line_per_run_with_step_loss_and_time_left(shown: tup
     ]
     for pattern in patterns:
         assert any(re.fullmatch(pattern, line) for line in lines), pattern
-    assert max(map(len, lines[: lines.index("drawing figures")])) <= 80
+    assert max(map(len, lines[: next(i for i, line in enumerate(lines) if line.startswith("failed: "))])) <= 80
 
 
 def test_a_failed_run_stops_no_other_and_is_named_at_the_end(shown: tuple[Path, int, list[str]]) -> None:

@@ -20,6 +20,7 @@ from icl_curriculum.results import (
     collect,
     csv_text,
     find_results,
+    read_manifest,
 )
 
 RUN = ("experiment", "run", "variant", "seed")
@@ -200,11 +201,11 @@ def test_a_damaged_manifest_is_named_with_the_way_out(tmp_path: Path, text: str)
     run = made_up_run(tmp_path)
     (run.path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=r"manifest\.json is damaged.*--fresh"):
-        run.read_manifest()
+        read_manifest(run.path)
 
 
 def test_no_manifest_is_no_error(tmp_path: Path) -> None:
-    assert run_directory(tmp_path).read_manifest() is None
+    assert read_manifest(run_directory(tmp_path).path) is None
 
 
 # The experiment's tables

@@ -7,15 +7,17 @@ afterwards is idempotent.
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from icl_curriculum.execution import Report, execute, in_use, is_finished, move_aside
+from icl_curriculum.execution import Report, directory_of, execute, in_use, is_finished, move_aside
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load
 from icl_curriculum.files import Locked, check_writable
 from icl_curriculum.launch.devices import available_cores, default_jobs, resolve_device
 from icl_curriculum.launch.pool import Failure, Pool
+from icl_curriculum.registry import UserError
 from icl_curriculum.results import collect
 
 __all__ = ["Failure", "Outcome", "default_jobs", "launch", "resolve_device", "run"]
@@ -61,6 +63,9 @@ def launch(
         for run in runs:
             move_aside(run, results)
     skipped = [run.name for run in runs if is_finished(run, results)]
+    for run in runs:
+        if run.name in skipped:
+            directory_of(run, results).check_intact()
     waiting = [run for run in runs if run.name not in skipped]
     queued([run.name for run in waiting])
     if jobs is None:
@@ -72,7 +77,12 @@ def launch(
     finished = [run.name for run in waiting if run.name not in failed]
     left_out: list[str] = []
     if finished or skipped:
-        left_out = collect(directory, {run.variant: run.hash() for run in runs})
+        try:
+            left_out = collect(directory, {run.variant: run.hash() for run in runs})
+        except (UserError, OSError) as error:
+            # Named beside the runs that failed, not instead of them.
+            failures.append(Failure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
+            return Outcome(directory, [], [], failures, left_out)
     return Outcome(directory, finished, skipped, failures, left_out)
 
 

@@ -76,8 +76,17 @@ class Pool:
         return failures
 
     def _start(self, run: Run, units: Path) -> None:
-        unit = units / f"{run.name}.toml"
-        unit.write_text(tomli_w.dumps({"results": str(self.results), "device": self.device, "run": run.config()}))
+        folder = units / run.name
+        folder.mkdir()
+        copies = {folder / name: content for name, content in run.plugin_copies().items()}
+        for copy, content in copies.items():
+            copy.write_bytes(content)
+        values = {
+            "results": str(self.results), "device": self.device, "hash": run.hash(),
+            "plugins": [str(copy) for copy in copies], "run": run.config(),
+        }  # fmt: skip
+        unit = folder / "unit.toml"
+        unit.write_text(tomli_w.dumps(values), encoding="utf-8")
         self.workers[run.name] = subprocess.Popen(
             [sys.executable, "-m", "icl_curriculum.launch.worker", str(unit), "--end-with-stdin"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
@@ -95,10 +104,12 @@ class Pool:
         reader.start()
         failure: dict[str, Any] | None = None
         for line in worker.stdout:
-            message = json.loads(line)
-            failure = message.get("failure")
-            if failure is None:
-                self.messages.put((name, message))
+            # A worker that is killed may leave half a line.
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                failure = message.get("failure")
+                if failure is None:
+                    self.messages.put((name, message))
         reader.join()
         code = worker.wait()
         for pipe in (worker.stdin, worker.stdout, worker.stderr):
@@ -110,7 +121,9 @@ class Pool:
 
 def _ending(code: int) -> str:
     if code < 0:
-        name = signal.Signals(-code).name
+        known = -code in set(signal.Signals)
+        name = signal.Signals(-code).name if known else f"signal {-code}"
         reason = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"the worker process was ended by {name}{reason}; the same command continues from the last checkpoint"
+        again = "without --fresh, the next run continues from the last checkpoint"
+        return f"the worker process was ended by {name}{reason}; {again}"
     return f"the worker process ended with code {code}; --debug shows what it printed"

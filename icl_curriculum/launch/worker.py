@@ -34,7 +34,10 @@ def work(unit: Path, say: Say) -> int:
     config = values["run"]
     name = f"{config['variant']}-seed{config['seed']}"
     try:
-        run = rebuild(config, [Path(plugin) for plugin in config["plugins"]], source=str(unit))
+        copies = [Path(plugin) for plugin in values["plugins"]]
+        run = rebuild(config, copies, source=str(unit), known_as=config["plugins"])
+        if run.hash() != values["hash"]:
+            raise UserError("an installed package that it uses has changed since the command began; start it again")
         execute(run, Path(values["results"]), device=values["device"], report=report, wait=True)
     except KeyboardInterrupt:
         return 130
