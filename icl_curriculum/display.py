@@ -6,15 +6,18 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from icl_curriculum.execution import Progress as RunProgress
-from icl_curriculum.experiment import Run
 from icl_curriculum.figures.tables import read_table
-from icl_curriculum.launch import Failure, Outcome
+
+if TYPE_CHECKING:  # these import torch, which `icl plot` does without
+    from icl_curriculum.execution import Progress as RunProgress
+    from icl_curriculum.experiment import Run
+    from icl_curriculum.launch import Failure, Outcome
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0

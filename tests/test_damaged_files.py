@@ -120,12 +120,22 @@ def with_another_model(state: bytes) -> bytes:
     return saved(loaded)
 
 
+def with_a_byte_flipped(state: bytes) -> bytes:
+    """In a tensor's data, of which torch's own reader would notice nothing."""
+    weights = torch.load(io.BytesIO(state), weights_only=True)["trainer"]["model"]["qkv"].numpy().tobytes()
+    place = state.index(weights) + 5
+    flipped = state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :]
+    torch.load(io.BytesIO(flipped), weights_only=True)
+    return flipped
+
+
 #: What may be found in place of a checkpoint, given the true one and where an exploit would leave its mark.
 DAMAGE: dict[str, Callable[[bytes, Path], bytes]] = {
     "cut in half": lambda state, marker: state[: len(state) // 2],
     "cut to a few bytes": lambda state, marker: state[:10],
     "short of a byte": lambda state, marker: state[:-1],
     "empty": lambda state, marker: b"",
+    "one byte of a tensor": lambda state, marker: with_a_byte_flipped(state),
     "text": lambda state, marker: b"not a checkpoint",
     "a foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker)),
     "an old foreign pickle": lambda state, marker: pickle.dumps(Exploit(marker), protocol=2),
@@ -227,15 +237,23 @@ def collect_fails(run: Finished) -> bool:
     return False
 
 
+def test_a_run_does_not_change_its_kind_of_device(half: Finished) -> None:
+    state = torch.load(half.path / "state.pt", weights_only=True)
+    torch.save({**state, "device": "cuda"}, half.path / "state.pt")
+    with pytest.raises(UserError, match=r"begun on cuda, this is cpu, whose results differ; give --device cuda"):
+        execute(half.run, half.results)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "it is not what the run wrote"),
         (lambda data: data[: len(data) // 2], "model.safetensors is damaged or no weights file"),
         (lambda data: b"", "model.safetensors is damaged or no weights file"),
         (lambda data: pickle.dumps([1]), "model.safetensors is damaged or no weights file"),
         (lambda data: safetensors.torch.save({"x": torch.zeros(1)}), "holds the weights of another model"),
     ],
-    ids=["cut in half", "empty", "a pickle", "another model's"],
+    ids=["a byte changed", "cut in half", "empty", "a pickle", "another model's"],
 )
 def test_damaged_weights_are_an_error(copied: Finished, damage: Callable[[bytes], bytes], message: str) -> None:
     file = copied.path / "model.safetensors"

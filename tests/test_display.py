@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from icl_curriculum.display import View, duration
 from icl_curriculum.execution import Progress
 from icl_curriculum.launch import Failure
 
+EXAMPLE = Path(__file__).parent.parent / "results/example_mixed"
+
 #: Two variants, of which one has a learning rate that no run survives.
 BAD_RATE: dict[str, Any] = {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf"), "steps": 300}
-VALUES = merge(TINY, {"variants": {"good": {}, "bad": {"training": BAD_RATE}}, "evaluation": {"shifts": []}})
+GOOD = {"training": {"steps": 400}}
+VALUES = merge(TINY, {"variants": {"good": GOOD, "bad": {"training": BAD_RATE}}, "evaluation": {"shifts": []}})
 
 
 def on_a_terminal(folder: Path, *arguments: str, columns: int = 80) -> tuple[int, list[str]]:
@@ -36,6 +40,8 @@ def on_a_terminal(folder: Path, *arguments: str, columns: int = 80) -> tuple[int
     process = subprocess.Popen(command, cwd=folder, stdin=inner, stdout=inner, stderr=inner, env=environment)
     os.close(inner)
     shown = b""
+    watchdog = threading.Timer(300, process.kill)
+    watchdog.start()
     while True:
         try:
             part = os.read(outer, 1 << 16)
@@ -45,6 +51,7 @@ def on_a_terminal(folder: Path, *arguments: str, columns: int = 80) -> tuple[int
             break
         shown += part
     os.close(outer)
+    watchdog.cancel()
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     return process.wait(), [line.rstrip() for line in re.split(r"[\r\n]+", plain)]
 
@@ -63,8 +70,7 @@ def test_a_terminal_shows_a_line_per_run_with_step_loss_and_time_left(shown: tup
     patterns = [
         rf"good-seed0 {bar}starting",
         rf"bad-seed0  {bar}waiting for its turn",
-        rf"good-seed0 {bar}training \d+/12  loss \d+\.\d+  \d+s left  [\d.]+ steps/s",
-        rf"good-seed0 {bar}evaluation 2/2  0s left  [\d.]+ banks/s",
+        rf"good-seed0 {bar}training \d+/400  loss \d+\.\d+  \d+s left  [\d.]+ steps/s",
         rf"good-seed0 {bar}done",
         rf"bad-seed0  {bar}failed",
         rf"all        {bar}1 of 2 runs done, 1 failed",
@@ -156,3 +162,25 @@ def test_a_run_that_waits_for_another_process_says_so(plain: View, capsys: pytes
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (75, "1m15s"), (3600, "1h00m"), (7325, "2h02m")])
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+# Names are the user's
+
+
+def test_names_that_look_like_markup_are_names(plain: View, capsys: pytest.CaptureFixture[str]) -> None:
+    plain.queued(["[red]-seed0"])
+    plain.started("[red]-seed0")
+    plain.report(Progress("[red]-seed0", "training", 1, 2, 0.5))
+    plain.ended("[red]-seed0", None)
+    assert capsys.readouterr().out.count("[red]-seed0: ") == 3
+
+
+def test_the_table_of_errors_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that pandas would take for a missing value."""
+    for table in ("evaluation", "curriculum"):
+        text = (EXAMPLE / f"{table}.csv").read_text()
+        (tmp_path / f"{table}.csv").write_text(text.replace(",quadratic,", ",[/x],").replace(",linear,", ",NA,"))
+    display.console.print(display.error_table(tmp_path))
+    shown = capsys.readouterr().out
+    assert re.search(r"^\[/x\] +0\.", shown, re.MULTILINE)
+    assert re.search(r"^NA +0\.", shown, re.MULTILINE)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
+from icl_curriculum import results
 from icl_curriculum.execution import Progress, directory_of, execute
-from icl_curriculum.files import locked
-from icl_curriculum.results import collect
+from icl_curriculum.files import is_locked, locked
 
 HERE = Path(__file__).parent
 
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 def attempts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What became of a run that was killed at each of its operations on files."""
     command = [sys.executable, str(HERE / "killing.py"), str(tmp_path_factory.mktemp("killed"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -59,7 +59,7 @@ VALUES = merge(
     TINY,
     {
         "seeds": [0, 1],
-        "training": {"steps": 1000, "checkpoint_every": 50, "log_every": 10, "learning_every": 500},
+        "training": {"steps": 800, "checkpoint_every": 50, "log_every": 10, "learning_every": 500},
         "evaluation": {"shifts": []},
     },
 )
@@ -71,16 +71,18 @@ class Command:
     """An ``icl run`` in a process of its own, and in a process group of its own as a shell gives it."""
 
     folder: Path
+    seeds: str = "0"
 
     def __post_init__(self) -> None:
+        self.runs = [f"mixed-seed{seed}" for seed in self.seeds.split(",")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2"],
+            [sys.executable, "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2", "--seeds", self.seeds],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
     def wait_for_progress(self) -> list[int]:
-        """Wait until both runs have advanced by some steps; the process ids of their workers."""
-        files = [self.folder / f"results/tiny/{run}/training.csv" for run in RUNS]
+        """Wait until its runs have advanced by some steps; the process ids of their workers."""
+        files = [self.folder / f"results/tiny/{run}/training.csv" for run in self.runs]
         was = [(file, file.stat().st_size if file.is_file() else 0) for file in files]
         deadline = time.monotonic() + 120
         while not all(file.is_file() and file.stat().st_size > 1000 + before for file, before in was):
@@ -125,11 +127,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     story = Story(folder, {}, {}, {}, (0, "", ""))
 
     def scene(name: str, end: Any) -> None:
-        command = Command(folder)
+        command = Command(folder, "0,1" if name == "worker killed" else "0")
         workers = command.wait_for_progress()
         if name == "interrupted":
-            second = Command(folder)
-            story.second = second.end()
+            # The first stands still until the second is through, however slow the machine.
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            story.second = Command(folder).end()
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
         end(command, workers)
         story.answers[name] = command.end()
         story.workers[name] = workers
@@ -139,7 +145,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     scene("terminated", lambda command, workers: command.process.terminate())
     scene("killed", lambda command, workers: command.process.kill())
     scene("worker killed", lambda command, workers: os.kill(workers[1], signal.SIGKILL))
-    story.answers["finished"] = Command(folder).end()
+    story.answers["finished"] = Command(folder, "0,1").end()
     return story
 
 
@@ -155,7 +161,7 @@ def test_a_termination_is_one_line_and_exit_code_143(story: Story) -> None:
 
 @pytest.mark.parametrize("ending", ["interrupted", "terminated", "killed"])
 def test_no_worker_outlives_its_command(story: Story, ending: str) -> None:
-    assert len(set(story.workers[ending])) == 2
+    assert len(story.workers[ending]) == 1
     assert story.left[ending]
 
 
@@ -215,14 +221,38 @@ def test_a_run_that_another_process_has_taken_up_is_waited_for(tmp_path: Path) -
     assert said[-1].phase == "evaluation"
 
 
-def test_collecting_waits_for_who_collects(tmp_path: Path) -> None:
+def test_who_waited_for_a_folder_that_is_moved_aside_holds_the_new_one(tmp_path: Path) -> None:
+    """Not the old one's lock beside the next owner."""
+    lock = tmp_path / "run/.lock"
+    waits, inside, leave = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with locked(lock, waiting=lambda holder: waits.set()):
+            inside.set()
+            leave.wait(30)
+
+    other = threading.Thread(target=wait)
+    with locked(lock):
+        other.start()
+        waits.wait(30)
+        (tmp_path / "run").rename(tmp_path / "aside")
+    assert inside.wait(30)
+    assert is_locked(lock)
+    assert not is_locked(tmp_path / "aside/.lock")
+    leave.set()
+    other.join()
+
+
+def test_collecting_waits_for_who_collects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the slower of two commands would write tables without the runs that finished in between."""
-    run = tiny_run()
+    run, looked = tiny_run(), threading.Event()
     execute(run, tmp_path)
-    collecting = threading.Thread(target=collect, args=(tmp_path / "tiny", {run.variant: run.hash()}))
+    find = results.finished_runs
+    monkeypatch.setattr(results, "finished_runs", lambda experiment: (looked.set(), find(experiment))[1])
+    collecting = threading.Thread(target=results.collect, args=(tmp_path / "tiny", {run.variant: run.hash()}))
     with locked(tmp_path / "tiny/.lock"):
         collecting.start()
-        time.sleep(0.2)
-        assert not (tmp_path / "tiny/runs.csv").exists()
+        assert not looked.wait(1)
     collecting.join(30)
+    assert looked.is_set()
     assert (tmp_path / "tiny/runs.csv").is_file()

@@ -21,6 +21,7 @@ from icl_curriculum.execution import Progress, RunFailed, directory_of, execute
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load
 from icl_curriculum.launch import Failure, Outcome, default_jobs, launch, resolve_device
+from icl_curriculum.launch.pool import Pool, _ending
 from icl_curriculum.registry import FUNCTION_CLASSES, UserError
 
 DIVERGES = nested({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")})
@@ -190,6 +191,68 @@ def test_finished_runs_of_other_configs_are_left_out_and_named(half_changed: lis
     outcome = Watcher().launch(half_changed[:1], tmp_path)
     assert outcome.left_out == ["mixed-seed1"]
     assert (outcome.directory / "runs.csv").read_text().count("\n") == 2
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_line_is_a_failure(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
+    code = "import os; os.write(1, b'[1, 2'); os._exit(3)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", code], text=True, **pipes))
+    name, message = pool.messages.get_nowait()
+    assert name == "a-seed0"
+    assert message["failure"]["message"].startswith("a-seed0: the worker process ended with code 3")
+
+
+@pytest.mark.parametrize(("code", "text"), [(-9, "SIGKILL, as the system"), (-15, "SIGTERM"), (-40, "signal 40")])
+def test_a_worker_that_was_ended_by_a_signal_says_which(code: int, text: str) -> None:
+    assert f"was ended by {text}" in _ending(code)
+
+
+def test_damage_to_a_finished_run_is_noticed_before_another_starts(tmp_path: Path) -> None:
+    first, second = tiny_run(), tiny_run(seed=1)
+    execute(first, tmp_path)
+    with (directory_of(first, tmp_path).path / "training.csv").open("a") as table:
+        table.write("more\n")
+    watcher = Watcher()
+    with pytest.raises(UserError, match=r"training\.csv is damaged: it is not what the run wrote"):
+        watcher.launch([first, second], tmp_path)
+    assert watcher.events == []
+
+
+def test_tables_that_cannot_be_collected_do_not_hide_what_failed(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path, hashes: dict[str, str]) -> list[str]:
+        raise OSError(28, "No space left on device")
+
+    execute(runs["good-seed0"], tmp_path)
+    monkeypatch.setattr("icl_curriculum.launch.collect", refuse)
+    outcome = Watcher().launch([runs["good-seed0"], runs["crash-seed0"]], tmp_path)
+    assert [failure.run for failure in outcome.failures] == ["crash-seed0", "tables"]
+    assert "the tables were not collected: [Errno 28] No space left" in outcome.failures[1].message
+
+
+def test_a_plugin_edited_while_a_command_runs_changes_none_of_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FUNCTION_CLASSES, "_classes", dict(FUNCTION_CLASSES._classes))
+    source = (Path(__file__).parent / "every_kind.py").read_text()
+    for name in ("halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice"):
+        source = source.replace(f'"{name}"', f'"edited_{name}"')
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(source)
+    values = {**TINY, "seeds": [0, 1], "function_classes": ["edited_halved"], "plugins": ["mine.py"]}
+    chosen = load(str(write_toml(tmp_path / "my.toml", values)))
+
+    def edit(run: str) -> None:
+        plugin.write_text(source.replace("/ 2", "/ 4"))
+
+    outcome = launch(chosen, tmp_path, jobs=1, report=lambda progress: None, started=edit)
+    assert (outcome.finished, outcome.left_out, outcome.failures) == (["mixed-seed0", "mixed-seed1"], [], [])
+    for run in chosen:
+        assert (directory_of(run, tmp_path).path / "plugins/mine.py").read_text() == source
+    with pytest.raises(UserError, match="another content"):
+        load(str(tmp_path / "my.toml"))
 
 
 def test_an_interruption_ends_the_workers_and_keeps_their_checkpoints(tmp_path: Path) -> None:

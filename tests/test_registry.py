@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from icl_curriculum.function_classes import Linear
-from icl_curriculum.plugin_files import load_plugin
+from icl_curriculum.plugin_files import copy_names, load_plugin
 from icl_curriculum.registry import (
     FUNCTION_CLASSES,
     INPUTS,
@@ -292,6 +293,34 @@ def test_a_plugin_file_that_fails_leaves_nothing_registered(tmp_path: Path) -> N
     assert "constant" not in FUNCTION_CLASSES.names()
 
 
+def test_a_plugin_file_is_executed_as_it_is_and_leaves_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own import would take the cache of the first for the second: same size, same time."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = plugin(tmp_path, name="constant")
+    load_plugin(path)
+    before = path.stat()
+    path.write_text(path.read_text().replace('"constant"', '"changed_"'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_plugin(path)
+    assert FUNCTION_CLASSES.build("changed_").id == "changed_"
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_a_plugin_file_edited_and_loaded_again_says_what_to_do(tmp_path: Path) -> None:
+    path = plugin(tmp_path)
+    load_plugin(path)
+    path.write_text(path.read_text() + "# edited\n")
+    with pytest.raises(UserError, match=r"'constant' of .*mine.py was loaded before with another content; start"):
+        load_plugin(path)
+
+
+def test_copies_of_plugin_files_have_names_of_their_own() -> None:
+    assert copy_names(["a/mine.py", "b/yours.py"]) == ["mine.py", "yours.py"]
+    assert copy_names(["a/mine.py", "b/mine.py", "c/0-mine.py"]) == ["0-mine.py", "1-mine.py", "2-0-mine.py"]
+
+
 # Entry points
 
 GROUP = "icl_curriculum.function_classes"
@@ -368,3 +397,17 @@ def test_an_entry_point_that_cannot_be_used_says_why(
     with pytest.raises(UserError, match=reason) as caught:
         FUNCTION_CLASSES.build(name)
     assert f"did you mean {name!r}" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+@pytest.mark.parametrize("ending", ["import nowhere", "raise SystemExit(7)"])
+def test_a_module_that_registers_and_then_fails_says_why_for_each_of_its_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, ending: str
+) -> None:
+    source = PLUGIN.format(name="first") + PLUGIN.format(name="second") + ending
+    points = [("first", "installed_half:Constant"), ("second", "installed_half:Constant")]
+    install(monkeypatch, tmp_path, {"installed_half": source}, *points)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"failed to load: (ModuleNotFoundError: .*nowhere|SystemExit: 7)"):
+            FUNCTION_CLASSES.build(name)
+    assert "first" not in FUNCTION_CLASSES._classes
