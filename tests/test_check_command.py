@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,24 @@ class OneABatch(Halved):
 '''
 
 
-def icl(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "icl_curriculum", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    return done.returncode, done.stdout, done.stderr
+Icl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def icl(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh_registries: None
+) -> Icl:
+    """The console script's entry point in this process, which spares importing torch anew."""
+    monkeypatch.chdir(folder)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["icl", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture
@@ -41,8 +55,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_sound_class_is_shown_rule_by_rule(folder: Path) -> None:
-    code, out, err = icl(folder, "check", "halved", "--plugin", "mine.py")
+def test_a_sound_class_is_shown_rule_by_rule(icl: Icl) -> None:
+    code, out, err = icl("check", "halved", "--plugin", "mine.py")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "halved (mine.py)"
@@ -51,9 +65,9 @@ def test_a_sound_class_is_shown_rule_by_rule(folder: Path) -> None:
     assert re.fullmatch(r"\d+ rules hold, 0 do not, \d+ do not apply", lines[-1])
 
 
-def test_a_broken_class_is_exit_code_1_with_what_was_expected_found_and_how_to_mend_it(folder: Path) -> None:
+def test_a_broken_class_is_exit_code_1_with_what_was_expected_found_and_how_to_mend_it(icl: Icl) -> None:
     """Asked for by its file, which holds a sound class too."""
-    code, out, err = icl(folder, "check", "broken.py")
+    code, out, err = icl("check", "broken.py")
     assert (code, err) == (1, "")
     failed = out[out.index("failed          independent prompts") :]
     for word, text in (("expected", "parameters of different prompts"), ("found", "w"), ("mend", "leading axis n")):
@@ -61,8 +75,8 @@ def test_a_broken_class_is_exit_code_1_with_what_was_expected_found_and_how_to_m
     assert out.splitlines()[-1] == "2 function classes; these do not: one_a_batch"
 
 
-def test_all_checks_every_class_there_is_a_line_each(folder: Path) -> None:
-    code, out, err = icl(folder, "check", "--all", "--plugin", "mine.py")
+def test_all_checks_every_class_there_is_a_line_each(icl: Icl) -> None:
+    code, out, err = icl("check", "--all", "--plugin", "mine.py")
     assert (code, err) == (0, "")
     named = re.findall(r"^(\w+) \((.+)\): \d+ rules hold, 0 do not", out, re.MULTILINE)
     assert dict(named) == {
@@ -72,8 +86,8 @@ def test_all_checks_every_class_there_is_a_line_each(folder: Path) -> None:
     assert out.splitlines()[-1] == "6 function classes; all keep the contract"
 
 
-def test_parameters_are_set_as_elsewhere(folder: Path) -> None:
-    code, out, _ = icl(folder, "check", "hermite", "--set", "degree=1", "--set", "weights=gaussian")
+def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
+    code, out, _ = icl("check", "hermite", "--set", "degree=1", "--set", "weights=gaussian")
     assert code == 0
     assert out.startswith("hermite/1/weights=gaussian (built in)")
     assert re.search(r"^ok +oracle", out, re.MULTILINE), "degree 1 with Gaussian weights has one, degree 2 has none"
@@ -92,20 +106,9 @@ def test_parameters_are_set_as_elsewhere(folder: Path) -> None:
         (["broken.py", "--set", "label_noise=1"], "--set: expected one function class to set it of, found one_a_batch"),
     ],
 )
-@pytest.mark.usefixtures("fresh_registries")
-def test_a_mistake_is_one_message_and_exit_code_2(
-    folder: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["icl", "check", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    captured = capsys.readouterr()
-    assert (end.value.code, captured.out) == (2, "")
-    assert captured.err.startswith("error: ")
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
+def test_a_mistake_is_one_message_and_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:
+    code, out, err = icl("check", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1

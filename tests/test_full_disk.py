@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
+from icl_curriculum.cli import main
 from icl_curriculum.execution import RunFailed, execute
 from icl_curriculum.results import RunDirectory
 
@@ -58,7 +59,7 @@ class Disk:
 def test_a_full_disk_loses_nothing(tmp_path: Path, whole: dict[str, bytes], writes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Disk(patch, writes)
-        with pytest.raises(RunFailed, match=r"mixed-seed0: .*: No space left on device; .*the same command continues"):
+        with pytest.raises(RunFailed, match=r"mixed-seed0: .*: No space left on device; .*the next run continues"):
             execute(RUN, tmp_path)
     execute(RUN, tmp_path)
     assert tables(tmp_path / "tiny/mixed-seed0") == whole
@@ -95,11 +96,17 @@ def test_a_limit_of_the_system_is_a_failed_run_that_continues(tmp_path: Path, wh
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
-def test_results_that_cannot_be_written_are_refused_before_anything_starts(tmp_path: Path, place: str) -> None:
+def test_results_that_cannot_be_written_are_refused_before_anything_starts(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("a file, no folder")
     write_toml(tmp_path / "my.toml", TINY)
-    code, out, err = icl(tmp_path, "run", "my.toml", "--results", place)
-    assert code == 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["icl", "run", "my.toml", "--results", place])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    assert end.value.code == 2
     assert err.startswith(f"error: {place}/tiny: cannot be written to: ")
     assert err.count("\n") == 1
     assert "starting" not in out

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import icl_curriculum
+from icl_curriculum.cli import main
 from icl_curriculum.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -71,13 +72,21 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
-def test_every_icl_command_runs_in_the_order_of_the_readme(folder: Path) -> None:
+@pytest.mark.usefixtures("fresh_registries")
+def test_every_icl_command_runs_in_the_order_of_the_readme(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the console script's entry point in this process, which spares importing torch for each."""
+    monkeypatch.chdir(folder)
     for command in ICL:
         # The reader's own sizes give way to toy ones, which come last.
         toy = TOY_OPTIONS if command[1] == "run" else []
         if toy and "--seeds" not in command:
             toy = [*toy, "--set", "seeds=[0]"]
-        execute([sys.executable, "-m", "icl_curriculum", *command[1:], *toy], folder)
+        monkeypatch.setattr(sys, "argv", [*command, *toy])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code, f"{shlex.join(command)}\n{capsys.readouterr()}"
     assert (folder / "results/my_mixed/figures/error_by_examples.png").is_file()
     curve = pd.read_csv(folder / "results/my_classes/learning.csv")
     assert list(curve["function_class"].unique()) == ["linear", "cubic"]
