@@ -56,10 +56,6 @@ class Curriculum(Component):
         """Whether the curriculum reads the losses; only then does the trainer wait for them at every step."""
         return type(self).update is not Curriculum.update
 
-    def boundaries(self, *, items: Sequence[str], steps: int) -> list[int]:
-        """Steps at which a new block begins, for figures; the first block's 0 left out."""
-        return []
-
 
 register_curriculum = CURRICULA.of(Curriculum)
 
@@ -70,9 +66,6 @@ class _Blocks(Curriculum):
     def check(self, items: Sequence[str], steps: int) -> None:
         if steps < len(items):
             raise UserError(f"curriculum {self.id!r} needs a step for each of {len(items)} blocks, found {steps} steps")
-
-    def boundaries(self, *, items: Sequence[str], steps: int) -> list[int]:
-        return [b * steps // len(items) for b in range(1, len(items))]
 
 
 @register_curriculum("single")
