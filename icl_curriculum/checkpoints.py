@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import pickle
 import struct
@@ -20,7 +19,7 @@ from icl_curriculum.experiment_files import load_run
 from icl_curriculum.files import write_atomically
 from icl_curriculum.models.base import Model
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import read_manifest
+from icl_curriculum.results import bytes_hash, read_manifest
 
 # What torch and the reading of its values raise for a file that is cut off, altered or another program's.
 _DAMAGE = (
@@ -82,11 +81,7 @@ def write_weights(run_dir: Path, model: Model) -> str:
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     data = safetensors.torch.save(weights)
     write_atomically(run_dir / "model.safetensors", data)
-    return _hash(data)
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+    return bytes_hash(data)
 
 
 def load_model(run_dir: str | Path) -> Model:
@@ -108,7 +103,7 @@ def load_model(run_dir: str | Path) -> Model:
         loaded = safetensors.torch.load(data)
         model.load_state_dict(loaded)
         # The format has no checksum of its own.
-        if (read_manifest(run_dir) or {}).get("weights", _hash(data)) != _hash(data):
+        if (read_manifest(run_dir) or {}).get("weights", bytes_hash(data)) != bytes_hash(data):
             raise UserError(f"{weights} is damaged or another run's: it is not what the run wrote")
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None

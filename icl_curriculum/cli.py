@@ -68,7 +68,11 @@ def run(
 
 
 @app.command()
-def plot(name: Name, results: Results = Path("results"), debug: Debug = False) -> None:
+def plot(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
     """Redraw an experiment's figures from its CSV files alone."""
     from icl_curriculum import display, figures
     from icl_curriculum.results import find_results

@@ -53,6 +53,7 @@ class View:
 
     def started(self, run: str) -> None:
         if self.bars is not None:
+            self.bars.start_task(self.tasks[run])
             self.bars.update(self.tasks[run], detail="starting")
         else:
             console.print(f"{run}: starting")
@@ -204,6 +205,8 @@ def error_table(directory: Path) -> Table:
         oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
         names = {"variant": str(variant), "input_distribution": str(input_distribution)}
         trained = bool(model["in_distribution"].any())
+        # A model's or a baseline's errors may be undefined everywhere.
+        baselines = baselines.dropna()
         table.add_row(
             *(name for column, name in names.items() if several[column]),
             str(function_class) if trained else f"{function_class} (not trained on)",

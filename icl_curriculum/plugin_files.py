@@ -41,7 +41,7 @@ def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
     try:
         # Not by Python's own import, whose cache may hold what the file was a moment ago.
         with undone_on_failure():
-            exec(compile(content, str(known_as), "exec"), module.__dict__)
+            exec(compile(content, str(known_as), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, UserError):

@@ -65,7 +65,11 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return bytes_hash(text.encode())
+
+
+def bytes_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class RunDirectory:
@@ -142,10 +146,13 @@ class RunDirectory:
         write_atomically(self.path / "config.toml", tomli_w.dumps(config))
 
     def check_intact(self) -> None:
-        """UserError, naming the table, unless every table of a finished run is there as it was written."""
+        """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
         manifest = read_manifest(self.path) or {}
         for name, columns in COLUMNS.items():
             _rows_of(self.table(name), csv_text([columns]), manifest)
+        weights = self.path / "model.safetensors"
+        if not weights.is_file() or manifest.get("weights", "") != bytes_hash(weights.read_bytes()):
+            raise UserError(f"{weights} is damaged: it is not what the run wrote; restore it, or use --fresh")
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")

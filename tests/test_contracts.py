@@ -155,3 +155,16 @@ def test_a_class_that_fails_while_the_config_is_read(tmp_path: Path, addition: s
     values = {**TINY, "plugins": ["mine.py"], "function_classes": ["halved"], "evaluation": evaluation}
     with pytest.raises(UserError, match=message):
         load(str(write_toml(tmp_path / "my.toml", values)))
+
+
+def test_values_that_are_not_finite_are_refused_in_a_bank(tmp_path: Path) -> None:
+    failure = attempt(tmp_path, "halved", EVALUATE, f"{EVALUATE} / 0 * 0")
+    assert "evaluate returned values that are not finite, expected finite values" in str(failure)
+
+
+def test_a_plugin_is_compiled_as_it_stands(tmp_path: Path) -> None:
+    """Not with the package's own future imports, under which annotations are not looked at."""
+    (tmp_path / "mine.py").write_text(f"def function(x: undefined): ...\n{SOUND}")
+    write_toml(tmp_path / "my.toml", {**TINY, "plugins": ["mine.py"]})
+    with pytest.raises(UserError, match=r"NameError: name 'undefined' is not defined \(mine.py, line 1\)"):
+        load(str(tmp_path / "my.toml"))

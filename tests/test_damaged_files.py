@@ -277,3 +277,12 @@ def test_a_damaged_cache_of_baselines_is_computed_anew(copied: Finished, tmp_pat
     other = executed(copied.results, FINISHED, seed=1)
     alone = executed(tmp_path / "alone", FINISHED, seed=1)
     assert tables(other.path) == tables(alone.path)
+
+
+def test_a_finished_run_with_damaged_weights_is_not_intact(copied: Finished) -> None:
+    file = copied.path / "model.safetensors"
+    directory_of(copied.run, copied.results).check_intact()
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"model.safetensors is damaged: it is not what the run wrote"):
+        directory_of(copied.run, copied.results).check_intact()
+    assert move_aside(copied.run, copied.results) is not None

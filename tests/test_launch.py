@@ -232,10 +232,8 @@ def test_tables_that_cannot_be_collected_do_not_hide_what_failed(
     assert "the tables were not collected: [Errno 28] No space left" in outcome.failures[1].message
 
 
-def test_a_plugin_edited_while_a_command_runs_changes_none_of_its_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FUNCTION_CLASSES, "_classes", dict(FUNCTION_CLASSES._classes))
+@pytest.mark.usefixtures("fresh_registries")
+def test_a_plugin_edited_while_a_command_runs_changes_none_of_its_runs(tmp_path: Path) -> None:
     source = (Path(__file__).parent / "every_kind.py").read_text()
     for name in ("halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice"):
         source = source.replace(f'"{name}"', f'"edited_{name}"')
@@ -397,3 +395,11 @@ def test_every_name_of_the_package_is_there() -> None:
         assert name in dir(icl_curriculum)
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = icl_curriculum.trian
+
+
+def test_a_plugin_that_ends_the_process_as_if_all_were_well_is_a_failure(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", ""], text=True, **pipes))
+    _, message = pool.messages.get_nowait()
+    assert message["failure"]["message"].startswith("a-seed0: the worker process ended with code 0")

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from icl_curriculum.contracts import at_work, expect_shape
+from icl_curriculum.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.experiment import Experiment
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.shifts import Shift
@@ -68,12 +68,23 @@ class Bank:
         """The prompts, always on the CPU and always the same."""
         streams = Streams(self.seed, f"{self.purpose}/{self.function_class}")
         if self.shift is None:
-            return self.task.draw(self.n_prompts, self.points, streams)
+            prompts = self.task.draw(self.n_prompts, self.points, streams)
+            self._expect_finite(prompts)
+            return prompts
         points = self.shift.points(self.points)
         with at_work(self.shift, "draw"):
             prompts = self.shift.draw(self.task, self.n_prompts, points, streams)
         expect_shape(self.shift, "draw (targets)", prompts.targets, (self.n_prompts, points), "prompts, points")
+        self._expect_finite(prompts)
         return prompts
+
+    def _expect_finite(self, prompts: Prompts) -> None:
+        """ComponentFailed if a value to predict is not a number: no error could be measured against it."""
+        defined = prompts.targets if prompts.mask is None else prompts.targets[prompts.mask]
+        if not bool(defined.isfinite().all()):
+            raise broken_contract(
+                self.task.function_class, "evaluate", found="values that are not finite", expected="finite values"
+            )
 
 
 def content_hash(prompts: Prompts) -> str:

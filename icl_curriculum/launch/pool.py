@@ -103,18 +103,20 @@ class Pool:
         reader = threading.Thread(target=lambda: printed.extend(worker.stderr or ()), daemon=True)
         reader.start()
         failure: dict[str, Any] | None = None
+        finished = False
         for line in worker.stdout:
             # A worker that is killed may leave half a line.
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
-                failure = message.get("failure")
-                if failure is None:
+                failure, finished = message.get("failure"), "finished" in message
+                if "progress" in message:
                     self.messages.put((name, message))
         reader.join()
         code = worker.wait()
         for pipe in (worker.stdin, worker.stdout, worker.stderr):
             pipe.close()
-        if failure is None and code != 0:
+        # A plugin may end the process with any code.
+        if failure is None and not (finished and code == 0):
             failure = {"message": f"{name}: {_ending(code)}", "details": "".join(printed)}
         self.messages.put((name, {"failure": failure}))
 

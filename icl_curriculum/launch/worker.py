@@ -47,6 +47,7 @@ def work(unit: Path, say: Say) -> int:
         message = text if text.startswith(name) else f"{name}: {text}"
         say({"failure": {"message": message, "details": traceback.format_exc()}})
         return 1
+    say({"finished": name})
     return 0
 
 

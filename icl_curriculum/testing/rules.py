@@ -67,7 +67,7 @@ def unless_raised(examined: Subject, examine: Rule) -> tuple[list[Finding | Note
         said.extend(examine.run(examined))
     except Inapplicable as reason:
         return said, str(reason)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = " ".join(f"{type(error).__name__}: {error}".split())
         where = examined.where_raised(error)
         said.append(
