@@ -318,6 +318,15 @@ def test_a_mistake_in_a_shell(tmp_path: Path) -> None:
     assert answer == Answer(2, "", "error: unknown experiment 'smokee'; did you mean 'smoke'?\n")
 
 
+@pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
+def test_debug_adds_the_traceback_to_the_message(icl: Icl, command: str) -> None:
+    answer = icl(command, "nowhere_at_all", "--debug")
+    assert answer.code == 2
+    assert answer.err.startswith("Traceback (most recent call last)")
+    assert answer.err.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in icl(command, "nowhere_at_all").err
+
+
 # plot, list, show
 
 

@@ -184,3 +184,13 @@ def test_the_table_of_errors_shows_names_as_they_are(tmp_path: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert re.search(r"^\[/x\] +0\.", shown, re.MULTILINE)
     assert re.search(r"^NA +0\.", shown, re.MULTILINE)
+
+
+def test_errors_that_are_undefined_everywhere_do_not_break_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table in ("evaluation", "curriculum"):
+        text = (EXAMPLE / f"{table}.csv").read_text()
+        (tmp_path / f"{table}.csv").write_text(re.sub(r"(,baseline,.*?,normalized_error,)[^,]+", r"\1", text))
+    display.console.print(display.error_table(tmp_path))
+    assert re.search(r"^linear .* – +0\.000$", capsys.readouterr().out.replace("  \n", "\n"), re.MULTILINE)

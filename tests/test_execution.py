@@ -363,3 +363,15 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Trainer, "update", poisoned)
     with pytest.raises(RunFailed, match=r"diverged by step 6: the loss on .* is nan"):
         execute(tiny_run(), tmp_path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory")])
+def test_a_run_that_needs_more_memory_than_there_is_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(self: Trainer) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "update", refuse)
+    with pytest.raises(RunFailed, match=r"mixed-seed0: memory ran out; lower training.batch_size, .*--jobs"):
+        execute(tiny_run(), tmp_path)

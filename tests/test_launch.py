@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from icl_curriculum.evaluation import evaluation_banks
 from icl_curriculum.execution import Progress, RunFailed, directory_of, execute
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load
-from icl_curriculum.launch import Failure, Outcome, default_jobs, launch, resolve_device
+from icl_curriculum.launch import Failure, Outcome, launch
 from icl_curriculum.launch.pool import Pool, _ending
 from icl_curriculum.registry import FUNCTION_CLASSES, UserError
 
@@ -266,60 +265,6 @@ def test_an_interruption_ends_the_workers_and_keeps_their_checkpoints(tmp_path: 
     with directory.locked():
         state = torch.load(directory.path / "state.pt", weights_only=True)
     assert 18 <= state["trainer"]["step"] < 5000
-
-
-# Devices and jobs
-
-
-@pytest.mark.parametrize(
-    ("runs", "cores", "jobs"),
-    [(1, 2, 1), (2, 2, 2), (3, 2, 3), (4, 2, 2), (5, 2, 3), (6, 2, 2), (1, 1, 1), (3, 1, 1), (3, 8, 3), (9, 4, 5)],
-)
-def test_default_jobs(runs: int, cores: int, jobs: int) -> None:
-    assert default_jobs(runs, cores) == jobs
-
-
-def test_default_jobs_keep_every_core_busy_and_none_overcrowded() -> None:
-    for number in range(1, 30):
-        for cores in range(1, 9):
-            assert min(number, cores) <= default_jobs(number, cores) < 2 * cores
-
-
-@pytest.fixture
-def accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def has(*, cuda: int, mps: bool = False) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-
-    return has
-
-
-@pytest.mark.parametrize(
-    ("cuda", "mps", "asked", "found"),
-    [
-        (0, False, "auto", "cpu"),
-        (2, False, "auto", "cuda"),
-        (0, True, "auto", "mps"),
-        (2, False, "cpu", "cpu"),
-        (2, False, "cuda", "cuda"),
-        (2, False, "cuda:1", "cuda:1"),
-    ],
-)
-def test_devices(accelerators: Callable[..., None], cuda: int, mps: bool, asked: str, found: str) -> None:
-    accelerators(cuda=cuda, mps=mps)
-    assert resolve_device(asked) == found
-
-
-@pytest.mark.parametrize(
-    ("cuda", "asked"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2"), (2, "cuda:x"), (2, "mps"), (2, "tpu"), (2, "")]
-)
-def test_a_device_that_is_not_there_is_refused(accelerators: Callable[..., None], cuda: int, asked: str) -> None:
-    accelerators(cuda=cuda)
-    with pytest.raises(UserError) as error:
-        resolve_device(asked)
-    available = "auto, cpu, cuda" if cuda else "auto, cpu"
-    assert f"--device {asked}: not on this machine; available: {available}" in str(error.value)
 
 
 # The library
