@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from icl_curriculum.config import AnyFunctionClass
 from icl_curriculum.experiment_files import merge, parse_override
-from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
 from icl_curriculum.mistakes import message, problems
 from icl_curriculum.plugin_files import load_plugin
 from icl_curriculum.registry import FUNCTION_CLASSES, UserError

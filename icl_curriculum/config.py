@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.curricula import Curriculum, Growth
-from icl_curriculum.function_classes.base import FunctionClass
-from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.fields import Registered
 from icl_curriculum.models.base import ModelConfig
 from icl_curriculum.registry import (
     BASELINES,
-    BUILT_IN,
     CURRICULA,
-    FUNCTION_CLASSES,
-    INPUTS,
     METHODS,
     MODELS,
     SHIFTS,
     Component,
-    Registry,
-    UserError,
-    described,
 )
 from icl_curriculum.shifts import Shift
 
@@ -39,49 +30,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-def _builder(registry: Registry, default: str | None = None) -> Callable[[Any], Component]:
-    """Read a component; a table without a name is of the ``default`` component."""
-
-    def build(value: Any) -> Component:
-        if default is not None and isinstance(value, dict):
-            value = {"name": default, **value}
-        try:
-            component = registry.build(value)
-            _ = component.id
-            return component
-        except UserError as error:
-            raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
-        except ValidationError as error:
-            name = value if isinstance(value, str) else value["name"]
-            known = list(registry.get(name).model_fields)
-            raise PydanticCustomError(
-                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
-            ) from None
-        except Exception as error:
-            # A plugin's own validator or property; the id is read here so that it fails here.
-            name = value if isinstance(value, str) else value["name"]
-            origin = registry.origin(name)
-            if origin == BUILT_IN:
-                raise
-            message = f"{registry.kind} {name!r} ({origin}) failed: {described(error, origin)}"
-            raise PydanticCustomError("component", "{message}", {"message": message}) from error
-
-    return build
-
-
-def _spec(component: Component) -> dict[str, Any]:
-    return component.spec()
-
-
 # Each may be written as a name, or as a table with a name and parameters.
-_serialise = PlainSerializer(_spec, return_type=dict)
-AnyFunctionClass = Annotated[FunctionClass, PlainValidator(_builder(FUNCTION_CLASSES)), _serialise]
-AnyInputs = Annotated[InputDistribution, PlainValidator(_builder(INPUTS)), _serialise]
-AnyShift = Annotated[Shift, PlainValidator(_builder(SHIFTS)), _serialise]
-AnyCurriculum = Annotated[Curriculum, PlainValidator(_builder(CURRICULA)), _serialise]
-AnyBaseline = Annotated[Baseline, PlainValidator(_builder(BASELINES)), _serialise]
-AnyModel = Annotated[ModelConfig, PlainValidator(_builder(MODELS, "transformer")), _serialise]
-AnyMethod = Annotated[Component, PlainValidator(_builder(METHODS, "in_context")), _serialise]
+AnyShift = Annotated[Shift, Registered(SHIFTS)]
+AnyCurriculum = Annotated[Curriculum, Registered(CURRICULA)]
+AnyBaseline = Annotated[Baseline, Registered(BASELINES)]
+AnyModel = Annotated[ModelConfig, Registered(MODELS, "transformer")]
+AnyMethod = Annotated[Component, Registered(METHODS, "in_context")]
 
 
 class CurriculumConfig(Strict):

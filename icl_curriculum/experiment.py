@@ -16,8 +16,6 @@ from pydantic import Field
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config import (
     LARGEST,
-    AnyFunctionClass,
-    AnyInputs,
     AnyModel,
     CurriculumConfig,
     EvaluationConfig,
@@ -26,7 +24,8 @@ from icl_curriculum.config import (
 )
 from icl_curriculum.contracts import ComponentFailed, at_work
 from icl_curriculum.curricula import CurriculumPlan
-from icl_curriculum.function_classes.base import FunctionClass
+from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
+from icl_curriculum.inputs import AnyInputs
 from icl_curriculum.plugin_files import copies_of
 from icl_curriculum.registry import (
     BASELINES,
@@ -127,6 +126,13 @@ class Experiment(Strict):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
                 self.baselines_for(function_class)
+                self._check_growth(function_class)
+        for number, inputs in enumerate(self.inputs):
+            with _located(f"inputs.{number}", inputs):
+                inputs.check_dims(self.dims)
+        for task in self.tasks().values():
+            with _located("function_classes", task.function_class):
+                task.check()
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
         for key, growth, full in (
@@ -149,6 +155,12 @@ class Experiment(Strict):
         ):
             with _located(key, curriculum):
                 curriculum.check([item.id for item in items], self.training.steps)
+
+    def _check_growth(self, function_class: FunctionClass) -> None:
+        """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""
+        if self.curriculum.dims is not None and (function_class.sign_inputs or function_class.owns_inputs):
+            what = "is defined for inputs of -1 and 1" if function_class.sign_inputs else "makes its own inputs"
+            raise UserError(f"curriculum.dims sets coordinates to zero, and {function_class.id} {what}")
 
     def baselines_for(self, function_class: FunctionClass) -> tuple[Baseline, ...]:
         """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""

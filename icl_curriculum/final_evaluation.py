@@ -57,10 +57,10 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Callable[[int,
 
 def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:
     """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others."""
-    chosen = run.experiment.baselines_for(bank.task.function_class)
+    chosen = run.experiment.baselines_for(bank.drawn_task.function_class)
     entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
-    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.task.function_class.spec()]
+    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.drawn_task.function_class.spec()]
     # Threads and torch's version decide the last bits.
     made_by = [package_version(), torch.__version__, run.experiment.threads, run.plugin_hashes]
     asked = [content_hash(prompts), bank.key, specs, confidence, made_by]

@@ -23,7 +23,8 @@ class Prompts:
     from the first k pairs alone.
 
     ``mask``: True where an entry is defined; None if all are. ``label_noise``: standard deviation of
-    the noise in ``ys``, in the units of ``ys``. ``truth``: the functions' parameters, for oracles only.
+    the noise in ``ys``, in the units of ``ys``. ``scale``: what the function class's raw values were multiplied
+    by to give ``ys`` and ``targets``. ``truth``: the functions' parameters, for oracles only.
     """
 
     xs: Float[Tensor, "batch points dims"]
@@ -34,6 +35,7 @@ class Prompts:
     function_class: str = ""
     instruction: Tensor | None = None
     label_noise: float = 0.0
+    scale: float = 1.0
     truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from icl_curriculum.contracts import at_work
-from icl_curriculum.evaluation import Entry, learning_banks, metric_rows, squared_errors
+from icl_curriculum.evaluation import Entry, answers, learning_banks, metric_rows
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer, Update
 from icl_curriculum.training.loop import Cell
@@ -111,11 +111,11 @@ class Recorder:
         began = time.monotonic()
         for bank, prompts in self.learning:
             with at_work(config, "predict"):
-                errors = squared_errors(entry.learner, prompts.without_truth())
+                predictions = answers(entry.learner, prompts.without_truth())
             rows += [
                 [self.trainer.step, self.trainer.prompts_seen.total(), bank.function_class, bank.input_distribution,
                  row.n_context, row.metric, row.value]
-                for row in metric_rows(entry, errors, bank, prompts, None)
+                for row in metric_rows(entry, predictions, bank, prompts, None)
                 if row.metric in ("normalized_error", "median_error")
             ]  # fmt: skip
         self.directory.append("learning", rows)

@@ -61,7 +61,7 @@ class Component(BaseModel):
             return self.given_id
         parts = [self.name] + [_show(getattr(self, key)) for key in self.id_fields]
         for key, info in type(self).model_fields.items():
-            if key not in self.id_fields and key != "given_id" and getattr(self, key) != info.default:
+            if key not in self.id_fields and key != "given_id" and not _is(getattr(self, key), info.default):
                 parts.append(f"{key}={_show(getattr(self, key))}")
         return "/".join(parts)
 
@@ -77,7 +77,14 @@ class Component(BaseModel):
 
 
 def _show(value: object) -> str:
+    if isinstance(value, Component):
+        return value.id
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _is(value: object, default: object) -> bool:
+    """Whether a field holds its default, which for a component is written as its name."""
+    return value == default or (isinstance(value, Component) and value.id == default)
 
 
 C = TypeVar("C", bound=Component)

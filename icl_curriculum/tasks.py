@@ -6,16 +6,21 @@ Dimensions: n = prompts, points = K + 1, dims = d.
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_curriculum.contracts import at_work, expect_shape
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import UserError
 from icl_curriculum.streams import Streams
 
 _DENOMINATOR_PROMPTS = 1 << 18
@@ -24,16 +29,47 @@ _DENOMINATOR_CHUNK = 1 << 14
 
 @dataclass(frozen=True)
 class Task:
-    """What a prompt is made of. ``label_noise`` None: the class's own (raw units)."""
+    """What a prompt is made of.
+
+    ``label_noise``: standard deviation in raw units, or for sign-valued classes the probability that a label
+    is flipped; None: the class's own. ``factor``: what the functions are multiplied by, noise excepted.
+    """
 
     function_class: FunctionClass
     inputs: InputDistribution
     dims: int
     label_noise: float | None = None
+    factor: float = 1.0
 
     @property
     def raw_noise(self) -> float:
         return self.function_class.label_noise if self.label_noise is None else self.label_noise
+
+    def check(self) -> None:
+        """Raise UserError if the function class is not defined for these inputs or dimensions."""
+        self.function_class.check_dims(self.dims)
+        self.inputs.check_dims(self.dims)
+        reason = self.outside_domain()
+        if reason is not None:
+            raise UserError(f"{self.function_class.id}: {reason}, found {self.inputs.id}{self._way_out()}")
+
+    def outside_domain(self) -> str | None:
+        """What the function class wants of inputs, if these inputs don't give it."""
+        function_class, inputs = self.function_class, self.inputs
+        if function_class.owns_inputs and inputs.name != _name(function_class.reference(self.dims)):
+            return f"it makes its own inputs, each of which is {_name(function_class.reference(self.dims))}"
+        if function_class.sign_inputs and not inputs.only_signs(self.dims):
+            return "expected inputs of -1 and 1"
+        if inputs.largest(self.dims) > function_class.largest_input:
+            return f"expected inputs within ±{function_class.largest_input:g}"
+        return None
+
+    def _way_out(self) -> str:
+        reference = self.function_class.reference(self.dims)
+        if isinstance(reference, str):
+            return f"; set inputs = [{json.dumps(reference)}]"
+        items = ", ".join(f"{key} = {json.dumps(value)}" for key, value in reference.items())
+        return f"; set inputs = [{{ {items} }}]"
 
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """``n`` prompts of ``points`` points; coordinates from ``active_dims`` on are zero if it is given."""
@@ -53,26 +89,36 @@ class Task:
         *,
         queries: Float[Tensor, "n points dims"] | None = None,
         query_values: Float[Tensor, "n points"] | None = None,
+        mask: Bool[Tensor, "n points"] | None = None,
     ) -> Prompts:
-        """Prompts from clean raw values: adds the label noise from its own stream and the class's unit."""
-        scale = self.function_class.output_scale(self.dims)
-        ys = values
-        if self.raw_noise > 0:
-            noise = streams.generator("noise")
-            ys = values + self.raw_noise * torch.randn(values.shape, generator=noise, device=values.device)
+        """Prompts from clean raw values: adds the label noise from its own stream, the class's unit and the factor."""
+        unit, noise = self.function_class.output_scale(self.dims), self.raw_noise
+        scale = unit * self.factor
         targets = values if query_values is None else query_values
+        targets, ys = (value * scale if scale != 1 else value for value in (targets, values))
+        deviation = noise * unit
+        if noise > 0:
+            made = streams.generator("noise")
+            if self.function_class.sign_valued:
+                flipped = torch.rand(values.shape, generator=made, device=values.device) < noise
+                ys = torch.where(flipped, -ys, ys)
+                deviation = 2 * math.sqrt(noise * (1 - noise))
+            else:
+                ys = ys + deviation * torch.randn(values.shape, generator=made, device=values.device)
         return Prompts(
             xs=xs,
-            ys=ys * scale if scale != 1 else ys,
-            targets=targets * scale if scale != 1 else targets,
+            ys=ys,
+            targets=targets,
             queries=queries,
+            mask=mask,
             function_class=self.function_class.id,
-            label_noise=self.raw_noise * scale,
+            label_noise=deviation,
+            scale=scale,
             truth=truth,
         )
 
     def trivial_error(self) -> float:
-        """The squared error of predicting zero under the reference inputs, in the units of the targets."""
+        """The squared error of predicting zero under the reference inputs, in the units of the class's outputs."""
         return self.function_class.trivial_error(self.dims) * self.function_class.output_scale(self.dims) ** 2
 
     def second_moment(self) -> float:
@@ -89,8 +135,8 @@ class Task:
             spectrum=self.inputs.spectrum(self.dims),
         )
         if closed is None:
-            return self._monte_carlo_second_moment()
-        return closed * self.function_class.output_scale(self.dims) ** 2
+            return _monte_carlo_second_moment(self)
+        return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""
@@ -100,12 +146,18 @@ class Task:
         """Whether the squared error has a finite variance, so that intervals of its mean make sense."""
         return self.inputs.tail_index > 4 * self.function_class.growth
 
-    def _monte_carlo_second_moment(self) -> float:
-        total = 0.0
-        for chunk in range(_DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
-            streams = Streams(0, f"denominator/{self.function_class.id}/{self.inputs.id}/{self.dims}", chunk)
-            total += float(self.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
-        return total / _DENOMINATOR_PROMPTS
+
+@lru_cache(maxsize=256)
+def _monte_carlo_second_moment(task: Task) -> float:
+    total = 0.0
+    for chunk in range(_DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
+        streams = Streams(0, f"denominator/{task.function_class.family}/{task.inputs.id}/{task.dims}", chunk)
+        total += float(task.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
+    return total / _DENOMINATOR_PROMPTS
+
+
+def _name(inputs: str | dict[str, Any]) -> str:
+    return inputs if isinstance(inputs, str) else str(inputs["name"])
 
 
 @dataclass(frozen=True)

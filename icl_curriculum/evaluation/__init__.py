@@ -11,10 +11,10 @@ from icl_curriculum.evaluation.errors import (
     Entry,
     Oracle,
     Row,
+    answers,
     metric_rows,
     oracle_entry,
     score,
-    squared_errors,
 )
 
 __all__ = [
@@ -23,11 +23,11 @@ __all__ = [
     "Entry",
     "Oracle",
     "Row",
+    "answers",
     "content_hash",
     "evaluation_banks",
     "learning_banks",
     "metric_rows",
     "oracle_entry",
     "score",
-    "squared_errors",
 ]

@@ -13,18 +13,19 @@ import torch
 from icl_curriculum.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.experiment import Experiment
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.shifts import Shift
+from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 
 #: Raised when what a bank's streams draw changes on purpose; part of every bank hash.
-BANK_VERSION = 1
+BANK_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Bank:
     """A task, perhaps shifted, with a number of prompts and a seed: the prompts are a function of these.
 
+    The ids of the task, its unit, noise and pool don't change what inputs and functions its streams draw.
     ``points`` are those of an unshifted prompt. ``purpose`` separates the banks behind learning curves
     from those of the final evaluation. All shifts of a task draw from the same streams, so that its
     errors with and without a shift are paired where the shift leaves the draws alone.
@@ -39,7 +40,7 @@ class Bank:
 
     @property
     def function_class(self) -> str:
-        return self.task.function_class.id
+        return self.drawn_task.function_class.id
 
     @property
     def input_distribution(self) -> str:
@@ -64,9 +65,14 @@ class Bank:
         """E f(q)^2 under the bank's own inputs, in the units of the targets."""
         return self.drawn_task.second_moment()
 
+    @property
+    def reference_error(self) -> float:
+        """The error of zero under the class's reference inputs, in the units of its unscaled outputs."""
+        return self.drawn_task.trivial_error()
+
     def draw(self) -> Prompts:
         """The prompts, always on the CPU and always the same."""
-        streams = Streams(self.seed, f"{self.purpose}/{self.function_class}")
+        streams = Streams(self.seed, f"{self.purpose}/{self.drawn_task.function_class.family}")
         if self.shift is None:
             prompts = self.task.draw(self.n_prompts, self.points, streams)
             self._expect_finite(prompts)
@@ -83,7 +89,7 @@ class Bank:
         defined = prompts.targets if prompts.mask is None else prompts.targets[prompts.mask]
         if not bool(defined.isfinite().all()):
             raise broken_contract(
-                self.task.function_class, "evaluate", found="values that are not finite", expected="finite values"
+                self.drawn_task.function_class, "evaluate", found="values that are not finite", expected="finite values"
             )
 
 
@@ -103,7 +109,7 @@ def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
     seen: set[tuple[str, str, str]] = set()
     for shift in (None, *config.shifts):
         for task in experiment.tasks().values():
-            if shift is not None and shift.undefined(task) is not None:
+            if shift is not None and why_undefined(shift, task) is not None:
                 continue
             bank = Bank(task, shift, config.n_prompts, experiment.points, config.bank_seed)
             if bank.key not in seen:

@@ -6,7 +6,7 @@ Dimensions: n = prompts, points = K + 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,22 +47,22 @@ def oracle_entry(bank: Bank) -> list[Entry]:
 
     None for a pool of functions, about which it knows nothing: there it is neither.
     """
-    kind = bank.task.function_class.oracle_kind
-    if kind is None or bank.task.function_class.pool_size is not None:
+    task = bank.drawn_task
+    kind = task.function_class.oracle_for(task.dims, task.raw_noise)
+    if kind is None or task.function_class.pool_size is not None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [Entry(name, "oracle", Oracle(bank.task.function_class), bank.task.function_class)]
+    return [Entry(name, "oracle", Oracle(task.function_class), task.function_class)]
 
 
-def squared_errors(learner: Learner, prompts: Prompts) -> Array:
-    """(prediction - clean target)^2 in float64: (n, points). ValueError for predictions of another shape."""
+def answers(learner: Learner, prompts: Prompts) -> Array:
+    """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
     predictions = learner.predict(prompts)
     if predictions.shape != prompts.targets.shape:
         expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
         raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-    difference = predictions.double() - prompts.targets.double()
-    errors: Array = difference.square().cpu().numpy()
-    return errors
+    array: Array = predictions.detach().double().cpu().numpy()
+    return array
 
 
 @dataclass(frozen=True)
@@ -79,42 +79,85 @@ class Row:
     n_prompts: int
 
 
-def metric_rows(entry: Entry, errors: Array, bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
-    """All metrics of a learner at every defined prompt length.
+@dataclass(frozen=True)
+class _Metric:
+    """Errors of every prompt, what they are divided by, and the interval of their mean or median."""
+
+    name: str
+    errors: Array
+    scale: float
+    middle: Callable[[Array], Array]
+    interval: Callable[[Array, float], tuple[Array, Array]] | None
+
+
+def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
+    """All metrics of a learner at every defined prompt length, from its ``predictions`` (n, points).
 
     - ``squared_error``: mean of (prediction - f(q))^2 in the units of the targets.
     - ``normalized_error``: over E f(q)^2 under the bank's own inputs, in closed form or from one fixed
-      Monte Carlo; 1 is the zero predictor.
-    - ``error_over_reference``: over the class's trivial error under its reference inputs.
+      Monte Carlo; 1 is the zero predictor. For sign-valued classes: misclassification over 1/2.
+    - ``accuracy``: for sign-valued classes, the share of queries whose sign is right; a prediction of 0 is half right.
+    - ``error_over_reference``: the squared error over the class's trivial error under its reference inputs.
     - ``median_error``: median squared error over the median of f(q)^2; given alone, where E f(q)^2 is infinite.
 
     Intervals are empty (NaN) where the squared error has no finite variance, and where ``confidence`` is None.
     """
-    task = bank.drawn_task
     mask = None if prompts.mask is None else prompts.mask.cpu().numpy()
-    if task.has_second_moment():
-        value = errors.mean(axis=0)
-        scales = {
-            "squared_error": 1.0,
-            "normalized_error": bank.second_moment,
-            "error_over_reference": bank.task.trivial_error(),
-        }
-        interval = mean_interval if task.has_error_variance() else None
-    else:
-        value = np.percentile(errors, 50, axis=0, method="lower")
+    ks = [k for k in range(predictions.shape[1]) if mask is None or mask[:, k].all()]
+    # Undefined lengths are no part of any figure, so nothing is computed of them.
+    targets = prompts.targets.double().cpu().numpy()[:, ks]
+    rows = []
+    for metric in _metrics(predictions[:, ks], targets, bank):
+        values = metric.middle(metric.errors)
+        low = high = np.full_like(values, np.nan)
+        if metric.interval is not None and confidence is not None:
+            low, high = metric.interval(metric.errors, confidence)
+        rows += [
+            Row(
+                entry.id, entry.kind, k, metric.name,
+                values[i] / metric.scale, low[i] / metric.scale, high[i] / metric.scale, len(targets),
+            )
+            for i, k in enumerate(ks)
+        ]  # fmt: skip
+    return rows
+
+
+def _metrics(predictions: Array, targets: Array, bank: Bank) -> list[_Metric]:
+    task = bank.drawn_task
+    squared: Array = np.square(predictions - targets)
+    if not task.has_second_moment():
         # A class that is zero on half of its inputs has no such error: empty.
-        median = float(np.median(prompts.targets.double().square().cpu().numpy()))
-        scales = {"median_error": median or math.nan}
-        interval = median_interval
-    low = high = np.full_like(value, np.nan)
-    if interval is not None and confidence is not None:
-        low, high = interval(errors, confidence)
+        median = float(np.median(np.square(targets))) or math.nan
+        return [_Metric("median_error", squared, median, _lower_median, median_interval)]
+    interval = mean_interval if task.has_error_variance() else None
+
+    def mean_of(name: str, errors: Array, scale: float) -> _Metric:
+        return _Metric(name, errors, scale, _mean, interval)
+
+    reference = mean_of("error_over_reference", squared, bank.reference_error)
+    if task.function_class.sign_valued:
+        right: Array = np.where(np.isnan(predictions), np.nan, (1 + np.sign(predictions) * np.sign(targets)) / 2)
+        return [
+            mean_of("squared_error", squared, 1.0),
+            mean_of("normalized_error", 1 - right, 0.5),
+            reference,
+            mean_of("accuracy", right, 1.0),
+        ]
     return [
-        Row(entry.id, entry.kind, k, metric, value[k] / scale, low[k] / scale, high[k] / scale, len(errors))
-        for metric, scale in scales.items()
-        for k in range(errors.shape[1])
-        if mask is None or mask[:, k].all()
+        mean_of("squared_error", squared, 1.0),
+        mean_of("normalized_error", squared, bank.second_moment),
+        reference,
     ]
+
+
+def _mean(errors: Array) -> Array:
+    mean: Array = errors.mean(axis=0)
+    return mean
+
+
+def _lower_median(errors: Array) -> Array:
+    median: Array = np.percentile(errors, 50, axis=0, method="lower")
+    return median
 
 
 def score(entries: Sequence[Entry], bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
@@ -123,6 +166,6 @@ def score(entries: Sequence[Entry], bank: Bank, prompts: Prompts, confidence: fl
     hidden = prompts.without_truth()
     for entry in entries:
         with at_work(entry.component, "predict"):
-            errors = squared_errors(entry.learner, prompts if entry.kind == "oracle" else hidden)
-        rows += metric_rows(entry, errors, bank, prompts, confidence)
+            predictions = answers(entry.learner, prompts if entry.kind == "oracle" else hidden)
+        rows += metric_rows(entry, predictions, bank, prompts, confidence)
     return rows

@@ -1,18 +1,44 @@
 """Function classes, one file per family. Importing the package registers them."""
 
-from icl_curriculum.function_classes.base import FunctionClass, Parameters, register_function_class
+from icl_curriculum.function_classes.base import (
+    AnyFunctionClass,
+    FunctionClass,
+    OutsideDomain,
+    Parameters,
+    SignValued,
+    register_function_class,
+)
+from icl_curriculum.function_classes.chebyshev import Chebyshev
+from icl_curriculum.function_classes.decision_tree import DecisionTree
+from icl_curriculum.function_classes.gaussian_mixture import GaussianMixture
 from icl_curriculum.function_classes.hermite import Hermite
-from icl_curriculum.function_classes.linear import Linear, SparseLinear
+from icl_curriculum.function_classes.linear import Linear, LinearClassification, NoisyLinear, SparseLinear
+from icl_curriculum.function_classes.linear_dynamics import LinearDynamics
+from icl_curriculum.function_classes.low_rank_linear import LowRankLinear
+from icl_curriculum.function_classes.parity import Parity
 from icl_curriculum.function_classes.quadratic import Quadratic
 from icl_curriculum.function_classes.relu_network import ReluNetwork
+from icl_curriculum.function_classes.sinusoid import Sinusoid
 
 __all__ = [
+    "AnyFunctionClass",
+    "Chebyshev",
+    "DecisionTree",
     "FunctionClass",
+    "GaussianMixture",
     "Hermite",
     "Linear",
+    "LinearClassification",
+    "LinearDynamics",
+    "LowRankLinear",
+    "NoisyLinear",
+    "OutsideDomain",
     "Parameters",
+    "Parity",
     "Quadratic",
     "ReluNetwork",
+    "SignValued",
+    "Sinusoid",
     "SparseLinear",
     "register_function_class",
 ]

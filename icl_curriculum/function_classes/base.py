@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -19,13 +19,18 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.contracts import expect_shape
+from icl_curriculum.fields import Registered
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import FUNCTION_CLASSES, Component
+from icl_curriculum.registry import FUNCTION_CLASSES, Component, UserError
 from icl_curriculum.streams import Streams
 from icl_curriculum.streams import generator as stream_generator
 
 Parameters = dict[str, Tensor]
 OracleKind = Literal["optimum", "lower bound"] | None
+
+
+class OutsideDomain(UserError, ValueError):
+    """An input for which a function class is not defined."""
 
 
 class InputSampler(Protocol):
@@ -41,8 +46,16 @@ class FunctionClass(Component):
     ``@register_function_class("name")``; its pydantic fields become parameters in experiment files.
     """
 
-    #: Registered name of the input distribution for which `trivial_error` is stated.
-    reference_inputs: ClassVar[str] = "gaussian"
+    #: The input distribution for which `trivial_error` is stated: a registered name, or a table with parameters.
+    reference_inputs: ClassVar[str | dict[str, Any]] = "gaussian"
+    #: Whether all values are -1 or 1: errors are then misclassifications too, and noise flips labels.
+    sign_valued: ClassVar[bool] = False
+    #: Inputs with a coordinate beyond this are outside the domain.
+    largest_input: ClassVar[float] = math.inf
+    #: Whether the domain is inputs whose coordinates are all -1 or 1.
+    sign_inputs: ClassVar[bool] = False
+    #: Whether the class makes its own inputs, with `reference_inputs` as their marginal, by overriding `draw`.
+    owns_inputs: ClassVar[bool] = False
     #: Ids of the baselines that make sense for the class.
     baselines: ClassVar[tuple[str, ...]] = ("zero", "averaging", "least_squares", "ridge", "knn")
     outputs: Literal["raw", "unit"] = Field(
@@ -68,6 +81,14 @@ class FunctionClass(Component):
     def oracle_kind(self) -> OracleKind:
         """What `oracle` is: the best any learner can do, or a lower bound that knows more; None: no oracle."""
         return None
+
+    def reference(self, dims: int) -> str | dict[str, Any]:
+        """The reference inputs in ``dims`` dimensions: `reference_inputs`, unless they depend on the dimensions."""
+        return self.reference_inputs
+
+    def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
+        """What `oracle` is in ``dims`` dimensions under this noise: `oracle_kind`, unless that depends on them."""
+        return self.oracle_kind
 
     def check_dims(self, dims: int) -> None:
         """Raise UserError if the class cannot live in ``dims`` dimensions."""
@@ -129,17 +150,41 @@ class FunctionClass(Component):
         """
         if self.pool_size is None:
             raise ValueError(f"{self.id} has no pool: its pool_size is not set")
-        own = self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
-        known_as = self.name or type(self).__qualname__
-        stream = f"pool/{known_as}/{json.dumps(own, sort_keys=True)}/dims={dims}/size={self.pool_size}"
+        stream = f"pool/{self.family}/dims={dims}/size={self.pool_size}"
         return _drawn_pool(_Pool(type(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
+
+    @property
+    def family(self) -> str:
+        """Name and own parameters: what decides the functions, whatever the id, unit, noise and pool."""
+        own = self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
+        return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
 
     def output_scale(self, dims: int) -> float:
         """What raw values are multiplied by: 1, or 1 / sqrt(trivial_error) for ``outputs = "unit"``."""
         return 1.0 if self.outputs == "raw" else 1.0 / math.sqrt(self.trivial_error(dims))
 
 
+class SignValued(FunctionClass):
+    """A class whose values are -1 or 1; a subclass gives `sample` and `evaluate`. Trivial error 1 under any inputs."""
+
+    sign_valued: ClassVar[bool] = True
+    label_noise: float = Field(0.0, ge=0, le=0.5, description="probability that a context label is flipped")
+
+    @property
+    def growth(self) -> float:
+        return 0.0
+
+    def trivial_error(self, dims: int) -> float:
+        return 1.0
+
+    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        return 1.0
+
+
 register_function_class = FUNCTION_CLASSES.of(FunctionClass)
+
+#: A field that holds a function class.
+AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
 #: Fields that don't tell the functions of two pools apart, or stand in a pool's stream by another way.

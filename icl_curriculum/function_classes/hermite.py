@@ -87,7 +87,7 @@ class Hermite(FunctionClass):
         return float(sum(squared[2 * i] * double_factorials[i] * moments[i] for i in range(p + 1)))
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        penalty = (prompts.label_noise / prompts.scale) ** 2
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
 
 

@@ -1,4 +1,4 @@
-"""Linear functions, dense and sparse (Garg et al. 2022)."""
+"""Linear functions: dense, noisy, sparse, and their signs (Garg et al. 2022)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
     Parameters,
+    SignValued,
     normal,
     register_function_class,
 )
@@ -47,8 +48,21 @@ class Linear(FunctionClass):
         return squared_norm
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        penalty = (prompts.label_noise / prompts.scale) ** 2
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+
+
+@register_function_class("noisy_linear")
+class NoisyLinear(Linear):
+    """f(x) = w·x with w ~ N(0, I), and noise N(0, s^2) on the labels in context: s = 1 unless ``label_noise`` says.
+
+    Trivial error d, of the clean f. Oracle: ridge regression with penalty s^2, the posterior mean, with
+    error s^2 E tr(X^T X + s^2 I)^-1. Source: Garg et al. 2022, appendix; Raventos et al. 2023.
+    """
+
+    label_noise: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="standard deviation of the noise on context labels, raw units"
+    )
 
 
 @register_function_class("sparse_linear")
@@ -64,7 +78,7 @@ class SparseLinear(Linear):
     def oracle_kind(self) -> OracleKind:
         return "lower bound"
 
-    sparsity: int = Field(3, ge=1, description="number of non-zero coordinates, s")
+    sparsity: int = Field(3, ge=1, le=1_000_000, description="number of non-zero coordinates, s")
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)
@@ -87,5 +101,21 @@ class SparseLinear(Linear):
         if prompts.truth is None:
             raise ValueError("the sparse_linear oracle reads the support from prompts.truth, which is missing")
         support = prompts.truth["support"].unsqueeze(1)
-        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        penalty = (prompts.label_noise / prompts.scale) ** 2
         return predict_every_prefix(prompts.xs * support, prompts.ys, prompts.query() * support, penalty=penalty)
+
+
+@register_function_class("linear_classification")
+class LinearClassification(SignValued):
+    """f(x) = sign(w·x) with w ~ N(0, I); 1 where w·x = 0.
+
+    Trivial error 1. No oracle in closed form: the posterior of w is a Gaussian cut to a cone.
+    Source: Garg et al. 2022, code release.
+    """
+
+    def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+        return {"w": normal(n, dims, generator=generator)}
+
+    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
+        t = torch.einsum("npd,nd->np", xs, parameters["w"])
+        return torch.where(t < 0, -torch.ones_like(t), torch.ones_like(t))

@@ -53,6 +53,6 @@ class Quadratic(FunctionClass):
         return (trace**2 + 2 * squares) / (dims + 2)
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / self.output_scale(prompts.dims)) ** 2
+        penalty = (prompts.label_noise / prompts.scale) ** 2
         queries = prompts.query().square() / math.sqrt(3)
         return predict_every_prefix(prompts.xs.square() / math.sqrt(3), prompts.ys, queries, penalty=penalty)

@@ -1,45 +1,20 @@
-"""Input distributions. Each states E|x|^2 and, where it is a Gaussian, its spectrum.
+"""Gaussian input distributions: standard, skewed, in a subspace, around another mean.
 
-Dimensions: n = prompts, points = K + 1, dims = d. Context and query of a prompt share whatever is drawn per prompt.
+Dimensions: n = prompts, points = K + 1, dims = d.
 """
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.registry import INPUTS, Component
+from icl_curriculum.inputs.base import InputDistribution, register_inputs
+from icl_curriculum.registry import UserError
 from icl_curriculum.streams import generator as stream_generator
-
-
-class InputDistribution(Component):
-    """A distribution of the inputs of a prompt."""
-
-    @property
-    def tail_index(self) -> float:
-        """Moments of |x| exist below this order; infinite for light tails."""
-        return math.inf
-
-    @abstractmethod
-    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        """Draw the inputs of ``n`` prompts."""
-
-    @abstractmethod
-    def squared_norm(self, dims: int) -> float:
-        """E|x|^2."""
-
-    def spectrum(self, dims: int) -> tuple[float, ...] | None:
-        """Eigenvalues of the covariance if x ~ N(0, S) in a basis drawn uniformly per prompt, else None."""
-        return None
-
-
-register_inputs = INPUTS.of(InputDistribution)
 
 
 @register_inputs("gaussian")
@@ -89,31 +64,46 @@ class Skewed(InputDistribution):
         return tuple(dims / total / i**2 for i in range(1, dims + 1))
 
 
-@register_inputs("student_t")
-class StudentT(InputDistribution):
-    """Independent coordinates from Student's t with ``df`` degrees of freedom. E|x|^2 = d df / (df - 2).
+@register_inputs("half_subspace")
+class HalfSubspace(InputDistribution):
+    """x ~ N(0, P d/r) with P the projection on a uniformly random subspace of r = floor(d / 2) dimensions. E|x|^2 = d.
 
-    The squared error of a class of degree p is finite for df > 2p, its Monte Carlo variance for df > 4p.
-    Source: Bhasin et al. 2024 (df = 4).
+    The subspace is fresh for every prompt. Source: Garg et al. 2022, section 4.
     """
 
-    df: float = Field(4.0, ge=0.5, le=1e6, description="degrees of freedom; with fewer than 0.5, float32 overflows")
-
-    @property
-    def tail_index(self) -> float:
-        return self.df
+    def check_dims(self, dims: int) -> None:
+        if dims < 2:
+            raise UserError(f"half_subspace: expected 2 dimensions or more, found {dims}")
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        shape = (n, points, dims)
-        z = torch.randn(shape, generator=generator, device=generator.device)
-        # Chi-squared with df degrees is 2 Gamma(df / 2); the public Gamma sampler takes no generator.
-        half = torch.full(shape, self.df / 2, device=generator.device)
-        chi_squared = 2 * torch._standard_gamma(half, generator=generator)
-        xs: Tensor = z / (chi_squared / self.df).sqrt()
-        return xs
+        self.check_dims(dims)
+        rank = dims // 2
+        z = torch.randn(n, points, rank, generator=generator, device=generator.device)
+        basis = random_rotations(n, dims, generator)[:, :, :rank]
+        return (z @ basis.mT) * (dims / rank) ** 0.5
 
     def squared_norm(self, dims: int) -> float:
-        return dims * self.df / (self.df - 2) if self.df > 2 else math.inf
+        return float(dims)
+
+    def spectrum(self, dims: int) -> tuple[float, ...] | None:
+        self.check_dims(dims)
+        rank = dims // 2
+        return (dims / rank,) * rank + (0.0,) * (dims - rank)
+
+
+@register_inputs("shifted")
+class Shifted(InputDistribution):
+    """x ~ N(m 1, I): every coordinate has mean m. E|x|^2 = d (1 + m^2)."""
+
+    id_fields: ClassVar[tuple[str, ...]] = ("mean",)
+
+    mean: float = Field(1.0, ge=-1e6, le=1e6, description="mean of every coordinate, m")
+
+    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
+        return torch.randn(n, points, dims, generator=generator, device=generator.device) + self.mean
+
+    def squared_norm(self, dims: int) -> float:
+        return dims * (1 + self.mean**2)
 
 
 def random_rotations(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims dims"]:

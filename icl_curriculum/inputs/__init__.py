@@ -1,0 +1,27 @@
+"""Input distributions. Each states E|x|^2 and, where it is a Gaussian, its spectrum. Importing registers them."""
+
+from icl_curriculum.inputs.base import AnyInputs, InputDistribution, register_inputs
+from icl_curriculum.inputs.bounded import Rademacher, Sphere, Uniform
+from icl_curriculum.inputs.derived import InOneOrthant, Scaled, random_orthants
+from icl_curriculum.inputs.gaussian import Gaussian, HalfSubspace, Shifted, Skewed, random_rotations
+from icl_curriculum.inputs.heavy_tailed import Cauchy, Laplace, StudentT
+
+__all__ = [
+    "AnyInputs",
+    "Cauchy",
+    "Gaussian",
+    "HalfSubspace",
+    "InOneOrthant",
+    "InputDistribution",
+    "Laplace",
+    "Rademacher",
+    "Scaled",
+    "Shifted",
+    "Skewed",
+    "Sphere",
+    "StudentT",
+    "Uniform",
+    "random_orthants",
+    "random_rotations",
+    "register_inputs",
+]

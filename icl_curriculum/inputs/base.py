@@ -1,0 +1,64 @@
+"""The contract of an input distribution.
+
+Dimensions: n = prompts, points = K + 1, dims = d. Context and query of a prompt share whatever is drawn per prompt.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.fields import Registered
+from icl_curriculum.registry import INPUTS, Component
+
+
+class InputDistribution(Component):
+    """A distribution of the inputs of a prompt."""
+
+    @property
+    def tail_index(self) -> float:
+        """Moments of |x| exist below this order; infinite for light tails."""
+        return math.inf
+
+    def check_dims(self, dims: int) -> None:
+        """Raise UserError if the distribution does not exist in ``dims`` dimensions."""
+
+    @abstractmethod
+    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
+        """Draw the inputs of ``n`` prompts."""
+
+    @abstractmethod
+    def squared_norm(self, dims: int) -> float:
+        """E|x|^2."""
+
+    def spectrum(self, dims: int) -> tuple[float, ...] | None:
+        """Eigenvalues of the covariance if x ~ N(0, S) in a basis drawn uniformly per prompt, else None."""
+        return None
+
+    def largest(self, dims: int) -> float:
+        """The least bound on |x_j| that always holds; infinite where there is none."""
+        return math.inf
+
+    def only_signs(self, dims: int) -> bool:
+        """Whether every coordinate is -1 or 1."""
+        return False
+
+    def rotation_invariant(self, dims: int) -> bool:
+        """Whether a prompt's inputs, rotated by one rotation, are distributed as they were."""
+        return self.spectrum(dims) is not None
+
+    def rank(self, dims: int) -> int:
+        """Dimensions of the space that a prompt's inputs span, if there are enough of them."""
+        spectrum = self.spectrum(dims)
+        return dims if spectrum is None else sum(value > 0 for value in spectrum)
+
+
+register_inputs = INPUTS.of(InputDistribution)
+
+#: A field that holds an input distribution.
+AnyInputs = Annotated[InputDistribution, Registered(INPUTS)]

@@ -1,0 +1,29 @@
+"""Shifts: out-of-distribution prompts made from a task. Importing the package registers them."""
+
+from icl_curriculum.shifts.base import Shift, register_shift, why_undefined
+from icl_curriculum.shifts.other_inputs import HalfSubspace, OtherInputs, ScaledInputs, Skewed
+from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, ScaledOutputs
+from icl_curriculum.shifts.queries import (
+    OppositeQuadrants,
+    OrthogonalQueries,
+    OverlappingQueries,
+    RandomQuadrants,
+)
+
+__all__ = [
+    "HalfSubspace",
+    "LabelNoise",
+    "LongerPrompts",
+    "OppositeQuadrants",
+    "OrthogonalQueries",
+    "OtherClass",
+    "OtherInputs",
+    "OverlappingQueries",
+    "RandomQuadrants",
+    "ScaledInputs",
+    "ScaledOutputs",
+    "Shift",
+    "Skewed",
+    "register_shift",
+    "why_undefined",
+]

@@ -1,0 +1,49 @@
+"""The contract of a shift: out-of-distribution prompts made from a task."""
+
+from __future__ import annotations
+
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import SHIFTS, Component, UserError
+from icl_curriculum.streams import Streams
+from icl_curriculum.tasks import Task
+
+
+class Shift(Component):
+    """A change between training and test. The defaults change nothing; a subclass overrides what it changes."""
+
+    def undefined(self, task: Task) -> str | None:
+        """Why the shift makes no sense for this task, or None where it does."""
+        return None
+
+    def apply(self, task: Task) -> Task:
+        """The task that prompts are drawn from and whose E f(q)^2 normalises the error."""
+        return task
+
+    def points(self, points: int) -> int:
+        """Points of a shifted prompt, given those of a trained one."""
+        return points
+
+    def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
+        """``n`` shifted prompts; ``task`` is the original one, ``points`` already the shifted number."""
+        return self.apply(task).draw(n, points, streams)
+
+    def columns(self, task: Task) -> tuple[str, str]:
+        """What the tables say in ``input_distribution`` and ``shift``."""
+        return task.inputs.id, self.id
+
+
+register_shift = SHIFTS.of(Shift)
+
+
+def why_undefined(shift: Shift, task: Task) -> str | None:
+    """Why a shift makes no sense for a task: by its own word, or because its task is outside the class's domain."""
+    reason = shift.undefined(task)
+    if reason is not None:
+        return reason
+    try:
+        shifted = shift.apply(task)
+        shifted.function_class.check_dims(shifted.dims)
+        shifted.inputs.check_dims(shifted.dims)
+    except UserError as error:
+        return str(error)
+    return shifted.outside_domain()

@@ -1,0 +1,78 @@
+"""Shifts of the labels, of the functions, and of the prompts' length."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import Field
+
+from icl_curriculum.function_classes import AnyFunctionClass
+from icl_curriculum.shifts.base import Shift, register_shift
+from icl_curriculum.tasks import Task
+
+
+@register_shift("scaled_outputs")
+class ScaledOutputs(Shift):
+    """The functions multiplied by ``factor``; label noise stays as it is. Source: Garg et al. 2022."""
+
+    id_fields: ClassVar[tuple[str, ...]] = ("factor",)
+
+    factor: float = Field(2.0, ge=1e-6, le=1e6, description="what the functions are multiplied by")
+
+    def undefined(self, task: Task) -> str | None:
+        return "its values are signs" if task.function_class.sign_valued else None
+
+    def apply(self, task: Task) -> Task:
+        return replace(task, factor=task.factor * self.factor)
+
+
+@register_shift("label_noise")
+class LabelNoise(Shift):
+    """Gaussian noise on the context labels, or flips where labels are signs; the target stays clean.
+
+    Source: Garg et al. 2022.
+    """
+
+    id_fields: ClassVar[tuple[str, ...]] = ("level",)
+
+    level: float = Field(0.5, gt=0, le=1e6, description="standard deviation over the root of the trivial error")
+    flips: float = Field(0.1, gt=0, le=0.5, description="probability that a sign is flipped")
+
+    def apply(self, task: Task) -> Task:
+        if task.function_class.sign_valued:
+            return replace(task, label_noise=self.flips)
+        return replace(task, label_noise=self.level * math.sqrt(task.function_class.trivial_error(task.dims)))
+
+    def columns(self, task: Task) -> tuple[str, str]:
+        if not task.function_class.sign_valued or self.given_id is not None:
+            return super().columns(task)
+        return task.inputs.id, f"{self.name}/flips={self.flips:.3g}"
+
+
+@register_shift("other_class")
+class OtherClass(Shift):
+    """Functions of another class; the tables name it as the function class. Source: Garg et al. 2022, appendix."""
+
+    id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
+
+    function_class: AnyFunctionClass = Field("linear", validate_default=True, description="the class at test time")
+
+    def apply(self, task: Task) -> Task:
+        return replace(task, function_class=self.function_class, label_noise=None)
+
+    def columns(self, task: Task) -> tuple[str, str]:
+        return task.inputs.id, "none"
+
+
+@register_shift("longer_prompts")
+class LongerPrompts(Shift):
+    """Prompts with ``factor`` times as many examples as any trained prompt had."""
+
+    id_fields: ClassVar[tuple[str, ...]] = ("factor",)
+
+    factor: float = Field(2.0, gt=1, le=1e6, description="examples over trained examples")
+
+    def points(self, points: int) -> int:
+        return round(self.factor * (points - 1)) + 1
