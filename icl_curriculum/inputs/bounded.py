@@ -38,7 +38,7 @@ class Sphere(InputDistribution):
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         z = torch.randn(n, points, dims, generator=generator, device=generator.device)
-        return z * (math.sqrt(dims) / z.norm(dim=-1, keepdim=True))
+        return z.div_(z.norm(dim=-1, keepdim=True)).mul_(math.sqrt(dims))
 
     def squared_norm(self, dims: int) -> float:
         return float(dims)

@@ -100,7 +100,8 @@ class Shifted(InputDistribution):
     mean: float = Field(1.0, ge=-1e6, le=1e6, description="mean of every coordinate, m")
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        return torch.randn(n, points, dims, generator=generator, device=generator.device) + self.mean
+        z = torch.randn(n, points, dims, generator=generator, device=generator.device)
+        return z.add_(self.mean)
 
     def squared_norm(self, dims: int) -> float:
         return dims * (1 + self.mean**2)
