@@ -26,12 +26,13 @@ FLOORS = [
         "plugin_files",
         "contracts",
         "files",
+        "fields",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files"},
     {"results", "training", "evaluation", "testing"},
     {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch", "checking"},
+    {"launch", "checking", "verify", "evaluating"},
     {"display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -101,7 +101,8 @@ class Shifted(InputDistribution):
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         z = torch.randn(n, points, dims, generator=generator, device=generator.device)
-        return z.add_(self.mean)
+        xs: Tensor = z + self.mean
+        return xs
 
     def squared_norm(self, dims: int) -> float:
         return dims * (1 + self.mean**2)
