@@ -5,6 +5,7 @@ Dimensions: n = prompts, points = K + 1, dims = d.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -80,7 +81,7 @@ class HalfSubspace(InputDistribution):
         rank = dims // 2
         z = torch.randn(n, points, rank, generator=generator, device=generator.device)
         basis = random_rotations(n, dims, generator)[:, :, :rank]
-        return (z @ basis.mT) * (dims / rank) ** 0.5
+        return (z @ basis.mT) * math.sqrt(dims / rank)
 
     def squared_norm(self, dims: int) -> float:
         return float(dims)
