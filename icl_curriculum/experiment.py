@@ -164,10 +164,10 @@ class Experiment(Strict):
 
     def baselines_for(self, function_class: FunctionClass) -> tuple[Baseline, ...]:
         """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""
-        if self.evaluation.baselines is not None:
-            return self.evaluation.baselines
-        built = [BASELINES.build(name) for name in function_class.baselines]
-        return tuple(baseline for baseline in built if isinstance(baseline, Baseline))
+        chosen: Sequence[Component] | None = self.evaluation.baselines
+        if chosen is None:
+            chosen = [BASELINES.build(name) for name in function_class.baselines]
+        return tuple(item.for_training_on(self.function_classes) for item in chosen if isinstance(item, Baseline))
 
     def components(self) -> list[Component]:
         """Everything registered that the experiment is made of."""

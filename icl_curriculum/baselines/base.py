@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import BASELINES, Component
 
@@ -17,6 +19,13 @@ class Baseline(Component):
     @abstractmethod
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0."""
+
+    def for_training_on(self, function_classes: Sequence[FunctionClass]) -> Baseline:
+        """The baseline to set beside models that are trained on these classes; itself, unless it depends on them.
+
+        Raises UserError if they lack what it needs.
+        """
+        return self
 
 
 register_baseline = BASELINES.of(Baseline)

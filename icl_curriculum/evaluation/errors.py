@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.baselines import pool_posterior_mean
 from icl_curriculum.contracts import at_work
 from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.prompts import Learner, Prompts
 from icl_curriculum.registry import Component
 from icl_curriculum.statistics import Array, mean_interval, median_interval
@@ -31,25 +32,28 @@ class Entry:
     component: Component | None = None
 
 
+@dataclass(frozen=True)
 class Oracle:
-    """The oracle of a function class as a learner."""
+    """The oracle of a function class as a learner; for a class with a pool, the posterior mean over it."""
 
-    def __init__(self, function_class: Any) -> None:
-        self.function_class = function_class
+    function_class: FunctionClass
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        predicted: Tensor = self.function_class.oracle(prompts)
-        return predicted
+        if self.function_class.pool_size is not None:
+            return pool_posterior_mean(self.function_class, prompts)
+        return self.function_class.oracle(prompts)
 
 
 def oracle_entry(bank: Bank) -> list[Entry]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
-    None for a pool of functions, about which it knows nothing: there it is neither.
+    For a pool of functions it is the posterior mean over them, the optimum for who knows the pool.
     """
     task = bank.drawn_task
     kind = task.function_class.oracle_for(task.dims, task.raw_noise)
-    if kind is None or task.function_class.pool_size is not None:
+    if task.function_class.pool_size is not None:
+        kind = "optimum"
+    if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
     return [Entry(name, "oracle", Oracle(task.function_class), task.function_class)]

@@ -1,0 +1,105 @@
+"""The posterior mean over a finite pool of functions (Raventos et al. 2023).
+
+Dimensions: batch = prompts, points = K + 1, dims = d, members = functions of the pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import UserError
+
+# Numbers held at once; and a label of a member's own counts as its value if it is off by less than this share
+# of the members' root mean square: float32 rounds.
+_CHUNK = 1 << 24
+_ROUNDING = 1e-5
+
+
+@register_baseline("dmmse")
+class PoolPosteriorMean(Baseline):
+    """The posterior mean over a pool of functions: each weighs as much as its likelihood given the k examples.
+
+    Without noise, uniform over the functions that agree with all examples (the nearest ones where none
+    does). With ``pool`` left out, the pool is that of the experiment's first function class that has one.
+    Optimal on the functions of the pool, and what a model trained on few of them comes to resemble, on
+    fresh functions too. Source: Raventos et al. 2023, "dMMSE".
+    """
+
+    pool: AnyFunctionClass | None = Field(None, description="a function class with a pool_size")
+
+    def for_training_on(self, function_classes: Sequence[FunctionClass]) -> Baseline:
+        if self.pool is not None:
+            self._check(self.pool)
+            return self
+        with_pool = [item for item in function_classes if item.pool_size is not None]
+        if not with_pool:
+            raise UserError("dmmse: expected a function class with a pool_size to take the pool from, found none")
+        return self.model_copy(update={"pool": with_pool[0], "given_id": self.id})
+
+    @staticmethod
+    def _check(pool: FunctionClass) -> None:
+        if pool.pool_size is None:
+            raise UserError(f"dmmse: pool: expected a function class with a pool_size, found {pool.id}")
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        if self.pool is None:
+            raise UserError("dmmse: expected a function class with a pool_size as its pool, found none")
+        self._check(self.pool)
+        return pool_posterior_mean(self.pool, prompts)
+
+
+def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    """The mean of f(query) over the class's pool, weighted by the likelihood of the first k labels, in float64."""
+    members = function_class.pool(prompts.dims, prompts.xs.device)
+    size = len(next(iter(members.values())))
+    step = max(1, _CHUNK // (prompts.xs.numel() + 1))
+    best = torch.full_like(prompts.targets, -math.inf, dtype=torch.float64)
+    total, mass = torch.zeros_like(best), torch.zeros_like(best)
+    for start in range(0, size, step):
+        part = {name: value[start : start + step] for name, value in members.items()}
+        labels = _values(function_class, part, prompts.xs) * prompts.scale
+        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * prompts.scale
+        # (members, batch, points): of the labels before each entry, so of no label at entry 0.
+        each = _log_likelihoods(function_class, labels, prompts)
+        likelihoods = each.cumsum(dim=-1) - each
+        # A sum of exponentials over chunks, kept relative to the largest so far.
+        largest = torch.maximum(best, likelihoods.amax(dim=0))
+        kept = torch.exp(best - largest)
+        weights = torch.exp(likelihoods - largest)
+        mass = mass * kept + weights.sum(dim=0)
+        total = total * kept + (weights * answers).sum(dim=0)
+        best = largest
+    return total / mass
+
+
+def _values(
+    function_class: FunctionClass, members: dict[str, Tensor], xs: Float[Tensor, "batch points dims"]
+) -> Float[Tensor, "members batch points"]:
+    """Every member at every input of every prompt: all prompts' inputs are the points of one long prompt."""
+    count = len(next(iter(members.values())))
+    flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
+    return rearrange(function_class.evaluate(members, flat).double(), "m (b p) -> m b p", b=len(xs))
+
+
+def _log_likelihoods(
+    function_class: FunctionClass, labels: Float[Tensor, "members batch points"], prompts: Prompts
+) -> Float[Tensor, "members batch points"]:
+    """Of each shown label, had the member made it; up to a term that all members share."""
+    shown = prompts.ys.double()
+    if function_class.sign_valued:
+        # Flips with probability p have the standard deviation 2 sqrt(p (1 - p)).
+        p = (1 - math.sqrt(max(0.0, 1 - prompts.label_noise**2))) / 2
+        odds = math.log(max(p, 1e-12) / (1 - p))
+        return (labels.sign() != shown.sign()).double() * odds
+    rounding = _ROUNDING * math.sqrt(function_class.trivial_error(prompts.dims)) * prompts.scale
+    return (shown - labels).square() / (-2 * max(prompts.label_noise, rounding) ** 2)
