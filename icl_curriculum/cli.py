@@ -68,6 +68,43 @@ def run(
 
 
 @app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the folder of a finished run")],
+    function_class: Annotated[
+        list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
+    ] = None,
+    shift: Annotated[
+        list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")
+    ] = None,
+    n_prompts: Annotated[
+        int | None, typer.Option(min=2, max=1_000_000, metavar="N", help="prompts of each bank; default: the run's own")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/evaluate")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
+
+    A component is a name, an id as the tables show it (scaled_inputs/0.5), or a TOML table
+    ('{ name = "scaled_inputs", factor = 0.5 }'). Options can be repeated.
+    """
+    from icl_curriculum import display, evaluating, launch
+
+    evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
+    asked = evaluating.Asked(function_class or (), inputs or (), shift or (), n_prompts)
+    grid = evaluation.grid(asked)
+    with display.bank_view(evaluation.run.name, grid) as view:
+        table, figure = evaluation.score(grid, output or run_dir / "evaluate", view.advanced)
+    display.show_evaluation(table, grid, figure)
+
+
+@app.command()
 def plot(
     name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
     results: Results = Path("results"),
@@ -128,6 +165,21 @@ def check(
 
     subjects = checking.subjects(name, everything=all_, overrides=set_ or [], plugins=plugin or [])
     if not listing.show_checks(subjects, every_rule=not all_):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    sections: Annotated[
+        list[str] | None, typer.Argument(metavar="[SECTION]...", help="only these: trivial_errors, denominators, banks")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Hold the suite to its golden numbers: moments of every class and shift, recorded banks."""
+    from icl_curriculum import verify
+    from icl_curriculum.display import console
+
+    if not verify.show(verify.chosen(sections or []), console, debug=debug):
         raise typer.Exit(1)
 
 

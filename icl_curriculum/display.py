@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from icl_curriculum.figures.tables import read_table
+from icl_curriculum.figures.tables import METRICS, read_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
+    from icl_curriculum.evaluating import Grid
     from icl_curriculum.execution import Progress as RunProgress
     from icl_curriculum.experiment import Run
     from icl_curriculum.launch import Failure, Outcome
@@ -134,6 +136,12 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
         f"{experiment.name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {config.steps} steps, "
         f"{config.batch_size} prompts of {experiment.points} points in {experiment.dims} dimensions, on {device}"
     )
+    with _view() as view:
+        yield view
+
+
+@contextlib.contextmanager
+def _view() -> Iterator[View]:
     if not console.is_terminal:
         yield View(None)
         return
@@ -144,6 +152,79 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     )
     with Progress(*columns, console=console) as bars:
         yield View(bars)
+
+
+class BankView:
+    """How many banks of a grid are answered."""
+
+    def __init__(self, view: View, run: str) -> None:
+        self.view, self.run = view, run
+
+    def advanced(self, done: int, total: int, rate: float) -> None:
+        from icl_curriculum.execution import Progress as RunProgress
+
+        self.view.report(RunProgress(self.run, "evaluation", done, total, None, rate))
+
+
+@contextlib.contextmanager
+def bank_view(run: str, grid: Grid) -> Iterator[BankView]:
+    """Announce the banks, then follow them."""
+    first = grid.banks[0]
+    console.print(f"{run}: {len(grid.banks)} banks of {first.n_prompts} prompts of {first.points} points")
+    with _view() as view:
+        view.queued([run])
+        if view.bars is not None:
+            view.started(run)
+        yield BankView(view, run)
+
+
+def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
+    """The errors that were asked for, why others are undefined, and where the files lie."""
+    asked = {bank.key for bank in grid.banks}
+    frame = read_table(path.parent, "evaluation")
+    frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
+    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
+    frame = frame[[cell in asked for cell in cells]]
+    plain = frame[frame["shift"] == "none"]
+    longest = int((plain if len(plain) else frame)["n_context"].max())
+    classes = list(dict.fromkeys(frame["function_class"]))
+    table = Table(
+        title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
+        title_justify="left", box=None, header_style="", pad_edge=False,
+    )  # fmt: skip
+    for column in ("inputs", "shift"):
+        table.add_column(column, no_wrap=True)
+    for column in classes:
+        table.add_column(column, overflow="fold", justify="right")
+    medians = False
+    for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
+        # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
+        within = rows[rows["n_context"] <= longest]
+        last = within if len(within) else rows
+        last = last[last["n_context"] == last["n_context"].max()]
+        k = int(last["n_context"].iloc[0])
+        values = {name: last[last["function_class"] == name] for name in classes}
+        medians |= bool((last["metric"] == "median_error").any())
+        table.add_row(
+            str(inputs),
+            str(shift) if k == longest else f"{shift} (k = {k})",
+            *(_shown(value) for value in values.values()),
+        )
+    console.print(table)
+    if medians:
+        console.print("* median error: the mean squared error is infinite", soft_wrap=True)
+    for reason in grid.undefined:
+        console.print(f"undefined: {reason}", soft_wrap=True)
+    console.print(f"table:   {path}", soft_wrap=True)
+    if figure is not None:
+        show_figures([figure])
+
+
+def _shown(errors: pd.DataFrame) -> str:
+    """A cell of `show_evaluation`, with a star where it is a median."""
+    if not len(errors):
+        return "–"
+    return f"{errors['value'].mean():.3g}{'*' if (errors['metric'] == 'median_error').any() else ''}"
 
 
 def show_failures(outcome: Outcome, *, debug: bool) -> None:
@@ -205,11 +286,12 @@ def error_table(directory: Path) -> Table:
         oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
         names = {"variant": str(variant), "input_distribution": str(input_distribution)}
         trained = bool(model["in_distribution"].any())
+        median = " (median error, the mean is infinite)" if (model["metric"] == "median_error").any() else ""
         # A model's or a baseline's errors may be undefined everywhere.
         baselines = baselines.dropna()
         table.add_row(
             *(name for column, name in names.items() if several[column]),
-            str(function_class) if trained else f"{function_class} (not trained on)",
+            f"{function_class}{'' if trained else ' (not trained on)'}{median}",
             *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
             f"{final.min():.3f}–{final.max():.3f}",
             f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",

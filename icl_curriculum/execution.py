@@ -114,7 +114,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
     def waiting(holder: str) -> None:
         report(Progress(run.name, f"waiting for {holder}", 0, 0))
 
-    with directory.locked(waiting=waiting if wait else None), _threads(run.experiment.threads):
+    with directory.locked(waiting=waiting if wait else None), computing_threads(run.experiment.threads):
         if is_finished(run, results):
             return
         try:
@@ -138,7 +138,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def computing_threads(number: int) -> Iterator[None]:
     """Compute with so many threads, then with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)

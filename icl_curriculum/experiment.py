@@ -130,9 +130,10 @@ class Experiment(Strict):
         for number, inputs in enumerate(self.inputs):
             with _located(f"inputs.{number}", inputs):
                 inputs.check_dims(self.dims)
-        for task in self.tasks().values():
-            with _located("function_classes", task.function_class):
-                task.check()
+        for number, function_class in enumerate(self.function_classes):
+            for inputs in self.inputs:
+                with _located(f"function_classes.{number}", function_class):
+                    Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
         for key, growth, full in (

@@ -1,4 +1,4 @@
-"""The evaluation of a trained model: evaluation.csv, with baselines computed once per bank."""
+"""The evaluation of a trained model: rows of evaluation.csv, with baselines computed once per bank."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +17,78 @@ import torch
 from icl_curriculum.evaluation import Bank, Entry, Row, content_hash, evaluation_banks, oracle_entry, score
 from icl_curriculum.experiment import Run
 from icl_curriculum.files import locked, write_atomically
+from icl_curriculum.models.base import Model
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.provenance import package_version
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer
 
+#: ``advanced(done, total, banks_per_second)`` is called after every bank.
+Advanced = Callable[[int, int, float], None]
 
-def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Callable[[int, int, float], None]) -> dict[str, str]:
-    """Write evaluation.csv of a run; returns the content hash of every bank.
 
-    ``advanced(done, total, banks_per_second)`` is called after every bank.
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, and what it has seen: cells with a positive share in training, and points of a prompt."""
+
+    run: Run
+    model: Model
+    step: int
+    offered: frozenset[tuple[str, str]]
+    points: int
+
+    def knows(self, bank: Bank) -> bool:
+        """Whether the bank is one of its own training distributions, at lengths that it was trained on."""
+        return bank.shift_id == "none" and (bank.function_class, bank.input_distribution) in self.offered
+
+
+def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> dict[str, str]:
+    """Write evaluation.csv of a run; returns the content hash of every bank."""
+    trained = Trained(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
+    banks = list(evaluation_banks(trainer.run.experiment))
+    began = time.monotonic()
+    rows, hashes = score_banks(trained, banks, directory.path.parent / ".cache", advanced)
+    directory.write_table("evaluation", rows)
+    seconds = time.monotonic() - began
+    prompts = sum(bank.n_prompts for bank in banks)
+    directory.append("timing", [[trainer.step, "evaluation", seconds, prompts / seconds]])
+    return hashes
+
+
+def score_banks(
+    trained: Trained, banks: Sequence[Bank], cache: Path, advanced: Advanced
+) -> tuple[list[list[Any]], dict[str, str]]:
+    """Rows of evaluation.csv without a run's own columns, and the content hash of every bank.
+
+    On every bank: the model, the baselines that its experiment chooses for the bank's class, and the oracle.
     """
-    experiment = trainer.run.experiment
-    banks = list(evaluation_banks(experiment))
-    confidence = experiment.evaluation.confidence
-    model = Entry("model", "model", trainer.model, experiment.model)
+    experiment = trained.run.experiment
+    model = Entry("model", "model", trained.model, experiment.model)
     hashes: dict[str, str] = {}
     rows: list[list[Any]] = []
     began = time.monotonic()
     for done, bank in enumerate(banks, start=1):
         prompts = bank.draw()
         hashes["/".join(bank.key)] = content_hash(prompts)
-        scored = score([model], bank, prompts, confidence)
-        scored += baseline_rows(trainer.run, bank, prompts, directory.path.parent / ".cache")
-        offered = bank.shift_id == "none" and (bank.function_class, bank.input_distribution) in trainer.offered
+        scored = score([model], bank, prompts, experiment.evaluation.confidence)
+        scored += baseline_rows(trained.run, bank, prompts, cache)
+        known = trained.knows(bank)
         rows += [
-            [trainer.step, row.learner, row.learner_kind, *bank.key, offered and row.n_context < trainer.trained_points,
+            [trained.step, row.learner, row.learner_kind, *bank.key, known and row.n_context < trained.points,
              row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
             for row in scored
         ]  # fmt: skip
         advanced(done, len(banks), done / (time.monotonic() - began))
-    directory.write_table("evaluation", rows)
-    seconds = time.monotonic() - began
-    directory.append(
-        "timing",
-        [[trainer.step, "evaluation", seconds, len(banks) * experiment.evaluation.n_prompts / seconds]],
-    )
-    return hashes
+    return rows, hashes
 
 
 def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:
     """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others."""
-    chosen = run.experiment.baselines_for(bank.drawn_task.function_class)
+    function_class = bank.drawn_task.function_class
+    chosen = run.experiment.baselines_for(function_class)
     entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
-    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [bank.drawn_task.function_class.spec()]
+    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
     # Threads and torch's version decide the last bits.
     made_by = [package_version(), torch.__version__, run.experiment.threads, run.plugin_hashes]
     asked = [content_hash(prompts), bank.key, specs, confidence, made_by]

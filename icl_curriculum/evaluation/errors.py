@@ -93,6 +93,14 @@ class _Metric:
     middle: Callable[[Array], Array]
     interval: Callable[[Array, float], tuple[Array, Array]] | None
 
+    def summary(self, confidence: float | None) -> tuple[Array, Array, Array]:
+        """The mean or median over prompts and its interval, not yet divided by the scale."""
+        values = self.middle(self.errors)
+        low = high = np.full_like(values, np.nan)
+        if self.interval is not None and confidence is not None:
+            low, high = self.interval(self.errors, confidence)
+        return values, low, high
+
 
 def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
     """All metrics of a learner at every defined prompt length, from its ``predictions`` (n, points).
@@ -111,11 +119,13 @@ def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, 
     # Undefined lengths are no part of any figure, so nothing is computed of them.
     targets = prompts.targets.double().cpu().numpy()[:, ks]
     rows = []
-    for metric in _metrics(predictions[:, ks], targets, bank):
-        values = metric.middle(metric.errors)
-        low = high = np.full_like(values, np.nan)
-        if metric.interval is not None and confidence is not None:
-            low, high = metric.interval(metric.errors, confidence)
+    # Several metrics scale the same errors.
+    summaries: dict[int, tuple[Array, Array, Array]] = {}
+    metrics = _metrics(predictions[:, ks], targets, bank)
+    for metric in metrics:
+        if id(metric.errors) not in summaries:
+            summaries[id(metric.errors)] = metric.summary(confidence)
+        values, low, high = summaries[id(metric.errors)]
         rows += [
             Row(
                 entry.id, entry.kind, k, metric.name,

@@ -9,8 +9,10 @@ from icl_curriculum.shifts.queries import (
     OverlappingQueries,
     RandomQuadrants,
 )
+from icl_curriculum.shifts.standard import STANDARD, standard_shifts
 
 __all__ = [
+    "STANDARD",
     "HalfSubspace",
     "LabelNoise",
     "LongerPrompts",
@@ -25,5 +27,6 @@ __all__ = [
     "Shift",
     "Skewed",
     "register_shift",
+    "standard_shifts",
     "why_undefined",
 ]
