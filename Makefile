@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 
-.PHONY: help experiment plot list test lint clean
+.PHONY: help experiment plot list verify test lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
 	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
 	@echo "make list                                         experiments, function classes, curricula, ..."
+	@echo "make verify                                       golden numbers: moments, denominators, recorded banks"
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make lint                                         ruff and mypy alone"
 
@@ -36,6 +37,9 @@ plot: $(READY)
 
 list: $(READY)
 	@$(BIN)/icl list $(ARGS)
+
+verify: $(READY)
+	@$(BIN)/icl verify $(ARGS)
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check .

@@ -19,7 +19,6 @@ from icl_curriculum.evaluation import BANK_VERSION, Bank
 from icl_curriculum.execution import computing_threads
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load_run
-
 from icl_curriculum.figures import draw_heat_map
 from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.final_evaluation import Advanced, Trained, score_banks

@@ -11,14 +11,34 @@ from icl_curriculum.display import console
 from icl_curriculum.experiment_files import experiment_names, find, read
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.registry import FUNCTION_CLASSES, KINDS, Registry, UserError, did_you_mean, origin_of
+from icl_curriculum.shifts import coverage
 from icl_curriculum.testing import check, describe
+
+#: What is no kind of component: the table of function classes and shifts.
+COVERAGE = "coverage"
+
+
+def coverage_table() -> str:
+    """A Markdown table of function class x shift, ✓ where it is defined, else a number of the reasons below it."""
+    reasons = coverage()
+    classes = list(dict.fromkeys(name for name, _ in reasons))
+    shifts = list(dict.fromkeys(shift for _, shift in reasons))
+    numbers = {reason: i for i, reason in enumerate(dict.fromkeys(filter(None, reasons.values())), start=1)}
+    lines = [f"| | {' | '.join(shift.replace('_', ' ') for shift in shifts)} |", "|---|" + ":-:|" * len(shifts)]
+    for name in classes:
+        cells = [reasons[name, shift] for shift in shifts]
+        lines.append(f"| `{name}` | {' | '.join('✓' if cell is None else str(numbers[cell]) for cell in cells)} |")
+    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in numbers.items())])
 
 
 def show_components(kind: str | None) -> None:
     """Experiments and components by kind: name, origin, one line."""
     kinds = ["experiments", *KINDS]
-    if kind is not None and kind not in kinds:
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)}")
+    if kind is not None and kind not in (*kinds, COVERAGE):
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, (*kinds, COVERAGE))}")
+    if kind == COVERAGE:
+        console.print(coverage_table(), soft_wrap=True)
+        return
     for shown in [kind] if kind else kinds:
         rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
         title = shown.replace("_", " ")

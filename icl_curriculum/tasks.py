@@ -20,7 +20,7 @@ from icl_curriculum.contracts import at_work, expect_shape
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import INPUTS, UserError
 from icl_curriculum.streams import Streams
 
 _DENOMINATOR_PROMPTS = 1 << 18
@@ -73,12 +73,26 @@ class Task:
 
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """``n`` prompts of ``points`` points; coordinates from ``active_dims`` on are zero if it is given."""
+        xs, values, truth = self.clean(n, points, streams, active_dims=active_dims)
+        return self.label(xs, values, truth, streams)
+
+    def clean(
+        self, n: int, points: int, streams: Streams, *, active_dims: int | None = None
+    ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], dict[str, Tensor]]:
+        """Inputs, clean raw values and the functions' parameters: what `draw` labels."""
         sampler = self.inputs if active_dims is None else _Truncated(self.inputs, active_dims)
         with at_work(self.function_class, "draw"):
             xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
         expect_shape(self.function_class, "draw (inputs)", xs, (n, points, self.dims), "prompts, points, dims")
         expect_shape(self.function_class, "draw (values)", values, (n, points), "prompts, points")
-        return self.label(xs, values, truth, streams)
+        return xs, values, truth
+
+    def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
+        """Clean raw values of functions at other inputs than their own."""
+        with at_work(self.function_class, "evaluate"):
+            values = self.function_class.evaluate(truth, xs)
+        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points")
+        return values
 
     def label(
         self,
@@ -124,7 +138,7 @@ class Task:
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
 
-        Closed form where the class has one, else one Monte Carlo of 2^18 functions and inputs from a
+        Closed form where the class has one, the trivial error under the reference inputs, else one Monte Carlo of 2^18 functions and inputs from a
         stream of its own, the same for every bank.
         """
         if not self.has_second_moment():
@@ -134,9 +148,18 @@ class Task:
             squared_norm=self.inputs.squared_norm(self.dims),
             spectrum=self.inputs.spectrum(self.dims),
         )
+        if closed is None and self._has_reference_inputs():
+            closed = self.function_class.trivial_error(self.dims)
         if closed is None:
-            return _monte_carlo_second_moment(self)
+            # Of the whole class, whatever its pool, as closed forms are; nor does its unit or an id decide it.
+            own = self.function_class.model_copy(update={"given_id": None, "outputs": "raw", "pool_size": None})
+            inputs = self.inputs.model_copy(update={"given_id": None})
+            closed = _monte_carlo_second_moment(Task(own, inputs, self.dims, label_noise=0.0))
         return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
+
+    def _has_reference_inputs(self) -> bool:
+        reference = INPUTS.build(self.function_class.reference(self.dims))
+        return self.inputs.model_copy(update={"given_id": None}) == reference
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from icl_curriculum.baselines import Baseline
+from icl_curriculum.evaluation import Bank, Entry, Row, score
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.prompts import Learner, Prompts
@@ -77,3 +78,47 @@ def assert_mean(
 def same(one: Prompts, other: Prompts, *names: str) -> bool:
     """Whether the named tensors of two batches are equal bit by bit."""
     return all(getattr(one, name).equal(getattr(other, name)) for name in names)
+
+
+def reference_task(function_class: Spec, label_noise: float | None = None, *, dims: int | None = None) -> Task:
+    """A class under its own reference inputs; by default in 5 dimensions, or as many as it can have."""
+    built = class_of(function_class)
+    dims = dims or (1 if built.name == "chebyshev" else 5)
+    return Task(built, inputs_of(built.reference(dims)), dims, label_noise)
+
+
+def shifted(shift: Spec, task: Task, n: int, points: int, seed: int = 0) -> Prompts:
+    return shift_of(shift).draw(task, n, points, Streams(seed, "test"))
+
+
+def values_at(task: Task, prompts: Prompts, xs: Tensor) -> Tensor:
+    """The clean raw values of the prompts' own functions at some inputs."""
+    assert prompts.truth is not None
+    return task.function_class.evaluate(dict(prompts.truth), xs)
+
+
+def bank_of(
+    function_class: Spec = "linear",
+    shift: Spec | None = None,
+    inputs: Spec | None = "gaussian",
+    *,
+    n: int = 8,
+    points: int = 5,
+    seed: int = 0,
+    label_noise: float | None = None,
+    purpose: Literal["evaluation", "learning"] = "evaluation",
+) -> Bank:
+    """A small bank; ``inputs = None``: the class's reference inputs, in the dimensions of `reference_task`."""
+    if inputs is None:
+        task = reference_task(function_class, label_noise)
+    else:
+        task = task_of(function_class, inputs, 5, label_noise)
+    return Bank(task, None if shift is None else shift_of(shift), n, points, seed, purpose)
+
+
+def rows_of(learner: Learner, bank: Bank, confidence: float | None = 0.9) -> list[Row]:
+    return score([Entry("learner", "baseline", learner)], bank, bank.draw(), confidence)
+
+
+def values_of(rows: Sequence[Row], metric: str) -> list[float]:
+    return [row.value for row in rows if row.metric == metric]

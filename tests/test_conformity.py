@@ -33,6 +33,13 @@ VARIANTS: list[Any] = [
     {"name": "relu_network", "hidden": 4, "outputs": "unit"},
     {"name": "sparse_linear", "outputs": "unit", "label_noise": 0.5},
     {"name": "linear", "pool_size": 5},
+    {"name": "chebyshev", "lowest": 0, "highest": 2},
+    {"name": "decision_tree", "depth": 1, "outputs": "unit"},
+    {"name": "gaussian_mixture", "separation": 1.5, "outputs": "unit"},
+    {"name": "linear_dynamics", "rho": 1.0},
+    {"name": "low_rank_linear", "rank": 2, "outputs": "unit"},
+    {"name": "parity", "size": 3, "label_noise": 0.1},
+    {"name": "sinusoid", "outputs": "unit"},
 ]
 
 
@@ -48,7 +55,7 @@ def test_so_do_they_with_other_parameters(spec: Any) -> None:
 
 @pytest.mark.parametrize("unusual", UNUSUAL)
 def test_so_do_classes_unlike_the_suite_s_own(unusual: type[FunctionClass]) -> None:
-    """Whole-number parameters, few functions, inputs of their own, unusual dimensions, a prior with a mean."""
+    """Whole-number parameters, few functions, own inputs, bounded domains, odd dimensions, a prior with a mean."""
     assert failures(unusual) == {}
 
 
@@ -199,7 +206,7 @@ def test_conformity(check):
 def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=TESTS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rfs")
-    ran.assert_outcomes(failed=1, passed=11, skipped=11)
+    ran.assert_outcomes(failed=1, passed=11, skipped=13)
     text = ran.stdout.str()
     assert "FAILED test_mine.py::test_conformity[Flawed-purity]" in text
     assert "found     evaluate changed xs at d = 1" in text

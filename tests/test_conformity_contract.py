@@ -127,17 +127,6 @@ def test_config_of_a_registered_class_goes_through_the_registry(fresh_registries
     assert result_of(Registered(factor=3.0), "config").status == "ok"
 
 
-def test_reference_inputs_must_be_registered() -> None:
-    class Misspelt(Plain):
-        """Names unknown inputs."""
-
-        reference_inputs = "gausian"
-
-    finding = only_finding(Misspelt, "reference inputs")
-    assert finding.found == "unknown input distribution 'gausian'; did you mean 'gaussian'?"
-    assert "correct reference_inputs" in finding.mend
-
-
 def test_baselines_must_be_registered() -> None:
     class Misspelt(Plain):
         """Names an unknown baseline."""

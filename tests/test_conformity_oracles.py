@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from testing_classes import Plain, finding_of, only_finding, result_of
+from testing_classes import LinearDynamics, Plain, Ramp, failures, finding_of, only_finding, result_of
 from torch import Tensor
 
 from icl_curriculum.function_classes import Hermite, Linear
@@ -81,6 +82,80 @@ def test_oracles_that_cheat_or_fail_are_found(oracle: Any, expected: str, found:
     assert expected in finding.expected
     assert found in finding.found
     assert mend in finding.mend
+
+
+def unit_of_the_class(self: Any, prompts: Prompts) -> Tensor:
+    """Ridge regression with the noise in the class's unit, which is not the prompts' under scaled outputs."""
+    return Linear.oracle(self, replace(prompts, scale=self.output_scale(prompts.dims)))
+
+
+def offset(self: Any, prompts: Prompts) -> Tensor:
+    """An honest one plus a number in raw units."""
+    return Known.oracle(self, prompts) + 5e-2
+
+
+@pytest.mark.parametrize(("oracle", "noise"), [(unit_of_the_class, "label noise 1.73"), (offset, "label noise 0,")])
+def test_predictions_that_are_not_in_the_prompts_unit_are_found(oracle: Any, noise: str) -> None:
+    finding = finding_of(broken_oracle(oracle), "oracle")
+    assert finding.expected == "predictions twice as large where ys, label_noise and scale of the prompts are"
+    assert finding.found.startswith("predictions that are off by up to ")
+    assert noise in finding.found
+    assert finding.mend == (
+        "divide ys and label_noise by prompts.scale, which holds the class's unit and a shift's factor, and multiply "
+        "the predictions by it"
+    )
+
+
+def test_an_oracle_is_looked_at_where_it_exists() -> None:
+    """In some dimensions and without noise; elsewhere it may raise."""
+    result = result_of(Ramp, "oracle")
+    assert result.status == "ok"
+    assert result.note == "oracle_for gives None for label noise 0.816 at d = 2"
+    assert failures(Ramp) == {}
+
+    class Wrong(Ramp):
+        """Its oracle is the opposite of what it should be."""
+
+        def oracle(self, prompts: Prompts) -> Tensor:
+            return -super().oracle(prompts)
+
+    assert "label noise 0, d = 2" in only_finding(Wrong, "oracle").found
+
+    class Nowhere(Known):
+        """Has an oracle, though in no dimension that is looked at."""
+
+        def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
+            return None
+
+    assert result_of(Nowhere, "oracle").note == "oracle_for is None in the dimensions looked at, 1, 2, 3, 5, 8"
+
+
+def test_an_oracle_of_one_noise_is_checked_by_that_name() -> None:
+    class Misnamed(Known):
+        """Another word where there is noise."""
+
+        def oracle_for(self, dims: int, label_noise: float) -> Any:
+            return "optimum" if label_noise == 0 else "best"
+
+    finding = finding_of(Misnamed, "oracle")
+    assert finding.expected == "'optimum', 'lower bound' or None from oracle_kind and oracle_for"
+    assert finding.found == "'best'"
+
+
+def test_a_class_that_owns_its_inputs_is_asked_about_its_own_alone() -> None:
+    class Following(LinearDynamics):
+        """Its oracle cannot tell what it would say elsewhere."""
+
+        @property
+        def oracle_kind(self) -> OracleKind:
+            return "lower bound"
+
+        def oracle(self, prompts: Prompts) -> Tensor:
+            if prompts.queries is not None:
+                raise NotImplementedError("only along a path")
+            return Linear.oracle(Linear(), prompts)
+
+    assert failures(Following) == {}
 
 
 def test_a_broken_oracle_breaks_no_other_rule() -> None:

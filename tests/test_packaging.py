@@ -29,7 +29,7 @@ FLOORS = [
         "fields",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
-    {"config", "experiment", "mistakes", "experiment_files"},
+    {"config", "experiment", "mistakes", "experiment_files", "component_text"},
     {"results", "training", "evaluation", "testing"},
     {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch", "checking", "verify", "evaluating"},

@@ -17,7 +17,8 @@ import pytest
 
 import icl_curriculum
 from icl_curriculum.cli import main
-from icl_curriculum.registry import KINDS
+from icl_curriculum.listing import coverage_table
+from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def execute(command: list[str], folder: Path) -> str:
 
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
-    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check"}
+    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check", "evaluate", "verify"}
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
@@ -79,6 +80,8 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     """By the console script's entry point in this process, which spares importing torch for each."""
     monkeypatch.chdir(folder)
     for command in ICL:
+        if command == ["icl", "verify"]:
+            continue  # CI runs it, as it takes the better part of a minute
         # The reader's own sizes give way to toy ones, which come last.
         toy = TOY_OPTIONS if command[1] == "run" else []
         if toy and "--seeds" not in command:
@@ -175,6 +178,24 @@ def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
     assert len(lines) >= 6
     assert all(line in README for line in lines)
+
+
+def test_what_takes_longer_is_run_by_ci() -> None:
+    assert ["icl", "verify"] in ICL
+    assert "make verify" in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_the_table_of_shifts_is_up_to_date() -> None:
+    """To mend it: what `icl list coverage` prints goes between the two marks."""
+    shown = re.search(r"^<!-- coverage -->\n(.*?)\n<!-- /coverage -->$", README, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert shown[1] == coverage_table()
+
+
+def test_every_class_and_distribution_is_in_the_catalogue_of_the_readme() -> None:
+    listed = README[README.index("## The catalogue") : README.index("### Where each shift")]
+    for registry in (FUNCTION_CLASSES, INPUTS):
+        assert all(f"`{name}`" in listed for name in registry.names() if registry.origin(name) == BUILT_IN)
 
 
 def test_every_experiment_is_in_the_readme() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.function_classes import FunctionClass, Parameters
+from icl_curriculum.function_classes import FunctionClass, OutsideDomain, Parameters, SignValued
 from icl_curriculum.function_classes.base import InputSampler, OracleKind, normal
 from icl_curriculum.inputs import random_rotations
+from icl_curriculum.prefix_regression import predict_every_prefix
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
 from icl_curriculum.streams import Streams
@@ -107,6 +109,8 @@ class ParityOfSigns(Plain):
 class LinearDynamics(Plain):
     """f(x) = c·rho Q x on a path x_+ = rho Q x + noise: the class makes its own inputs."""
 
+    owns_inputs: ClassVar[bool] = True
+
     rho: float = Field(0.8, gt=0, lt=1, description="how much of a state is kept")
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
@@ -127,6 +131,59 @@ class LinearDynamics(Plain):
             path.append(self.rho * carried + math.sqrt(1 - self.rho**2) * noise[:, k])
         xs = torch.stack(path, dim=1)
         return xs, self.evaluate(parameters, xs), parameters
+
+
+class Majority(SignValued):
+    """The sign of the sum of three coordinates, for inputs of -1 and 1 alone, which it refuses otherwise."""
+
+    reference_inputs: ClassVar[str | dict[str, Any]] = "rademacher"
+    sign_inputs: ClassVar[bool] = True
+
+    def check_dims(self, dims: int) -> None:
+        if dims < 3:
+            raise UserError(f"majority needs three coordinates, not {dims}")
+
+    def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+        order = torch.rand(n, dims, generator=generator, device=generator.device).argsort(dim=1)
+        return {"chosen": order[:, :3].sort(dim=1).values}
+
+    def evaluate(self, parameters: Parameters, xs: Tensor) -> Tensor:
+        if bool((xs.abs() != 1).any()):
+            raise OutsideDomain("majority: expected inputs of -1 and 1")
+        chosen = parameters["chosen"].unsqueeze(1).expand(-1, xs.shape[1], -1)
+        return xs.gather(2, chosen).sum(dim=2).sign()
+
+
+class Ramp(Plain):
+    """f(x) = w·x with |x_j| <= 1: reference inputs by the dimension, an oracle in few dimensions without noise."""
+
+    largest_input: ClassVar[float] = 1.0
+
+    @property
+    def oracle_kind(self) -> OracleKind:
+        return "optimum"
+
+    def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
+        return "optimum" if dims <= 2 and label_noise == 0 else None
+
+    def reference(self, dims: int) -> str | dict[str, Any]:
+        return {"name": "uniform", "half_width": 1.0} if dims > 1 else "rademacher"
+
+    def evaluate(self, parameters: Parameters, xs: Tensor) -> Tensor:
+        if bool((xs.abs() > 1).any()):
+            raise OutsideDomain("ramp: expected inputs within ±1")
+        return super().evaluate(parameters, xs)
+
+    def trivial_error(self, dims: int) -> float:
+        return dims / 3 if dims > 1 else 1.0
+
+    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        return squared_norm
+
+    def oracle(self, prompts: Prompts) -> Tensor:
+        if prompts.dims > 2 or prompts.label_noise > 0:
+            raise NotImplementedError("ramp has an oracle in one and two dimensions without noise")
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries)
 
 
 class OneNumber(Plain):
@@ -155,7 +212,7 @@ class OneNumber(Plain):
 
     def oracle(self, prompts: Prompts) -> Tensor:
         """The prior mean, which is not what knows most: enough to beat zero."""
-        return 2 * prompts.query()[:, :, 0].square() * self.output_scale(prompts.dims)
+        return 2 * prompts.query()[:, :, 0].square() * prompts.scale
 
 
-UNUSUAL: list[type[FunctionClass]] = [Plain, DecisionTree, ParityOfSigns, LinearDynamics, OneNumber]
+UNUSUAL: list[type[FunctionClass]] = [Plain, DecisionTree, ParityOfSigns, LinearDynamics, Majority, Ramp, OneNumber]

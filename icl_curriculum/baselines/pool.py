@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field
@@ -71,7 +72,7 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts) -> Floa
         answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * prompts.scale
         # (members, batch, points): of the labels before each entry, so of no label at entry 0.
         each = _log_likelihoods(function_class, labels, prompts)
-        likelihoods = each.cumsum(dim=-1) - each
+        likelihoods = F.pad(each[..., :-1].cumsum(dim=-1), (1, 0))
         # A sum of exponentials over chunks, kept relative to the largest so far.
         largest = torch.maximum(best, likelihoods.amax(dim=0))
         kept = torch.exp(best - largest)

@@ -4,9 +4,11 @@
 `matplotlib.figure.Figure` each, from data frames with the columns of the tables.
 """
 
-from icl_curriculum.figures.drawing import draw_all
+from icl_curriculum.figures.drawing import draw_all, draw_heat_map
 from icl_curriculum.figures.examples import error_by_examples
+from icl_curriculum.figures.heat_map import heat_map
 from icl_curriculum.figures.learning import learning_curves
+from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.tables import NothingToDraw
@@ -15,7 +17,10 @@ __all__ = [
     "NothingToDraw",
     "curriculum",
     "draw_all",
+    "draw_heat_map",
     "error_by_examples",
+    "error_by_pool_size",
+    "heat_map",
     "learning_curves",
     "out_of_distribution",
 ]

@@ -6,6 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,8 +14,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from icl_curriculum.figures.examples import error_by_examples
+from icl_curriculum.figures.heat_map import heat_map
 from icl_curriculum.figures.learning import learning_curves
 from icl_curriculum.figures.panels import styled
+from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
@@ -23,38 +26,60 @@ from icl_curriculum.registry import UserError
 
 DPI = 150
 
-#: Each figure, and the tables that it is drawn from.
-FIGURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {
-    "error_by_examples": (error_by_examples, ("evaluation",)),
-    "learning_curves": (learning_curves, ("learning", "curriculum")),
-    "out_of_distribution": (out_of_distribution, ("evaluation",)),
-    "curriculum": (curriculum, ("curriculum",)),
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure's function, the tables that it takes, and whether it shows all variants at once."""
+
+    draw: Callable[..., Figure]
+    tables: tuple[str, ...]
+    across_variants: bool = False
+
+
+FIGURES: dict[str, Drawing] = {
+    "error_by_examples": Drawing(error_by_examples, ("evaluation",)),
+    "learning_curves": Drawing(learning_curves, ("learning", "curriculum")),
+    "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
+    "heat_map": Drawing(heat_map, ("evaluation",)),
+    "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
+    "curriculum": Drawing(curriculum, ("curriculum",)),
 }
 
 
 def draw_all(directory: Path) -> list[Path]:
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
 
-    With several variants a file each, ``<figure>_<variant>``. Equal tables give equal bytes.
-    Raises UserError, before anything is drawn, if a table is missing, damaged or lacks a column, and if
-    there is nothing to draw.
+    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all.
+    Equal tables give equal bytes. Raises UserError, before anything is drawn, if a table is missing, damaged
+    or lacks a column, and if there is nothing to draw.
     """
     tables = {name: read_table(directory, name) for name in COLUMNS}
     _check_variants(directory, tables)
     drawn = []
-    for name, (draw, needed) in FIGURES.items():
-        sources = [tables[table] for table in needed]
+    for name, drawing in FIGURES.items():
+        sources = [tables[table] for table in drawing.tables]
         variants = distinct(sources[0]["variant"])
-        for variant in variants:
-            several = len(variants) > 1
-            # Quoting keeps distinct variants distinct, whatever their names hold.
-            stem = f"{name}_{quote(variant, safe='=,+')}" if several else name
+        # Quoting keeps distinct variants distinct, whatever their names hold.
+        calls: dict[str, dict[str, str]] = {f"{name}_{quote(each, safe='=,+')}": {"variant": each} for each in variants}
+        if drawing.across_variants or len(variants) == 1:
+            calls = {name: {}}
+        for stem, of_variant in calls.items():
             with contextlib.suppress(NothingToDraw), _any_script():
-                figure = draw(*sources, variant=variant if several else None)
-                drawn.append(_save(figure, directory / "figures" / stem))
+                drawn.append(_save(drawing.draw(*sources, **of_variant), directory / "figures" / stem))
     if not drawn:
         raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
     return drawn
+
+
+def draw_heat_map(directory: Path) -> Path | None:
+    """Draw the heat map of a directory that may hold evaluation.csv alone; its PNG's path, or None if it is empty.
+
+    Raises UserError if the table is missing, damaged or lacks a column.
+    """
+    evaluation = read_table(directory, "evaluation")
+    with contextlib.suppress(NothingToDraw), _any_script():
+        return _save(heat_map(evaluation), directory / "figures" / "heat_map")
+    return None
 
 
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:

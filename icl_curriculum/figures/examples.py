@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, learner_styles
+from icl_curriculum.figures.curves import draw_model, draw_reference, look_alike
+from icl_curriculum.figures.names import ZERO, learner_label, learner_styles
 from icl_curriculum.figures.panels import (
     Grid,
-    bounded,
     columns_for,
     count_scale,
     error_label,
     error_scale,
-    range_label,
     styled,
     zero_line,
 )
@@ -25,15 +22,11 @@ from icl_curriculum.figures.tables import (
     evaluated_cells,
     final,
     of_variant,
-    over_seeds,
     with_metric,
 )
 
 #: Baselines in a panel, beside the zero predictor.
 BASELINES = 2
-
-#: Curves closer than this everywhere, in powers of ten, look like one.
-SAME = 0.03
 
 
 @styled
@@ -61,10 +54,10 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None) -
         hidden |= same
         models = errors[errors["learner_kind"] == "model"]
         for learner in distinct(models["learner"]):
-            drawn.append(_draw_model(axes, models[models["learner"] == learner], styles[learner], learner))
+            drawn.append(draw_model(axes, models[models["learner"] == learner], "n_context", styles[learner], learner))
         zero_line(axes, "y")
         for learner in chosen:
-            _draw_reference(axes, curves[learner], styles[learner], learner)
+            draw_reference(axes, curves[learner], styles[learner], learner)
         drawn += [curves[learner] for learner in chosen]
 
     grid.title_cells([cell for cell, _, _ in shown])
@@ -94,43 +87,9 @@ def _distinguishable(curves: dict[str, pd.Series]) -> tuple[list[str], set[str]]
         ranked = learner not in ("oracle", "informed_oracle")
         if ranked and baselines == BASELINES:
             continue
-        if ranked and any(_look_alike(curve, curves[other]) for other in chosen):
+        if ranked and any(look_alike(curve, curves[other]) for other in chosen):
             same.add(learner)
             continue
         baselines += ranked
         chosen.append(learner)
     return chosen, same
-
-
-def _look_alike(one: pd.Series, other: pd.Series) -> bool:
-    distance = np.abs(np.log10(bounded(one)) - np.log10(bounded(other.reindex(one.index))))
-    return bool((distance < SAME).all())
-
-
-def _draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: str) -> None:
-    axes.plot(
-        curve.index, bounded(curve), color=style.colour, linestyle=style.line, linewidth=style.width,
-        label=learner_label(learner), gid=learner,
-    )  # fmt: skip
-
-
-def _draw_model(axes: Axes, errors: pd.DataFrame, style: LearnerStyle, learner: str) -> pd.DataFrame:
-    """Mean, single seeds and band, above the other learners' lines; returns the band."""
-    seeds = errors["seed"].nunique()
-    summary = over_seeds(errors, "n_context")
-    axes.plot(
-        summary.index, bounded(summary["mean"]), color=style.colour, linewidth=style.width,
-        label=learner_label(learner, seeds), gid=learner, zorder=4,
-    )  # fmt: skip
-    if (summary["low"] < summary["high"]).any():
-        axes.fill_between(
-            summary.index, bounded(summary["low"]), bounded(summary["high"]), color=style.colour, alpha=0.2,
-            linewidth=0, label=range_label(seeds), gid=f"{learner} range",
-        )  # fmt: skip
-    if seeds > 1:
-        for _, of_seed in errors.groupby("seed"):
-            axes.plot(
-                of_seed["n_context"], bounded(of_seed["value"]), color=style.colour, linewidth=0.5, alpha=0.6,
-                label="one seed", gid=f"{learner} seed", zorder=3,
-            )  # fmt: skip
-    return summary

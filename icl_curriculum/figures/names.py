@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +19,21 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
 _WORDS = {
     "relu": "ReLU", "hermite": "Hermite", "chebyshev": "Chebyshev", "gaussian": "Gaussian", "laplace": "Laplace",
-    "cauchy": "Cauchy", "student": "Student", "rademacher": "Rademacher", "dmmse": "discrete MMSE",
-    "knn": "nearest neighbours", "mlp": "MLP", "gd": "by gradient descent",
+    "cauchy": "Cauchy", "student": "Student", "rademacher": "Rademacher", "knn": "nearest neighbours",
+    "mlp": "MLP", "gd": "by gradient descent",
 }  # fmt: skip
 _LEARNERS = {
     "zero": "predicting zero",
     "oracle": "optimum (oracle)",
     "informed_oracle": "lower bound (oracle that knows more)",
+    "dmmse": "posterior mean over the pool (dMMSE)",
 }
+_INPUTS = {"half subspace": "half-subspace"}
 _SHIFTS = {
     "scaled_inputs": "inputs ×{}",
     "scaled_outputs": "outputs ×{}",
     "label_noise": "label noise, σ = {}",
+    "label_noise/flips": "flipped labels, p = {}",
     "longer_prompts": "longer prompts ×{}",
 }
 _FRACTIONS = {"0.333": "1/3", "0.667": "2/3"}
@@ -41,11 +45,17 @@ def pretty(identifier: str) -> str:
     >>> pretty("relu_network"), pretty("hermite/3"), pretty("sparse_linear/sparsity=2")
     ('ReLU network', 'Hermite 3', 'sparse linear (sparsity = 2)')
     """
+    name, settings = _parts(identifier)
+    return plain(name + settings)
+
+
+def _parts(identifier: str) -> tuple[str, str]:
+    """The words of an identifier, and its named parameters in brackets."""
     head, *parameters = identifier.split("/")
     name = " ".join([_words(head), *(part for part in parameters if "=" not in part)])
     named = [part.partition("=") for part in parameters if "=" in part]
     settings = ", ".join(f"{_words(key)} = {value}" for key, _, value in named)
-    return plain(f"{name} ({settings})" if settings else name)
+    return name, f" ({settings})" if settings else ""
 
 
 def plain(text: str) -> str:
@@ -60,19 +70,35 @@ def learner_label(learner: str, seeds: int = 1) -> str:
 
 
 def inputs_label(inputs: str) -> str:
-    return f"{pretty(inputs)} inputs"
+    """An input distribution's identifier in words.
+
+    >>> inputs_label("student_t/df=5"), inputs_label("scaled/2/of=laplace")
+    ('Student t inputs (df = 5)', 'Laplace inputs ×2')
+    """
+    if scaled := re.fullmatch(r"scaled/([^/=]+)(?:/of=(.+))?", inputs):
+        return f"{inputs_label(scaled[2] or 'gaussian')} ×{_number(scaled[1])}"
+    if shifted := re.fullmatch(r"shifted/([^/=]+)", inputs):
+        return f"Gaussian inputs (mean = {_number(shifted[1])})"
+    name, settings = _parts(inputs)
+    return plain(f"{_INPUTS.get(name, name)} inputs{settings}")
 
 
 def shift_label(shift: str) -> str:
     """A shift's identifier in words.
 
-    >>> shift_label("scaled_inputs/0.333"), shift_label("random_quadrants")
-    ('inputs ×1/3', 'random quadrants')
+    >>> shift_label("scaled_inputs/0.333"), shift_label("random_quadrants"), shift_label("label_noise/flips=0.1")
+    ('inputs ×1/3', 'random quadrants', 'flipped labels, p = 0.1')
     """
-    head, *values = shift.split("/")
-    if head in _SHIFTS and len(values) == 1 and "=" not in values[0]:
-        return _SHIFTS[head].format(_FRACTIONS.get(values[0], values[0]))
-    return pretty(shift)
+    head, _, parameter = shift.partition("/")
+    key, _, value = parameter.rpartition("=")
+    words = _SHIFTS.get(f"{head}/{key}" if key else head)
+    if words is None or not value or "/" in value:
+        return pretty(shift)
+    return plain(words.format(_number(value)))
+
+
+def _number(value: str) -> str:
+    return _FRACTIONS.get(value, value)
 
 
 def _words(name: str) -> str:

@@ -76,9 +76,12 @@ class Grid:
     left: float
 
     @classmethod
-    def of(cls, count: int, *, columns: int, height: float, left: float = 0.65) -> Grid:
-        """``count`` panels with shared axes; ``height`` of each, and what labels take at the ``left``, in inches."""
-        width = min(FULL_WIDTH, left + columns * WIDEST_PANEL)
+    def of(cls, count: int, *, columns: int, height: float, left: float = 0.65, width: float | None = None) -> Grid:
+        """``count`` panels with shared axes; ``height`` of each, and what labels take at the ``left``, in inches.
+
+        ``width``: of the figure, if it is not to follow from the number of columns.
+        """
+        width = width or min(FULL_WIDTH, left + columns * WIDEST_PANEL)
         figure = Figure(figsize=(width, 4))
         cells = figure.add_gridspec(math.ceil(count / columns), columns)
         axes: list[Axes] = []
@@ -104,7 +107,7 @@ class Grid:
     def title_panel(self, axes: Axes, *lines: str) -> None:
         """A panel's title, broken to the width of the panel."""
         inches = (self.figure.get_figwidth() - self.left) / self.columns - 0.1
-        axes.set_title("\n".join(self.wrapped(line, inches, TITLE_OF_PANEL) for line in lines))
+        axes.set_title("\n".join(wrapped(line, inches, TITLE_OF_PANEL) for line in lines))
 
     def title_cells(self, cells: Sequence[Cell]) -> None:
         """Panels' titles from their cells; with the inputs only where there are several to tell apart."""
@@ -115,29 +118,28 @@ class Grid:
             lines += ["(not trained on)"] * (not cell.trained)
             self.title_panel(axes, *lines)
 
-    def wrapped(self, text: str, inches: float, points: float, weight: str = "normal") -> str:
-        """Text broken into lines that fit a width."""
-        font = FontProperties(size=points, weight=weight)
-        pixels, _, _ = self._renderer().get_text_width_height_descent(text, font, ismath=False)
-        # A line may hold wider letters than the text does on average.
-        characters = 0.95 * len(text) * inches * self.figure.dpi / max(pixels, 1)
-        # "k = 10" stays in one piece.
-        return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
-
-    def _renderer(self) -> RendererBase:
-        renderer: RendererBase = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
-        return renderer
-
     def finish(
         self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> Figure:
-        """Title and note above the panels, below them a legend of all labelled artists and of ``extra``."""
+        """The figure, framed, with the panels laid out within the frame."""
+        body = self.frame(title, variant, note, extra)
+        self.figure.set_layout_engine(ConstrainedLayoutEngine(rect=body, w_pad=0.05, h_pad=0.05))
+        return self.figure
+
+    def frame(
+        self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
+    ) -> tuple[float, float, float, float]:
+        """Title and note above the panels, below them a legend of all labelled artists and of ``extra``.
+
+        Gives the figure its height. Returns what is left for the panels, as (left, bottom, width, height) in
+        fractions of the figure.
+        """
         figure = self.figure
         width = figure.get_figwidth()
         title = title if variant is None else f"{title}: {plain(variant)}"
-        title = self.wrapped(title, width - 2 * MARGIN, TITLE, "bold")
-        text = self.wrapped(" ".join(note), width - 2 * MARGIN, TEXT)
-        title_height, note_height = _text_height(title, TITLE), _text_height(text, TEXT)
+        title = wrapped(title, width - 2 * MARGIN, TITLE, "bold")
+        text = wrapped(" ".join(note), width - 2 * MARGIN, TEXT)
+        title_height, note_height = text_height(title, TITLE), text_height(text, TEXT)
         header = title_height + note_height + 2 * MARGIN
 
         handles: dict[str, Artist] = {}
@@ -157,15 +159,13 @@ class Grid:
             MARGIN / width, 1 - (MARGIN + title_height) / total, text, ha="left", va="top", fontsize=TEXT,
             color="#444444", in_layout=False,
         )  # fmt: skip
-        body = (0, legend_height / total, 1, 1 - (header + legend_height) / total)
-        figure.set_layout_engine(ConstrainedLayoutEngine(rect=body, w_pad=0.05, h_pad=0.05))
-        return figure
+        return 0, legend_height / total, 1, 1 - (header + legend_height) / total
 
     def _row_height(self, row: int) -> float:
         """Inches of a row: the panels, their titles, and what stands below them."""
         axes = self.axes[row * self.columns : (row + 1) * self.columns]
-        titles = max(_text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
-        labels = max(_text_height(panel.get_xlabel(), TEXT) for panel in axes)
+        titles = max(text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
+        labels = max(text_height(panel.get_xlabel(), TEXT) for panel in axes)
         return self.height + 0.2 + titles + (labels + 0.25 if labels else 0)
 
     def _add_legend(self, handles: Mapping[str, Artist]) -> float:
@@ -173,7 +173,7 @@ class Grid:
         if not handles:
             return 0.0
         figure = self.figure
-        renderer = self._renderer()
+        renderer = _renderer(figure)
         for rows in range(1, len(handles) + 1):
             legend = figure.legend(
                 list(handles.values()), list(handles), loc="lower center", ncols=math.ceil(len(handles) / rows),
@@ -187,7 +187,28 @@ class Grid:
         return float(box.height / figure.dpi + 2 * MARGIN)
 
 
-def _text_height(text: str, points: float) -> float:
+def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> str:
+    """Text broken into lines that fit a width."""
+    # A line may hold wider letters than the text does on average.
+    characters = 0.95 * len(text) * inches / max(text_width(text, points, weight), 0.01)
+    # "k = 10" stays in one piece.
+    return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
+
+
+def text_width(text: str, points: float, weight: str = "normal") -> float:
+    """Inches that text takes, in lines or in one."""
+    font = FontProperties(size=points, weight=weight)
+    figure = Figure(figsize=(1, 1))
+    measure = _renderer(figure).get_text_width_height_descent
+    return max((measure(line, font, ismath=False)[0] for line in text.splitlines()), default=0.0) / figure.dpi
+
+
+def _renderer(figure: Figure) -> RendererBase:
+    renderer: RendererBase = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    return renderer
+
+
+def text_height(text: str, points: float) -> float:
     return 1.25 * points / 72 * len(text.splitlines())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from icl_curriculum.figures.names import (
-    GREY,
-    ZERO,
-    LearnerStyle,
-    inputs_label,
-    learner_label,
-    learner_styles,
-    shift_label,
+from icl_curriculum.figures.categories import (
+    UNSHIFTED,
+    Category,
+    CategoryErrors,
+    category_labels,
+    errors_by_category,
+    in_order,
+    several,
 )
+from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
 from icl_curriculum.figures.panels import (
+    FULL_WIDTH,
+    WIDEST_PANEL,
     Grid,
     bounded,
     columns_for,
@@ -33,13 +36,11 @@ from icl_curriculum.figures.panels import (
 )
 from icl_curriculum.figures.tables import (
     METRICS,
-    Cell,
     NothingToDraw,
     evaluated_cells,
     final,
     of_variant,
     over_seeds,
-    with_metric,
 )
 
 #: The model above, the learner that it is compared with below.
@@ -49,16 +50,11 @@ _OFFSET = 0.17
 _NO_RIVALS = (ZERO, "informed_oracle")
 
 
-@dataclass(frozen=True)
-class Category:
-    """A row of the figure; ``beyond``: at more examples than any trained prompt had."""
+#: Rows of a panel from which on it is tall.
+_MANY = 12
 
-    rank: int
-    name: str
-    beyond: bool = False
-
-
-UNSHIFTED = Category(0, "in distribution")
+#: Inches: what the labels of rows take, and the width of a panel beside many.
+_LEFT, _NARROW_PANEL = 1.8, 1.35
 
 
 @dataclass(frozen=True)
@@ -85,17 +81,21 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     styles = learner_styles(evaluation)
     rows = final(of_variant(evaluation, variant))
     cells = evaluated_cells(rows)
-    shown = [(cell, points) for cell in cells if (points := list(_points(cell, cells, rows)))]
+    found = [(cell, [point for errors in errors_by_category(cell, cells, rows) for point in _points(errors)])
+             for cell in cells]  # fmt: skip
+    shown = [(cell, points) for cell, points in found if points]
     points = [point for _, of_cell in shown for point in of_cell]
-    # Stable: within a rank, categories stay in the order of the table.
-    categories = sorted(dict.fromkeys(point.category for point in points), key=lambda category: category.rank)
+    categories = in_order(point.category for point in points)
     if UNSHIFTED not in categories or len(categories) == 1:
         raise NothingToDraw("no errors of a model both in and out of distribution")
     metrics = [metric for metric in METRICS if any(point.metric == metric for point in points)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
-    grid = Grid.of(len(shown), columns=columns_for(len(shown), most=3), height=0.19 * len(categories), left=1.8)
-    grid.axes[0].set_yticks(range(len(categories)), _labels(categories, points, all(cell.trained for cell in cells)))
+    grid = _grid(len(shown), len(categories))
+    labels = category_labels(
+        [(point.category, point.k) for point in points], all_trained=all(cell.trained for cell in cells)
+    )
+    grid.axes[0].set_yticks(range(len(categories)), list(labels.values()))
     grid.axes[0].set_ylim(len(categories) - 0.5, -0.5)
     for axes, (_, of_cell) in zip(grid.axes, shown, strict=True):
         for learner, metric in dict.fromkeys((point.learner, point.metric) for point in of_cell):
@@ -113,68 +113,32 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
 
     note = error_scale(grid.axes[0], "x", ([point.mean, point.low, point.high] for point in points))
     grid.label(error_label(metrics[0]), [""] * len(shown))
-    k = _several(point.k for point in points if point.category == UNSHIFTED)
+    k = several(point.k for point in points if point.category == UNSHIFTED)
     note.insert(0, f"At k = {k} in-context examples unless a row says otherwise.")
     return grid.finish("Error out of distribution", variant, note, _legend(points, metrics, seeds, styles))
 
 
-def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[tuple[Category, pd.DataFrame]]:
-    """The rows of each category that applies to a cell, unshifted first."""
-    own = cell.of(rows)
-    plain = own["shift"] == "none"
-    yield UNSHIFTED, own[plain]
-    of_class = rows[(rows["function_class"] == cell.function_class) & (rows["shift"] == "none")]
-    shown = {other.inputs for other in cells if other.function_class == cell.function_class}
-    for inputs, group in of_class.groupby("input_distribution", sort=False):
-        if inputs not in shown:
-            yield Category(1, inputs_label(str(inputs))), group
-    for shift, group in own[~plain].groupby("shift", sort=False):
-        yield Category(2, shift_label(str(shift))), group
+def _grid(panels: int, rows: int) -> Grid:
+    """Room for the panels, side by side rather than one below the other where each has many rows."""
+    if rows <= _MANY:
+        return Grid.of(panels, columns=columns_for(panels, most=3), height=0.19 * rows, left=_LEFT)
+    columns = columns_for(panels, most=5)
+    width = max(_LEFT + columns * _NARROW_PANEL, min(FULL_WIDTH, _LEFT + columns * WIDEST_PANEL))
+    return Grid.of(panels, columns=columns, height=0.165 * rows, left=_LEFT, width=width)
 
 
-def _points(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[Point]:
-    longest = cell.of(rows[rows["shift"] == "none"])["n_context"].max()
-    for category, group in _groups(cell, cells, rows):
-        metric, errors = with_metric(group)
-        lengths = errors["n_context"].unique()
-        within = lengths[lengths <= longest]
-        if len(within):
-            yield from _at(category, int(within.max()), metric, errors)
-        if len(lengths) > len(within):
-            yield from _at(Category(3, category.name, beyond=True), int(lengths.max()), metric, errors)
-
-
-def _at(category: Category, k: int, metric: str, errors: pd.DataFrame) -> Iterator[Point]:
-    """The models' points at ``k``, and that of the oracle or else of the best baseline."""
-    here = errors[errors["n_context"] == k]
-    models = here[here["learner_kind"] == "model"]
+def _points(found: CategoryErrors) -> Iterator[Point]:
+    """The models' points, and that of the oracle or else of the best baseline."""
+    category, k, metric, errors = found.category, found.k, found.metric, found.errors
+    models = errors[errors["learner_kind"] == "model"]
     for learner, of_model in models.groupby("learner", sort=False):
         mean, low, high = over_seeds(of_model, "n_context")[["mean", "low", "high"]].to_numpy(dtype=float)[0]
         yield Point(category, str(learner), True, k, metric, mean, low, high)
-    others = here[here["learner_kind"] != "model"].groupby("learner")["value"].mean()
+    others = errors[errors["learner_kind"] != "model"].groupby("learner")["value"].mean()
     candidates = {str(name): float(error) for name, error in others.items() if name not in _NO_RIVALS}
     if len(models) and candidates:
         best = "oracle" if "oracle" in candidates else min(candidates, key=lambda name: candidates[name])
         yield Point(category, best, False, k, metric, *[candidates[best]] * 3)
-
-
-def _labels(categories: Sequence[Category], points: Sequence[Point], all_trained: bool) -> list[str]:
-    """Names of the rows, with the number of examples where it is not that of the unshifted prompts."""
-    usual = {point.k for point in points if point.category == UNSHIFTED}
-    doubled = {category.name for category in categories if category.beyond}
-    labels = []
-    for category in categories:
-        ks = {point.k for point in points if point.category == category}
-        said = category.name in doubled or not ks <= usual
-        # Not even unshifted prompts are in distribution for a class that was not trained on.
-        name = "no shift" if category == UNSHIFTED and not all_trained else category.name
-        labels.append(f"{name} (k = {_several(ks)})" if said else name)
-    return labels
-
-
-def _several(numbers: Iterable[int]) -> str:
-    low, *_, high = (*(ordered := sorted(set(numbers))), ordered[-1])
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _draw(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -59,4 +60,4 @@ def _log_evidence(fits: PrefixFits, xs: Float[Tensor, "batch points dims"]) -> F
     """Log density of the first k labels, but for a term that both components share."""
     variances = fits.variances + _ROUNDING * (1 + xs.square().sum(-1))
     terms = -fits.residuals.square() / (2 * variances)
-    return terms.cumsum(dim=1) - terms
+    return F.pad(terms[:, :-1].cumsum(dim=1), (1, 0))

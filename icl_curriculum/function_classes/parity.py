@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
@@ -73,7 +73,7 @@ class Parity(SignValued):
         return torch.cat(parts)
 
     def _posterior_mean(
-        self, prompts: Prompts, subsets: Float[Tensor, "subsets size"]
+        self, prompts: Prompts, subsets: Int64[Tensor, "subsets size"]
     ) -> Float[Tensor, "batch points"]:
         subsets = subsets.to(prompts.xs.device)
         wrong = prompts.xs.double()[:, :, subsets].prod(-1) != prompts.ys.double().sign().unsqueeze(-1)
@@ -84,7 +84,7 @@ class Parity(SignValued):
         # Without noise the true subset is never contradicted, so the least count is 0 and only that survives.
         weights = (flipped / (1 - flipped)) ** (before - least)
         answers = prompts.query().double()[:, :, subsets].prod(-1)
-        return (weights * answers).sum(-1) / weights.sum(-1)
+        return (weights * answers).sum(-1) / weights.sum(-1) * prompts.scale
 
     @staticmethod
     def _check(xs: Tensor) -> None:
@@ -94,5 +94,5 @@ class Parity(SignValued):
 
 
 @lru_cache(maxsize=4)
-def _subsets(dims: int, size: int) -> Tensor:
+def _subsets(dims: int, size: int) -> Int64[Tensor, "subsets size"]:
     return torch.tensor(list(combinations(range(dims), size)))

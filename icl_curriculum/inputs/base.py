@@ -48,6 +48,12 @@ class InputDistribution(Component):
         """Whether every coordinate is -1 or 1."""
         return False
 
+    def only_corners(self, dims: int) -> bool:
+        """Whether every coordinate is -b or b for one b, the largest: then E|x|^2 = d b^2."""
+        largest = self.largest(dims)
+        bounded = math.isfinite(largest) and math.isclose(self.squared_norm(dims), dims * largest**2)
+        return bounded or self.only_signs(dims)
+
     def rotation_invariant(self, dims: int) -> bool:
         """Whether a prompt's inputs, rotated by one rotation, are distributed as they were."""
         return self.spectrum(dims) is not None

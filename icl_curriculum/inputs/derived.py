@@ -36,9 +36,6 @@ class Derived(InputDistribution):
     def only_signs(self, dims: int) -> bool:
         return self.of.only_signs(dims)
 
-    def rank(self, dims: int) -> int:
-        return self.of.rank(dims)
-
 
 @register_inputs("scaled")
 class Scaled(Derived):
@@ -66,6 +63,9 @@ class Scaled(Derived):
 
     def rotation_invariant(self, dims: int) -> bool:
         return self.of.rotation_invariant(dims)
+
+    def rank(self, dims: int) -> int:
+        return self.of.rank(dims)
 
 
 class InOneOrthant(Derived):

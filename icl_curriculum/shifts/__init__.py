@@ -1,6 +1,7 @@
 """Shifts: out-of-distribution prompts made from a task. Importing the package registers them."""
 
 from icl_curriculum.shifts.base import Shift, register_shift, why_undefined
+from icl_curriculum.shifts.coverage import coverage, reference_task
 from icl_curriculum.shifts.other_inputs import HalfSubspace, OtherInputs, ScaledInputs, Skewed
 from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, ScaledOutputs
 from icl_curriculum.shifts.queries import (
@@ -26,6 +27,8 @@ __all__ = [
     "ScaledOutputs",
     "Shift",
     "Skewed",
+    "coverage",
+    "reference_task",
     "register_shift",
     "standard_shifts",
     "why_undefined",

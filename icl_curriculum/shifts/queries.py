@@ -32,16 +32,15 @@ class _QueryShift(Shift):
         """The context's inputs, the query at each k, and the k at which it is defined (None: all)."""
 
     def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
-        xs, values, truth = task.function_class.draw(n, points, task.dims, task.inputs, streams)
+        xs, values, truth = task.clean(n, points, streams)
         context, queries, defined = self.change(xs, task, streams)
-        evaluate = task.function_class.evaluate
         return task.label(
             context,
-            values if context is xs else evaluate(truth, context),
+            values if context is xs else task.values(truth, context),
             truth,
             streams,
             queries=queries,
-            query_values=evaluate(truth, queries),
+            query_values=task.values(truth, queries),
             mask=None if defined is None else defined.expand(n, points),
         )
 
@@ -50,7 +49,7 @@ class _Orthants(_QueryShift):
     def undefined(self, task: Task) -> str | None:
         if task.function_class.owns_inputs:
             return _OWNS
-        return _SIGNS if task.inputs.only_signs(task.dims) else None
+        return _SIGNS if task.inputs.only_corners(task.dims) else None
 
 
 @register_shift("random_quadrants")
@@ -95,7 +94,7 @@ class OrthogonalQueries(_QueryShift):
     """
 
     def undefined(self, task: Task) -> str | None:
-        if task.inputs.only_signs(task.dims):
+        if task.inputs.only_corners(task.dims):
             return _SIGNS
         if task.inputs.rank(task.dims) < 2:
             return "nothing is orthogonal to an example in one dimension"

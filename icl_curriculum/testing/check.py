@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.registry import FUNCTION_CLASSES, UserError, did_you_mean
-from icl_curriculum.testing import conduct, contract, distribution, moments, oracles
+from icl_curriculum.testing import conduct, contract, distribution, domain, moments, oracles
 from icl_curriculum.testing.rules import Finding, Note, Result, Rule, unless_raised
 from icl_curriculum.testing.subject import Subject
 
@@ -24,18 +24,20 @@ _ALL = {
         contract.construction,
         contract.documentation,
         contract.config,
-        contract.reference_inputs,
+        domain.reference_inputs,
         contract.baselines,
         contract.dimensions,
         contract.sample,
         contract.shape,
         contract.dtype,
+        domain.signs,
         conduct.purity,
         conduct.global_generators,
         conduct.determinism,
         conduct.device,
         conduct.one_function_per_prompt,
         contract.draw,
+        domain.inputs_drawn,
         distribution.independent_prompts,
         distribution.independent_inputs,
         distribution.pools,

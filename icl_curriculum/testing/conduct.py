@@ -44,8 +44,11 @@ def global_generators(subject: Subject) -> Iterator[Finding | Note]:
     parameters, xs = subject.example(4, 5, dims)
 
     def oracle() -> None:
-        if function_class.oracle_kind is not None:
-            prompts = Task(function_class, subject.inputs, dims).draw(4, 5, subject.streams("global generators"))
+        known = [(at, noise) for at in subject.dims for noise, kind in subject.oracles(at).items() if kind is not None]
+        if known:
+            at, noise = known[-1]
+            task = Task(function_class, subject.inputs(at), at, noise)
+            prompts = task.draw(4, 5, subject.streams("global generators"))
             subject.doing = "oracle"
             function_class.oracle(prompts)
 
@@ -185,7 +188,7 @@ def _real_accelerator(subject: Subject) -> Iterator[Finding | Note]:
     assert kind is not None
     made = torch.Generator(device=kind).manual_seed(0)
     parameters = subject.sample(6, subject.most_dims, made)
-    xs = subject.inputs.sample(6, 5, subject.most_dims, made)
+    xs = subject.inputs(subject.most_dims).sample(6, 5, subject.most_dims, made)
     values = subject.evaluate(parameters, xs)
     found = {**{f"{name!r} from sample": value for name, value in parameters.items()}, "values": values}
     stay = [f"{name} on {value.device}" for name, value in found.items() if value.device.type != kind.type]

@@ -9,7 +9,7 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, INPUTS, Registry, did_you_mean
+from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, did_you_mean
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
 
@@ -98,23 +98,14 @@ def config(subject: Subject) -> Iterator[Finding | Note]:
         )
 
 
-@rule("reference inputs", "`reference_inputs` names a registered input distribution", requires=("construction",))
-def reference_inputs(subject: Subject) -> Iterator[Finding | Note]:
-    yield from _unknown(INPUTS, "reference_inputs", (subject.function_class.reference_inputs,))
-
-
 @rule("baselines", "`baselines` names registered baselines", requires=("construction",))
 def baselines(subject: Subject) -> Iterator[Finding | Note]:
-    yield from _unknown(BASELINES, "baselines", tuple(subject.function_class.baselines))
-
-
-def _unknown(registry: Registry, attribute: str, names: tuple[str, ...]) -> Iterator[Finding]:
-    for name in names:
-        if name not in registry.names():
+    for name in subject.function_class.baselines:
+        if name not in BASELINES.names():
             yield Finding(
-                expected=f"in {attribute}, the name of a registered {registry.kind}",
-                found=f"unknown {registry.kind} {name!r}{did_you_mean(name, registry.names())}",
-                mend=f"correct {attribute}, or register {name!r} in the same plugin file",
+                expected="in baselines, the name of a registered baseline",
+                found=f"unknown baseline {name!r}{did_you_mean(name, BASELINES.names())}",
+                mend=f"correct baselines, or register {name!r} in the same plugin file",
             )
 
 

@@ -109,7 +109,7 @@ def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
     dims, n = subject.most_dims, 4
     batches = [subject.sample(n, dims, subject.generator("batch", i)) for i in range(BATCHES)]
     drawn = {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
-    at = subject.inputs.sample(1, 8, dims, subject.generator("common inputs"))
+    at = subject.inputs(dims).sample(1, 8, dims, subject.generator("common inputs"))
     flat = {name: value.flatten(0, 1) for name, value in drawn.items()}
     values = subject.evaluate(doubled(flat), at.double().expand(BATCHES * n, 8, dims)).reshape(BATCHES, n, 8)
 
@@ -215,12 +215,13 @@ def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
 def pools(subject: Subject) -> Iterator[Finding | Note]:
     """64 prompts from pools of 1 and 3: a function of 3 fails to turn up with probability 2e-11."""
     dims = subject.most_dims
+    inputs = subject.inputs(dims)
     for size in (1, 3):
         pooled = subject.function_class.model_copy(update={"pool_size": size})
         pool = set(rows_of(pooled.pool(dims)))
         subject.doing = f"draw(n=64, points=2, dims={dims}) with pool_size = {size}"
         for index in (0, 1):
-            _, _, parameters = pooled.draw(64, 2, dims, subject.inputs, subject.streams("pool", index))
+            _, _, parameters = pooled.draw(64, 2, dims, inputs, subject.streams("pool", index))
             drawn = set(rows_of(parameters))
             if drawn != pool:
                 yield Finding(

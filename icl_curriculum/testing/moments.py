@@ -16,7 +16,7 @@ from typing import cast
 
 import torch
 
-from icl_curriculum.inputs import Gaussian, InputDistribution, Skewed, StudentT
+from icl_curriculum.inputs import Gaussian, InputDistribution, Scaled, Skewed, StudentT
 from icl_curriculum.registry import UserError
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
@@ -110,11 +110,12 @@ def trivial_error(subject: Subject) -> Iterator[Finding | Note]:
                 mend="return float(E f(x)^2): it divides the errors, and its root scales unit outputs",
             )
             return
-        drawn = second_moment_of(subject, dims, subject.inputs, f"trivial error/{dims}")
+        inputs = subject.inputs(dims)
+        drawn = second_moment_of(subject, dims, inputs, f"trivial error/{dims}")
         wrong = drawn.verdict(float(declared))
         if wrong:
             yield Finding(
-                expected=f"E f(x)^2 = {drawn} under the inputs {subject.inputs.id!r} at d = {dims}",
+                expected=f"E f(x)^2 = {drawn} under the inputs {inputs.id!r} at d = {dims}",
                 found=f"trivial_error({dims}) = {float(declared):.5g} is {wrong} (beyond {Z:.0f} standard errors)",
                 mend="correct trivial_error or the scale of evaluate; raw units, whatever `outputs` says",
             )
@@ -135,15 +136,22 @@ def trivial_error(subject: Subject) -> Iterator[Finding | Note]:
 )
 def second_moment(subject: Subject) -> Iterator[Finding | Note]:
     function_class, dims = subject.function_class, subject.dims[len(subject.dims) // 2]
-    looked_at, skipped, unjudged = 0, [], []
+    looked_at = 0
+    skipped: list[str] = []
+    unjudged: list[str] = []
     growth = max(1.0, _growth(subject))
     df = round(4 * growth + 6)
+    reference = subject.inputs(dims)
     cases: list[tuple[str, InputDistribution]] = [
+        (reference.id, reference),
+        (f"{reference.id} of half the scale", Scaled(of=reference, factor=0.5)),
         ("skewed", Skewed()),
-        ("Gaussian of half the scale", _ScaledGaussian(factor=0.5)),
-        ("Gaussian of twice the scale", _ScaledGaussian(factor=2.0)),
+        ("Gaussian of half the scale", Scaled(factor=0.5)),
+        ("Gaussian of twice the scale", Scaled(factor=2.0)),
         (f"Student's t with {df} degrees of freedom", StudentT(df=float(df))),
     ]
+    if isinstance(reference, Gaussian):
+        del cases[1]  # the same as a later one
     for label, inputs in cases:
         spectrum, squared_norm = inputs.spectrum(dims), inputs.squared_norm(dims)
         # Without its spectrum a Gaussian is one more distribution of that E|x|^2, for which the form must hold.
@@ -154,6 +162,10 @@ def second_moment(subject: Subject) -> Iterator[Finding | Note]:
             if value is not None:
                 declared[f"spectrum={'None' if told is None else 'its eigenvalues'}"] = float(value)
         if not declared:
+            continue
+        outside = Task(function_class, inputs, dims).outside_domain()
+        if outside is not None:
+            skipped.append(f"{label}: {outside}")
             continue
         try:
             drawn = second_moment_of(subject, dims, inputs, f"second moment/{label}")
@@ -182,21 +194,6 @@ def second_moment(subject: Subject) -> Iterator[Finding | Note]:
         yield Note(f"tails too heavy for Monte Carlo, too large a moment would not show: {', '.join(unjudged)}")
 
 
-class _ScaledGaussian(Gaussian):
-    """x ~ N(0, factor^2 I)."""
-
-    factor: float
-
-    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> torch.Tensor:
-        return super().sample(n, points, dims, generator) * self.factor
-
-    def squared_norm(self, dims: int) -> float:
-        return dims * self.factor**2
-
-    def spectrum(self, dims: int) -> tuple[float, ...] | None:
-        return (self.factor**2,) * dims
-
-
 #: Scales of the inputs between which the growth is measured, and what lower-order terms may add to it.
 SCALES = (2.0**12, 2.0**16)
 SLACK = 0.25
@@ -211,6 +208,8 @@ def _growth(subject: Subject) -> float:
 def growth(subject: Subject) -> Iterator[Finding | Note]:
     """The slope of the root mean square of f over scales of 2^12 to 2^16, in float64; a larger growth is fine."""
     dims, declared = subject.most_dims, _growth(subject)
+    if subject.function_class.sign_inputs or subject.function_class.largest_input < math.inf:
+        raise Inapplicable("the declared domain is bounded")
     parameters, xs = subject.example(256, 4, dims)
     parameters, xs = doubled(parameters), xs.double()
     sizes = []
@@ -246,12 +245,12 @@ def units(subject: Subject) -> Iterator[Finding | Note]:
     def drawn(**update: object) -> tuple[torch.Tensor, torch.Tensor]:
         changed = subject.function_class.model_copy(update=update)
         subject.doing = f"drawing prompts with {', '.join(f'{key} = {value!r}' for key, value in update.items())}"
-        prompts = Task(changed, subject.inputs, dims).draw(n, points, subject.streams("units"))
+        prompts = Task(changed, subject.inputs(dims), dims).draw(n, points, subject.streams("units"))
         return prompts.ys, prompts.targets
 
     plain_ys, plain = drawn(outputs="raw", label_noise=0.0)
     _, unit = drawn(outputs="unit", label_noise=0.0)
-    noisy_ys, noisy = drawn(outputs="unit", label_noise=0.5 * math.sqrt(declared))
+    noisy_ys, noisy = drawn(outputs="unit", label_noise=subject.noise(dims, 0.5))
     wanted = (n, points)
     if not plain.shape == unit.shape == noisy.shape == noisy_ys.shape == wanted:
         yield Finding(

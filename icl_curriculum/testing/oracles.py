@@ -30,10 +30,14 @@ ROUNDING = 1e-3
 @rule("oracle", "the oracle answers from the first k pairs alone, no worse than zero", requires=("trivial error",))
 def oracle(subject: Subject) -> Iterator[Finding | Note]:
     function_class = subject.function_class
-    subject.doing = "oracle_kind"
-    kind = function_class.oracle_kind
-    if kind is None:
-        if "oracle" in vars(subject.cls) and subject.cls.oracle_kind is FunctionClass.oracle_kind:
+    kinds = {dims: subject.oracles(dims) for dims in subject.dims}
+    declared = {kind for of_noise in kinds.values() for kind in of_noise.values()} | {function_class.oracle_kind}
+    if declared == {None}:
+        undeclared = (subject.cls.oracle_kind, subject.cls.oracle_for) == (
+            FunctionClass.oracle_kind,
+            FunctionClass.oracle_for,
+        )
+        if "oracle" in vars(subject.cls) and undeclared:
             yield Finding(
                 expected="an oracle_kind beside an oracle; without one the oracle is never asked",
                 found=f"{subject.cls.__name__} defines oracle, and oracle_kind is None",
@@ -41,28 +45,35 @@ def oracle(subject: Subject) -> Iterator[Finding | Note]:
             )
             return
         raise Inapplicable("oracle_kind is None: no oracle is known")
-    if kind not in ("optimum", "lower bound"):
+    odd = declared - {"optimum", "lower bound", None}
+    if odd:
         yield Finding(
-            expected="'optimum', 'lower bound' or None from oracle_kind",
-            found=repr(kind),
+            expected="'optimum', 'lower bound' or None from oracle_kind and oracle_for",
+            found=", ".join(map(repr, sorted(map(str, odd)))),
             mend="'optimum' for what no learner can beat, 'lower bound' for an oracle that knows more",
         )
         return
     if subject.cls.oracle is FunctionClass.oracle:
         yield Finding(
-            expected=f"an oracle, as oracle_kind is {kind!r}",
+            expected=f"an oracle, as oracle_kind is {sorted(filter(None, declared))[0]!r}",
             found=f"{subject.cls.__name__} does not define oracle",
             mend="define oracle(self, prompts), predictions of shape (batch, points); or let oracle_kind return None",
         )
         return
-    dims = subject.dims[len(subject.dims) // 2]
-    noise = math.sqrt(function_class.trivial_error(dims))
-    for label_noise in (0.0, noise):
+    known = [dims for dims, of_noise in kinds.items() if any(of_noise.values())]
+    if not known:
+        raise Inapplicable(f"oracle_for is None in the dimensions looked at, {', '.join(map(str, kinds))}")
+    dims = known[len(known) // 2]
+    for label_noise, kind in kinds[dims].items():
+        if kind is None:
+            yield Note(f"oracle_for gives None for label noise {label_noise:.3g} at d = {dims}")
+            continue
         prompts = _prompts(subject, dims, label_noise)
         how = f"label noise {label_noise:.3g}, d = {dims}"
         findings = list(_answers(subject, prompts, how)) or [
             *_causality(subject, prompts[:64], _prompts(subject, dims, label_noise, index=1)[:64], how),
             *_against_zero(subject, prompts, how),
+            *_units(subject, prompts[:64], how),
         ]
         yield from findings
         if findings:
@@ -70,7 +81,7 @@ def oracle(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def _prompts(subject: Subject, dims: int, label_noise: float, index: int = 0) -> Prompts:
-    task = Task(subject.function_class, subject.inputs, dims, label_noise)
+    task = Task(subject.function_class, subject.inputs(dims), dims, label_noise)
     return task.draw(PROMPTS, dims + 5, subject.streams("oracle", index))
 
 
@@ -126,6 +137,8 @@ def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> 
                 mend="entry k uses xs[:, :k], ys[:, :k] and the query of k; neither its own label nor later pairs",
             )
             return
+    if subject.function_class.owns_inputs:  # it is asked about its own next inputs only
+        return
     asked = replace(prompts, queries=other.xs)
     everywhere = _predict(subject, asked)
     for k in sorted({0, last // 2, last}):
@@ -158,5 +171,27 @@ def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Find
             expected="an error no larger than that of predicting zero, at every prompt length",
             found=f"at k = {k} it is larger by at least {mean[k] / trivial:.3g} ± {error[k] / trivial:.1g} of that of "
             f"zero, with {how}; {Z:.0f} standard errors are allowed",
-            mend="check the formula and its units (ys are multiplied by output_scale(d)), and use prompts.label_noise",
+            mend="check the formula and its units (ys are raw values times prompts.scale), and use prompts.label_noise",
+        )
+
+
+def _units(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+    """Labels of twice the unit, noise included, are answered by predictions of twice the size; signs have no unit."""
+    if subject.function_class.sign_valued:
+        return
+    twice = replace(
+        prompts,
+        ys=2 * prompts.ys,
+        targets=2 * prompts.targets,
+        label_noise=2 * prompts.label_noise,
+        scale=2 * prompts.scale,
+    )
+    expected, found = 2 * _predict(subject, prompts), _predict(subject, twice)
+    off = float((found - expected).abs().max()) / (float(expected.abs().max()) + 1e-12)
+    if off > ROUNDING:
+        yield Finding(
+            expected="predictions twice as large where ys, label_noise and scale of the prompts are",
+            found=f"predictions that are off by up to {off:.2g} of their size, with {how}",
+            mend="divide ys and label_noise by prompts.scale, which holds the class's unit and a shift's factor, and "
+            "multiply the predictions by it",
         )

@@ -6,6 +6,7 @@ Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 import traceback
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.function_classes.base import FunctionClass, Parameters
+from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, UserError
 from icl_curriculum.streams import Streams, generator
@@ -23,6 +24,8 @@ from icl_curriculum.streams import Streams, generator
 DIMS = (1, 2, 3, 5, 8)
 #: Where to look for allowed dimensions if the class refuses all of `DIMS`, and how many to take.
 MORE_DIMS, MORE = range(1, 65), 3
+#: The probability of a flip that is tried as the label noise of a class whose values are signs.
+FLIPS = 0.25
 
 
 class Subject:
@@ -62,12 +65,23 @@ class Subject:
         """The instance without its pool: `trivial_error` and the like speak of the whole class."""
         return self.as_given.model_copy(update={"pool_size": None})
 
-    @functools.cached_property
-    def inputs(self) -> InputDistribution:
-        """The reference inputs."""
-        built = INPUTS.build(self.function_class.reference_inputs)
+    def inputs(self, dims: int) -> InputDistribution:
+        """The reference inputs in ``dims`` dimensions."""
+        self.doing = f"reference({dims})"
+        built = INPUTS.build(self.function_class.reference(dims))
         assert isinstance(built, InputDistribution)
         return built
+
+    def noise(self, dims: int, share: float) -> float:
+        """A noise that the class's labels can have: `FLIPS`, or a share of the root of the trivial error."""
+        if self.function_class.sign_valued:
+            return FLIPS
+        return share * math.sqrt(self.function_class.trivial_error(dims))
+
+    def oracles(self, dims: int) -> dict[float, OracleKind]:
+        """What the oracle is in ``dims`` dimensions, without noise and under a large one."""
+        self.doing = "oracle_kind and oracle_for"
+        return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
 
     @functools.cached_property
     def dims(self) -> tuple[int, ...]:
@@ -113,7 +127,7 @@ class Subject:
         self, n: int, points: int, dims: int, streams: Streams, inputs: InputDistribution | None = None
     ) -> tuple[Tensor, Tensor, Parameters]:
         """What the class's own `draw` gives for the reference inputs, or for others."""
-        chosen = self.inputs if inputs is None else inputs
+        chosen = self.inputs(dims) if inputs is None else inputs
         self.doing = f"draw(n={n}, points={points}, dims={dims}) with the inputs {chosen.id}"
         return self.function_class.draw(n, points, dims, chosen, streams)
 
@@ -122,7 +136,7 @@ class Subject:
     ) -> tuple[Parameters, Float[Tensor, "n points dims"]]:
         """Functions and reference inputs, from streams of their own."""
         parameters = self.sample(n, dims, self.generator("functions", index))
-        return parameters, self.inputs.sample(n, points, dims, self.generator("inputs", index))
+        return parameters, self.inputs(dims).sample(n, points, dims, self.generator("inputs", index))
 
     @property
     def modules(self) -> set[str]:

@@ -1,0 +1,116 @@
+"""What a model is evaluated on: its own prompts, other inputs, shifts, prompts longer than the trained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import pandas as pd
+
+from icl_curriculum.figures.names import inputs_label, shift_label
+from icl_curriculum.figures.tables import Cell, with_metric
+
+
+class Kind(IntEnum):
+    """Kinds of categories, in the order in which figures show them."""
+
+    UNSHIFTED = 0
+    INPUTS = 1
+    SHIFT = 2
+    #: At more examples than any trained prompt had.
+    BEYOND = 3
+
+
+@dataclass(frozen=True)
+class Category:
+    """One way to draw the prompts; ``id`` is that of the inputs or of the shift."""
+
+    kind: Kind
+    id: str
+
+    @property
+    def label(self) -> str:
+        if self.kind == Kind.UNSHIFTED:
+            return "in distribution"
+        return inputs_label(self.id) if self.kind == Kind.INPUTS else shift_label(self.id)
+
+
+UNSHIFTED = Category(Kind.UNSHIFTED, "none")
+
+
+@dataclass(frozen=True)
+class CategoryErrors:
+    """All learners' errors on a cell's prompts of one category, at ``k`` examples, by one metric."""
+
+    category: Category
+    k: int
+    metric: str
+    errors: pd.DataFrame
+
+
+def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[CategoryErrors]:
+    """The categories that a cell was evaluated in, unshifted first, at the longest trained prompts that each has.
+
+    Longer prompts come twice: at the longest trained prompts, and at their own length.
+    """
+    longest = cell.of(rows[rows["shift"] == "none"])["n_context"].max()
+    for category, group in _groups(cell, cells, rows):
+        metric, errors = with_metric(group)
+        lengths = errors["n_context"].unique()
+        within = lengths[lengths <= longest]
+        if len(within):
+            k = int(within.max())
+            yield CategoryErrors(category, k, metric, errors[errors["n_context"] == k])
+        if len(lengths) > len(within):
+            k = int(lengths.max())
+            beyond = Category(Kind.BEYOND, category.id)
+            yield CategoryErrors(beyond, k, metric, errors[errors["n_context"] == k])
+
+
+def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[tuple[Category, pd.DataFrame]]:
+    """The rows of each category that applies to a cell, unshifted first."""
+    own = cell.of(rows)
+    plain = own["shift"] == "none"
+    yield UNSHIFTED, own[plain]
+    of_class = rows[(rows["function_class"] == cell.function_class) & (rows["shift"] == "none")]
+    shown = {other.inputs for other in cells if other.function_class == cell.function_class}
+    for inputs, group in of_class.groupby("input_distribution", sort=False):
+        if inputs not in shown:
+            yield Category(Kind.INPUTS, str(inputs)), group
+    for shift, group in own[~plain].groupby("shift", sort=False):
+        yield Category(Kind.SHIFT, str(shift)), group
+
+
+def in_order(categories: Iterable[Category]) -> list[Category]:
+    """Each category once, by kind; within a kind in the order given."""
+    return sorted(dict.fromkeys(categories), key=lambda category: category.kind)
+
+
+def category_labels(found: Sequence[tuple[Category, int]], *, all_trained: bool) -> dict[Category, str]:
+    """Names of categories in order, with the number of examples where it is not that of the unshifted prompts.
+
+    ``found``: each category with a number of examples that it is shown at; ``all_trained``: whether all
+    cells were trained on.
+    """
+    ks: dict[Category, set[int]] = {}
+    for category, k in found:
+        ks.setdefault(category, set()).add(k)
+    doubled = {category.id for category in ks if category.kind == Kind.BEYOND}
+    labels = {}
+    for category in in_order(ks):
+        usual = ks[category] <= ks.get(UNSHIFTED, set()) and category.id not in doubled
+        # Not even unshifted prompts are in distribution for a class that was not trained on.
+        name = "no shift" if category == UNSHIFTED and not all_trained else category.label
+        labels[category] = name if usual else f"{name} (k = {several(ks[category])})"
+    return labels
+
+
+def several(numbers: Iterable[int]) -> str:
+    """A number or the span of several.
+
+    >>> several([6]), several([6, 2, 3])
+    ('6', '2 to 6')
+    """
+    low, *_, high = (*(ordered := sorted(set(numbers))), ordered[-1])
+    return str(low) if low == high else f"{low} to {high}"

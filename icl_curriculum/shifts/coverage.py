@@ -1,0 +1,47 @@
+"""Which shift means something for which function class, and why not."""
+
+from __future__ import annotations
+
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, UserError
+from icl_curriculum.shifts.base import Shift, why_undefined
+from icl_curriculum.tasks import Task
+
+#: The number of dimensions in which a class is looked at: the first of these in which it lives.
+DIMS = (5, 4, 8, 1)
+
+
+def reference_task(function_class: FunctionClass, dims: int | None = None) -> Task:
+    """The class under its reference inputs, in ``dims`` dimensions or the first of `DIMS` in which it lives.
+
+    Raises UserError if it lives in none of them.
+    """
+    refusals = []
+    for candidate in DIMS if dims is None else (dims,):
+        try:
+            function_class.check_dims(candidate)
+        except UserError as error:
+            refusals.append(error)
+            continue
+        inputs = INPUTS.build(function_class.reference(candidate))
+        assert isinstance(inputs, InputDistribution)
+        return Task(function_class, inputs, candidate)
+    raise refusals[0]
+
+
+def coverage() -> dict[tuple[str, str], str | None]:
+    """By (function class, shift): why the shift with its defaults is undefined under the class's reference inputs.
+
+    None where it is defined.
+    """
+    reasons: dict[tuple[str, str], str | None] = {}
+    for name in FUNCTION_CLASSES.names():
+        function_class = FUNCTION_CLASSES.build(name)
+        assert isinstance(function_class, FunctionClass)
+        task = reference_task(function_class)
+        for shift_name in SHIFTS.names():
+            shift = SHIFTS.build(shift_name)
+            assert isinstance(shift, Shift)
+            reasons[name, shift_name] = why_undefined(shift, task)
+    return reasons

@@ -1,0 +1,132 @@
+"""Banks against a committed record of them: the same bytes, or on other hardware the same prompts up to last bits.
+
+Recorded, and to be recorded anew when `BANK_VERSION` is raised or a class or shift is added, by
+``python -m icl_curriculum.verify.record``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icl_curriculum import evaluation
+from icl_curriculum.evaluation import Bank, content_hash
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.verify.cases import banks_of, tasks
+from icl_curriculum.verify.checks import Check, Outcome
+
+PROMPTS, POINTS = 64, 11
+GOLDEN = Path(__file__).parent / "golden_banks.json"
+RECORD = "python -m icl_curriculum.verify.record"
+#: Last bits may move a weighted sum by this share of the values' root mean square.
+TOLERANCE = 1e-4
+_FREQUENCIES = (0.0, 1.0, math.sqrt(2))
+
+#: Class by shift: a bank's hash and fingerprint.
+Recorded = Mapping[str, Mapping[str, Any]]
+
+
+def banks() -> dict[str, dict[str, Bank]]:
+    """Every built-in class without a shift and under every one that is defined for it, by the names of both."""
+    return {name: dict(banks_of(task, PROMPTS, POINTS)) for name, task in tasks().items()}
+
+
+def fingerprint(prompts: Prompts) -> dict[str, list[Any]]:
+    """For each tensor: its type and shape, its root mean square, and sums weighted with waves over sqrt(its size).
+
+    A change of a single value moves the sums by its share; last bits move them by about 1e-7.
+    """
+    found = {}
+    for name in ("xs", "ys", "targets", "queries", "mask"):
+        value = getattr(prompts, name)
+        if value is not None:
+            flat = value.double().flatten()
+            positions = torch.arange(len(flat), dtype=torch.float64)
+            numbers = [flat.square().mean().sqrt()] + [
+                (flat * (frequency * positions).cos()).sum() / math.sqrt(len(flat)) for frequency in _FREQUENCIES
+            ]
+            shape = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+            found[name] = [shape, *(float(f"{float(number):.9g}") for number in numbers)]
+    return found
+
+
+def described(bank: Bank) -> dict[str, Any]:
+    """What is recorded of a bank."""
+    with _one_thread():
+        prompts = bank.draw()
+        return {"hash": content_hash(prompts), **fingerprint(prompts)}
+
+
+def same_prompts(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether two banks' fingerprints differ by no more than last bits."""
+    names = recorded.keys() - {"hash"}
+    return names == found.keys() - {"hash"} and all(_close(recorded[name], found[name]) for name in names)
+
+
+def _close(recorded: list[Any], found: list[Any]) -> bool:
+    allowed = TOLERANCE * recorded[1]
+    return recorded[0] == found[0] and all(
+        abs(one - other) <= allowed for one, other in zip(recorded[1:], found[1:], strict=True)
+    )
+
+
+def read(path: Path = GOLDEN) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def checks() -> Iterator[Check]:
+    """One check a bank; a single one that fails if the version was raised without recording anew."""
+    golden = read()
+    if golden["bank_version"] != evaluation.banks.BANK_VERSION:
+        yield Check("bank version", partial(_version, golden["bank_version"]))
+        return
+    recorded: Recorded = golden["banks"]
+    current = banks()
+    for name in {**current, **recorded}:
+        there, known = current.get(name, {}), recorded.get(name, {})
+        for shift in {**there, **known}:
+            yield Check(f"{name}, {shift}", partial(_compare, there.get(shift), known.get(shift)))
+
+
+def _version(recorded: int) -> Outcome:
+    return Outcome(
+        False, f"bank version {recorded}", GOLDEN.name, f"bank version {evaluation.banks.BANK_VERSION}",
+        note=f"BANK_VERSION was raised: record the banks anew with {RECORD}",
+    )  # fmt: skip
+
+
+def _compare(bank: Bank | None, recorded: Mapping[str, Any] | None) -> Outcome:
+    if bank is None:
+        assert recorded is not None
+        note = f"the class or shift is gone or no longer defined: if that is meant, record anew with {RECORD}"
+        return Outcome(False, recorded["hash"], GOLDEN.name, "no such bank", note=note)
+    found = described(bank)
+    if recorded is None:
+        note = f"a new class or shift: record it with {RECORD}"
+        return Outcome(False, "a record of it", GOLDEN.name, found["hash"], note=note)
+    expected = recorded["hash"]
+    if found["hash"] == recorded["hash"]:
+        return Outcome(True, expected, GOLDEN.name, "same bytes")
+    if same_prompts(recorded, found):
+        return Outcome(True, expected, GOLDEN.name, "same prompts, other last bits")
+    note = f"the generator has changed: raise BANK_VERSION in evaluation/banks.py and record anew with {RECORD}"
+    return Outcome(False, expected, GOLDEN.name, found["hash"], note=note)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,68 @@
+"""What there is to verify: the built-in function classes, in dimensions that suit them, and the built-in shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from icl_curriculum.evaluation import Bank
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, SHIFTS, Registry, UserError
+from icl_curriculum.shifts import Shift, why_undefined
+from icl_curriculum.tasks import Task
+
+#: The dimensions of banks, or the first that a class allows.
+DIMS = 5
+
+Spec = str | dict[str, Any]
+
+
+def task_of(spec: Spec, dims: int) -> Task:
+    """The class under its reference inputs."""
+    function_class = cast(FunctionClass, FUNCTION_CLASSES.build(spec))
+    return Task(function_class, cast(InputDistribution, INPUTS.build(function_class.reference(dims))), dims)
+
+
+def built_in(registry: Registry) -> list[str]:
+    """The names of what the package itself registers."""
+    found = []
+    for name in registry.names():
+        try:
+            origin = registry.origin(name)
+        except UserError:  # an installed package that fails to load
+            continue
+        if origin == BUILT_IN:
+            found.append(name)
+    return found
+
+
+def tasks() -> Mapping[str, Task]:
+    """Every built-in function class with its default parameters, by what to call it, e.g. ``linear, d = 5``."""
+    found = {}
+    for name in built_in(FUNCTION_CLASSES):
+        function_class = cast(FunctionClass, FUNCTION_CLASSES.build(name))
+        dims = next(dims for dims in (DIMS, *range(1, 65)) if _allows(function_class, dims))
+        found[named(function_class, dims)] = task_of(name, dims)
+    return found
+
+
+def named(function_class: FunctionClass, dims: int) -> str:
+    return f"{function_class.id}, d = {dims}"
+
+
+def _allows(function_class: FunctionClass, dims: int) -> bool:
+    try:
+        function_class.check_dims(dims)
+    except UserError:
+        return False
+    return True
+
+
+def banks_of(task: Task, n_prompts: int, points: int) -> Iterator[tuple[str, Bank]]:
+    """The banks of a task without a shift (``none``) and under every built-in one that is defined for it, by name."""
+    yield "none", Bank(task, None, n_prompts, points, seed=0)
+    for name in built_in(SHIFTS):
+        shift = cast(Shift, SHIFTS.build(name))
+        if why_undefined(shift, task) is None:
+            yield name, Bank(task, shift, n_prompts, points, seed=0)

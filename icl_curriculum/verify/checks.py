@@ -1,0 +1,95 @@
+"""What a check of a golden number is, and how numbers are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from icl_curriculum.registry import described
+from icl_curriculum.testing.moments import Estimate, Z
+
+#: Relative difference that is left to the order of summation in float64.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was expected and why, what was found, and whether that holds.
+
+    ``error``: the standard error of what was found, None where there is no chance in it. ``tolerance``: how far the
+    two may be apart. ``note``: what could not be judged, or how to mend it. ``exception``: why nothing was found.
+    """
+
+    holds: bool
+    expected: float | str
+    source: str
+    found: float | str
+    error: float | None = None
+    tolerance: float | None = None
+    note: str = ""
+    exception: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One golden number by name; ``look`` computes it."""
+
+    name: str
+    look: Callable[[], Outcome]
+
+    def outcome(self) -> Outcome:
+        """What `look` says; an exception is a check that fails and stops no other."""
+        try:
+            return self.look()
+        except Exception as error:
+            return Outcome(False, "an answer", "", described(error), exception=error)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Checks that are shown together, listed when the section's turn comes."""
+
+    title: str
+    checks: Callable[[], Iterable[Check]]
+
+
+def exact(expected: float, found: float, source: str, *, printed: str | None = None) -> Outcome:
+    """Two numbers without chance in them. ``printed``: what the catalogue says of ``expected``, to its last digit."""
+    holds = found == expected or math.isclose(found, expected, rel_tol=ROUNDING)
+    tolerance = 0.0 if math.isinf(expected) else ROUNDING * abs(expected)
+    if printed is None:
+        return Outcome(holds, expected, source, found, tolerance=tolerance)
+    agrees = abs(expected - float(printed)) <= _half_a_digit(printed)
+    note = "" if agrees else f"the catalogue prints {printed}: correct one of the two in icl_curriculum/verify"
+    return Outcome(holds and agrees, expected, f"{source}; {printed} as printed", found, tolerance=tolerance, note=note)
+
+
+def rounded(printed: str, found: float, source: str) -> Outcome:
+    """A number that is known to its printed digits only."""
+    tolerance = _half_a_digit(printed)
+    return Outcome(abs(found - float(printed)) <= tolerance, float(printed), source, found, tolerance=tolerance)
+
+
+def _half_a_digit(printed: str) -> float:
+    decimals = len(printed.partition(".")[2])
+    return 0.5 * 10.0**-decimals * (1 + 1e-6)
+
+
+def drawn(expected: float, estimate: Estimate, source: str, *, note: str = "") -> Outcome:
+    """A number against a Monte Carlo estimate of it, by the rule on tails of the conformity check."""
+    wrong = estimate.verdict(expected)
+    notes = [note] if note else []
+    if wrong:
+        notes.append(f"the expected number is {wrong} by more than {Z:.0f} standard errors")
+    elif not estimate.judges_tails:
+        notes.append("heavy tails: too large an expected number would not show")
+    return Outcome(
+        wrong is None,
+        expected,
+        source,
+        estimate.mean,
+        error=estimate.error,
+        tolerance=Z * estimate.error + 1e-4 * abs(expected),
+        note="; ".join(notes),
+    )

@@ -1,0 +1,70 @@
+"""Second moments of the targets of drawn prompts, with standard errors.
+
+Dimensions: n = prompts, points = K + 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.testing.moments import BUDGET, Estimate
+
+#: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.
+PROMPTS = 1 << 13
+ROUNDS = (4, 16, 64)
+
+
+@dataclass(frozen=True)
+class SecondMoments:
+    """E target^2: over all defined entries of a prompt, and at each k that is defined."""
+
+    overall: Estimate
+    at: dict[int, Estimate]
+
+
+def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
+    """By Monte Carlo: ``draw(round)`` gives `PROMPTS` independent prompts, asked for 4 to 64 times.
+
+    Entries of a prompt share its function, so the overall standard error is that of means over whole prompts.
+    Undefined entries are left out.
+    """
+    parts: list[Tensor] = []
+    for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
+        for index in range(len(parts), rounds):
+            prompts = draw(index)
+            parts.append(prompts.targets.double().square())
+        squares = torch.cat(parts)
+        defined = _defined(prompts)
+        overall = _estimate(squares[:, defined].mean(dim=1))
+        if overall.judges_tails or more * len(prompts) * _numbers(prompts) > BUDGET:
+            break
+    at = {k: _estimate(squares[:, k]) for k in range(squares.shape[1]) if defined[k]}
+    return SecondMoments(overall, at)
+
+
+def _defined(prompts: Prompts) -> Bool[Tensor, " points"]:
+    """The entries that are defined, the same ones in every prompt."""
+    if prompts.mask is None:
+        return torch.ones(prompts.points, dtype=torch.bool)
+    return prompts.mask.all(dim=0)
+
+
+def _numbers(prompts: Prompts) -> int:
+    """Numbers that one prompt takes to draw."""
+    parameters = prompts.truth or {}
+    return prompts.xs[0].numel() + sum(value[0].numel() for value in parameters.values())
+
+
+def _estimate(squares: Float[Tensor, " n"]) -> Estimate:
+    n, mean = len(squares), squares.mean()
+    centred = squares - mean
+    spread = float(centred.square().mean().sqrt())
+    skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
+    return Estimate(float(mean), spread / math.sqrt(n), skew / math.sqrt(n), n)

@@ -1,0 +1,187 @@
+"""``icl evaluate``: a finished run on classes, inputs and shifts that its experiment never named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from finished_runs import Finished
+from tiny_runs import tables
+
+from icl_curriculum.cli import main
+from icl_curriculum.function_classes import Linear
+from icl_curriculum.shifts import STANDARD
+
+Icl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh_registries: None) -> Icl:
+    """The console script's entry point in this process, which spares importing torch anew."""
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["icl", "evaluate", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return command
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "evaluation.csv", keep_default_na=False, na_values=[""])
+
+
+def cells(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
+    return set(zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True))
+
+
+def test_its_own_shifts_give_the_rows_of_the_run(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    code, out, err = icl(finished.path, "--shift", "scaled_inputs/2", "--output", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert set((tmp_path / "out/evaluation.csv").read_text().splitlines()) == set(
+        (finished.path / "evaluation.csv").read_text().splitlines()
+    )
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["banks"] == finished.manifest()["banks"]
+    assert "scaled_inputs/2" in out
+
+
+def test_the_run_itself_stays_as_it_was(icl: Icl, copied: Finished) -> None:
+    before = tables(copied.path)
+    assert icl(copied.path, "--shift", "label_noise")[0] == 0
+    assert tables(copied.path) == before
+    assert (copied.path / "evaluate/evaluation.csv").is_file()
+
+
+def test_by_default_its_classes_under_the_whole_grid(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    code, out, err = icl(finished.path, "--output", tmp_path)
+    assert (code, err) == (0, "")
+    frame = rows(tmp_path)
+    assert len(cells(frame)) == 2 * (len(STANDARD) + 1)
+    assert set(frame["learner_kind"]) == {"model", "baseline", "oracle"}
+    assert set(frame.loc[frame["in_distribution"], "shift"]) == {"none"}
+    assert set(frame.loc[frame["in_distribution"], "input_distribution"]) == {"gaussian"}
+    assert "* median error: the mean squared error is infinite" in out
+    assert (tmp_path / "figures/heat_map.png").stat().st_size > 10_000
+    assert f"figure:  {tmp_path / 'figures/heat_map.png'}" in out
+
+
+def test_classes_and_inputs_that_it_never_saw(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    code, _, err = icl(
+        finished.path, "--output", tmp_path, "--function-class", "decision_tree", "--function-class",
+        '{ name = "hermite", degree = 3 }', "--inputs", "laplace", "--inputs", "scaled/0.5", "--n-prompts", "32",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    frame = rows(tmp_path)
+    assert cells(frame) == {
+        (name, inputs, "none") for name in ("decision_tree", "hermite/3") for inputs in ("laplace", "scaled/0.5")
+    }
+    assert set(frame["n_prompts"]) == {32}
+    assert not frame["in_distribution"].any()
+
+
+def test_every_class_there_is_and_why_some_are_left_out(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    code, out, _ = icl(finished.path, "--function-class", "all", "--shift", "random_quadrants", "--output", tmp_path)
+    assert code == 0
+    assert {"decision_tree", "sinusoid", "linear_dynamics"} <= {cell[0] for cell in cells(rows(tmp_path))}
+    assert "undefined: chebyshev with gaussian inputs: expected 1 dimension, found 2; set dims = 1\n" in out
+    assert "undefined: parity with gaussian inputs: expected inputs of -1 and 1, found gaussian" in out
+    assert (
+        "undefined: linear_dynamics with gaussian inputs under random_quadrants: each input follows from the one "
+        "before\n"
+    ) in out
+
+
+def test_a_table_grows_and_is_renewed_by_cell(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    def evaluate(*options: str) -> str:
+        assert icl(finished.path, "--output", tmp_path, *options)[0] == 0
+        return (tmp_path / "evaluation.csv").read_text()
+
+    first = evaluate("--shift", "label_noise")
+    both = evaluate("--shift", "skewed")
+    assert len(cells(rows(tmp_path))) == 6
+    assert set(first.splitlines()) <= set(both.splitlines())
+    assert evaluate("--shift", "label_noise") == both
+    evaluate("--shift", "skewed", "--n-prompts", "8")
+    frame = rows(tmp_path)
+    assert set(frame.loc[frame["input_distribution"] == "skewed", "n_prompts"]) == {8}
+    assert set(frame.loc[frame["shift"] == "label_noise/0.5", "n_prompts"]) == {16}
+
+
+def test_rows_of_other_weights_are_not_kept(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    assert icl(finished.path, "--output", tmp_path, "--shift", "skewed")[0] == 0
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "weights": "another run's"}))
+    assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 0
+    assert "skewed" not in set(rows(tmp_path)["input_distribution"])
+
+
+def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    plugin = Path(__file__).parent / "every_kind.py"
+    options = ("--plugin", plugin, "--function-class", "halved", "--shift", "as_gaussian", "--inputs", "wide")
+    code, _, err = icl(finished.path, *options, "--output", tmp_path)
+    assert (code, err) == (0, "")
+    assert cells(rows(tmp_path)) == {("halved", "wide", "none"), ("halved", "wide", "as_gaussian")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shift", "skewd"], "error: --shift skewd: unknown shift 'skewd'; did you mean 'skewed'?\n"),
+        (
+            ["--function-class", "chebyshev"],
+            "error: nothing to evaluate: chebyshev with gaussian inputs: expected 1 dimension, found 2; set dims = 1\n",
+        ),
+        (
+            ["--inputs", "{ name = 'student_t', df = -1 }"],
+            "error: --inputs { name = 'student_t', df = -1 }: df: expected greater than or equal to 0.5, found -1\n",
+        ),
+    ],
+)
+def test_mistakes(icl: Icl, finished: Finished, tmp_path: Path, options: list[str], message: str) -> None:
+    assert icl(finished.path, "--output", tmp_path / "out", *options) == (2, "", message)
+    assert not (tmp_path / "out").exists()
+
+
+EXPECTED = "expected the directory of a finished run, found"
+
+
+def test_an_unfinished_run(icl: Icl, interrupted: Finished) -> None:
+    path = interrupted.path
+    assert icl(path) == (2, "", f"error: {path}: {EXPECTED} a run that is running\n")
+
+
+def test_what_is_no_run_or_a_damaged_one(icl: Icl, copied: Finished) -> None:
+    experiment = copied.path.parent
+    assert icl(experiment) == (2, "", f"error: {experiment}: {EXPECTED} no run; its runs are mixed-seed0\n")
+    (copied.path / "evaluation.csv").write_text("nothing\n")
+    code, _, err = icl(copied.path)
+    assert code == 2
+    assert err.startswith(f"error: {copied.path / 'evaluation.csv'} is damaged: its first line is not")
+
+
+def test_a_longer_prompt_than_the_positions_allow(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    code, out, _ = icl(finished.path, "--shift", "longer_prompts/3", "--shift", "skewed", "--output", tmp_path)
+    assert code == 0
+    reason = "undefined: linear with gaussian inputs under longer_prompts/3: prompts of 13 points, and the model's"
+    assert reason in out
+
+
+def test_a_class_that_breaks_leaves_the_table_alone(
+    icl: Icl, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert icl(finished.path, "--output", tmp_path, "--shift", "skewed")[0] == 0
+    before = (tmp_path / "evaluation.csv").read_bytes()
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no numbers today")
+
+    monkeypatch.setattr(Linear, "evaluate", broken)
+    assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 1
+    assert (tmp_path / "evaluation.csv").read_bytes() == before

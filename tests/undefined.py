@@ -1,0 +1,51 @@
+"""Which shifts make no sense for which classes under their reference inputs, and why; Chebyshev has one dimension."""
+
+from __future__ import annotations
+
+from helpers import Spec
+
+_OWN = "it makes its own inputs, each of which is gaussian"
+_TRAJECTORY = "each input follows from the one before"
+_CORNERS = "every input is a corner of the cube"
+_SIGNS = "expected inputs of -1 and 1"
+_BOUNDED = "expected inputs within ±1"
+
+#: (function class, shift): the reason.
+UNDEFINED: dict[tuple[str, str], str] = {
+    ("chebyshev", "half_subspace"): "half_subspace: expected 2 dimensions or more, found 1",
+    ("chebyshev", "orthogonal_queries"): "nothing is orthogonal to an example in one dimension",
+    ("chebyshev", "other_inputs"): _BOUNDED,
+    ("chebyshev", "scaled_inputs"): _BOUNDED,
+    ("chebyshev", "skewed"): _BOUNDED,
+    ("linear_classification", "scaled_outputs"): "its values are signs",
+    ("linear_dynamics", "half_subspace"): _OWN,
+    ("linear_dynamics", "opposite_quadrants"): _TRAJECTORY,
+    ("linear_dynamics", "other_inputs"): _OWN,
+    ("linear_dynamics", "random_quadrants"): _TRAJECTORY,
+    ("linear_dynamics", "scaled_inputs"): "it makes its own inputs",
+    ("linear_dynamics", "skewed"): _OWN,
+    ("parity", "half_subspace"): _SIGNS,
+    ("parity", "opposite_quadrants"): _CORNERS,
+    ("parity", "orthogonal_queries"): _CORNERS,
+    ("parity", "other_inputs"): _SIGNS,
+    ("parity", "random_quadrants"): _CORNERS,
+    ("parity", "scaled_inputs"): _SIGNS,
+    ("parity", "scaled_outputs"): "its values are signs",
+    ("parity", "skewed"): _SIGNS,
+}
+
+#: Every shift once, with inputs of light tails.
+SHIFT_SPECS: dict[str, Spec] = {
+    "half_subspace": "half_subspace",
+    "label_noise": "label_noise",
+    "longer_prompts": "longer_prompts",
+    "opposite_quadrants": "opposite_quadrants",
+    "orthogonal_queries": "orthogonal_queries",
+    "other_class": {"name": "other_class", "function_class": {"name": "decision_tree", "depth": 2}},
+    "other_inputs": {"name": "other_inputs", "inputs": "laplace"},
+    "overlapping_queries": "overlapping_queries",
+    "random_quadrants": "random_quadrants",
+    "scaled_inputs": {"name": "scaled_inputs", "factor": 1.5},
+    "scaled_outputs": {"name": "scaled_outputs", "factor": 3.0},
+    "skewed": "skewed",
+}
