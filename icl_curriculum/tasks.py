@@ -138,8 +138,8 @@ class Task:
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
 
-        Closed form where the class has one, the trivial error under the reference inputs, else one Monte Carlo of 2^18 functions and inputs from a
-        stream of its own, the same for every bank.
+        Closed form where the class has one, the trivial error under the reference inputs, else one
+        Monte Carlo of 2^18 functions and inputs from a stream of its own, the same for every bank.
         """
         if not self.has_second_moment():
             return float("inf")

@@ -9,15 +9,13 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from helpers import Spec, bank_of, class_of, same, shift_of
+from helpers import bank_of, same, shift_of
 from undefined import UNDEFINED
 
-from icl_curriculum import inputs as input_distributions
 from icl_curriculum.evaluation import banks, content_hash, evaluation_banks, learning_banks
 from icl_curriculum.experiment import Experiment, Run
-from icl_curriculum.function_classes import Linear
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import FUNCTION_CLASSES, SHIFTS
+from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, SHIFTS
 from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 from icl_curriculum.training import Trainer
@@ -35,20 +33,27 @@ from icl_curriculum.evaluation import Bank, content_hash
 from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, SHIFTS
 from icl_curriculum.tasks import Task
 
-for function_class, shift in {cases}:
-    task = Task(FUNCTION_CLASSES.build(function_class), INPUTS.build("student_t"), 5)
+for name, shift in {cases}:
+    function_class = FUNCTION_CLASSES.build(name)
+    dims = 1 if name == "chebyshev" else 5
+    task = Task(function_class, INPUTS.build(function_class.reference(dims)), dims)
     print(content_hash(Bank(task, shift and SHIFTS.build(shift), 8, 5, 0).draw()))
 """
+DEFINED: list[tuple[str, str]] = [
+    (name, shift) for name in FUNCTION_CLASSES.names() for shift in SHIFTS.names() if (name, shift) not in UNDEFINED
+]
 
 
 def test_banks_are_the_same_in_every_process() -> None:
-    cases = [(name, shift) for name in FUNCTION_CLASSES.names() for shift in (None, "random_quadrants", "label_noise")]
+    """Of every class under every shift that is defined for it."""
+    cases = [*((name, None) for name in FUNCTION_CLASSES.names()), *DEFINED]
     script = IN_ANOTHER_PROCESS.replace("{cases}", repr(cases))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    hashes = [content_hash(bank_of(name, shift, "student_t").draw()) for name, shift in cases]
+    hashes = [content_hash(bank_of(name, shift, None).draw()) for name, shift in cases]
     assert done.stdout.split() == hashes
-    assert len(set(hashes)) == len(cases)
+    # All are different, but for another class, which is that class whatever was trained.
+    assert len(set(hashes)) == len([shift for _, shift in cases if shift != "other_class"]) + 1
 
 
 @pytest.mark.parametrize("shift", SHIFTS_AND_NONE)
@@ -71,20 +76,67 @@ def test_the_hash_covers_everything_that_is_asked(field: str) -> None:
     assert content_hash(prompts.without_truth()) == content_hash(prompts)
 
 
-def test_the_hash_changes_with_the_generators_and_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", INPUTS.names())
+def test_the_hash_changes_with_the_generator_of_every_distribution(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = bank_of("linear", None, name)
+    before = content_hash(bank.draw())
+    inputs = type(bank.task.inputs)
+    sample = inputs.sample
+    monkeypatch.setattr(inputs, "sample", lambda *arguments: sample(*arguments) * (1 + 1e-6))
+    assert content_hash(bank.draw()) != before
+
+
+@pytest.mark.parametrize("name", FUNCTION_CLASSES.names())
+def test_the_hash_changes_with_the_values_of_every_class(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = bank_of(name, None, None)
+    before = content_hash(bank.draw())
+    function_class = type(bank.task.function_class)
+    evaluate = function_class.evaluate
+    monkeypatch.setattr(function_class, "evaluate", lambda *arguments: evaluate(*arguments) * (1 + 1e-6))
+    assert content_hash(bank.draw()) != before
+
+
+def test_the_hash_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     before = content_hash(bank_of().draw())
-    with monkeypatch.context() as patch:
-        sample = Gaussian.sample
-        patch.setattr(Gaussian, "sample", lambda *arguments: sample(*arguments) * (1 + 1e-6))
-        assert content_hash(bank_of().draw()) != before
-    with monkeypatch.context() as patch:
-        evaluate = Linear.evaluate
-        patch.setattr(Linear, "evaluate", lambda *arguments: evaluate(*arguments) * (1 + 1e-6))
-        assert content_hash(bank_of().draw()) != before
     with monkeypatch.context() as patch:
         patch.setattr(banks, "BANK_VERSION", banks.BANK_VERSION + 1)
         assert content_hash(bank_of().draw()) != before
     assert content_hash(bank_of().draw()) == before
+
+
+@pytest.mark.parametrize("shift", ["random_quadrants", "overlapping_queries", "orthogonal_queries"])
+def test_the_hash_covers_the_mask(shift: str) -> None:
+    prompts = bank_of(shift=shift).draw()
+    mask = torch.ones(8, 5, dtype=torch.bool) if prompts.mask is None else prompts.mask.clone()
+    mask[-1, -1] = ~mask[-1, -1]
+    assert content_hash(replace(prompts, mask=mask)) != content_hash(prompts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pooled"),
+    [
+        ({"id": "mine"}, False), ({"outputs": "unit"}, False), ({"label_noise": 0.4}, False),
+        ({"pool_size": 1000}, True), ({"pool_size": 1000, "pool_seed": 3, "id": "mine"}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("shift", [None, "opposite_quadrants", "overlapping_queries", "skewed"])
+@pytest.mark.parametrize("name", ["linear", "quadratic", "decision_tree", "linear_classification", "hermite"])
+def test_id_unit_noise_and_pool_leave_the_draws_alone(
+    name: str, shift: str | None, changes: dict[str, Any], pooled: bool
+) -> None:
+    """Inputs and queries always; functions but for a pool, whose rows are other functions."""
+    plain, changed = (bank_of(spec, shift).draw() for spec in (name, {"name": name, **changes}))
+    assert plain.xs.equal(changed.xs)
+    assert plain.query().equal(changed.query())
+    assert plain.truth is not None
+    assert changed.truth is not None
+    assert all(value.equal(changed.truth[key]) for key, value in plain.truth.items()) != pooled
+
+
+def test_another_parameter_of_a_class_is_another_bank() -> None:
+    two, three = (bank_of({"name": "hermite", "degree": degree}).draw() for degree in (2, 3))
+    assert not (two.xs == three.xs).any()
 
 
 def test_training_never_meets_a_prompt_of_a_bank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,10 +167,9 @@ def test_other_seeds_and_purposes_are_other_banks() -> None:
     assert len(firsts) == 6
 
 
-@pytest.mark.parametrize("shift", SHIFTS.names())
-@pytest.mark.parametrize("name", FUNCTION_CLASSES.names())
+@pytest.mark.parametrize(("name", "shift"), [(name, shift) for name, shift in DEFINED if shift != "other_class"])
 def test_a_shifted_bank_asks_about_the_same_functions(name: str, shift: str) -> None:
-    plain, shifted = bank_of(name).draw(), bank_of(name, shift).draw()
+    plain, shifted = bank_of(name, None, None).draw(), bank_of(name, shift, None).draw()
     assert plain.truth is not None
     assert shifted.truth is not None
     assert plain.truth.keys() == shifted.truth.keys()

@@ -17,13 +17,12 @@ from helpers import (
     errors_of,
     rows_of,
     same,
-    task_of,
     values_of,
 )
 from torch import Tensor
 from undefined import SHIFT_SPECS
 
-from icl_curriculum.evaluation import Bank, Entry, answers, metric_rows, oracle_entry, score
+from icl_curriculum.evaluation import Entry, answers, metric_rows, oracle_entry, score
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import SHIFTS
 
@@ -132,7 +131,18 @@ def test_undefined_lengths_are_absent() -> None:
 # Heavy tails
 
 
-@pytest.mark.parametrize("shift", [None, "random_quadrants", "scaled_inputs", "label_noise", "longer_prompts"])
+@pytest.mark.parametrize(
+    "shift",
+    [
+        None,
+        "random_quadrants",
+        "scaled_inputs",
+        "label_noise",
+        "longer_prompts",
+        "scaled_outputs",
+        "opposite_quadrants",
+    ],
+)
 def test_with_an_infinite_moment_only_the_median_is_given(shift: str | None) -> None:
     bank = bank_of("quadratic", shift, "student_t", n=400)
     prompts = bank.draw()
@@ -150,6 +160,54 @@ def test_the_median_error_of_zero_is_about_one() -> None:
     rows = rows_of(baseline_of("zero"), bank_of("quadratic", None, "student_t", n=2000))
     assert values_of(rows, "median_error") == pytest.approx([1.0] * 5, rel=0.2)
     assert all(row.ci_low < 1 < row.ci_high for row in rows if row.value != 1)
+
+
+#: What grows with its inputs.
+GROWING = [
+    "linear", "noisy_linear", "sparse_linear", "low_rank_linear", "gaussian_mixture", "relu_network", "quadratic",
+    {"name": "hermite", "degree": 1}, {"name": "hermite", "degree": 4},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROWING, ids=str)
+def test_what_grows_has_only_medians_under_cauchy_inputs(name: Spec) -> None:
+    for shift in (None, "opposite_quadrants", "overlapping_queries", "scaled_inputs"):
+        bank = bank_of(name, shift, "cauchy", n=40)
+        assert bank.second_moment == math.inf
+        rows = rows_of(baseline_of("zero"), bank)
+        assert {row.metric for row in rows} == {"median_error"}
+        assert all(0 < row.ci_low <= row.value <= row.ci_high < math.inf for row in rows)
+    shifted: Spec = {"name": "other_inputs", "inputs": "cauchy"}
+    assert {row.metric for row in rows_of(baseline_of("zero"), bank_of(name, shifted))} == {"median_error"}
+
+
+@pytest.mark.parametrize("name", ["decision_tree", "sinusoid", "linear_classification"])
+def test_what_is_bounded_has_its_means_under_cauchy_inputs(name: str) -> None:
+    rows = rows_of(baseline_of("zero"), bank_of(name, None, "cauchy", n=40))
+    assert "normalized_error" in {row.metric for row in rows}
+    assert "median_error" not in {row.metric for row in rows}
+    assert all(math.isfinite(row.ci_low) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "medians"),
+    [
+        ("quadratic", {"name": "other_inputs", "inputs": "student_t"}, True),
+        ("quadratic", {"name": "other_inputs", "inputs": {"name": "scaled", "of": "student_t"}}, True),
+        ("quadratic", {"name": "other_inputs", "inputs": STUDENT_T_10}, False),
+        ("linear", {"name": "other_inputs", "inputs": "student_t"}, False),
+        ("linear", {"name": "other_class", "function_class": "quadratic"}, False),
+    ],
+    ids=str,
+)
+def test_a_shift_to_heavy_tails_decides_the_metrics(name: str, shift: Spec, medians: bool) -> None:
+    assert ({row.metric for row in rows_of(baseline_of("zero"), bank_of(name, shift))} == {"median_error"}) == medians
+
+
+def test_another_class_under_heavy_tails_has_its_own_metrics() -> None:
+    shift: Spec = {"name": "other_class", "function_class": "quadratic"}
+    rows = rows_of(baseline_of("zero"), bank_of("linear", shift, "student_t"))
+    assert {row.metric for row in rows} == {"median_error"}
 
 
 def test_with_an_infinite_variance_the_mean_has_no_interval() -> None:
@@ -208,6 +266,21 @@ def test_rows_are_those_of_one_learner_after_another() -> None:
     together = score(entries, bank, bank.draw(), 0.9)
     apart = [row for entry in entries for row in score([entry], bank, bank.draw(), 0.9)]
     assert together == apart
-    assert (
-        together[0] == metric_rows(entries[0], errors_of(baseline_of("zero"), bank.draw()), bank, bank.draw(), 0.9)[0]
-    )
+    predictions = answers(entries[0].learner, bank.draw())
+    assert together[: len(together) // 2] == metric_rows(entries[0], predictions, bank, bank.draw(), 0.9)
+
+
+def test_answers_are_predictions_in_double_precision_of_the_shape_of_the_targets() -> None:
+    prompts = bank_of().draw()
+    found = answers(Asked("ys"), prompts)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, prompts.ys.double().numpy())
+    with pytest.raises(ValueError, match=r"predictions have shape \(8, 4\), expected \(8, 5\) \(prompts, points\)"):
+        answers(Short(), prompts)
+
+
+class Short:
+    """A learner that leaves out the last query."""
+
+    def predict(self, prompts: Prompts) -> Tensor:
+        return prompts.ys[:, :-1]
