@@ -26,6 +26,9 @@ LINE_EVERY = 5.0
 #: Seconds of training before the time that all runs need is worth an estimate.
 ESTIMATE_AFTER = 2.0
 
+#: What a star in a table of errors means.
+MEDIAN = "* median error, as the mean squared error is infinite"
+
 # Names are the user's: nothing in them is markup.
 console = Console(highlight=False, markup=False, soft_wrap=False)
 
@@ -196,7 +199,6 @@ def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
         table.add_column(column, no_wrap=True)
     for column in classes:
         table.add_column(column, overflow="fold", justify="right")
-    medians = False
     for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
         # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
         within = rows[rows["n_context"] <= longest]
@@ -204,15 +206,14 @@ def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
         last = last[last["n_context"] == last["n_context"].max()]
         k = int(last["n_context"].iloc[0])
         values = {name: last[last["function_class"] == name] for name in classes}
-        medians |= bool((last["metric"] == "median_error").any())
+        if (last["metric"] == "median_error").any():
+            table.caption, table.caption_justify = MEDIAN, "left"
         table.add_row(
             str(inputs),
             str(shift) if k == longest else f"{shift} (k = {k})",
             *(_shown(value) for value in values.values()),
         )
     console.print(table)
-    if medians:
-        console.print("* median error: the mean squared error is infinite", soft_wrap=True)
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     console.print(f"table:   {path}", soft_wrap=True)
@@ -286,12 +287,14 @@ def error_table(directory: Path) -> Table:
         oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
         names = {"variant": str(variant), "input_distribution": str(input_distribution)}
         trained = bool(model["in_distribution"].any())
-        median = " (median error, the mean is infinite)" if (model["metric"] == "median_error").any() else ""
+        star = "*" if (model["metric"] == "median_error").any() else ""
+        if star:
+            table.caption, table.caption_justify = MEDIAN, "left"
         # A model's or a baseline's errors may be undefined everywhere.
         baselines = baselines.dropna()
         table.add_row(
             *(name for column, name in names.items() if several[column]),
-            f"{function_class}{'' if trained else ' (not trained on)'}{median}",
+            f"{function_class}{star}{'' if trained else ' (not trained on)'}",
             *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
             f"{final.min():.3f}–{final.max():.3f}",
             f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",

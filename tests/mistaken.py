@@ -82,6 +82,19 @@ VALID: list[dict[str, Any]] = [
             "training.clip": math.inf,
         }
     ),
+    tiny_values(
+        {
+            "function_classes": ["linear", {"name": "parity", "size": 1}],
+            "inputs": ["rademacher", {"name": "scaled", "factor": 1.0, "of": {"name": "rademacher"}}],
+            "curriculum.function_classes": "random",
+            "evaluation.shifts": [
+                "opposite_quadrants",
+                {"name": "other_inputs", "inputs": {"name": "scaled", "of": {"name": "laplace", "scale": 0.5}}},
+                {"name": "other_class", "function_class": {"name": "hermite", "degree": 3}},
+                {"name": "scaled_outputs", "factor": 0.5},
+            ],
+        }
+    ),
     *(read_toml(find(name)) for name in experiment_names()),
 ]
 

@@ -20,7 +20,7 @@ from icl_curriculum.cli import main
 from icl_curriculum.experiment_files import experiment_names, load
 from icl_curriculum.registry import KINDS
 
-FIGURES = ("error_by_examples", "learning_curves", "out_of_distribution", "curriculum")
+FIGURES = ("error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum")
 CLASSES = {"linear", "sparse_linear", "quadratic", "relu_network"}
 
 

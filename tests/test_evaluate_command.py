@@ -67,7 +67,7 @@ def test_by_default_its_classes_under_the_whole_grid(icl: Icl, finished: Finishe
     assert set(frame["learner_kind"]) == {"model", "baseline", "oracle"}
     assert set(frame.loc[frame["in_distribution"], "shift"]) == {"none"}
     assert set(frame.loc[frame["in_distribution"], "input_distribution"]) == {"gaussian"}
-    assert "* median error: the mean squared error is infinite" in out
+    assert "* median error, as the mean squared error is infinite" in out
     assert (tmp_path / "figures/heat_map.png").stat().st_size > 10_000
     assert f"figure:  {tmp_path / 'figures/heat_map.png'}" in out
 

@@ -14,6 +14,7 @@ from tiny_runs import TINY, nested, tiny_run, tiny_values, write_toml
 
 from icl_curriculum.config import CurriculumConfig, EvaluationConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from icl_curriculum.curricula import Growth
+from icl_curriculum.evaluation import evaluation_banks
 from icl_curriculum.experiment import Experiment, Run
 from icl_curriculum.experiment_files import build, find, load, load_run, packaged_folder
 from icl_curriculum.function_classes import register_function_class
@@ -22,7 +23,9 @@ from icl_curriculum.models import TransformerConfig
 from icl_curriculum.registry import KINDS, UserError
 
 SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
-DERIVED = [name for name in SHIPPED if name not in ("base", "smoke")]
+#: Those that ask about something else than the curriculum.
+OTHERS = ("base", "smoke", "robustness", "task_diversity")
+DERIVED = [name for name in SHIPPED if name not in OTHERS]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +58,7 @@ def test_every_shipped_experiment_loads(name: str) -> None:
     assert runs
     assert {run.experiment.name for run in runs} == {name}
     assert runs[0].experiment.description.endswith((".", "?"))
-    assert [run.seed for run in runs] == list(runs[0].experiment.seeds)
+    assert [run.seed for run in runs] == list(runs[0].experiment.seeds) * max(1, len(runs[0].experiment.variants))
 
 
 @pytest.mark.parametrize("name", DERIVED)
@@ -68,11 +71,22 @@ def test_a_derived_experiment_is_a_few_lines_and_changes_the_curriculum_alone(na
 
 def test_the_catalogue_of_experiments_is_there() -> None:
     curricula = {"mixed", "sequential", "random", "single_linear", "single_sparse", "single_quadratic", "single_relu"}
-    assert curricula | {"smoke", "base"} <= set(SHIPPED)
+    assert curricula | set(OTHERS) == set(SHIPPED)
     for name, only in [("single_sparse", "sparse_linear"), ("single_relu", "relu_network")]:
         assert load(name)[0].experiment.curriculum.function_classes.spec() == {"name": "single", "only": only}
     for name in ("mixed", "sequential", "random"):
         assert load(name)[0].experiment.curriculum.function_classes.id == name
+
+
+def test_robustness_is_the_mixed_curriculum_on_more_banks() -> None:
+    own, mixed = load("robustness")[0], load("mixed")[0]
+    assert {key for key, value in own.config().items() if value != mixed.config()[key]} == {
+        "name", "description", "evaluation",
+    }  # fmt: skip
+    # Every shift is defined for some class that is trained on.
+    asked = {shift.id for shift in own.experiment.evaluation.shifts}
+    answered = {bank.shift.id for bank in evaluation_banks(own.experiment) if bank.shift is not None}
+    assert answered == asked
 
 
 def documented_models() -> Iterator[type[BaseModel]]:

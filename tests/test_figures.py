@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from icl_curriculum import figures
-from icl_curriculum.figures.names import learner_styles, pretty, shift_label
+from icl_curriculum.figures.names import inputs_label, learner_styles, pretty, shift_label
 from icl_curriculum.figures.panels import columns_for, short_count
 from icl_curriculum.registry import UserError
 
@@ -426,6 +426,15 @@ def test_an_undefined_shift_says_so(drawn: dict[str, Figure]) -> None:
     assert not any(missing.values())
 
 
+def test_many_rows_stand_side_by_side() -> None:
+    many = [f"scaled_inputs/{factor}" for factor in range(2, 20)]
+    figure = draw("out_of_distribution", make_tables(FOUR, [0], shifts=many))
+    assert len(categories(figure)) == 20
+    assert figure.get_figheight() < 8
+    check_layout(figure, "out_of_distribution")
+    assert len({axes.get_subplotspec().rowspan.start for axes in figure.axes}) == 1  # type: ignore[union-attr]
+
+
 # curriculum
 
 
@@ -480,21 +489,25 @@ def test_nothing_overlaps_or_leaves_the_figure(case: str) -> None:
     tables = make_tables(**CASES[case])
     for name in NAMES:
         figure = draw(name, tables, variant=str(tables["evaluation"]["variant"].iloc[0]))
-        FigureCanvasAgg(figure)
-        figure.draw_without_rendering()
-        edges = figure.bbox.padded(1)
-        shown = texts(figure)
-        left, low, right, high = np.array([text.get_window_extent().padded(-1).extents for text in shown]).T
-        outside = (left < edges.x0) | (low < edges.y0) | (right > edges.x1) | (high > edges.y1)
-        assert not [text for text, out in zip(shown, outside, strict=True) if out], name
-        apart = (right[:, None] < left) | (high[:, None] < low)
-        overlaps = ~(apart | apart.T | np.eye(len(shown), dtype=bool))
-        assert not [(shown[i], shown[j]) for i, j in np.argwhere(overlaps)], name
-        (legend,) = figure.legends
-        for axes in figure.axes:
-            assert not legend.get_window_extent().overlaps(axes.get_window_extent()), name
-            assert axes.get_window_extent().height / figure.dpi > 0.3, name
-        assert min(float(text.get_fontsize()) for text in shown) >= 8
+        check_layout(figure, name)
+
+
+def check_layout(figure: Figure, name: str) -> None:
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    edges = figure.bbox.padded(1)
+    shown = texts(figure)
+    left, low, right, high = np.array([text.get_window_extent().padded(-1).extents for text in shown]).T
+    outside = (left < edges.x0) | (low < edges.y0) | (right > edges.x1) | (high > edges.y1)
+    assert not [text for text, out in zip(shown, outside, strict=True) if out], name
+    apart = (right[:, None] < left) | (high[:, None] < low)
+    overlaps = ~(apart | apart.T | np.eye(len(shown), dtype=bool))
+    assert not [(shown[i], shown[j]) for i, j in np.argwhere(overlaps)], name
+    (legend,) = figure.legends
+    for axes in figure.axes:
+        assert not legend.get_window_extent().overlaps(axes.get_window_extent()), name
+        assert axes.get_window_extent().height / figure.dpi > 0.3, name
+    assert min(float(text.get_fontsize()) for text in shown) >= 8
 
 
 def test_colours_are_the_same_in_every_figure(drawn: dict[str, Figure]) -> None:
@@ -544,9 +557,35 @@ def test_identifiers_become_words(identifier: str, expected: str) -> None:
     assert pretty(identifier) == expected
 
 
-def test_shifts_become_words() -> None:
-    assert shift_label("scaled_inputs/0.333") == "inputs ×1/3"
-    assert shift_label("my_own/strength=2") == "my own (strength = 2)"
+@pytest.mark.parametrize(
+    ("identifier", "expected"),
+    [
+        ("scaled_inputs/0.333", "inputs ×1/3"),
+        ("scaled_outputs/2", "outputs ×2"),
+        ("label_noise/0.5", "label noise, σ = 0.5"),
+        ("label_noise/flips=0.1", "flipped labels, p = 0.1"),
+        ("label_noise/0.5/flips=0.2", "label noise 0.5 (flips = 0.2)"),
+        ("opposite_quadrants", "opposite quadrants"),
+        ("my_own/strength=2", "my own (strength = 2)"),
+    ],
+)
+def test_shifts_become_words(identifier: str, expected: str) -> None:
+    assert shift_label(identifier) == expected
+
+
+@pytest.mark.parametrize(
+    ("identifier", "expected"),
+    [
+        ("gaussian", "Gaussian inputs"),
+        ("half_subspace", "half-subspace inputs"),
+        ("student_t/df=5", "Student t inputs (df = 5)"),
+        ("scaled/2", "Gaussian inputs ×2"),
+        ("scaled/0.333/of=student_t/df=5", "Student t inputs (df = 5) ×1/3"),
+        ("shifted/1", "Gaussian inputs (mean = 1)"),
+    ],
+)
+def test_inputs_become_words(identifier: str, expected: str) -> None:
+    assert inputs_label(identifier) == expected
 
 
 def test_panels_leave_few_gaps() -> None:
@@ -565,7 +604,7 @@ def test_figures_are_written_alike_every_time(small: Tables, tmp_path: Path) -> 
     before = dict(matplotlib.rcParams)
     drawn = figures.draw_all(directory)
     folder = directory / "figures"
-    stems = ["error_by_examples", "learning_curves", "out_of_distribution", "curriculum"]
+    stems = ["error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum"]
     assert drawn == [folder / f"{stem}.png" for stem in stems]
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert sorted(files) == sorted(f"{stem}{suffix}" for stem in stems for suffix in (".png", ".svg"))
@@ -599,7 +638,8 @@ def test_errors_of_a_model_are_needed(small: Tables) -> None:
 @pytest.mark.parametrize("table", ["learning", "evaluation", "curriculum"])
 def test_a_table_without_rows_costs_only_its_own_figures(table: str, small: Tables, tmp_path: Path) -> None:
     empty = {name: rows.iloc[:0] for name, rows in small.items() if name != table}
-    expected = {"learning": ["learning_curves"], "evaluation": ["error_by_examples", "out_of_distribution"]}
+    of_errors = ["error_by_examples", "out_of_distribution", "heat_map"]
+    expected = {"learning": ["learning_curves"], "evaluation": of_errors}
     drawn = figures.draw_all(write(small | empty, tmp_path))
     assert [path.stem for path in drawn] == expected.get(table, ["curriculum"])
 

@@ -34,12 +34,20 @@ EDGES: dict[str, list[Any]] = {
         [{"name": "quadratic", "outputs": "unit", "label_noise": 0.5}, {"name": "hermite", "degree": 4}],
         [{"name": "sparse_linear", "sparsity": 2}, {"name": "relu_network", "hidden": 7}],
         [{"name": "linear", "id": 'a,"b" $x_{ \\frac{'}, {"name": "quadratic", "id": "NA"}],
+        ["linear_classification", {"name": "decision_tree", "depth": 1}],
+        [{"name": "parity", "size": 1, "label_noise": 0.5}, "gaussian_mixture"],
+        ["linear_dynamics", "sinusoid", "noisy_linear"],
+        [{"name": "chebyshev", "lowest": 0, "highest": 20}, {"name": "low_rank_linear", "rank": 1}],
         [],
     ],
     "inputs": [
         ["gaussian", "skewed"],
         [{"name": "student_t", "df": 0.5}],
         [{"name": "student_t", "df": 1e6}, {"name": "skewed", "basis": "shared", "id": "none"}],
+        ["rademacher", {"name": "scaled", "factor": 1.0, "of": "rademacher"}],
+        ["cauchy", {"name": "scaled", "factor": 1e-6, "of": {"name": "scaled", "factor": 1e6}}],
+        ["half_subspace", "sphere", {"name": "shifted", "mean": 1e3}],
+        [{"name": "uniform", "half_width": 1.0}],
     ],
     "curriculum.function_classes": ["single", "sequential", "random", {"name": "single", "only": "quadratic"}],
     "curriculum.inputs": ["mixed", "sequential", {"name": "single", "only": "skewed"}],
@@ -78,6 +86,10 @@ EDGES: dict[str, list[Any]] = {
         [],
         ["skewed", "random_quadrants", {"name": "label_noise", "level": 1e6}],
         ["longer_prompts", {"name": "longer_prompts", "factor": 1.001}],
+        ["opposite_quadrants", "orthogonal_queries", "overlapping_queries", "half_subspace"],
+        [{"name": "other_inputs", "inputs": {"name": "scaled", "of": "cauchy"}}, "other_inputs"],
+        ["other_class", {"name": "other_class", "function_class": "linear_classification"}],
+        [{"name": "scaled_outputs", "factor": 1e6}, {"name": "label_noise", "flips": 0.5}],
         [{"name": "scaled_inputs", "factor": 1e6}, {"name": "scaled_inputs", "factor": 1e-6}],
     ],
     "evaluation.baselines": [[], [{"name": "knn", "neighbors": 10**9}, {"name": "ridge", "penalty": 1e300}]],
@@ -89,7 +101,7 @@ CHANGES = st.lists(st.sampled_from(sorted(EDGES)), min_size=2, max_size=8, uniqu
 
 
 @given(changes=CHANGES)
-@settings(steady, max_examples=12)
+@settings(steady, max_examples=16)
 def test_whatever_loads_finishes_or_fails_with_a_message(changes: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(UserError, RunFailed):
         run = tiny_run(changes)
@@ -124,7 +136,7 @@ def test_the_edges_all_at_once_are_run_and_drawn(changes: dict[str, Any], tmp_pa
     execute(run, tmp_path)
     collect(tmp_path / "tiny", {run.variant: run.hash()})
     drawn = [path.stem for path in draw_all(tmp_path / "tiny")]
-    assert drawn == ["error_by_examples", "learning_curves", "out_of_distribution", "curriculum"]
+    assert drawn == ["error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum"]
     assert set(pd.read_csv(tmp_path / "tiny" / "evaluation.csv")["n_prompts"]) == {run.experiment.evaluation.n_prompts}
 
 

@@ -10,7 +10,7 @@ import torch
 from helpers import Spec, class_of, draw, task_of
 from pydantic import ValidationError
 from scipy.stats import chisquare
-from test_function_classes import EVERY_CLASS
+from test_function_classes import EVERY_CLASS, task_for
 
 from icl_curriculum.evaluation import Bank, oracle_entry
 from icl_curriculum.function_classes import Linear
@@ -19,7 +19,7 @@ from icl_curriculum.streams import Streams
 
 def rows(parameters: dict[str, torch.Tensor]) -> np.ndarray:
     """The parameters of each function in one row."""
-    return torch.cat([value.flatten(1).double() for value in parameters.values()], dim=1).numpy()
+    return torch.cat([value.reshape(len(value), -1).double() for value in parameters.values()], dim=1).numpy()
 
 
 def pooled(spec: Spec, size: int, **more: Any) -> dict[str, Any]:
@@ -32,20 +32,38 @@ def drawn(spec: Spec, n: int = 40, dims: int = 8, seed: int = 0, index: int = 0)
 
 @EVERY_CLASS
 def test_a_pool_of_one_is_one_function_and_a_larger_pool_than_the_batch_is_sampled(spec: Spec) -> None:
-    assert len(np.unique(drawn(pooled(spec, 1)), axis=0)) == 1
-    pool = rows(class_of(pooled(spec, 5000)).pool(8))
-    assert len(np.unique(pool, axis=0)) == len(pool) == 5000
-    some = drawn(pooled(spec, 5000))
-    assert len(np.unique(some, axis=0)) > 35
-    assert len(np.unique(np.concatenate([pool, some]), axis=0)) == 5000
+    dims = task_for(spec).dims
+    assert len(np.unique(drawn(pooled(spec, 1), dims=dims), axis=0)) == 1
+    pool = rows(class_of(pooled(spec, 5000)).pool(dims))
+    different = len(np.unique(pool, axis=0))
+    # The ordered pairs, or triples, of eight coordinates are all that make a parity.
+    assert different == (8 * 7 * (6 if "size" in str(spec) else 1) if class_of(spec).name == "parity" else 5000)
+    assert len(pool) == 5000
+    some = drawn(pooled(spec, 5000), dims=dims)
+    assert len(np.unique(some, axis=0)) > (35 if different == 5000 else 20)
+    assert len(np.unique(np.concatenate([pool, some]), axis=0)) == different
 
 
 @EVERY_CLASS
 def test_prompts_of_a_pool_hold_its_functions_values(spec: Spec) -> None:
-    prompts = draw(task_of(pooled(spec, 3), dims=8), 64, 4)
+    prompts = draw(task_for(pooled(spec, 3)), 64, 4)
     assert prompts.truth is not None
     assert len(np.unique(rows(dict(prompts.truth)), axis=0)) == 3
     torch.testing.assert_close(class_of(spec).evaluate(dict(prompts.truth), prompts.xs), prompts.targets)
+
+
+@EVERY_CLASS
+def test_a_pool_knows_nothing_of_the_id_the_outputs_and_the_noise(spec: Spec) -> None:
+    dims = task_for(spec).dims
+    own = pooled(spec, 7)
+    plain = rows(class_of(own).pool(dims))
+    for changes in ({"id": "another name"}, {"outputs": "unit"}, {"label_noise": 0.5}):
+        assert np.array_equal(rows(class_of({**own, **changes}).pool(dims)), plain)
+    for changes in ({"pool_seed": 1}, {"pool_size": 8}):
+        other = rows(class_of({**own, **changes}).pool(dims))
+        assert not np.array_equal(other[:7], plain)
+    drawn_at_all = {row.tobytes() for index in range(3) for row in drawn(own, n=64, dims=dims, index=index)}
+    assert drawn_at_all == {row.tobytes() for row in plain}
 
 
 def test_a_pool_is_drawn_from_evenly_and_with_replacement() -> None:
@@ -130,8 +148,15 @@ def test_a_pool_shows_in_the_id() -> None:
     assert class_of(pooled("linear", 4, pool_seed=2)).id == "linear/pool_size=4/pool_seed=2"
 
 
-def test_a_pool_has_no_oracle_since_the_class_s_knows_nothing_of_it() -> None:
-    """Least squares is not the best guess among seven known functions, nor a bound on it."""
-    for size, oracles in ((None, 1), (7, 0)):
-        task = task_of({"name": "linear", **({"pool_size": size} if size else {})})
-        assert len(oracle_entry(Bank(task, None, 8, 4, 0))) == oracles
+@pytest.mark.parametrize("name", ["linear", "sparse_linear", "relu_network"])
+def test_the_oracle_of_a_pool_knows_the_pool_and_the_class_s_does_not(name: str) -> None:
+    """Least squares is not the best guess among seven known functions, nor a bound on it: one example tells."""
+    task = task_of(pooled(name, 7))
+    (entry,) = oracle_entry(Bank(task, None, 8, 4, 0))
+    assert (entry.id, entry.kind) == ("oracle", "oracle")
+    prompts = draw(task, 50, 4)
+    predicted = entry.learner.predict(prompts)
+    first = prompts.xs[:, 0].expand(7, -1, -1)
+    mean_of_the_pool = task.function_class.evaluate(task.function_class.pool(5), first).double().mean(0)
+    torch.testing.assert_close(predicted[:, 0], mean_of_the_pool, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predicted[:, 1:], prompts.targets[:, 1:].double(), rtol=1e-3, atol=1e-3)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from helpers import assert_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from icl_curriculum.inputs import random_rotations
-from icl_curriculum.prefix_regression import predict_every_prefix
+from icl_curriculum.prefix_regression import fit_every_prefix, predict_every_prefix
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -104,6 +105,41 @@ def test_ridge_is_scikit_learn_s(design: str, penalty: float) -> None:
     expected = one_at_a_time(ridge, rows, labels, queries)
     got = predict_every_prefix(rows, labels, queries, penalty=penalty)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("penalty", [0.0, 0.01, 2.5])
+def test_what_the_fits_say_of_the_next_label(design: str, penalty: float) -> None:
+    """The posterior predictive of weights N(0, I) and noise of variance p: at x it has variance p + x S x^T.
+
+    S is (X^T X / p + I)^-1, and without noise the projector on what the rows so far leave open. The
+    residual is the next label less the prediction at its own row, whatever the query.
+    """
+    rows = DESIGNS[design]
+    labels, queries = normal(*rows.shape[:2], seed=2), normal(*rows.shape, seed=4)
+    fits = fit_every_prefix(rows, labels, queries, penalty=penalty)
+    assert fits.predictions.equal(predict_every_prefix(rows, labels, queries, penalty=penalty))
+    at_own_rows = predict_every_prefix(rows, labels, penalty=penalty)
+    torch.testing.assert_close(fits.residuals, labels - at_own_rows, rtol=1e-9, atol=1e-9)
+    for i, k in np.ndindex(*labels.shape):
+        seen, x = rows[i, :k].numpy(), rows[i, k].numpy()
+        if penalty:
+            covariance = np.linalg.inv(seen.T @ seen / penalty + np.eye(len(x)))
+        else:
+            covariance = np.eye(len(x)) - np.linalg.pinv(seen, rcond=1e-9) @ seen
+        expected = penalty + x @ covariance @ x
+        assert float(fits.variances[i, k]) == pytest.approx(expected, rel=1e-6, abs=1e-8 * (1 + x @ x))
+
+
+def test_residuals_over_their_deviations_are_standard_normal_for_labels_from_the_prior() -> None:
+    """Labels w·x + noise of variance p: the residuals are N(0, variance), one independent of the next."""
+    rows, w, noise = normal(4000, 7, 3), normal(4000, 3, seed=1), normal(4000, 7, seed=2)
+    labels = torch.einsum("npd,nd->np", rows, w) + 0.5 * noise
+    fits = fit_every_prefix(rows, labels, penalty=0.25)
+    scores = fits.residuals / fits.variances.sqrt()
+    assert_mean(scores, [0.0] * 7)
+    assert_mean(scores.square(), [1.0] * 7)
+    assert_mean(scores[:, 1:] * scores[:, :-1], [0.0] * 6)
 
 
 PENALTIES = pytest.mark.parametrize("penalty", [0.0, 1.0])

@@ -69,6 +69,28 @@ def test_at_prefix_asks_the_question_of_k_as_a_plain_prompt(k: int) -> None:
     torch.testing.assert_close(learner.predict(question)[:, k], learner.predict(prompts)[:, k])
 
 
+@pytest.mark.parametrize("shift", ["opposite_quadrants", "orthogonal_queries", "overlapping_queries"])
+def test_rows_prefixes_and_cuts_of_shifted_prompts(shift: str) -> None:
+    """With a mask that is one row for all prompts."""
+    prompts = shift_of(shift).draw(task_of("linear"), 6, 8, Streams(0, "t"))
+    cut = prompts[1:3].first_points(4)
+    assert (len(cut), cut.points) == (2, 4)
+    assert cut.query().equal(prompts.query()[1:3, :4])
+    assert (cut.mask is None) == (prompts.mask is None)
+    if cut.mask is not None and prompts.mask is not None:
+        assert cut.mask.equal(prompts.mask[1:3, :4])
+        moved = replace(prompts, mask=prompts.mask.clone())
+        assert moved.mask is not None
+        assert moved.mask.equal(prompts.mask)
+    for k in (1, 3):
+        question = prompts.at_prefix(k)
+        assert question.xs[:, k].equal(prompts.query()[:, k])
+        learner = baseline_of("least_squares")
+        torch.testing.assert_close(
+            learner.predict(question)[:, k], learner.predict(prompts)[:, k], rtol=1e-4, atol=1e-6
+        )
+
+
 def test_at_prefix_of_plain_prompts_is_their_beginning() -> None:
     prompts = draw(task_of("linear"), 4, 6)
     assert same(prompts.at_prefix(3), prompts.first_points(4), "xs", "ys", "targets")

@@ -221,8 +221,11 @@ def bounded(values: ArrayLike) -> NDArray[np.float64]:
     return np.clip(np.asarray(values, dtype=np.float64), FLOOR, CEILING)
 
 
-def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike]) -> list[str]:
-    """A logarithmic axis over ``values`` and 1, for all axes that share it; returns what the note should say."""
+def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike], *, across: int = 5) -> list[str]:
+    """A logarithmic axis over ``values`` and 1, for all axes that share it; returns what the note should say.
+
+    ``across``: the labels that fit beside each other; of more ticks on an x axis, every other one has a label.
+    """
     found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
     found = np.append(found[~np.isnan(found)], 1.0)
     drawn = bounded(found)
@@ -239,7 +242,7 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     below, above = bool((found < FLOOR).any()), bool((found > CEILING).any())
     marks = {FLOOR: "≤" if below else "", CEILING: "≥" if above else ""}
     labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
-    if which == "x" and len(major) > 5:
+    if which == "x" and len(major) > across:
         labels = [label if i % 2 == 0 else "" for i, label in enumerate(labels)]
     axis.set_major_locator(FixedLocator(major))
     axis.set_major_formatter(FixedFormatter(labels))

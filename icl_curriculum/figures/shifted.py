@@ -111,7 +111,8 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
         axes.tick_params(axis="y", length=0)
     grid.title_cells([cell for cell, _ in shown])
 
-    note = error_scale(grid.axes[0], "x", ([point.mean, point.low, point.high] for point in points))
+    spans = ([point.mean, point.low, point.high] for point in points)
+    note = error_scale(grid.axes[0], "x", spans, across=_across(grid))
     grid.label(error_label(metrics[0]), [""] * len(shown))
     k = several(point.k for point in points if point.category == UNSHIFTED)
     note.insert(0, f"At k = {k} in-context examples unless a row says otherwise.")
@@ -125,6 +126,11 @@ def _grid(panels: int, rows: int) -> Grid:
     columns = columns_for(panels, most=5)
     width = max(_LEFT + columns * _NARROW_PANEL, min(FULL_WIDTH, _LEFT + columns * WIDEST_PANEL))
     return Grid.of(panels, columns=columns, height=0.165 * rows, left=_LEFT, width=width)
+
+
+def _across(grid: Grid) -> int:
+    """Labels that fit below a panel."""
+    return 5 if (grid.figure.get_figwidth() - grid.left) / grid.columns > 1.7 else 3
 
 
 def _points(found: CategoryErrors) -> Iterator[Point]:
