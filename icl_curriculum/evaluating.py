@@ -20,8 +20,8 @@ from icl_curriculum.execution import computing_threads
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load_run
 from icl_curriculum.figures import draw_heat_map
-from icl_curriculum.files import locked, write_atomically
-from icl_curriculum.final_evaluation import Advanced, Trained, score_banks
+from icl_curriculum.files import check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.final_evaluation import Advanced, Scored, Trained, score_banks
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.plugin_files import load_plugin
@@ -118,26 +118,39 @@ class Evaluation:
     def score(self, grid: Grid, output: Path, advanced: Advanced) -> tuple[Path, Path | None]:
         """Write ``output``/evaluation.csv, manifest.json and the heat map; the table and the figure, if there is one.
 
-        Rows of other cells that an earlier call wrote for the same weights are kept, so that a table can grow.
+        Rows of other cells that an earlier call wrote for the same weights are kept, so that a table can grow;
+        of a call that is interrupted, the banks that were answered.
         """
         cache = self.run_dir.parent / ".cache"
-        with computing_threads(self.run.experiment.threads):
-            rows, hashes = score_banks(self.trained, grid.banks, cache, advanced)
-        table = output / "evaluation.csv"
-        with locked(output / ".lock"):
-            written, banks = self._written(output)
-            text = _merged(written, csv_text([*self.directory.prefix, *row] for row in rows))
-            manifest = {
-                "run": self.run.name,
-                "config_hash": self.manifest["config_hash"],
-                "weights": self.manifest.get("weights"),
-                "bank_version": BANK_VERSION,
-                "banks": {**banks, **hashes},
-                **provenance(),
-            }
-            write_atomically(table, csv_text([COLUMNS["evaluation"]]) + text)
-            write_atomically(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-            return table, draw_heat_map(output)
+        check_writable(output)
+        with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
+            remove_leftovers(output)
+            answered: list[Scored] = []
+            try:
+                for scored in score_banks(self.trained, grid.banks, cache, advanced):
+                    answered.append(scored)
+            finally:
+                if answered:
+                    self._write(output, answered)
+            return output / "evaluation.csv", draw_heat_map(output)
+
+    def _write(self, output: Path, answered: Sequence[Scored]) -> None:
+        written, banks = self._written(output)
+        for scored in answered:
+            banks |= scored.hashed
+        rows = ([*self.directory.prefix, *row] for scored in answered for row in scored.rows)
+        manifest = {
+            "run": self.run.name,
+            "config_hash": self.manifest["config_hash"],
+            "weights": self.manifest.get("weights"),
+            "bank_version": BANK_VERSION,
+            "banks": banks,
+            **provenance(),
+        }
+        write_atomically(
+            output / "evaluation.csv", csv_text([COLUMNS["evaluation"]]) + _merged(written, csv_text(rows))
+        )
+        write_atomically(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
     def _written(self, output: Path) -> tuple[str, dict[str, str]]:
         """The rows and bank hashes of an earlier call for the same weights and banks; none otherwise."""

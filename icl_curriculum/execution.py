@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from icl_curriculum.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.contracts import ComponentFailed
+from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.experiment import NOT_HASHED, Run
 from icl_curriculum.experiment_files import read_toml
 from icl_curriculum.files import holder, is_locked, write_atomically
@@ -190,7 +191,13 @@ class _Execution:
             self._train()
             banks = evaluate(self.trainer, self.directory, self._evaluated)
             weights = write_weights(self.directory.path, self.trainer.model)
-            self._manifest("finished", banks=banks, tables=self.directory.table_hashes(), weights=weights)
+            self._manifest(
+                "finished",
+                bank_version=BANK_VERSION,
+                banks=banks,
+                tables=self.directory.table_hashes(),
+                weights=weights,
+            )
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:

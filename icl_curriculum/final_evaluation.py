@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,11 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> d
     trained = Trained(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
     banks = list(evaluation_banks(trainer.run.experiment))
     began = time.monotonic()
-    rows, hashes = score_banks(trained, banks, directory.path.parent / ".cache", advanced)
+    rows: list[list[Any]] = []
+    hashes: dict[str, str] = {}
+    for scored in score_banks(trained, banks, directory.path.parent / ".cache", advanced):
+        rows += scored.rows
+        hashes |= scored.hashed
     directory.write_table("evaluation", rows)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
@@ -55,31 +59,37 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> d
     return hashes
 
 
-def score_banks(
-    trained: Trained, banks: Sequence[Bank], cache: Path, advanced: Advanced
-) -> tuple[list[list[Any]], dict[str, str]]:
-    """Rows of evaluation.csv without a run's own columns, and the content hash of every bank.
+@dataclass(frozen=True)
+class Scored:
+    """A bank with its content hash, and its rows of evaluation.csv without a run's own columns."""
 
-    On every bank: the model, the baselines that its experiment chooses for the bank's class, and the oracle.
-    """
+    bank: Bank
+    content: str
+    rows: list[list[Any]]
+
+    @property
+    def hashed(self) -> dict[str, str]:
+        """The bank as a manifest names it, and its hash."""
+        return {"/".join(self.bank.key): self.content}
+
+
+def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:
+    """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle."""
     experiment = trained.run.experiment
     model = Entry("model", "model", trained.model, experiment.model)
-    hashes: dict[str, str] = {}
-    rows: list[list[Any]] = []
     began = time.monotonic()
     for done, bank in enumerate(banks, start=1):
         prompts = bank.draw()
-        hashes["/".join(bank.key)] = content_hash(prompts)
-        scored = score([model], bank, prompts, experiment.evaluation.confidence)
-        scored += baseline_rows(trained.run, bank, prompts, cache)
+        found = score([model], bank, prompts, experiment.evaluation.confidence)
+        found += baseline_rows(trained.run, bank, prompts, cache)
         known = trained.knows(bank)
-        rows += [
+        rows = [
             [trained.step, row.learner, row.learner_kind, *bank.key, known and row.n_context < trained.points,
              row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
-            for row in scored
+            for row in found
         ]  # fmt: skip
+        yield Scored(bank, content_hash(prompts), rows)
         advanced(done, len(banks), done / (time.monotonic() - began))
-    return rows, hashes
 
 
 def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:

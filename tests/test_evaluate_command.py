@@ -13,6 +13,8 @@ from finished_runs import Finished
 from tiny_runs import tables
 
 from icl_curriculum.cli import main
+from icl_curriculum.evaluation import BANK_VERSION
+from icl_curriculum.files import locked
 from icl_curriculum.function_classes import Linear
 from icl_curriculum.shifts import STANDARD
 
@@ -48,7 +50,9 @@ def test_its_own_shifts_give_the_rows_of_the_run(icl: Icl, finished: Finished, t
     assert set((tmp_path / "out/evaluation.csv").read_text().splitlines()) == set(
         (finished.path / "evaluation.csv").read_text().splitlines()
     )
-    assert json.loads((tmp_path / "out/manifest.json").read_text())["banks"] == finished.manifest()["banks"]
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["banks"] == finished.manifest()["banks"]
+    assert manifest["bank_version"] == finished.manifest()["bank_version"] == BANK_VERSION
     assert "scaled_inputs/2" in out
 
 
@@ -185,3 +189,28 @@ def test_a_class_that_breaks_leaves_the_table_alone(
     monkeypatch.setattr(Linear, "evaluate", broken)
     assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 1
     assert (tmp_path / "evaluation.csv").read_bytes() == before
+
+
+def test_of_an_interrupted_call_what_was_answered_is_kept(
+    icl: Icl, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icl_curriculum.display import BankView
+
+    def stop(view: BankView, done: int, total: int, rate: float) -> None:
+        if done == 2:
+            raise RuntimeError("stop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BankView, "advanced", stop)
+        assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 1
+    assert cells(rows(tmp_path)) == {("linear", "gaussian", "none"), ("linear", "gaussian", "label_noise/0.5")}
+    partial = (tmp_path / "evaluation.csv").read_text()
+    assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 0
+    assert (tmp_path / "evaluation.csv").read_text().startswith(partial)
+
+
+def test_a_second_call_at_the_same_time_is_told(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    with locked(tmp_path / ".lock"):
+        code, _, err = icl(finished.path, "--output", tmp_path, "--shift", "skewed")
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path} is in use by ")

