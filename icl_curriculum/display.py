@@ -133,12 +133,16 @@ def duration(seconds: float) -> str:
 @contextlib.contextmanager
 def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     """Announce the runs, then follow them: bars on a terminal, plain lines elsewhere."""
+    from icl_curriculum.evaluation import undefined_cells
+
     experiment = runs[0].experiment
     config = experiment.training
     console.print(
         f"{experiment.name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {config.steps} steps, "
         f"{config.batch_size} prompts of {experiment.points} points in {experiment.dims} dimensions, on {device}"
     )
+    for text in dict.fromkeys(text for run in runs for text in undefined_cells(run.experiment)):
+        console.print(f"undefined: {text}", soft_wrap=True)
     with _view() as view:
         yield view
 

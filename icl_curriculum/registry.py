@@ -172,7 +172,8 @@ class Registry:
         if isinstance(spec, str):
             return self.get(spec).model_validate({})
         if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
-            raise UserError(f"a {self.kind} is a name or a table with a 'name', found {reprlib.repr(spec)}")
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise UserError(f"{article} {self.kind} is a name or a table with a 'name', found {reprlib.repr(spec)}")
         parameters = {key: value for key, value in spec.items() if key != "name"}
         return self.get(spec["name"]).model_validate(parameters)
 

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import task_of
 from tiny_runs import TINY, write_toml
 
+from icl_curriculum.contracts import ComponentFailed
 from icl_curriculum.execution import RunFailed, execute
 from icl_curriculum.experiment_files import load
 from icl_curriculum.registry import UserError
+from icl_curriculum.shifts import Shift, why_undefined
+from icl_curriculum.tasks import Task
 
 pytestmark = pytest.mark.usefixtures("fresh_registries")
 
@@ -168,3 +172,16 @@ def test_a_plugin_is_compiled_as_it_stands(tmp_path: Path) -> None:
     write_toml(tmp_path / "my.toml", {**TINY, "plugins": ["mine.py"]})
     with pytest.raises(UserError, match=r"NameError: name 'undefined' is not defined \(mine.py, line 1\)"):
         load(str(tmp_path / "my.toml"))
+
+
+def test_a_shift_that_fails_while_it_is_asked_what_it_means_is_named() -> None:
+    class Unsure(Shift):
+        """A shift of a plugin."""
+
+        name = "unsure"
+
+        def undefined(self, task: Task) -> str | None:
+            raise KeyError("w")
+
+    with pytest.raises(ComponentFailed, match=r"'unsure' \(.*test_contracts.py\) failed in undefined: KeyError: 'w'"):
+        why_undefined(Unsure(), task_of("linear"))

@@ -20,6 +20,7 @@ from icl_curriculum.registry import FUNCTION_CLASSES
 from icl_curriculum.tasks import Task
 
 D = 20
+PARTITIONS: dict[int, list[tuple[int, ...]]] = {1: [(1,)], 2: [(2,), (1, 1)], 3: [(3,), (2, 1), (1, 1, 1)]}
 
 
 def projected_moments(spectrum: list[float]) -> list[float]:
@@ -35,7 +36,7 @@ def projected_moments(spectrum: list[float]) -> list[float]:
     moments = [1.0]
     for order in (1, 2, 3):
         total = 0.0
-        for partition in {1: [(1,)], 2: [(2,), (1, 1)], 3: [(3,), (2, 1), (1, 1, 1)]}[order]:
+        for partition in PARTITIONS[order]:
             weight = math.prod(rising(0.5, part) for part in partition) / rising(d / 2, order)
             # How many ordered tuples of factors show this pattern on given, distinct coordinates.
             ways = math.factorial(order) / math.prod(math.factorial(part) for part in partition)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import TINY, merge, tables, write_toml
+from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
 from icl_curriculum import display
-from icl_curriculum.display import View, duration
+from icl_curriculum.display import View, duration, live_view
 from icl_curriculum.execution import Progress
 from icl_curriculum.launch import Failure
 
@@ -194,3 +194,14 @@ def test_errors_that_are_undefined_everywhere_do_not_break_the_table(
         (tmp_path / f"{table}.csv").write_text(re.sub(r"(,baseline,.*?,normalized_error,)[^,]+", r"\1", text))
     display.console.print(display.error_table(tmp_path))
     assert re.search(r"^linear .* – +0\.000$", capsys.readouterr().out.replace("  \n", "\n"), re.MULTILINE)
+
+
+def test_shifts_that_mean_nothing_for_a_class_are_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {
+        "function_classes": ["linear_classification", "linear"],
+        "evaluation.shifts": ["scaled_outputs", "label_noise"],
+    }
+    with live_view([tiny_run(changes), tiny_run(changes, seed=1)], "cpu"):
+        pass
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("undefined")]
+    assert lines == ["undefined: linear_classification under scaled_outputs/2: its values are signs"]

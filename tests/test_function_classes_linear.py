@@ -116,7 +116,7 @@ def test_weights_of_low_rank_are_uncorrelated_and_of_variance_1() -> None:
     w = sampled({"name": "low_rank_linear", "rank": 2}, 20_000, 6)["w"]
     assert_mean(w.square(), [1.0] * 6)
     assert_mean(w[:, :1] * w[:, 1:], [0.0] * 5)
-    # Of rank 2, w_1^2 w_2^2 has mean E (u·v)^2 (u·v')^2 / 4 = (2 + 1 + 1) / ... = 2: u is shared in a row.
+    # In one row of the 2 x 3 matrix, w_1 and w_2 share u: E (u·v)^2 (u·v')^2 / 4 = E |u|^4 / 4 = 2.
     assert_mean(w[:, 0].square() * w[:, 1].square(), 2)
     assert_mean(w[:, 0].square() * w[:, 4].square(), 1)
 

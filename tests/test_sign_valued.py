@@ -123,13 +123,12 @@ def test_the_oracle_of_parity_is_right_once_it_knows() -> None:
     """d = 5 has ten pairs of coordinates; under flips of 10% it knows them less, and never less than any baseline."""
     clean, noisy = (bank_of("parity", shift, None, n=300, points=12) for shift in (None, "label_noise"))
     (oracle,) = oracle_entry(clean)
-    rows = score([oracle], clean, clean.draw(), None)
-    assert values_of(rows, "accuracy")[-1] > 0.99
-    assert values_of(rows, "accuracy") == sorted(values_of(rows, "accuracy")) or values_of(rows, "accuracy")[1] < 0.7
+    accuracy = values_of(score([oracle], clean, clean.draw(), None), "accuracy")
+    assert accuracy[0] < 0.8
+    assert accuracy[-1] > 0.99
     prompts = noisy.draw()
     best = errors_of(oracle.learner, prompts).mean(axis=1)
-    flipped = errors_of(oracle.learner, clean.draw()).mean(axis=1)
-    assert best.mean() > flipped.mean() + 0.05
+    assert best.mean() > errors_of(oracle.learner, clean.draw()).mean() + 0.05
     for name in ("zero", "averaging", "least_squares", "knn"):
         excess = errors_of(baseline_of(name), prompts).mean(axis=1) - best
         assert excess.mean() > -5 * excess.std() / math.sqrt(len(excess))
@@ -151,3 +150,9 @@ def test_a_unit_changes_nothing(name: str) -> None:
     raw, unit = (draw(reference_task({"name": name, "outputs": outputs}), 5, 4) for outputs in ("raw", "unit"))
     assert raw.ys.equal(unit.ys)
     assert unit.scale == 1
+
+
+def test_the_id_of_label_noise_says_what_the_class_reads() -> None:
+    shift = shift_of({"name": "label_noise", "level": 0.25, "flips": 0.2})
+    assert shift.columns(task_of("linear"))[1] == "label_noise/0.25"
+    assert shift.columns(task_of("linear_classification"))[1] == "label_noise/flips=0.2"

@@ -6,6 +6,7 @@ from icl_curriculum.evaluation.banks import (
     content_hash,
     evaluation_banks,
     learning_banks,
+    undefined_cells,
 )
 from icl_curriculum.evaluation.errors import (
     Entry,
@@ -30,4 +31,5 @@ __all__ = [
     "metric_rows",
     "oracle_entry",
     "score",
+    "undefined_cells",
 ]

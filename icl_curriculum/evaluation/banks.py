@@ -117,6 +117,17 @@ def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
                 yield bank
 
 
+def undefined_cells(experiment: Experiment) -> list[str]:
+    """``parity under random_quadrants: <reason>``: the shifts of the experiment that a class is not evaluated under."""
+    reasons = {
+        f"{task.function_class.id} under {shift.id}: {reason}": None
+        for shift in experiment.evaluation.shifts
+        for task in experiment.tasks().values()
+        if (reason := why_undefined(shift, task)) is not None
+    }
+    return list(reasons)
+
+
 def learning_banks(experiment: Experiment) -> list[Bank]:
     """The small banks behind learning.csv: every cell, unshifted."""
     config = experiment.evaluation

@@ -213,3 +213,11 @@ def _drawn_pool(pool: _Pool) -> Parameters:
 def normal(*shape: int, generator: torch.Generator) -> Tensor:
     """Standard normal draws on the generator's device."""
     return torch.randn(*shape, generator=generator, device=generator.device)
+
+
+def unit_vectors(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims"]:
+    """Vectors uniform on the unit sphere."""
+    z = normal(n, dims, generator=generator)
+    norms = z.norm(dim=1, keepdim=True)
+    # A draw of exactly 0, which float32 gives once in some ten million, has no direction of its own.
+    return torch.where(norms > 0, z / norms, torch.full_like(z, dims**-0.5))

@@ -19,6 +19,7 @@ from icl_curriculum.function_classes.base import (
     Parameters,
     normal,
     register_function_class,
+    unit_vectors,
 )
 from icl_curriculum.prefix_regression import predict_every_prefix
 from icl_curriculum.prompts import Prompts
@@ -49,10 +50,9 @@ class Hermite(FunctionClass):
         return "optimum" if self.degree == 1 and self.weights == "gaussian" else None
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
-        w = normal(n, dims, generator=generator)
         if self.weights == "unit":
-            w = w / w.norm(dim=1, keepdim=True)
-        return {"w": w}
+            return {"w": unit_vectors(n, dims, generator)}
+        return {"w": normal(n, dims, generator=generator)}
 
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
         t = torch.einsum("npd,nd->np", xs, parameters["w"])

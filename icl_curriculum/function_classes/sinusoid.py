@@ -14,8 +14,8 @@ from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
     Parameters,
-    normal,
     register_function_class,
+    unit_vectors,
 )
 from icl_curriculum.prefix_regression import predict_every_prefix
 from icl_curriculum.prompts import Prompts
@@ -50,10 +50,10 @@ class Sinusoid(FunctionClass):
         return {"name": "uniform", "half_width": 5.0} if dims == 1 else "gaussian"
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
-        direction = normal(n, dims, generator=generator)
+        direction = unit_vectors(n, dims, generator)
         uniform = torch.rand(n, 2, generator=generator, device=generator.device)
         return {
-            "u": direction / direction.norm(dim=1, keepdim=True),
+            "u": direction,
             "amplitude": LEAST + (GREATEST - LEAST) * uniform[:, 0],
             "phase": math.pi * uniform[:, 1],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icl_curriculum.contracts import at_work
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import SHIFTS, Component, UserError
 from icl_curriculum.streams import Streams
@@ -37,11 +38,13 @@ register_shift = SHIFTS.of(Shift)
 
 def why_undefined(shift: Shift, task: Task) -> str | None:
     """Why a shift makes no sense for a task: by its own word, or because its task is outside the class's domain."""
-    reason = shift.undefined(task)
+    with at_work(shift, "undefined"):
+        reason = shift.undefined(task)
     if reason is not None:
         return reason
     try:
-        shifted = shift.apply(task)
+        with at_work(shift, "apply"):
+            shifted = shift.apply(task)
         shifted.function_class.check_dims(shifted.dims)
         shifted.inputs.check_dims(shifted.dims)
     except UserError as error:

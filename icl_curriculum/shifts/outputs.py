@@ -46,9 +46,11 @@ class LabelNoise(Shift):
         return replace(task, label_noise=self.level * math.sqrt(task.function_class.trivial_error(task.dims)))
 
     def columns(self, task: Task) -> tuple[str, str]:
-        if not task.function_class.sign_valued or self.given_id is not None:
-            return super().columns(task)
-        return task.inputs.id, f"{self.name}/flips={self.flips:.3g}"
+        if self.given_id is not None:
+            return task.inputs.id, self.id
+        # What the class does not read is not in its id.
+        signs = task.function_class.sign_valued
+        return task.inputs.id, f"{self.name}/flips={self.flips:.3g}" if signs else f"{self.name}/{self.level:.3g}"
 
 
 @register_shift("other_class")
