@@ -93,7 +93,12 @@ def test_the_query_is_in_the_opposite_orthant_of_the_whole_context() -> None:
     assert same(prompts, shifted("random_quadrants", task, 2000, 5), "xs", "ys")
 
 
-@pytest.mark.parametrize(("inputs", "distribution"), [("gaussian", stats.norm), (STUDENT_T_10, stats.t(10))], ids=str)
+@pytest.mark.parametrize(
+    ("inputs", "distribution"),
+    [("gaussian", stats.norm), (STUDENT_T_10, stats.t(10))],
+    ids=str,
+    ids=["gaussian", "student_t"],
+)
 def test_opposite_queries_have_the_marginal_of_symmetric_inputs(inputs: Spec, distribution: Any) -> None:
     prompts = shifted("opposite_quadrants", task_of("linear", inputs, dims=3), 4000, 3)
     for k, coordinate in ((0, 0), (2, 1)):

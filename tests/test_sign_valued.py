@@ -17,6 +17,7 @@ from helpers import (
     reference_task,
     rows_of,
     shift_of,
+    task_of,
     values_of,
 )
 from torch import Tensor

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import errors_of
 from pydantic import Field
 from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.config import OptimizerConfig
 from icl_curriculum.curricula import Curriculum, State
-from icl_curriculum.evaluation import Bank, squared_errors
+from icl_curriculum.evaluation import Bank
 from icl_curriculum.models import Model
 from icl_curriculum.streams import generator
 from icl_curriculum.training import Diverged, InContext, Portion, Trainee, Trainer, TrainingMethod
@@ -330,6 +331,6 @@ def test_a_tiny_model_learns_linear_functions_in_context() -> None:
     for _ in range(250):
         made.update()
     task = made.tasks[LINEAR]
-    errors = squared_errors(made.model, Bank(task, None, 256, 9, 0).draw()).mean(axis=0) / task.trivial_error()
+    errors = errors_of(made.model, Bank(task, None, 256, 9, 0).draw()).mean(axis=0) / task.trivial_error()
     assert errors[0] == pytest.approx(1.0, abs=0.15), "nothing can be known before the first example"
     assert errors[8] < 0.5
