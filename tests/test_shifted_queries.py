@@ -96,7 +96,6 @@ def test_the_query_is_in_the_opposite_orthant_of_the_whole_context() -> None:
 @pytest.mark.parametrize(
     ("inputs", "distribution"),
     [("gaussian", stats.norm), (STUDENT_T_10, stats.t(10))],
-    ids=str,
     ids=["gaussian", "student_t"],
 )
 def test_opposite_queries_have_the_marginal_of_symmetric_inputs(inputs: Spec, distribution: Any) -> None:
