@@ -56,7 +56,8 @@ def scikit_learn(make: Any, prompts: Prompts) -> Tensor:
 
 
 def test_every_registered_baseline_is_tested_here() -> None:
-    assert {baseline_of(spec).name for spec in SPECS} == set(BASELINES.names())
+    """`dmmse`, which wants a pool, has tests of its own in test_dmmse.py."""
+    assert {baseline_of(spec).name for spec in SPECS} | {"dmmse"} == set(BASELINES.names())
 
 
 # What every baseline must do

@@ -56,7 +56,7 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
             "wide", "torch.randn(n, points, dims, ", "torch.randn(n, points, ",
             r"sample returned shape \(8, 5\), expected shape \(8, 5, 2\) \(prompts, points, dims\)",
         ),
-        ("as_gaussian", "inputs=Gaussian()", "outputs=None", r"failed in draw: TypeError: .*outputs"),
+        ("as_gaussian", "inputs=Gaussian()", "outputs=None", r"failed in apply: TypeError: .*outputs"),
         (
             "backwards", "[1 / len(items)] * len(items)", "[1.0] * len(items)",
             r"shares at step 6 returned \[1.0, 1.0\], expected 2 probabilities that sum to 1, for linear, quadratic",

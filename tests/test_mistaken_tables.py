@@ -153,7 +153,7 @@ def test_damage_is_named_and_the_figures_stay(table: str, damage: Callable[[byte
     answer = plotted(table, damage(Path(f"whole/{table}.csv").read_bytes()))
     assert answer.code == 2
     assert message in answer.err
-    assert len(list(Path("here/figures").iterdir())) == 8
+    assert len(list(Path("here/figures").iterdir())) == 10
 
 
 def test_a_directory_in_place_of_a_table_is_named() -> None:
@@ -192,4 +192,4 @@ def test_names_in_any_script_are_drawn() -> None:
 def test_whole_tables_are_drawn() -> None:
     answer = plotted("learning", Path("whole/learning.csv").read_bytes())
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.count("figure: ") == 4
+    assert answer.out.count("figure: ") == 5

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from icl_curriculum.figures.examples import error_by_examples
@@ -105,10 +106,13 @@ def _any_script() -> Iterator[None]:
 @styled
 def _save(figure: Figure, stem: Path) -> Path:
     """Write ``stem``.svg and ``stem``.png; returns the latter."""
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=metadata)
-        # One layout for both formats: laying out a second time can move things by a fraction of a point.
-        figure.set_layout_engine("none")
-        write_atomically(Path(f"{stem}{suffix}"), buffer.getvalue())
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI)
+    # One layout for both formats: `savefig` would lay the figure out again, which takes time, and can move
+    # things by a fraction of a point.
+    figure.set_layout_engine("none")
+    figure.set_dpi(DPI)  # of what SVG holds as pixels
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    write_atomically(Path(f"{stem}.png"), png.getvalue())
+    write_atomically(Path(f"{stem}.svg"), svg.getvalue())
     return Path(f"{stem}.png")
