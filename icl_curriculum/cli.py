@@ -95,12 +95,16 @@ def evaluate(
     ('{ name = "scaled_inputs", factor = 0.5 }'). Options can be repeated.
     """
     from icl_curriculum import display, evaluating, launch
+    from icl_curriculum.execution import RunFailed
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
     asked = evaluating.Asked(function_class or (), inputs or (), shift or (), n_prompts)
     grid = evaluation.grid(asked)
-    with display.bank_view(evaluation.run.name, grid) as view:
-        table, figure = evaluation.score(grid, output or run_dir / "evaluate", view.advanced)
+    try:
+        with display.bank_view(evaluation.run.name, grid) as view:
+            table, figure = evaluation.score(grid, output or run_dir / "evaluate", view.advanced)
+    except RunFailed as error:
+        _end(error, f"failed: {error}", 1)
     display.show_evaluation(table, grid, figure)
 
 
@@ -207,7 +211,11 @@ def main() -> None:
         app()
     except _Stopped as error:
         again = " without --fresh" if "--fresh" in sys.argv else ""
-        hint = f"; the same command{again} continues where it stopped" if sys.argv[1:2] == ["run"] else ""
+        hints = {
+            "run": f"; the same command{again} continues where it stopped",
+            "evaluate": "; the banks that were answered are in the table",
+        }
+        hint = hints.get(sys.argv[1] if len(sys.argv) > 1 else "", "")
         _end(error, f"{error}{hint}", 128 + error.number)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

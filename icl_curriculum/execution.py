@@ -124,8 +124,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
         except ComponentFailed as error:
             raise RunFailed(f"{run.name}: {error}") from error
         except (MemoryError, RuntimeError) as error:
-            # torch says it of the CPU in a RuntimeError without a type of its own.
-            if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             raise RunFailed(
                 f"{run.name}: memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's "
@@ -136,6 +135,11 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
                 f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
                 f"is lost: without --fresh, the next run continues from the last checkpoint"
             ) from error
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """torch says it of the CPU in a RuntimeError without a type of its own."""
+    return bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 @contextlib.contextmanager

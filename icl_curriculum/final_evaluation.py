@@ -29,13 +29,17 @@ Advanced = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what it has seen: cells with a positive share in training, and points of a prompt."""
+    """A trained model, and what it has seen: cells with a positive share in training, and points of a prompt.
+
+    ``plugins``: hashes of plugins that the run itself did not know.
+    """
 
     run: Run
     model: Model
     step: int
     offered: frozenset[tuple[str, str]]
     points: int
+    plugins: tuple[str, ...] = ()
 
     def knows(self, bank: Bank) -> bool:
         """Whether the bank is one of its own training distributions, at lengths that it was trained on."""
@@ -81,7 +85,7 @@ def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: 
     for done, bank in enumerate(banks, start=1):
         prompts = bank.draw()
         found = score([model], bank, prompts, experiment.evaluation.confidence)
-        found += baseline_rows(trained.run, bank, prompts, cache)
+        found += baseline_rows(trained.run, bank, prompts, cache, trained.plugins)
         known = trained.knows(bank)
         rows = [
             [trained.step, row.learner, row.learner_kind, *bank.key, known and row.n_context < trained.points,
@@ -92,15 +96,18 @@ def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: 
         advanced(done, len(banks), done / (time.monotonic() - began))
 
 
-def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path) -> list[Row]:
-    """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others."""
+def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path, plugins: tuple[str, ...] = ()) -> list[Row]:
+    """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others.
+
+    ``plugins``: hashes of plugins beside the run's own.
+    """
     function_class = bank.drawn_task.function_class
     chosen = run.experiment.baselines_for(function_class)
     entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence = run.experiment.evaluation.confidence
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
     # Threads and torch's version decide the last bits.
-    made_by = [package_version(), torch.__version__, run.experiment.threads, run.plugin_hashes]
+    made_by = [package_version(), torch.__version__, run.experiment.threads, [*run.plugin_hashes, *plugins]]
     asked = [content_hash(prompts), bank.key, specs, confidence, made_by]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +19,7 @@ from icl_curriculum.contracts import at_work, expect_shape
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import INPUTS, UserError
+from icl_curriculum.registry import INPUTS, Component, UserError
 from icl_curriculum.streams import Streams
 
 _DENOMINATOR_PROMPTS = 1 << 18
@@ -56,8 +55,8 @@ class Task:
     def outside_domain(self) -> str | None:
         """What the function class wants of inputs, if these inputs don't give it."""
         function_class, inputs = self.function_class, self.inputs
-        if function_class.owns_inputs and inputs.name != _name(function_class.reference(self.dims)):
-            return f"it makes its own inputs, each of which is {_name(function_class.reference(self.dims))}"
+        if function_class.owns_inputs and not self._has_reference_inputs():
+            return f"it makes its own inputs, each of which is {self.reference_inputs().id}"
         if function_class.sign_inputs and not inputs.only_signs(self.dims):
             return "expected inputs of -1 and 1"
         if inputs.largest(self.dims) > function_class.largest_input:
@@ -151,15 +150,15 @@ class Task:
         if closed is None and self._has_reference_inputs():
             closed = self.function_class.trivial_error(self.dims)
         if closed is None:
-            # Of the whole class, whatever its pool, as closed forms are; nor does its unit or an id decide it.
-            own = self.function_class.model_copy(update={"given_id": None, "outputs": "raw", "pool_size": None})
-            inputs = self.inputs.model_copy(update={"given_id": None})
-            closed = _monte_carlo_second_moment(Task(own, inputs, self.dims, label_noise=0.0))
+            closed = _monte_carlo_second_moment(_Moment.of(self))
         return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
 
     def _has_reference_inputs(self) -> bool:
-        reference = INPUTS.build(self.function_class.reference(self.dims))
-        return self.inputs.model_copy(update={"given_id": None}) == reference
+        return bool(self.inputs.model_copy(update={"given_id": None}) == self.reference_inputs())
+
+    def reference_inputs(self) -> Component:
+        """The class's own reference inputs in these dimensions."""
+        return INPUTS.build(self.function_class.reference(self.dims))
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""
@@ -170,17 +169,34 @@ class Task:
         return self.inputs.tail_index > 4 * self.function_class.growth
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """What decides a moment by Monte Carlo, hashable whatever the fields of a class are.
+
+    It is of the whole class, whatever its pool, as closed forms are; nor does its unit or an id decide it.
+    """
+
+    cls: type[FunctionClass]
+    family: str
+    inputs: str
+    dims: int
+    task: Task = field(compare=False)
+
+    @classmethod
+    def of(cls, task: Task) -> _Moment:
+        own = task.function_class.model_copy(update={"given_id": None, "outputs": "raw", "pool_size": None})
+        inputs = task.inputs.model_copy(update={"given_id": None})
+        spec = json.dumps(inputs.spec(), sort_keys=True, default=str)
+        return cls(type(own), own.family, spec, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
+
+
 @lru_cache(maxsize=256)
-def _monte_carlo_second_moment(task: Task) -> float:
-    total = 0.0
+def _monte_carlo_second_moment(moment: _Moment) -> float:
+    total, task = 0.0, moment.task
     for chunk in range(_DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
-        streams = Streams(0, f"denominator/{task.function_class.family}/{task.inputs.id}/{task.dims}", chunk)
+        streams = Streams(0, f"denominator/{moment.family}/{task.inputs.id}/{moment.dims}", chunk)
         total += float(task.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
     return total / _DENOMINATOR_PROMPTS
-
-
-def _name(inputs: str | dict[str, Any]) -> str:
-    return inputs if isinstance(inputs, str) else str(inputs["name"])
 
 
 @dataclass(frozen=True)

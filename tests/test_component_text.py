@@ -17,6 +17,9 @@ from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Registry, 
         ("hermite/3/weights=gaussian", FUNCTION_CLASSES, "hermite/3/weights=gaussian"),
         ("sparse_linear/sparsity=2", FUNCTION_CLASSES, "sparse_linear/sparsity=2"),
         ("other_inputs/cauchy", SHIFTS, "other_inputs/cauchy"),
+        ("other_inputs/student_t/df=5", SHIFTS, "other_inputs/student_t/df=5"),
+        ("other_class/sparse_linear/sparsity=2", SHIFTS, "other_class/sparse_linear/sparsity=2"),
+        ("scaled/3/of=student_t/df=5", INPUTS, "scaled/3/of=student_t/df=5"),
         ('{ name = "scaled_inputs", factor = 3 }', SHIFTS, "scaled_inputs/3"),
         (
             ' {name="other_inputs", inputs={name="student_t", df=8.0}, id="mild"}',
@@ -52,7 +55,8 @@ def test_the_default_id_of_every_component_is_read_back(registry: Registry) -> N
             "found '3'",
         ),
         ("skewed/", "--shift skewed/: expected skewed, skewed/value or skewed/key=value, found ''"),
-        ("other_inputs/gausian", "--shift other_inputs/gausian: inputs: unknown input distribution 'gausian'; did you"),
+        ("other_inputs/gausian", "--shift other_inputs/gausian: unknown input distribution 'gausian'; did you mean"),
+        ("other_inputs/student_t/df=-1", "--shift other_inputs/student_t/df=-1: inputs.df: expected greater than or"),
         ("{ nam", "--shift { nam: not a valid TOML table: "),
         ("{ factor = 2 }", "--shift { factor = 2 }: a shift is a name or a table with a 'name', found {'factor': 2}"),
         ("{ name = 1e999 }", "--shift { name = 1e999 }: a shift is a name or a table with a 'name'"),
@@ -64,3 +68,10 @@ def test_mistakes_name_the_option_and_the_text(text: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         component(text, SHIFTS, "--shift")
     assert str(error.value).startswith(message)
+
+
+def test_an_id_that_the_run_gave_is_known() -> None:
+    own = FUNCTION_CLASSES.build({"name": "hermite", "degree": 3, "id": "h3"})
+    assert component("h3", FUNCTION_CLASSES, "--option", [own]) is own
+    with pytest.raises(UserError, match="unknown function class 'h3'"):
+        component("h3", FUNCTION_CLASSES, "--option")

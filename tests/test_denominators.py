@@ -221,3 +221,21 @@ def test_the_opposite_orthant_changes_the_mean_square_of_inputs_around_a_mean() 
     assert bank.second_moment == pytest.approx(6, rel=0.02)
     assert_mean(bank.draw().targets.square(), [6] * 3)
     assert bank.key == ("linear", "shifted/1", "opposite_quadrants")
+
+
+def test_a_class_with_fields_that_cannot_be_hashed_has_a_denominator_too() -> None:
+    class Listed(Linear):
+        """A class of a plugin."""
+
+        name = "listed"
+        factors: list[float] = [2.0]
+
+        def second_moment(self, *_: object, **__: object) -> None:
+            return None
+
+        def evaluate(self, parameters: Parameters, xs: Tensor) -> Tensor:
+            return self.factors[0] * super().evaluate(parameters, xs)
+
+    found = [Task(Listed(factors=[factor]), inputs_of("laplace"), 3).second_moment() for factor in (2.0, 3.0)]
+    # 2^18 draws: the relative standard error is below one in a hundred.
+    assert found == pytest.approx([4 * 6, 9 * 6], rel=0.05)

@@ -11,7 +11,7 @@ from helpers import Spec, baseline_of, class_of, draw, errors_of, shift_of, task
 from tiny_runs import tiny_run
 
 from icl_curriculum.baselines import Baseline, PoolPosteriorMean, pool
-from icl_curriculum.evaluation import Bank, oracle_entry
+from icl_curriculum.evaluation import Bank, Oracle, oracle_entry
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
 from icl_curriculum.streams import Streams
@@ -102,11 +102,27 @@ def test_it_does_not_look_ahead_nor_at_the_truth() -> None:
     assert not after[:, 4].equal(before[:, 4])
 
 
-def test_functions_times_a_factor() -> None:
+def test_the_oracle_knows_of_a_factor_and_the_baseline_does_not() -> None:
+    """No learner in training has seen the functions times two."""
     task = task_of(pooled(8, {"name": "linear"}), dims=3)
-    doubled = replace(task, factor=2.0)
-    learner = dmmse(pooled(8, {"name": "linear"}))
-    torch.testing.assert_close(learner.predict(draw(doubled, 8, 4)), 2 * learner.predict(draw(task, 8, 4)))
+    doubled = draw(replace(task, factor=2.0), 64, 5)
+    oracle, baseline = Oracle(task.function_class), dmmse(pooled(8, {"name": "linear"}))
+    torch.testing.assert_close(oracle.predict(doubled), 2 * oracle.predict(draw(task, 64, 5)))
+    assert errors_of(oracle, doubled)[:, 1:].max() < 1e-6
+    assert errors_of(baseline, doubled)[:, 4].mean() > 0.1
+
+
+def test_the_unit_of_its_pool_is_its_own() -> None:
+    unit = dmmse(pooled(8, {"name": "linear", "outputs": "unit"}))
+    assert errors_of(unit, draw(task_of(pooled(8, {"name": "linear"}), dims=4), 64, 5))[:, 4].mean() > 0.1
+
+
+def test_pools_without_an_oracle() -> None:
+    """Where the inputs tell of the function, and where there are too many functions to weigh each time."""
+    own: dict[str, object] = {"name": "linear_dynamics", "label_noise": 0.5}
+    assert oracle_entry(Bank(task_of(pooled(8, own)), None, 8, 5, 0)) == []
+    assert oracle_entry(Bank(task_of(pooled(8, {"name": "linear_dynamics"})), None, 8, 5, 0))
+    assert oracle_entry(Bank(task_of(pooled(8193, {"name": "linear"})), None, 8, 5, 0)) == []
 
 
 def test_a_small_pool_makes_it_better_there_and_worse_on_fresh_functions() -> None:

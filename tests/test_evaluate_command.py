@@ -14,8 +14,9 @@ from tiny_runs import tables
 
 from icl_curriculum.cli import main
 from icl_curriculum.evaluation import BANK_VERSION
-from icl_curriculum.files import locked
+from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.function_classes import Linear
+from icl_curriculum.registry import KINDS
 from icl_curriculum.shifts import STANDARD
 
 Icl = Callable[..., tuple[int, str, str]]
@@ -94,8 +95,9 @@ def test_every_class_there_is_and_why_some_are_left_out(icl: Icl, finished: Fini
     code, out, _ = icl(finished.path, "--function-class", "all", "--shift", "random_quadrants", "--output", tmp_path)
     assert code == 0
     assert {"decision_tree", "sinusoid", "linear_dynamics"} <= {cell[0] for cell in cells(rows(tmp_path))}
-    assert "undefined: chebyshev with gaussian inputs: expected 1 dimension, found 2; set dims = 1\n" in out
-    assert "undefined: parity with gaussian inputs: expected inputs of -1 and 1, found gaussian" in out
+    expected = "undefined: chebyshev with gaussian inputs: expected 1 dimension, found 2, the run's dimensions\n"
+    assert expected in out
+    assert "undefined: parity with gaussian inputs: expected inputs of -1 and 1; give --inputs rademacher\n" in out
     assert (
         "undefined: linear_dynamics with gaussian inputs under random_quadrants: each input follows from the one "
         "before\n"
@@ -118,12 +120,65 @@ def test_a_table_grows_and_is_renewed_by_cell(icl: Icl, finished: Finished, tmp_
     assert set(frame.loc[frame["shift"] == "label_noise/0.5", "n_prompts"]) == {16}
 
 
-def test_rows_of_other_weights_are_not_kept(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("manifest.json", {"weights": "another run's"}, "holds the evaluation of mixed-seed0 with other weights or"),
+        ("manifest.json", {"bank_version": 1}, "holds the evaluation of mixed-seed0 with other weights or other banks"),
+        ("manifest.json", {"kind": "mine"}, "holds files that icl evaluate did not write; give another folder with"),
+        ("manifest.json", None, "holds files that icl evaluate did not write"),
+        ("evaluation.csv", None, "evaluation.csv is damaged: it is not what icl evaluate wrote; restore it, or remove"),
+    ],
+    ids=["weights", "banks", "another program", "no manifest", "damaged"],
+)
+def test_what_another_call_did_not_write_is_left_alone(
+    icl: Icl, finished: Finished, tmp_path: Path, name: str, change: dict[str, object] | None, message: str
+) -> None:
     assert icl(finished.path, "--output", tmp_path, "--shift", "skewed")[0] == 0
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "weights": "another run's"}))
-    assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 0
-    assert "skewed" not in set(rows(tmp_path)["input_distribution"])
+    path = tmp_path / name
+    if change is None:
+        path.write_text(path.read_text()[:-40])
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    before = {file: file.read_bytes() for file in tmp_path.glob("[!.]*") if file.is_file()}
+    code, _, err = icl(finished.path, "--output", tmp_path, "--shift", "label_noise")
+    assert code == 2
+    assert message in err
+    assert {file: file.read_bytes() for file in before} == before
+
+
+@pytest.mark.parametrize("where", ["run", "experiment"])
+def test_a_folder_of_results_is_no_output(icl: Icl, copied: Finished, where: str) -> None:
+    folder = copied.path if where == "run" else copied.path.parent
+    if where == "experiment":
+        (folder / "evaluation.csv").write_text("the experiment's own\n")
+    before = tables(folder)
+    code, _, err = icl(copied.path, "--output", folder, "--shift", "skewed")
+    assert code == 2
+    assert f"{folder} holds files that icl evaluate did not write" in err
+    assert tables(folder) == before
+    assert icl(copied.path, "--shift", "skewed")[0] == 0
+
+
+def test_a_crash_between_the_table_and_the_manifest_is_no_damage(
+    icl: Icl, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icl_curriculum import evaluating
+
+    def evaluate(shift: str) -> int:
+        return icl(finished.path, "--output", tmp_path, "--shift", shift)[0]
+
+    def broken(path: Path, data: str) -> None:
+        if path.name == "evaluation.csv":
+            raise RuntimeError("killed")
+        write_atomically(path, data)
+
+    for shift in ("skewed", "label_noise"):
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluating, "write_atomically", broken)
+            assert evaluate(shift) == 1
+        assert evaluate(shift) == 0
+    assert len(cells(rows(tmp_path))) == 6
 
 
 def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
@@ -132,6 +187,54 @@ def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     code, _, err = icl(finished.path, *options, "--output", tmp_path)
     assert (code, err) == (0, "")
     assert cells(rows(tmp_path)) == {("halved", "wide", "none"), ("halved", "wide", "as_gaussian")}
+    assert (tmp_path / "plugins/every_kind.py").read_bytes() == plugin.read_bytes()
+    assert len(json.loads((tmp_path / "manifest.json").read_text())["plugins"]) == 1
+
+
+def test_an_edited_plugin_is_computed_anew(
+    icl: Icl, copied: Finished, tmp_path: Path, fresh_registries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baselines' cache is by content, not by what a class is called."""
+    plugin, found = tmp_path / "mine.py", {}
+    source = (Path(__file__).parent / "every_kind.py").read_text()
+    for number, stated in enumerate(("return dims / 4", "return dims * 25.0")):
+        plugin.write_text(source.replace("return dims / 4", stated))
+        for registry in KINDS.values():
+            kept = {name: cls for name, cls in registry._classes.items() if "plugin" not in cls.__module__}
+            monkeypatch.setattr(registry, "_classes", kept)
+        output = tmp_path / str(number)
+        options = ("--plugin", plugin, "--function-class", "halved", "--output", output)
+        assert icl(copied.path, *options)[0] == 0
+        frame = rows(output)
+        zero = frame[(frame["learner"] == "zero") & (frame["metric"] == "normalized_error")]
+        found[stated] = zero["value"].mean()
+    assert found["return dims / 4"] == pytest.approx(100 * found["return dims * 25.0"])
+
+
+def test_a_plugin_that_fails_is_named(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    source = (Path(__file__).parent / "every_kind.py").read_text()
+    plugin.write_text(source.replace('parameters["w"]) / 2', 'parameters["v"]) / 2'))
+    out = tmp_path / "out"
+    code, _, err = icl(finished.path, "--plugin", plugin, "--function-class", "halved", "--output", out)
+    assert code == 1
+    assert err == (
+        f"failed: halved/gaussian/none: 'halved' ({plugin}) failed in draw: KeyError: 'v' (mine.py, line 22); "
+        "nothing was written\n"
+    )
+
+
+def test_two_components_of_one_id_are_refused(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+    options = ("--shift", "scaled_inputs/1.001", "--shift", "scaled_inputs/1.004", "--output", tmp_path / "out")
+    assert icl(finished.path, *options) == (
+        2,
+        "",
+        'error: two different cells are called linear/gaussian/scaled_inputs/1; give one of them id = "...", in a '
+        "TOML table\n",
+    )
+    # A shift and the inputs that it names are one cell.
+    assert icl(finished.path, "--shift", "skewed", "--shift", "other_inputs/skewed", "--output", tmp_path)[0] == 0
+    assert len(cells(rows(tmp_path))) == 4
 
 
 @pytest.mark.parametrize(
@@ -140,7 +243,8 @@ def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
         (["--shift", "skewd"], "error: --shift skewd: unknown shift 'skewd'; did you mean 'skewed'?\n"),
         (
             ["--function-class", "chebyshev"],
-            "error: nothing to evaluate: chebyshev with gaussian inputs: expected 1 dimension, found 2; set dims = 1\n",
+            "error: nothing to evaluate: chebyshev with gaussian inputs: expected 1 dimension, found 2, the run's "
+            "dimensions\n",
         ),
         (
             ["--inputs", "{ name = 'student_t', df = -1 }"],

@@ -143,7 +143,9 @@ def test_scaled_inputs_keep_heavy_tails() -> None:
 # Longer prompts
 
 
-@pytest.mark.parametrize(("factor", "points", "expected"), [(2.0, 21, 41), (1.5, 11, 16), (2.5, 6, 13), (3.0, 2, 4)])
+@pytest.mark.parametrize(
+    ("factor", "points", "expected"), [(2.0, 21, 41), (1.5, 11, 16), (2.5, 6, 13), (3.0, 2, 4), (1.05, 7, 8)]
+)
 def test_longer_prompts_have_that_many_times_the_examples(factor: float, points: int, expected: int) -> None:
     assert shift_of({"name": "longer_prompts", "factor": factor}).points(points) == expected
 

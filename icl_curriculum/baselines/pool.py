@@ -32,8 +32,8 @@ class PoolPosteriorMean(Baseline):
 
     Without noise, uniform over the functions that agree with all examples (the nearest ones where none
     does). With ``pool`` left out, the pool is that of the experiment's first function class that has one.
-    Optimal on the functions of the pool, and what a model trained on few of them comes to resemble, on
-    fresh functions too. Source: Raventos et al. 2023, "dMMSE".
+    Optimal on the functions of the pool, where inputs don't tell of them, and what a model trained on few
+    of them comes to resemble, on fresh functions too. Source: Raventos et al. 2023, "dMMSE".
     """
 
     pool: AnyFunctionClass | None = Field(None, description="a function class with a pool_size")
@@ -56,22 +56,27 @@ class PoolPosteriorMean(Baseline):
         if self.pool is None:
             raise UserError("dmmse: expected a function class with a pool_size as its pool, found none")
         self._check(self.pool)
-        return pool_posterior_mean(self.pool, prompts)
+        return pool_posterior_mean(self.pool, prompts, self.pool.output_scale(prompts.dims))
 
 
-def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts) -> Float[Tensor, "batch points"]:
-    """The mean of f(query) over the class's pool, weighted by the likelihood of the first k labels, in float64."""
+def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: float) -> Float[Tensor, "batch points"]:
+    """The mean of f(query) over the class's pool, weighted by the likelihood of the first k labels, in float64.
+
+    ``scale``: what the pool's raw values are multiplied by. Inputs count as saying nothing of the function.
+    """
     members = function_class.pool(prompts.dims, prompts.xs.device)
     size = len(next(iter(members.values())))
-    step = max(1, _CHUNK // (prompts.xs.numel() + 1))
+    # As many numbers an input as a function has parameters for each of its coordinates, e.g. hidden units.
+    parameters = sum(value[0].numel() for value in members.values())
+    step = max(1, _CHUNK // (prompts.ys.numel() * max(prompts.dims, parameters // prompts.dims)))
     best = torch.full_like(prompts.targets, -math.inf, dtype=torch.float64)
     total, mass = torch.zeros_like(best), torch.zeros_like(best)
     for start in range(0, size, step):
         part = {name: value[start : start + step] for name, value in members.items()}
-        labels = _values(function_class, part, prompts.xs) * prompts.scale
-        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * prompts.scale
+        labels = _values(function_class, part, prompts.xs) * scale
+        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
         # (members, batch, points): of the labels before each entry, so of no label at entry 0.
-        each = _log_likelihoods(function_class, labels, prompts)
+        each = _log_likelihoods(function_class, labels, prompts, scale)
         likelihoods = F.pad(each[..., :-1].cumsum(dim=-1), (1, 0))
         # A sum of exponentials over chunks, kept relative to the largest so far.
         largest = torch.maximum(best, likelihoods.amax(dim=0))
@@ -93,7 +98,7 @@ def _values(
 
 
 def _log_likelihoods(
-    function_class: FunctionClass, labels: Float[Tensor, "members batch points"], prompts: Prompts
+    function_class: FunctionClass, labels: Float[Tensor, "members batch points"], prompts: Prompts, scale: float
 ) -> Float[Tensor, "members batch points"]:
     """Of each shown label, had the member made it; up to a term that all members share."""
     shown = prompts.ys.double()
@@ -102,5 +107,5 @@ def _log_likelihoods(
         p = (1 - math.sqrt(max(0.0, 1 - prompts.label_noise**2))) / 2
         odds = math.log(max(p, 1e-12) / (1 - p))
         return (labels.sign() != shown.sign()).double() * odds
-    rounding = _ROUNDING * math.sqrt(function_class.trivial_error(prompts.dims)) * prompts.scale
+    rounding = _ROUNDING * math.sqrt(function_class.trivial_error(prompts.dims)) * scale
     return (shown - labels).square() / (-2 * max(prompts.label_noise, rounding) ** 2)

@@ -70,11 +70,11 @@ class OtherClass(Shift):
 
 @register_shift("longer_prompts")
 class LongerPrompts(Shift):
-    """Prompts with ``factor`` times as many examples as any trained prompt had."""
+    """Prompts with ``factor`` times as many examples as any trained prompt had, and at least one more."""
 
     id_fields: ClassVar[tuple[str, ...]] = ("factor",)
 
     factor: float = Field(2.0, gt=1, le=1e6, description="examples over trained examples")
 
     def points(self, points: int) -> int:
-        return round(self.factor * (points - 1)) + 1
+        return max(round(self.factor * (points - 1)), points) + 1
