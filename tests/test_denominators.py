@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import Spec, assert_mean, bank_of, class_of, inputs_of, reference_task, shift_of, task_of
+from pydantic import Field
 from torch import Tensor
 from undefined import SHIFT_SPECS, UNDEFINED
 
@@ -228,7 +229,7 @@ def test_a_class_with_fields_that_cannot_be_hashed_has_a_denominator_too() -> No
         """A class of a plugin."""
 
         name = "listed"
-        factors: list[float] = [2.0]
+        factors: list[float] = Field([2.0])
 
         def second_moment(self, *_: object, **__: object) -> None:
             return None
