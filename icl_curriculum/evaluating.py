@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from icl_curriculum import figures
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.component_text import component
 from icl_curriculum.contracts import ComponentFailed, at_work
@@ -19,7 +20,6 @@ from icl_curriculum.evaluation import BANK_VERSION, Bank
 from icl_curriculum.execution import RunFailed, computing_threads, is_out_of_memory
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load_run
-from icl_curriculum.figures import draw_heat_map
 from icl_curriculum.files import check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.final_evaluation import Advanced, Scored, Trained, score_banks
 from icl_curriculum.function_classes import FunctionClass
@@ -142,7 +142,7 @@ class Evaluation:
             finally:
                 if answered:
                     self._write(output, answered, plugins)
-            return output / "evaluation.csv", draw_heat_map(output)
+            return output / "evaluation.csv", figures.draw_heat_map(output)
 
     def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
         written, manifest = self._written(output)

@@ -24,6 +24,17 @@ from icl_curriculum.registry import KINDS  # noqa: E402
 torch.set_num_threads(1)
 
 
+#: The files that take longest. Begun first, they don't keep one core busy while the others are through.
+SLOW = (
+    "test_killed", "test_readme", "test_cli", "test_plugins", "test_conformity", "test_launch", "test_figures",
+    "test_evaluate_command", "test_full_disk", "test_mistaken_tables", "test_display",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
 @pytest.fixture
 def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test registers or imports is forgotten when it ends."""

@@ -12,6 +12,7 @@ import pytest
 from finished_runs import Finished
 from tiny_runs import tables
 
+from icl_curriculum import figures
 from icl_curriculum.cli import main
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.files import locked, write_atomically
@@ -23,8 +24,15 @@ Icl = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh_registries: None) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew."""
+def icl(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    fresh_registries: None,
+) -> Icl:
+    """The console script's entry point in this process, which spares importing torch anew, and most figures."""
+    if "figure" not in request.node.name:
+        monkeypatch.setattr(figures, "draw_heat_map", lambda output: None)
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["icl", "evaluate", *map(str, arguments)])
@@ -64,7 +72,7 @@ def test_the_run_itself_stays_as_it_was(icl: Icl, copied: Finished) -> None:
     assert (copied.path / "evaluate/evaluation.csv").is_file()
 
 
-def test_by_default_its_classes_under_the_whole_grid(icl: Icl, finished: Finished, tmp_path: Path) -> None:
+def test_by_default_its_classes_under_the_whole_grid_and_a_figure(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     code, out, err = icl(finished.path, "--output", tmp_path)
     assert (code, err) == (0, "")
     frame = rows(tmp_path)

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from test_figures import FOUR, SHIFTS, K, legend_labels, make_tables, model_error, said, write
 
 from icl_curriculum import figures
-from icl_curriculum.figures.heat_map import COLOURS, error_text, text_colour
+from icl_curriculum.figures.heat_maps import COLOURS, error_text, text_colour
 from icl_curriculum.registry import UserError
 
 MANY_SHIFTS = [

@@ -129,7 +129,8 @@ def test_a_terminal_shows_how_far_it_is() -> None:
 
 
 def test_make_verify_calls_it_with_arguments() -> None:
-    command = ["make", "-n", "-o", ".venv/.ready", "verify", "ARGS=banks"]
+    # Also where the tests were started by make, which then says which folder it is in.
+    command = ["make", "-n", "--no-print-directory", "-o", ".venv/.ready", "verify", "ARGS=banks"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == ".venv/bin/icl verify banks\n"
 

@@ -1,26 +1,47 @@
 """Figures of an experiment, drawn from its result tables and nothing else.
 
 `draw_all` draws every figure that the tables allow; the other functions return one
-`matplotlib.figure.Figure` each, from data frames with the columns of the tables.
+`matplotlib.figure.Figure` each, from data frames with the columns of the tables. Names are imported when first
+used: matplotlib takes a second that what draws nothing need not wait for.
 """
 
-from icl_curriculum.figures.drawing import draw_all, draw_heat_map
-from icl_curriculum.figures.examples import error_by_examples
-from icl_curriculum.figures.heat_map import heat_map
-from icl_curriculum.figures.learning import learning_curves
-from icl_curriculum.figures.pool_sizes import error_by_pool_size
-from icl_curriculum.figures.shares import curriculum
-from icl_curriculum.figures.shifted import out_of_distribution
-from icl_curriculum.figures.tables import NothingToDraw
+from __future__ import annotations
 
-__all__ = [
-    "NothingToDraw",
-    "curriculum",
-    "draw_all",
-    "draw_heat_map",
-    "error_by_examples",
-    "error_by_pool_size",
-    "heat_map",
-    "learning_curves",
-    "out_of_distribution",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icl_curriculum.figures.drawing import draw_all as draw_all
+    from icl_curriculum.figures.drawing import draw_heat_map as draw_heat_map
+    from icl_curriculum.figures.examples import error_by_examples as error_by_examples
+    from icl_curriculum.figures.heat_maps import heat_map as heat_map
+    from icl_curriculum.figures.learning import learning_curves as learning_curves
+    from icl_curriculum.figures.pool_sizes import error_by_pool_size as error_by_pool_size
+    from icl_curriculum.figures.shares import curriculum as curriculum
+    from icl_curriculum.figures.shifted import out_of_distribution as out_of_distribution
+    from icl_curriculum.figures.tables import NothingToDraw as NothingToDraw
+
+#: Public name: the module that defines it.
+_EXPORTS = {
+    "NothingToDraw": "tables",
+    "curriculum": "shares",
+    "draw_all": "drawing",
+    "draw_heat_map": "drawing",
+    "error_by_examples": "examples",
+    "error_by_pool_size": "pool_sizes",
+    "heat_map": "heat_maps",
+    "learning_curves": "learning",
+    "out_of_distribution": "shifted",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])
