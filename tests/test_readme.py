@@ -18,6 +18,10 @@ import pytest
 import icl_curriculum
 from icl_curriculum import figures
 from icl_curriculum.cli import main
+from icl_curriculum.execution import execute as executing
+from icl_curriculum.experiment import Run
+from icl_curriculum.launch import Failure
+from icl_curriculum.launch.pool import Pool
 from icl_curriculum.listing import coverage_table
 from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
 
@@ -76,6 +80,15 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
+def in_this_process(pool: Pool, runs: list[Run], jobs: int) -> list[Failure]:
+    """Without workers, which take seconds to start; `make experiment` below has one, and test_launch.py many."""
+    for run in runs:
+        pool.started(run.name)
+        executing(run, pool.results, device=pool.device, report=pool.report)
+        pool.ended(run.name, None)
+    return []
+
+
 @pytest.mark.usefixtures("fresh_registries")
 def test_every_icl_command_runs_in_the_order_of_the_readme(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -88,6 +101,7 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
         return draw_all(directory) if directory.name in DRAWN else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
+    monkeypatch.setattr(Pool, "execute", in_this_process)
     for command in ICL:
         if command == ["icl", "verify"]:
             continue  # CI runs it, as it takes the better part of a minute
