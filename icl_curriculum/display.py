@@ -202,7 +202,7 @@ def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
     for column in ("inputs", "shift"):
         table.add_column(column, no_wrap=True)
     for column in classes:
-        table.add_column(column, overflow="fold", justify="right")
+        table.add_column(column.replace("_", " "), overflow="fold", justify="right")
     for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
         # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
         within = rows[rows["n_context"] <= longest]
