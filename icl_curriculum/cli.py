@@ -101,8 +101,8 @@ def evaluate(
     asked = evaluating.Asked(function_class or (), inputs or (), shift or (), n_prompts)
     grid = evaluation.grid(asked)
     try:
-        with display.bank_view(evaluation.run.name, grid) as view:
-            table, figure = evaluation.score(grid, output or run_dir / "evaluate", view.advanced)
+        with display.bank_view(evaluation.run.name, grid) as advanced:
+            table, figure = evaluation.score(grid, output or run_dir / "evaluate", advanced)
     except RunFailed as error:
         _end(error, f"failed: {error}", 1)
     display.show_evaluation(table, grid, figure)

@@ -1,19 +1,17 @@
-"""What the command line shows: progress, the closing table, lists of components."""
+"""What the command line shows: progress, what failed, and where the results lie."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 
-from icl_curriculum.figures.tables import METRICS, read_table
+from icl_curriculum.summaries import error_table, grid_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
     from icl_curriculum.evaluating import Grid
@@ -25,9 +23,6 @@ if TYPE_CHECKING:  # these import torch, which `icl plot` does without
 LINE_EVERY = 5.0
 #: Seconds of training before the time that all runs need is worth an estimate.
 ESTIMATE_AFTER = 2.0
-
-#: What a star in a table of errors means.
-MEDIAN = "* median error, as the mean squared error is infinite"
 
 # Names are the user's: nothing in them is markup.
 console = Console(highlight=False, markup=False, soft_wrap=False)
@@ -161,75 +156,28 @@ def _view() -> Iterator[View]:
         yield View(bars)
 
 
-class BankView:
-    """How many banks of a grid are answered."""
-
-    def __init__(self, view: View, run: str) -> None:
-        self.view, self.run = view, run
-
-    def advanced(self, done: int, total: int, rate: float) -> None:
-        from icl_curriculum.execution import Progress as RunProgress
-
-        self.view.report(RunProgress(self.run, "evaluation", done, total, None, rate))
-
-
 @contextlib.contextmanager
-def bank_view(run: str, grid: Grid) -> Iterator[BankView]:
-    """Announce the banks, then follow them."""
+def bank_view(run: str, grid: Grid) -> Iterator[Callable[[int, int, float], None]]:
+    """Announce the banks of a run's evaluation; what it yields is told after each: done, of how many, a second."""
+    from icl_curriculum.execution import Progress as RunProgress
+
     first = grid.banks[0]
     console.print(f"{run}: {len(grid.banks)} banks of {first.n_prompts} prompts of {first.points} points")
     with _view() as view:
         view.queued([run])
         if view.bars is not None:
             view.started(run)
-        yield BankView(view, run)
+        yield lambda done, total, rate: view.report(RunProgress(run, "evaluation", done, total, None, rate))
 
 
 def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
     """The errors that were asked for, why others are undefined, and where the files lie."""
-    asked = {bank.key for bank in grid.banks}
-    frame = read_table(path.parent, "evaluation")
-    frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
-    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
-    frame = frame[[cell in asked for cell in cells]]
-    plain = frame[frame["shift"] == "none"]
-    longest = int((plain if len(plain) else frame)["n_context"].max())
-    classes = list(dict.fromkeys(frame["function_class"]))
-    table = Table(
-        title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
-        title_justify="left", box=None, header_style="", pad_edge=False,
-    )  # fmt: skip
-    for column in ("inputs", "shift"):
-        table.add_column(column, no_wrap=True)
-    for column in classes:
-        table.add_column(column.replace("_", " "), overflow="fold", justify="right")
-    for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
-        # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
-        within = rows[rows["n_context"] <= longest]
-        last = within if len(within) else rows
-        last = last[last["n_context"] == last["n_context"].max()]
-        k = int(last["n_context"].iloc[0])
-        values = {name: last[last["function_class"] == name] for name in classes}
-        if (last["metric"] == "median_error").any():
-            table.caption, table.caption_justify = MEDIAN, "left"
-        table.add_row(
-            str(inputs),
-            str(shift) if k == longest else f"{shift} (k = {k})",
-            *(_shown(value) for value in values.values()),
-        )
-    console.print(table)
+    console.print(grid_table(path.parent, [bank.key for bank in grid.banks]))
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     console.print(f"table:   {path}", soft_wrap=True)
     if figure is not None:
         show_figures([figure])
-
-
-def _shown(errors: pd.DataFrame) -> str:
-    """A cell of `show_evaluation`, with a star where it is a median."""
-    if not len(errors):
-        return "–"
-    return f"{errors['value'].mean():.3g}{'*' if (errors['metric'] == 'median_error').any() else ''}"
 
 
 def show_failures(outcome: Outcome, *, debug: bool) -> None:
@@ -256,52 +204,3 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
 def show_figures(figures: Sequence[Path]) -> None:
     for figure in figures:
         console.print(f"figure:  {figure}", soft_wrap=True)
-
-
-def error_table(directory: Path) -> Table:
-    """Errors of the trained models without a shift, beside the best baseline and the oracle."""
-    frame = read_table(directory, "evaluation")
-    inputs = read_table(directory, "curriculum")["input_distribution"].unique()
-    primary = frame["metric"].isin(["normalized_error", "median_error"])
-    frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
-    longest = int(frame["n_context"].max())
-    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
-    seeds = frame["seed"].nunique()
-    several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
-    table = Table(
-        title=f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)",
-        title_justify="left", box=None, header_style="", pad_edge=False,
-    )  # fmt: skip
-    for column, shown in several.items():
-        if shown:
-            table.add_column(column.split("_")[0], overflow="fold")
-    table.add_column("function class", overflow="fold")
-    for length in lengths:
-        table.add_column(f"k={length}", justify="right")
-    table.add_column("min–max", justify="right")
-    table.add_column(f"best baseline, k={longest}", overflow="fold")
-    table.add_column("oracle", justify="right")
-    for (variant, function_class, input_distribution), cell in frame.groupby(
-        ["variant", "function_class", "input_distribution"], sort=False
-    ):
-        model = cell[cell["learner_kind"] == "model"]
-        at_end = cell[cell["n_context"] == longest]
-        final = at_end.loc[at_end["learner_kind"] == "model", "value"]
-        baselines = at_end[at_end["learner_kind"] == "baseline"].groupby("learner")["value"].mean()
-        oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
-        names = {"variant": str(variant), "input_distribution": str(input_distribution)}
-        trained = bool(model["in_distribution"].any())
-        star = "*" if (model["metric"] == "median_error").any() else ""
-        if star:
-            table.caption, table.caption_justify = MEDIAN, "left"
-        # A model's or a baseline's errors may be undefined everywhere.
-        baselines = baselines.dropna()
-        table.add_row(
-            *(name for column, name in names.items() if several[column]),
-            f"{function_class}{star}{'' if trained else ' (not trained on)'}",
-            *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
-            f"{final.min():.3f}–{final.max():.3f}",
-            f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",
-            f"{oracle.mean():.3f}" if len(oracle) else "–",
-        )
-    return table

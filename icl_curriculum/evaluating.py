@@ -15,9 +15,10 @@ import pandas as pd
 from icl_curriculum import figures
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.component_text import component
+from icl_curriculum.computing import computing_threads, is_out_of_memory
 from icl_curriculum.contracts import ComponentFailed, at_work
 from icl_curriculum.evaluation import BANK_VERSION, Bank
-from icl_curriculum.execution import RunFailed, computing_threads, is_out_of_memory
+from icl_curriculum.execution import RunFailed
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load_run
 from icl_curriculum.files import check_writable, locked, remove_leftovers, write_atomically

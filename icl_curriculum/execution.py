@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from icl_curriculum.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
+from icl_curriculum.computing import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.contracts import ComponentFailed
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.experiment import NOT_HASHED, Run
@@ -45,9 +42,6 @@ Report = Callable[[Progress], None]
 
 class RunFailed(Exception):
     """A run that started and could not finish; what it wrote is kept."""
-
-
-_OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
 
 
 def _silent(progress: Progress) -> None:
@@ -119,7 +113,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
         if is_finished(run, results):
             return
         try:
-            with _reproducible(device):
+            with reproducible(device):
                 _Execution(run, directory, device, report).finish()
         except ComponentFailed as error:
             raise RunFailed(f"{run.name}: {error}") from error
@@ -135,41 +129,6 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
                 f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
                 f"is lost: without --fresh, the next run continues from the last checkpoint"
             ) from error
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """torch says it of the CPU in a RuntimeError without a type of its own."""
-    return bool(_OUT_OF_MEMORY.search(str(error)))
-
-
-@contextlib.contextmanager
-def computing_threads(number: int) -> Iterator[None]:
-    """Compute with so many threads, then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        # torch minds its own setting; this one is for the libraries behind numpy.
-        with threadpool_limits(limits=number):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _reproducible(device: str) -> Iterator[None]:
-    """On an accelerator, choose kernels whose sums do not depend on timing. On the CPU all are like that.
-
-    CUDA's matrix products also want CUBLAS_WORKSPACE_CONFIG, which `launch` sets for its workers.
-    """
-    if device == "cpu":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 class _Execution:

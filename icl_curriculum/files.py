@@ -95,7 +95,7 @@ def locked(path: Path, *, waiting: Callable[[str], None] | None = None) -> Itera
             time.sleep(LOOK_EVERY)
         # Somebody may only have looked whether it is free.
         elif tries > GLANCES:
-            raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or use --results")
+            raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or write to another folder")
         else:
             time.sleep(GLANCE)
 

@@ -16,8 +16,9 @@ from jaxtyping import install_import_hook
 install_import_hook("icl_curriculum", "type_checker.check")
 
 from finished_runs import FINISHED, PER_PROMPT, Finished, executed  # noqa: E402
-from tiny_runs import Killed, killed_at, tiny_run  # noqa: E402
+from tiny_runs import Icl, Killed, killed_at, tiny_run  # noqa: E402
 
+from icl_curriculum.cli import main  # noqa: E402
 from icl_curriculum.execution import execute  # noqa: E402
 from icl_curriculum.registry import KINDS  # noqa: E402
 
@@ -33,6 +34,21 @@ SLOW = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+@pytest.fixture
+def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
+    """The console script's entry point in this process, which spares importing torch anew."""
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["icl", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture

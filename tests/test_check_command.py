@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_runs import Icl
 
 from icl_curriculum import listing
-from icl_curriculum.cli import main
 from icl_curriculum.testing import RULES, check
 
 EVERY_KIND = Path(__file__).parent / "every_kind.py"
@@ -33,24 +31,11 @@ BUILT_IN = (
     "low_rank_linear", "noisy_linear", "parity", "quadratic", "relu_network", "sinusoid", "sparse_linear",
 )  # fmt: skip
 
-Icl = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def icl(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh_registries: None
-) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew."""
+def icl(icl: Icl, folder: Path, monkeypatch: pytest.MonkeyPatch, fresh_registries: None) -> Icl:
     monkeypatch.chdir(folder)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["icl", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return command
+    return icl
 
 
 @pytest.fixture

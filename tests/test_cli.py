@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_runs import tables, tiny_values, write_toml
+from tiny_runs import Icl, tables, tiny_values, write_toml
 
-from icl_curriculum.cli import main
 from icl_curriculum.experiment_files import experiment_names, load
 from icl_curriculum.registry import KINDS
 
@@ -45,23 +44,10 @@ def process(folder: Path, *command: str) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-Icl = Callable[..., Answer]
-
-
 @pytest.fixture
-def icl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew."""
+def icl(icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["icl", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return Answer(int(end.value.code or 0), captured.out, captured.err)
-
-    return command
+    return lambda *arguments: Answer(*icl(*arguments))
 
 
 @dataclass
@@ -107,7 +93,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
-def test_every_command_explains_itself(icl: Icl, command: str) -> None:
+def test_every_command_explains_itself(icl: Callable[..., Answer], command: str) -> None:
     answer = icl(command, "--help")
     assert answer.code == 0
     assert "Usage" in answer.out
@@ -167,7 +153,9 @@ def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Resu
     assert set(evaluation.loc[evaluation["shift"] == "longer_prompts/2", "n_context"]) == set(range(13))
 
 
-def test_another_config_in_the_same_place_is_refused(smoke: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_config_in_the_same_place_is_refused(
+    smoke: Results, icl: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(smoke.folder)
     answer = icl("run", "smoke", "--set", "training.steps=41")
     assert answer.code == 2
@@ -181,7 +169,9 @@ def diverging(tmp_path: Path) -> Path:
     return write_toml(tmp_path / "diverging.toml", tiny_values({"name": "diverging", **changes}))
 
 
-def test_a_diverged_run_is_exit_code_1_with_a_reason_and_keeps_what_was_written(icl: Icl, diverging: Path) -> None:
+def test_a_diverged_run_is_exit_code_1_with_a_reason_and_keeps_what_was_written(
+    icl: Callable[..., Answer], diverging: Path
+) -> None:
     results = Path("results_" + "x" * 100)
     answer = icl("run", str(diverging), "--results", str(results))
     assert answer.code == 1
@@ -241,7 +231,9 @@ def test_a_function_class_from_a_plugin_file(with_plugin: Results) -> None:
 
 
 @pytest.mark.usefixtures("fresh_registries")
-def test_the_same_command_keeps_finished_runs(with_plugin: Results, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_keeps_finished_runs(
+    with_plugin: Results, icl: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def state() -> tuple[dict[str, int], dict[str, bytes], dict[str, bytes]]:
         files = (with_plugin.directory / "mixed-seed5").iterdir()
         times = {path.name: path.stat().st_mtime_ns for path in files}
@@ -286,7 +278,9 @@ def test_the_same_command_keeps_finished_runs(with_plugin: Results, icl: Icl, mo
         (["show", "mixed", "--set", "dims=x"], "dims: expected a valid integer, found 'x'"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_message_and_exit_code_2(
+    icl: Callable[..., Answer], arguments: list[str], message: str
+) -> None:
     Path("broken.py").write_text("undefined")
     Path("empty").mkdir()
     answer = icl(*arguments)
@@ -307,7 +301,9 @@ def test_a_mistake_is_one_message_and_exit_code_2(icl: Icl, arguments: list[str]
         (["rum"], "No such command 'rum'"),
     ],
 )
-def test_a_command_that_does_not_exist_is_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:
+def test_a_command_that_does_not_exist_is_exit_code_2(
+    icl: Callable[..., Answer], arguments: list[str], message: str
+) -> None:
     answer = icl(*arguments)
     assert answer.code == 2
     assert message in " ".join(answer.err.split())
@@ -319,7 +315,7 @@ def test_a_mistake_in_a_shell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
-def test_debug_adds_the_traceback_to_the_message(icl: Icl, command: str) -> None:
+def test_debug_adds_the_traceback_to_the_message(icl: Callable[..., Answer], command: str) -> None:
     answer = icl(command, "nowhere_at_all", "--debug")
     assert answer.code == 2
     assert answer.err.startswith("Traceback (most recent call last)")
@@ -330,7 +326,7 @@ def test_debug_adds_the_traceback_to_the_message(icl: Icl, command: str) -> None
 # plot, list, show
 
 
-def test_plot_redraws_from_the_tables_alone(with_plugin: Results, icl: Icl, tmp_path: Path) -> None:
+def test_plot_redraws_from_the_tables_alone(with_plugin: Results, icl: Callable[..., Answer], tmp_path: Path) -> None:
     directory = tmp_path / "results" / "smoke"
     directory.mkdir(parents=True)
     for path in with_plugin.directory.glob("*.csv"):
@@ -341,13 +337,13 @@ def test_plot_redraws_from_the_tables_alone(with_plugin: Results, icl: Icl, tmp_
     assert {path.name: path.read_bytes() for path in (directory / "figures").iterdir()} == with_plugin.figures()
 
 
-def test_plot_takes_a_directory_and_suggests_names(smoke: Results, icl: Icl) -> None:
+def test_plot_takes_a_directory_and_suggests_names(smoke: Results, icl: Callable[..., Answer]) -> None:
     answer = icl("plot", "smok", "--results", str(smoke.folder / "results"))
     assert answer.code == 2
     assert "did you mean 'smoke'?" in answer.err
 
 
-def test_list_shows_every_component_and_experiment(icl: Icl) -> None:
+def test_list_shows_every_component_and_experiment(icl: Callable[..., Answer]) -> None:
     answer = icl("list")
     assert answer.code == 0
     for kind, registry in KINDS.items():
@@ -358,7 +354,7 @@ def test_list_shows_every_component_and_experiment(icl: Icl) -> None:
         assert re.search(rf"^\s*{name}\s+\S", answer.out, re.MULTILINE), name
 
 
-def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Icl) -> None:
+def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Callable[..., Answer]) -> None:
     answer = icl("list", "baselines")
     assert answer.code == 0
     assert "least_squares built in Minimum-norm least squares without intercept." in answer.words
@@ -366,7 +362,7 @@ def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Icl) -> None:
 
 
 @pytest.mark.usefixtures("fresh_registries")
-def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Icl) -> None:
+def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Callable[..., Answer]) -> None:
     Path("listed.py").write_text(PLUGIN.replace("my_class", "my_listed_class"))
     answer = icl("list", "function_classes", "--plugin", "listed.py")
     assert answer.code == 0
@@ -375,7 +371,7 @@ def test_list_shows_what_a_plugin_adds_and_where_it_comes_from(icl: Icl) -> None
     assert "listed.py" in "".join(answer.out.split())
 
 
-def test_show_prints_a_config_that_loads_as_the_same_experiment(icl: Icl) -> None:
+def test_show_prints_a_config_that_loads_as_the_same_experiment(icl: Callable[..., Answer]) -> None:
     answer = icl("show", "mixed", "--set", "training.steps=17", "--seeds", "3,4")
     assert answer.code == 0
     Path("mixed.toml").write_text(answer.out)
@@ -384,7 +380,7 @@ def test_show_prints_a_config_that_loads_as_the_same_experiment(icl: Icl) -> Non
     assert "muon_learning_rate" in answer.out, "defaults included"
 
 
-def test_show_names_every_variant(icl: Icl) -> None:
+def test_show_names_every_variant(icl: Callable[..., Answer]) -> None:
     write_toml(Path("mine.toml"), tiny_values({"variants": {"one": {"dims": 3}, "two": {"dims": 4}}}))
     answer = icl("show", "mine.toml")
     sections = re.split(r"^# variant ", answer.out, flags=re.MULTILINE)[1:]

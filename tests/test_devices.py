@@ -17,7 +17,7 @@ import torch
 from tiny_runs import tiny_run
 from torch import Tensor
 
-from icl_curriculum.execution import _reproducible
+from icl_curriculum.computing import reproducible
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.function_classes.linear import Linear
 from icl_curriculum.launch import default_jobs, launch, resolve_device
@@ -85,7 +85,7 @@ def test_accelerators_use_deterministic_kernels_and_leave_the_setting_as_it_was(
     device: str, deterministic: bool
 ) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
-    with _reproducible(device):
+    with reproducible(device):
         assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert not torch.are_deterministic_algorithms_enabled()
 

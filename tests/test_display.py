@@ -21,6 +21,7 @@ from icl_curriculum import display
 from icl_curriculum.display import View, duration, live_view
 from icl_curriculum.execution import Progress
 from icl_curriculum.launch import Failure
+from icl_curriculum.summaries import error_table
 
 EXAMPLE = Path(__file__).parent.parent / "results/example_mixed"
 
@@ -180,7 +181,7 @@ def test_the_table_of_errors_shows_names_as_they_are(tmp_path: Path, capsys: pyt
     for table in ("evaluation", "curriculum"):
         text = (EXAMPLE / f"{table}.csv").read_text()
         (tmp_path / f"{table}.csv").write_text(text.replace(",quadratic,", ",[/x],").replace(",linear,", ",NA,"))
-    display.console.print(display.error_table(tmp_path))
+    display.console.print(error_table(tmp_path))
     shown = capsys.readouterr().out
     assert re.search(r"^\[/x\] +0\.", shown, re.MULTILINE)
     assert re.search(r"^NA +0\.", shown, re.MULTILINE)
@@ -192,7 +193,7 @@ def test_errors_that_are_undefined_everywhere_do_not_break_the_table(
     for table in ("evaluation", "curriculum"):
         text = (EXAMPLE / f"{table}.csv").read_text()
         (tmp_path / f"{table}.csv").write_text(re.sub(r"(,baseline,.*?,normalized_error,)[^,]+", r"\1", text))
-    display.console.print(display.error_table(tmp_path))
+    display.console.print(error_table(tmp_path))
     assert re.search(r"^linear .* – +0\.000$", capsys.readouterr().out.replace("  \n", "\n"), re.MULTILINE)
 
 

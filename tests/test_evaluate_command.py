@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from finished_runs import Finished
-from tiny_runs import tables
+from tiny_runs import Icl, tables
 
 from icl_curriculum import figures
-from icl_curriculum.cli import main
+from icl_curriculum.display import View
 from icl_curriculum.evaluation import BANK_VERSION
+from icl_curriculum.execution import Progress
 from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.function_classes import Linear
 from icl_curriculum.registry import KINDS
 from icl_curriculum.shifts import STANDARD
 
-Icl = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def icl(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
-    fresh_registries: None,
-) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew, and most figures."""
+def icl(icl: Icl, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, fresh_registries: None) -> Icl:
+    """``icl evaluate``, which draws its figure only where a test is about that."""
     if "figure" not in request.node.name:
         monkeypatch.setattr(figures, "draw_heat_map", lambda output: None)
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["icl", "evaluate", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return command
+    return functools.partial(icl, "evaluate")
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -306,14 +290,15 @@ def test_a_class_that_breaks_leaves_the_table_alone(
 def test_of_an_interrupted_call_what_was_answered_is_kept(
     icl: Icl, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from icl_curriculum.display import BankView
+    report = View.report
 
-    def stop(view: BankView, done: int, total: int, rate: float) -> None:
-        if done == 2:
+    def stop(view: View, progress: Progress) -> None:
+        report(view, progress)
+        if progress.done == 2:
             raise RuntimeError("stop")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BankView, "advanced", stop)
+        patch.setattr(View, "report", stop)
         assert icl(finished.path, "--output", tmp_path, "--shift", "label_noise")[0] == 1
     assert cells(rows(tmp_path)) == {("linear", "gaussian", "none"), ("linear", "gaussian", "label_noise/0.5")}
     partial = (tmp_path / "evaluation.csv").read_text()

@@ -21,6 +21,7 @@ from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.function_classes.linear import Linear
 from icl_curriculum.models import TransformerConfig
 from icl_curriculum.registry import KINDS, UserError
+from icl_curriculum.shifts import standard_shifts
 
 SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
 #: Those that ask about something else than the curriculum.
@@ -578,3 +579,10 @@ def test_the_written_config_says_every_default() -> None:
 def test_an_experiment_cannot_be_changed_after_reading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         from_text("").dims = 3  # type: ignore[misc]
+
+
+def test_robustness_asks_for_the_whole_grid_of_the_catalogue() -> None:
+    """As `icl evaluate` does without options; other classes come on top."""
+    (run, *_) = load("robustness")
+    shifts = [shift for shift in run.experiment.evaluation.shifts if shift.name != "other_class"]
+    assert shifts == list(standard_shifts())

@@ -27,13 +27,14 @@ FLOORS = [
         "contracts",
         "files",
         "fields",
+        "computing",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
     {"results", "training", "evaluation", "testing"},
     {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch", "checking", "verify", "evaluating"},
-    {"display", "listing", "cli"},
+    {"summaries", "display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -199,7 +199,7 @@ def test_make_without_a_name_says_what_is_missing() -> None:
 def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
     from rich.console import Console
 
-    from icl_curriculum.display import error_table
+    from icl_curriculum.summaries import error_table
 
     printed = io.StringIO()
     Console(file=printed, width=80).print(error_table(ROOT / "results/example_mixed"))

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from tiny_runs import Icl
 
 from icl_curriculum import evaluation, verify
-from icl_curriculum.cli import main
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import Hermite, Linear, Quadratic
 from icl_curriculum.inputs import HalfSubspace
@@ -34,22 +33,6 @@ from icl_curriculum.verify.record import record
 ROOT = Path(__file__).parent.parent
 RECORD = "python -m icl_curriculum.verify.record"
 CHANGED = f"the generator has changed: raise BANK_VERSION in evaluation/banks.py and record anew with {RECORD}"
-
-Icl = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["icl", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return command
 
 
 def outcomes(section: str, pattern: str) -> dict[str, Outcome]:

@@ -12,6 +12,9 @@ from icl_curriculum.execution import Progress
 from icl_curriculum.experiment import Run, variant_name
 from icl_curriculum.experiment_files import build, merge
 
+#: What a command of ``icl`` answers: its exit code, and what it printed and complained of.
+Icl = Callable[..., tuple[int, str, str]]
+
 #: Two classes, one input distribution, one shift: about a third of a second from start to end.
 TINY: dict[str, Any] = {
     "name": "tiny",

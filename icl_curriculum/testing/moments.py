@@ -75,14 +75,15 @@ def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, pur
         for index in range(len(parts), rounds):
             _, values, parameters = subject.draw(PROMPTS, POINTS, dims, subject.streams(purpose, index), inputs)
             parts.append(values.double().square().mean(1))
-        estimate = _estimate(torch.cat(parts))
+        estimate = estimate_of(torch.cat(parts))
         numbers_drawn = POINTS * dims + sum(value[0].numel() for value in parameters.values())
         if estimate.judges_tails or more * PROMPTS * numbers_drawn > BUDGET:
             break
     return estimate
 
 
-def _estimate(squares: torch.Tensor) -> Estimate:
+def estimate_of(squares: torch.Tensor) -> Estimate:
+    """Of the mean of independent numbers, in float64."""
     centred = squares - squares.mean()
     spread = float(centred.square().mean().sqrt())
     skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0

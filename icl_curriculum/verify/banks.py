@@ -6,7 +6,6 @@ Recorded, and to be recorded anew when `BANK_VERSION` is raised or a class or sh
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from icl_curriculum import evaluation
+from icl_curriculum.computing import computing_threads
 from icl_curriculum.evaluation import Bank, content_hash
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.verify.cases import banks_of, tasks
@@ -59,7 +59,8 @@ def fingerprint(prompts: Prompts) -> dict[str, list[Any]]:
 
 def described(bank: Bank) -> dict[str, Any]:
     """What is recorded of a bank."""
-    with _one_thread():
+    # Sums over several threads differ in their last bits.
+    with computing_threads(1):
         prompts = bank.draw()
         return {"hash": content_hash(prompts), **fingerprint(prompts)}
 
@@ -119,14 +120,3 @@ def _compare(bank: Bank | None, recorded: Mapping[str, Any] | None) -> Outcome:
         return Outcome(True, expected, GOLDEN.name, "same prompts, other last bits")
     note = f"the generator has changed: raise BANK_VERSION in evaluation/banks.py and record anew with {RECORD}"
     return Outcome(False, expected, GOLDEN.name, found["hash"], note=note)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums over several threads differ in their last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

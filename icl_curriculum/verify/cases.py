@@ -7,21 +7,16 @@ from typing import Any, cast
 
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, SHIFTS, Registry, UserError
-from icl_curriculum.shifts import Shift, why_undefined
+from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, SHIFTS, Registry, UserError
+from icl_curriculum.shifts import Shift, reference_task, why_undefined
 from icl_curriculum.tasks import Task
-
-#: The dimensions of banks, or the first that a class allows.
-DIMS = 5
 
 Spec = str | dict[str, Any]
 
 
-def task_of(spec: Spec, dims: int) -> Task:
+def task_of(spec: Spec, dims: int | None = None) -> Task:
     """The class under its reference inputs."""
-    function_class = cast(FunctionClass, FUNCTION_CLASSES.build(spec))
-    return Task(function_class, cast(InputDistribution, INPUTS.build(function_class.reference(dims))), dims)
+    return reference_task(cast(FunctionClass, FUNCTION_CLASSES.build(spec)), dims)
 
 
 def built_in(registry: Registry) -> list[str]:
@@ -39,24 +34,12 @@ def built_in(registry: Registry) -> list[str]:
 
 def tasks() -> Mapping[str, Task]:
     """Every built-in function class with its default parameters, by what to call it, e.g. ``linear, d = 5``."""
-    found = {}
-    for name in built_in(FUNCTION_CLASSES):
-        function_class = cast(FunctionClass, FUNCTION_CLASSES.build(name))
-        dims = next(dims for dims in (DIMS, *range(1, 65)) if _allows(function_class, dims))
-        found[named(function_class, dims)] = task_of(name, dims)
-    return found
+    found = [task_of(name) for name in built_in(FUNCTION_CLASSES)]
+    return {named(task.function_class, task.dims): task for task in found}
 
 
 def named(function_class: FunctionClass, dims: int) -> str:
     return f"{function_class.id}, d = {dims}"
-
-
-def _allows(function_class: FunctionClass, dims: int) -> bool:
-    try:
-        function_class.check_dims(dims)
-    except UserError:
-        return False
-    return True
 
 
 def banks_of(task: Task, n_prompts: int, points: int) -> Iterator[tuple[str, Bank]]:

@@ -5,16 +5,15 @@ Dimensions: n = prompts, points = K + 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.testing.moments import BUDGET, Estimate
+from icl_curriculum.testing.moments import BUDGET, Estimate, estimate_of
 
 #: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.
 PROMPTS = 1 << 13
@@ -42,10 +41,10 @@ def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
             parts.append(prompts.targets.double().square())
         squares = torch.cat(parts)
         defined = _defined(prompts)
-        overall = _estimate(squares[:, defined].mean(dim=1))
+        overall = estimate_of(squares[:, defined].mean(dim=1))
         if overall.judges_tails or more * len(prompts) * _numbers(prompts) > BUDGET:
             break
-    at = {k: _estimate(squares[:, k]) for k in range(squares.shape[1]) if defined[k]}
+    at = {k: estimate_of(squares[:, k]) for k in range(squares.shape[1]) if defined[k]}
     return SecondMoments(overall, at)
 
 
@@ -60,11 +59,3 @@ def _numbers(prompts: Prompts) -> int:
     """Numbers that one prompt takes to draw."""
     parameters = prompts.truth or {}
     return prompts.xs[0].numel() + sum(value[0].numel() for value in parameters.values())
-
-
-def _estimate(squares: Float[Tensor, " n"]) -> Estimate:
-    n, mean = len(squares), squares.mean()
-    centred = squares - mean
-    spread = float(centred.square().mean().sqrt())
-    skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
-    return Estimate(float(mean), spread / math.sqrt(n), skew / math.sqrt(n), n)

@@ -1,0 +1,47 @@
+"""How numbers are computed: on how many threads, by which kernels, and what it looks like when the memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import torch
+from threadpoolctl import threadpool_limits
+
+_OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """torch says it of the CPU in a RuntimeError without a type of its own."""
+    return bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+@contextlib.contextmanager
+def computing_threads(number: int) -> Iterator[None]:
+    """Compute with so many threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        # torch minds its own setting; this one is for the libraries behind numpy.
+        with threadpool_limits(limits=number):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def reproducible(device: str) -> Iterator[None]:
+    """On an accelerator, choose kernels whose sums do not depend on timing. On the CPU all are like that.
+
+    CUDA's matrix products also want CUBLAS_WORKSPACE_CONFIG, which `launch` sets for its workers.
+    """
+    if device == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -1,0 +1,103 @@
+"""The tables of errors that commands end with, from result tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from icl_curriculum.figures.tables import METRICS, read_table
+
+#: What a star in a table of errors means.
+MEDIAN = "* median error, as the mean squared error is infinite"
+
+
+def error_table(directory: Path) -> Table:
+    """Errors of the trained models without a shift, beside the best baseline and the oracle."""
+    frame = read_table(directory, "evaluation")
+    inputs = read_table(directory, "curriculum")["input_distribution"].unique()
+    primary = frame["metric"].isin(["normalized_error", "median_error"])
+    frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
+    longest = int(frame["n_context"].max())
+    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
+    seeds = frame["seed"].nunique()
+    several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
+    table = Table(
+        title=f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)",
+        title_justify="left", box=None, header_style="", pad_edge=False,
+    )  # fmt: skip
+    for column, shown in several.items():
+        if shown:
+            table.add_column(column.split("_")[0], overflow="fold")
+    table.add_column("function class", overflow="fold")
+    for length in lengths:
+        table.add_column(f"k={length}", justify="right")
+    table.add_column("min–max", justify="right")
+    table.add_column(f"best baseline, k={longest}", overflow="fold")
+    table.add_column("oracle", justify="right")
+    for (variant, function_class, input_distribution), cell in frame.groupby(
+        ["variant", "function_class", "input_distribution"], sort=False
+    ):
+        model = cell[cell["learner_kind"] == "model"]
+        at_end = cell[cell["n_context"] == longest]
+        final = at_end.loc[at_end["learner_kind"] == "model", "value"]
+        baselines = at_end[at_end["learner_kind"] == "baseline"].groupby("learner")["value"].mean()
+        oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
+        names = {"variant": str(variant), "input_distribution": str(input_distribution)}
+        trained = bool(model["in_distribution"].any())
+        star = "*" if (model["metric"] == "median_error").any() else ""
+        if star:
+            table.caption, table.caption_justify = MEDIAN, "left"
+        # A model's or a baseline's errors may be undefined everywhere.
+        baselines = baselines.dropna()
+        table.add_row(
+            *(name for column, name in names.items() if several[column]),
+            f"{function_class}{star}{'' if trained else ' (not trained on)'}",
+            *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
+            f"{final.min():.3f}–{final.max():.3f}",
+            f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",
+            f"{oracle.mean():.3f}" if len(oracle) else "–",
+        )
+    return table
+
+
+def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Table:
+    """Errors of the model by inputs and shift, a column for each class, of the cells asked for.
+
+    A cell: function class, input distribution, shift.
+    """
+    frame = read_table(directory, "evaluation")
+    frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
+    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
+    frame = frame[[cell in asked for cell in cells]]
+    plain = frame[frame["shift"] == "none"]
+    longest = int((plain if len(plain) else frame)["n_context"].max())
+    classes = list(dict.fromkeys(frame["function_class"]))
+    table = Table(
+        title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
+        title_justify="left", box=None, header_style="", pad_edge=False,
+    )  # fmt: skip
+    for column in ("inputs", "shift"):
+        table.add_column(column, no_wrap=True)
+    for column in classes:
+        table.add_column(column.replace("_", " "), overflow="fold", justify="right")
+    for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
+        # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
+        within = rows[rows["n_context"] <= longest]
+        last = within if len(within) else rows
+        last = last[last["n_context"] == last["n_context"].max()]
+        k = int(last["n_context"].iloc[0])
+        if (last["metric"] == "median_error").any():
+            table.caption, table.caption_justify = MEDIAN, "left"
+        numbers = [_shown(last[last["function_class"] == name]) for name in classes]
+        table.add_row(str(inputs), str(shift) if k == longest else f"{shift} (k = {k})", *numbers)
+    return table
+
+
+def _shown(errors: pd.DataFrame) -> str:
+    """A cell of `grid_table`, with a star where it is a median."""
+    if not len(errors):
+        return "–"
+    return f"{errors['value'].mean():.3g}{'*' if (errors['metric'] == 'median_error').any() else ''}"
