@@ -146,7 +146,7 @@ def test_a_run_has_one_holder_at_a_time(tmp_path: Path) -> None:
     first, second = run_directory(tmp_path), run_directory(tmp_path)
     with (
         first.locked(),
-        pytest.raises(Locked, match=r"mixed-seed0 is in use by process \d+ on .*--results"),
+        pytest.raises(Locked, match=r"mixed-seed0 is in use by process \d+ on .*write to another folder"),
         second.locked(),
     ):
         pass
