@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,13 @@ from icl_curriculum.registry import BASELINES, Component
 
 
 class Baseline(Component):
-    """A learner without training. It must not read ``prompts.truth``."""
+    """A learner without training. It must not read ``prompts.truth``.
+
+    Entries whose ``prompts.mask`` is False are read by nobody, so a costly baseline need not compute them.
+    """
+
+    #: Whether it is asked at a few prompt lengths and on few prompts only, unless more are asked for.
+    costly: ClassVar[bool] = False
 
     @abstractmethod
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:

@@ -56,8 +56,8 @@ class FunctionClass(Component):
     sign_inputs: ClassVar[bool] = False
     #: Whether the class makes its own inputs, with `reference_inputs` as their marginal, by overriding `draw`.
     owns_inputs: ClassVar[bool] = False
-    #: Ids of the baselines that make sense for the class.
-    baselines: ClassVar[tuple[str, ...]] = ("zero", "averaging", "least_squares", "ridge", "knn")
+    #: The baselines that suit the class: registered names, or tables with parameters.
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "ridge", "knn")
     outputs: Literal["raw", "unit"] = Field(
         "raw", description="'unit' divides the labels by the root of the trivial error"
     )

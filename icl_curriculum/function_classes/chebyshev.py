@@ -36,7 +36,7 @@ class Chebyshev(FunctionClass):
 
     reference_inputs: ClassVar[str | dict[str, Any]] = {"name": "uniform", "half_width": 1.0}
     largest_input: ClassVar[float] = 1.0
-    baselines: ClassVar[tuple[str, ...]] = ("zero", "least_squares", "knn")
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "least_squares", "knn")
 
     lowest: int = Field(3, ge=0, le=100, description="lowest degree")
     highest: int = Field(11, ge=0, le=100, description="highest degree")

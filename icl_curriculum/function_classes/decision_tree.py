@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ class DecisionTree(FunctionClass):
     Source: Garg et al. 2022, section 5.
     """
 
-    baselines: ClassVar[tuple[str, ...]] = ("zero", "averaging", "least_squares", "knn")
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "knn")
 
     depth: int = Field(4, ge=1, le=16, description="decisions from the root to a leaf")
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import tomli_w
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, did_you_mean
+from icl_curriculum.mistakes import problems
+from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, UserError
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
 
@@ -100,11 +102,15 @@ def config(subject: Subject) -> Iterator[Finding | Note]:
 
 @rule("baselines", "`baselines` names registered baselines", requires=("construction",))
 def baselines(subject: Subject) -> Iterator[Finding | Note]:
-    for name in subject.function_class.baselines:
-        if name not in BASELINES.names():
+    for spec in subject.function_class.baselines:
+        try:
+            BASELINES.build(spec)
+        except (UserError, ValidationError) as error:
+            name = spec.get("name") if isinstance(spec, dict) else spec
+            found = str(error) if isinstance(error, UserError) else f"{name!r}: {'; '.join(problems(error))}"
             yield Finding(
-                expected="in baselines, the name of a registered baseline",
-                found=f"unknown baseline {name!r}{did_you_mean(name, BASELINES.names())}",
+                expected="in baselines, registered baselines: names, or tables with parameters",
+                found=found,
                 mend=f"correct baselines, or register {name!r} in the same plugin file",
             )
 
