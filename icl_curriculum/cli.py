@@ -102,10 +102,10 @@ def evaluate(
     grid = evaluation.grid(asked)
     try:
         with display.bank_view(evaluation.run.name, grid) as advanced:
-            table, figure = evaluation.score(grid, output or run_dir / "evaluate", advanced)
+            written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
     except RunFailed as error:
         _end(error, f"failed: {error}", 1)
-    display.show_evaluation(table, grid, figure)
+    display.show_evaluation(written, grid)
 
 
 @app.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.curricula import Curriculum, Growth
@@ -90,6 +91,31 @@ class TrainingConfig(Strict):
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
 
 
+def _lengths(value: object) -> object:
+    if value is None or value == "all":
+        return value
+    numbers = tuple(value) if isinstance(value, list | tuple) else ()
+    if not numbers or not all(type(number) is int and 0 <= number <= LARGEST for number in numbers):
+        raise PydanticCustomError("lengths", "expected 'all' or a list of numbers of examples, as in [5, 10]")
+    return numbers
+
+
+Lengths = Annotated[Literal["all"] | tuple[int, ...] | None, PlainValidator(_lengths)]
+
+
+class CostlyConfig(Strict):
+    """``[evaluation.costly]``: what is asked of baselines that fit every prompt and length anew."""
+
+    n_prompts: int = Field(128, ge=2, le=LARGEST, description="prompts of each bank, its first ones")
+    lengths: Lengths = Field(None, description="'all', or numbers of examples; default: d/2, d, 2 d and 4 d")
+
+    def asked(self, dims: int, points: int) -> tuple[int, ...]:
+        """The prompt lengths to ask, whether or not prompts of ``points`` points have them all."""
+        if self.lengths == "all":
+            return tuple(range(points))
+        return self.lengths or (max(1, dims // 2), dims, 2 * dims, 4 * dims)
+
+
 class EvaluationConfig(Strict):
     """``[evaluation]``."""
 
@@ -100,4 +126,5 @@ class EvaluationConfig(Strict):
     baselines: tuple[AnyBaseline, ...] | None = Field(
         None, strict=False, description="baselines; default: those that suit each class"
     )
+    costly: CostlyConfig = Field(default_factory=CostlyConfig, description="trees, boosting, networks, scikit-learn")
     confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")

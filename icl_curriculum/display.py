@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from icl_curriculum.summaries import error_table, grid_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
-    from icl_curriculum.evaluating import Grid
+    from icl_curriculum.evaluating import Grid, Written
     from icl_curriculum.execution import Progress as RunProgress
     from icl_curriculum.experiment import Run
+    from icl_curriculum.final_evaluation import Advanced
     from icl_curriculum.launch import Failure, Outcome
 
 #: Seconds between lines where there is no terminal.
@@ -62,6 +63,8 @@ class View:
         run, detail = progress.run, progress.phase
         if progress.total:
             detail += f" {progress.done}/{progress.total}"
+        if progress.detail:
+            detail += f" ({progress.detail})"
         if progress.loss is not None:
             detail += f"  loss {progress.loss:.3f}"
         if progress.rate:
@@ -157,8 +160,8 @@ def _view() -> Iterator[View]:
 
 
 @contextlib.contextmanager
-def bank_view(run: str, grid: Grid) -> Iterator[Callable[[int, int, float], None]]:
-    """Announce the banks of a run's evaluation; what it yields is told after each: done, of how many, a second."""
+def bank_view(run: str, grid: Grid) -> Iterator[Advanced]:
+    """Announce the banks of a run's evaluation; what it yields is told how far it is."""
     from icl_curriculum.execution import Progress as RunProgress
 
     first = grid.banks[0]
@@ -167,23 +170,35 @@ def bank_view(run: str, grid: Grid) -> Iterator[Callable[[int, int, float], None
         view.queued([run])
         if view.bars is not None:
             view.started(run)
-        yield lambda done, total, rate: view.report(RunProgress(run, "evaluation", done, total, None, rate))
+
+        def advanced(done: int, total: int, rate: float, detail: str = "") -> None:
+            view.report(RunProgress(run, "evaluation", done, total, None, rate, detail))
+
+        yield advanced
 
 
-def show_evaluation(path: Path, grid: Grid, figure: Path | None) -> None:
-    """The errors that were asked for, why others are undefined, and where the files lie."""
-    console.print(grid_table(path.parent, [bank.key for bank in grid.banks]))
+def show_evaluation(written: Written, grid: Grid) -> None:
+    """The errors that were asked for, why others are undefined, what failed, and where the files lie."""
+    console.print(grid_table(written.table.parent, [bank.key for bank in grid.banks]))
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
-    console.print(f"table:   {path}", soft_wrap=True)
-    if figure is not None:
-        show_figures([figure])
+    show_baseline_failures(written.failures)
+    console.print(f"table:   {written.table}", soft_wrap=True)
+    if written.figure is not None:
+        show_figures([written.figure])
+
+
+def show_baseline_failures(failures: Sequence[str]) -> None:
+    """Prompts that are missing from a baseline's errors."""
+    for text in failures:
+        console.print(f"left out: {text}", soft_wrap=True)
 
 
 def show_failures(outcome: Outcome, *, debug: bool) -> None:
     """What was kept, left out, and failed and why."""
     if outcome.skipped:
         console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
+    show_baseline_failures(outcome.baseline_failures)
     if outcome.left_out:
         others = ", ".join(outcome.left_out)
         console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)

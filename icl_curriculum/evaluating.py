@@ -57,6 +57,15 @@ class Asked:
     n_prompts: int | None = None
 
 
+@dataclass(frozen=True)
+class Written:
+    """The table, the figure if there is one, and what baselines failed on."""
+
+    table: Path
+    figure: Path | None
+    failures: list[str]
+
+
 class Evaluation:
     """A finished run, ready to be asked. UserError if the directory holds none, or a damaged one."""
 
@@ -118,8 +127,8 @@ class Evaluation:
             asked, allowed = shift.points(experiment.points), experiment.model.longest_prompt(experiment.points)
         return None if asked <= allowed else f"prompts of {asked} points, and the model's positions allow {allowed}"
 
-    def score(self, grid: Grid, output: Path, advanced: Advanced) -> tuple[Path, Path | None]:
-        """Write ``output``/evaluation.csv, manifest.json and the heat map; the table and the figure, if there is one.
+    def score(self, grid: Grid, output: Path, advanced: Advanced) -> Written:
+        """Write ``output``/evaluation.csv, manifest.json and the heat map.
 
         Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
         that is interrupted, the banks that were answered. UserError, before anything is computed, if ``output``
@@ -143,7 +152,8 @@ class Evaluation:
             finally:
                 if answered:
                     self._write(output, answered, plugins)
-            return output / "evaluation.csv", figures.draw_heat_map(output)
+            failures = [f"{key}: {text}" for item in answered for key, all_ in item.failed.items() for text in all_]
+            return Written(output / "evaluation.csv", figures.draw_heat_map(output), failures)
 
     def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
         written, manifest = self._written(output)
@@ -160,6 +170,7 @@ class Evaluation:
                 **manifest.get("banks", {}),
                 **{key: value for item in answered for key, value in item.hashed.items()},
             },
+            "baseline_failures": _failures(manifest.get("baseline_failures", {}), answered),
             # Either may be there after a crash between the two files.
             "tables": [text_hash(table), *manifest.get("tables", [])[:1]],
             **provenance(),
@@ -194,6 +205,13 @@ class Evaluation:
         if text is None or text_hash(text) not in manifest["tables"]:
             raise UserError(f"{table} is damaged: it is not what icl evaluate wrote; restore it, or remove {output}")
         return text.split("\n", 1)[1], manifest
+
+
+def _failures(known: dict[str, list[str]], answered: Sequence[Scored]) -> dict[str, list[str]]:
+    """What baselines failed on, by bank: of banks that are answered anew, what they failed on now."""
+    anew = {key for item in answered for key in item.hashed}
+    kept = {key: failures for key, failures in known.items() if key not in anew}
+    return kept | {key: failures for item in answered for key, failures in item.failed.items()}
 
 
 def _merged(old: str, new: str) -> str:

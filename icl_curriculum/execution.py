@@ -27,7 +27,10 @@ from icl_curriculum.training import Diverged, Trainer
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; ``loss`` is the latest normalized training loss, ``rate`` units per second."""
+    """How far a run is; ``loss`` is the latest normalized training loss, ``rate`` units per second.
+
+    ``detail``: what takes long within a unit.
+    """
 
     run: str
     phase: str
@@ -35,6 +38,7 @@ class Progress:
     total: int
     loss: float | None = None
     rate: float | None = None
+    detail: str = ""
 
 
 Report = Callable[[Progress], None]
@@ -152,12 +156,13 @@ class _Execution:
             self._begin()
             self._manifest("running")
             self._train()
-            banks = evaluate(self.trainer, self.directory, self._evaluated)
+            evaluated = evaluate(self.trainer, self.directory, self._evaluated)
             weights = write_weights(self.directory.path, self.trainer.model)
             self._manifest(
                 "finished",
                 bank_version=BANK_VERSION,
-                banks=banks,
+                banks=evaluated.hashes,
+                baseline_failures=evaluated.failures,
                 tables=self.directory.table_hashes(),
                 weights=weights,
             )
@@ -206,8 +211,8 @@ class _Execution:
             if step % config.checkpoint_every == 0 or last:
                 self._checkpoint()
 
-    def _evaluated(self, done: int, total: int, rate: float) -> None:
-        self.report(Progress(self.run.name, "evaluation", done, total, None, rate))
+    def _evaluated(self, done: int, total: int, rate: float, detail: str = "") -> None:
+        self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail))
 
     def _checkpoint(self) -> None:
         state = {

@@ -7,14 +7,24 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from icl_curriculum.evaluation import Bank, Entry, Row, content_hash, evaluation_banks, oracle_entry, score
+from icl_curriculum.evaluation import (
+    Bank,
+    Entry,
+    Failure,
+    Row,
+    Working,
+    content_hash,
+    evaluation_banks,
+    oracle_entry,
+    score,
+)
 from icl_curriculum.experiment import Run
 from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.models.base import Model
@@ -23,8 +33,11 @@ from icl_curriculum.provenance import package_version
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer
 
-#: ``advanced(done, total, banks_per_second)`` is called after every bank.
-Advanced = Callable[[int, int, float], None]
+
+class Advanced(Protocol):
+    """Told after every bank, and with a ``detail`` within one that takes long; ``rate``: banks a second."""
+
+    def __call__(self, done: int, total: int, rate: float, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,35 +59,51 @@ class Trained:
         return bank.shift_id == "none" and (bank.function_class, bank.input_distribution) in self.offered
 
 
-def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> dict[str, str]:
-    """Write evaluation.csv of a run; returns the content hash of every bank."""
+@dataclass(frozen=True)
+class Evaluated:
+    """The content hash of every bank, and what baselines failed on, where they did."""
+
+    hashes: dict[str, str]
+    failures: dict[str, list[str]]
+
+
+def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> Evaluated:
+    """Write evaluation.csv of a run."""
     trained = Trained(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
     banks = list(evaluation_banks(trainer.run.experiment))
     began = time.monotonic()
     rows: list[list[Any]] = []
     hashes: dict[str, str] = {}
+    failures: dict[str, list[str]] = {}
     for scored in score_banks(trained, banks, directory.path.parent / ".cache", advanced):
         rows += scored.rows
         hashes |= scored.hashed
+        failures |= scored.failed
     directory.write_table("evaluation", rows)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [[trainer.step, "evaluation", seconds, prompts / seconds]])
-    return hashes
+    return Evaluated(hashes, failures)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A bank with its content hash, and its rows of evaluation.csv without a run's own columns."""
+    """A bank with its content hash, its rows of evaluation.csv without a run's own columns, and what failed."""
 
     bank: Bank
     content: str
     rows: list[list[Any]]
+    failures: list[Failure]
 
     @property
     def hashed(self) -> dict[str, str]:
         """The bank as a manifest names it, and its hash."""
         return {"/".join(self.bank.key): self.content}
+
+    @property
+    def failed(self) -> dict[str, list[str]]:
+        """The bank as a manifest names it, and what baselines failed on; empty if none did."""
+        return {"/".join(self.bank.key): [str(failure) for failure in self.failures]} if self.failures else {}
 
 
 def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:
@@ -82,39 +111,66 @@ def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: 
     experiment = trained.run.experiment
     model = Entry("model", "model", trained.model, experiment.model)
     began = time.monotonic()
-    for done, bank in enumerate(banks, start=1):
+    for done, bank in enumerate(banks):
+
+        def working(learner: str, share: float, done: int = done) -> None:
+            rate = (done + share) / (time.monotonic() - began)
+            advanced(done, len(banks), rate, f"{learner} {share:.0%}")
+
         prompts = bank.draw()
         found = score([model], bank, prompts, experiment.evaluation.confidence)
-        found += baseline_rows(trained.run, bank, prompts, cache, trained.plugins)
+        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, working)
+        found += classical.rows
         known = trained.knows(bank)
         rows = [
             [trained.step, row.learner, row.learner_kind, *bank.key, known and row.n_context < trained.points,
              row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
             for row in found
         ]  # fmt: skip
-        yield Scored(bank, content_hash(prompts), rows)
-        advanced(done, len(banks), done / (time.monotonic() - began))
+        yield Scored(bank, content_hash(prompts), rows, classical.failures)
+        advanced(done + 1, len(banks), (done + 1) / (time.monotonic() - began))
 
 
-def baseline_rows(run: Run, bank: Bank, prompts: Prompts, cache: Path, plugins: tuple[str, ...] = ()) -> list[Row]:
-    """Rows of the baselines and the oracle on a bank: computed by the first run that asks, read by the others.
+@dataclass(frozen=True)
+class Classical:
+    """What learners without training answered to a bank."""
+
+    rows: list[Row]
+    failures: list[Failure]
+
+
+def baseline_rows(
+    run: Run,
+    bank: Bank,
+    prompts: Prompts,
+    cache: Path,
+    plugins: tuple[str, ...] = (),
+    working: Working = lambda learner, share: None,
+) -> Classical:
+    """The baselines and the oracle on a bank: computed by the first run that asks, read by the others.
 
     ``plugins``: hashes of plugins beside the run's own.
     """
     function_class = bank.drawn_task.function_class
     chosen = run.experiment.baselines_for(function_class)
     entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
-    confidence = run.experiment.evaluation.confidence
+    confidence, costly = run.experiment.evaluation.confidence, run.experiment.evaluation.costly
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
     # Threads and torch's version decide the last bits.
     made_by = [package_version(), torch.__version__, run.experiment.threads, [*run.plugin_hashes, *plugins]]
-    asked = [content_hash(prompts), bank.key, specs, confidence, made_by]
+    asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
         # A cache that is damaged is no cache.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return [Row(*values) for values in json.loads(path.read_text(encoding="utf-8"))]
-        rows = score(entries, bank, prompts, confidence)
-        write_atomically(path, json.dumps([dataclasses.astuple(row) for row in rows]))
-    return rows
+            known = json.loads(path.read_text(encoding="utf-8"))
+            failures = [Failure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
+            return Classical([Row(*values) for values in known["rows"]], failures)
+        found = Classical([], [])
+        found.rows.extend(
+            score(entries, bank, prompts, confidence, costly=costly, working=working, failed=found.failures.append)
+        )
+        plain = {key: [dataclasses.astuple(item) for item in getattr(found, key)] for key in ("rows", "failures")}
+        write_atomically(path, json.dumps(plain))
+    return found

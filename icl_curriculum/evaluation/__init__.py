@@ -1,5 +1,6 @@
 """Frozen evaluation banks, and errors at each prompt length."""
 
+from icl_curriculum.evaluation.asking import Failure, Working, answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import (
     BANK_VERSION,
     Bank,
@@ -8,24 +9,21 @@ from icl_curriculum.evaluation.banks import (
     learning_banks,
     undefined_cells,
 )
-from icl_curriculum.evaluation.errors import (
-    Entry,
-    Oracle,
-    Row,
-    answers,
-    metric_rows,
-    oracle_entry,
-    score,
-)
+from icl_curriculum.evaluation.errors import Row, metric_rows, score
+from icl_curriculum.evaluation.learners import Entry, Oracle, oracle_entry
 
 __all__ = [
     "BANK_VERSION",
     "Bank",
     "Entry",
+    "Failure",
     "Oracle",
     "Row",
+    "Working",
     "answers",
+    "ask",
     "content_hash",
+    "defined_lengths",
     "evaluation_banks",
     "learning_banks",
     "metric_rows",

@@ -6,73 +6,17 @@ Dimensions: n = prompts, points = K + 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from icl_curriculum.baselines import pool_posterior_mean
-from icl_curriculum.contracts import at_work
+from icl_curriculum.config import CostlyConfig
+from icl_curriculum.evaluation.asking import Failure, Working, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
-from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.prompts import Learner, Prompts
-from icl_curriculum.registry import Component
+from icl_curriculum.evaluation.learners import Entry
+from icl_curriculum.prompts import Prompts
 from icl_curriculum.statistics import Array, mean_interval, median_interval
-
-#: Of larger pools the posterior mean is computed where it is asked for by name, as the baseline `dmmse`.
-LARGEST_POOL = 8192
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A learner as the tables name it; ``component`` is what answers for it where it fails."""
-
-    id: str
-    kind: str
-    learner: Learner
-    component: Component | None = None
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """The oracle of a function class as a learner; for a class with a pool, the posterior mean over it."""
-
-    function_class: FunctionClass
-
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        if self.function_class.pool_size is not None:
-            return pool_posterior_mean(self.function_class, prompts, prompts.scale)
-        return self.function_class.oracle(prompts)
-
-
-def oracle_entry(bank: Bank) -> list[Entry]:
-    """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
-
-    For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
-    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone.
-    """
-    task = bank.drawn_task
-    function_class = task.function_class
-    kind = function_class.oracle_for(task.dims, task.raw_noise)
-    if function_class.pool_size is not None:
-        told_by_inputs = function_class.owns_inputs and task.raw_noise > 0
-        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_by_inputs else None
-    if kind is None:
-        return []
-    name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [Entry(name, "oracle", Oracle(task.function_class), task.function_class)]
-
-
-def answers(learner: Learner, prompts: Prompts) -> Array:
-    """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
-    predictions = learner.predict(prompts)
-    if predictions.shape != prompts.targets.shape:
-        expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
-        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-    array: Array = predictions.detach().double().cpu().numpy()
-    return array
 
 
 @dataclass(frozen=True)
@@ -120,26 +64,43 @@ def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, 
 
     Intervals are empty (NaN) where the squared error has no finite variance, and where ``confidence`` is None.
     """
-    mask = None if prompts.mask is None else prompts.mask.cpu().numpy()
-    ks = [k for k in range(predictions.shape[1]) if mask is None or mask[:, k].all()]
     # Undefined lengths are no part of any figure, so nothing is computed of them.
-    targets = prompts.targets.double().cpu().numpy()[:, ks]
-    rows = []
+    ks = defined_lengths(prompts)
+    asked, targets = predictions[:, ks], prompts.targets.double().cpu().numpy()[:, ks]
+    rows = [
+        row
+        for kept, columns in _answered(entry, asked)
+        for row in _rows(
+            entry, [ks[i] for i in columns], asked[kept][:, columns], targets[kept][:, columns], bank, confidence
+        )
+    ]
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    return sorted(rows, key=lambda row: (metrics.index(row.metric), row.n_context))
+
+
+def _answered(entry: Entry, predictions: Array) -> Iterator[tuple[Array, list[int]]]:
+    """Which prompts count, and for which columns. Those that a baseline failed on don't; a model fails on none."""
+    known = np.isfinite(predictions) if entry.kind == "baseline" else np.ones(predictions.shape, dtype=bool)
+    groups: dict[bytes, list[int]] = {}
+    for column in range(predictions.shape[1]):
+        groups.setdefault(known[:, column].tobytes(), []).append(column)
+    for columns in groups.values():
+        kept = known[:, columns[0]]
+        if kept.any():
+            yield kept, columns
+
+
+def _rows(
+    entry: Entry, ks: Sequence[int], predictions: Array, targets: Array, bank: Bank, confidence: float | None
+) -> Iterator[Row]:
     # Several metrics scale the same errors.
     summaries: dict[int, tuple[Array, Array, Array]] = {}
-    metrics = _metrics(predictions[:, ks], targets, bank)
-    for metric in metrics:
+    for metric in _metrics(predictions, targets, bank):
         if id(metric.errors) not in summaries:
             summaries[id(metric.errors)] = metric.summary(confidence)
-        values, low, high = summaries[id(metric.errors)]
-        rows += [
-            Row(
-                entry.id, entry.kind, k, metric.name,
-                values[i] / metric.scale, low[i] / metric.scale, high[i] / metric.scale, len(targets),
-            )
-            for i, k in enumerate(ks)
-        ]  # fmt: skip
-    return rows
+        values, low, high = (numbers / metric.scale for numbers in summaries[id(metric.errors)])
+        for i, k in enumerate(ks):
+            yield Row(entry.id, entry.kind, k, metric.name, values[i], low[i], high[i], len(targets))
 
 
 def _metrics(predictions: Array, targets: Array, bank: Bank) -> list[_Metric]:
@@ -180,12 +141,24 @@ def _lower_median(errors: Array) -> Array:
     return median
 
 
-def score(entries: Sequence[Entry], bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
-    """Every learner on the same prompts. Learners other than oracles never see the functions' parameters."""
+def score(
+    entries: Sequence[Entry],
+    bank: Bank,
+    prompts: Prompts,
+    confidence: float | None,
+    *,
+    costly: CostlyConfig | None = None,
+    working: Working = lambda learner, share: None,
+    failed: Callable[[Failure], None] = lambda failure: None,
+) -> list[Row]:
+    """Every learner on the same prompts. Learners other than oracles never see the functions' parameters.
+
+    ``failed`` is told of prompts that a baseline could not answer; ``working`` of how far a costly one is.
+    """
     rows: list[Row] = []
-    hidden = prompts.without_truth()
     for entry in entries:
-        with at_work(entry.component, "predict"):
-            predictions = answers(entry.learner, prompts if entry.kind == "oracle" else hidden)
-        rows += metric_rows(entry, predictions, bank, prompts, confidence)
+        reply = ask(entry, prompts, costly or CostlyConfig(), working)
+        rows += metric_rows(entry, reply.predictions, bank, reply.prompts, confidence)
+        for failure in reply.failures:
+            failed(failure)
     return rows

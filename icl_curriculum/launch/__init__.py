@@ -18,7 +18,7 @@ from icl_curriculum.files import Locked, check_writable
 from icl_curriculum.launch.devices import available_cores, default_jobs, resolve_device
 from icl_curriculum.launch.pool import Failure, Pool
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import collect
+from icl_curriculum.results import collect, read_manifest
 
 __all__ = ["Failure", "Outcome", "default_jobs", "launch", "resolve_device", "run"]
 
@@ -32,6 +32,8 @@ class Outcome:
     skipped: list[str]
     failures: list[Failure]
     left_out: list[str]
+    #: What baselines failed on in the evaluation of runs that are finished.
+    baseline_failures: list[str]
 
 
 def launch(
@@ -82,8 +84,16 @@ def launch(
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(Failure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
-            return Outcome(directory, [], [], failures, left_out)
-    return Outcome(directory, finished, skipped, failures, left_out)
+            return Outcome(directory, [], [], failures, left_out, [])
+    ended_well = [run for run in runs if run.name in {*finished, *skipped}]
+    return Outcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
+
+
+def _baseline_failures(runs: Sequence[Run], results: Path) -> list[str]:
+    """What the manifests say of them, each once: all runs ask the same baselines."""
+    manifests = (read_manifest(directory_of(run, results).path) or {} for run in runs)
+    failed = [manifest.get("baseline_failures", {}) for manifest in manifests]
+    return list(dict.fromkeys(f"{bank}: {text}" for banks in failed for bank, texts in banks.items() for text in texts))
 
 
 def run(

@@ -1,0 +1,168 @@
+"""Putting the prompts of a bank to a learner: all at once, or what is costly in parts; failures are counted.
+
+Dimensions: n = prompts, points = K + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from icl_curriculum.computing import is_out_of_memory
+from icl_curriculum.config import CostlyConfig
+from icl_curriculum.contracts import at_work
+from icl_curriculum.evaluation.learners import Entry
+from icl_curriculum.prompts import Learner, Prompts
+from icl_curriculum.registry import UserError, described, source_of
+from icl_curriculum.statistics import Array
+
+#: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
+PART = 32
+
+#: ``working(learner, share)``: how much of what a costly learner is asked has been answered.
+Working = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Prompts that a baseline could not answer at some lengths: left out of its errors, and counted here."""
+
+    learner: str
+    n_context: tuple[int, ...]
+    failed: int
+    asked: int
+    reason: str
+
+    def __str__(self) -> str:
+        lengths = ", ".join(map(str, self.n_context))
+        return f"{self.learner} failed on {self.failed} of {self.asked} prompts at k = {lengths}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a learner answered: ``predictions`` (n, points) to ``prompts``, whose mask says what was asked.
+
+    NaN where a baseline failed.
+    """
+
+    prompts: Prompts
+    predictions: Array
+    failures: tuple[Failure, ...] = ()
+
+
+def answers(learner: Learner, prompts: Prompts) -> Array:
+    """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
+    predictions = learner.predict(prompts)
+    if predictions.shape != prompts.targets.shape:
+        expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
+        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    array: Array = predictions.detach().double().cpu().numpy()
+    return array
+
+
+def ask(entry: Entry, prompts: Prompts, costly: CostlyConfig, working: Working) -> Reply:
+    """The answers of a learner; only oracles see the functions' parameters.
+
+    What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
+    whose answer is no finite number, has failed on that prompt alone. Raises what a model or an oracle raises, and
+    what a baseline does that is not costly and answers no prompt at all.
+    """
+    if entry.kind != "oracle":
+        prompts = prompts.without_truth()
+    if getattr(entry.learner, "costly", False):
+        return _in_parts(entry, _lightened(prompts, costly), working)
+    if entry.kind != "baseline":
+        with at_work(entry.component, "predict"):
+            return Reply(prompts, answers(entry.learner, prompts))
+    trial = _Trial(entry, prompts)
+    trial.ask(slice(0, len(prompts)), prompts.mask)
+    trial.expect_an_answer()
+    return trial.reply()
+
+
+def _lightened(prompts: Prompts, costly: CostlyConfig) -> Prompts:
+    """The first prompts, with a mask that leaves the lengths to ask; the longest, if all of them are longer."""
+    part = prompts[: costly.n_prompts]
+    defined = defined_lengths(part)
+    chosen = [k for k in defined if k in costly.asked(prompts.dims, prompts.points)] or defined[-1:]
+    mask = torch.zeros_like(part.targets, dtype=torch.bool)
+    mask[:, chosen] = True
+    return replace(part, mask=mask)
+
+
+def defined_lengths(prompts: Prompts) -> list[int]:
+    """The prompt lengths that are defined in every prompt."""
+    if prompts.mask is None:
+        return list(range(prompts.points))
+    return [int(k) for k in prompts.mask.all(dim=0).nonzero().flatten()]
+
+
+def _in_parts(entry: Entry, prompts: Prompts, working: Working) -> Reply:
+    trial = _Trial(entry, prompts)
+    parts = [(k, start) for k in defined_lengths(prompts) for start in range(0, len(prompts), PART)]
+    for done, (k, start) in enumerate(parts):
+        working(entry.id, done / len(parts))
+        rows = slice(start, min(start + PART, len(prompts)))
+        mask = torch.zeros_like(prompts.targets[rows], dtype=torch.bool)
+        mask[:, k] = True
+        trial.ask(rows, mask)
+    return trial.reply()
+
+
+class _Trial:
+    """The answers of a baseline as they come in, and what it failed on."""
+
+    def __init__(self, entry: Entry, prompts: Prompts) -> None:
+        self.entry, self.prompts = entry, prompts
+        self.predictions: Array = np.full(prompts.targets.shape, np.nan)
+        self.reasons: dict[tuple[int, int], str] = {}
+        self.raised: Exception | None = None
+
+    def ask(self, rows: slice, mask: torch.Tensor | None) -> None:
+        """Ask these rows at the lengths of the mask; where that raises, ask each of them by itself."""
+        part = replace(self.prompts[rows], mask=mask)
+        ks = defined_lengths(part)
+        try:
+            found = answers(self.entry.learner, part)
+        except Exception as error:
+            if _is_no_failure(error):
+                raise
+            self.raised = self.raised or error
+            if len(part) > 1:
+                for i in range(rows.start, rows.stop):
+                    self.ask(slice(i, i + 1), None if mask is None else mask[i - rows.start : i - rows.start + 1])
+                return
+            component = self.entry.component
+            reason = described(error, None if component is None else source_of(component))
+            self.reasons.update({(rows.start, k): reason for k in ks})
+            return
+        self.predictions[rows, ks] = found[:, ks]
+        for i, k in np.argwhere(~np.isfinite(found[:, ks])):
+            self.predictions[rows.start + i, ks[k]] = np.nan
+            self.reasons[rows.start + int(i), ks[k]] = "a prediction that is no finite number"
+
+    def expect_an_answer(self) -> None:
+        """Raise what the baseline raised if it answered nothing: it is broken, whatever the prompt."""
+        if self.raised is not None and not np.isfinite(self.predictions).any():
+            with at_work(self.entry.component, "predict"):
+                raise self.raised
+
+    def reply(self) -> Reply:
+        return Reply(self.prompts, self.predictions, tuple(self._failures()))
+
+    def _failures(self) -> Iterator[Failure]:
+        """Lengths at which as many prompts failed, first for the same reason, make one failure."""
+        groups: dict[tuple[int, str], list[int]] = {}
+        for k in sorted({k for _, k in self.reasons}):
+            reasons = [reason for (_, length), reason in self.reasons.items() if length == k]
+            groups.setdefault((len(reasons), reasons[0]), []).append(k)
+        for (count, reason), ks in groups.items():
+            yield Failure(self.entry.id, tuple(ks), count, len(self.prompts), reason)
+
+
+def _is_no_failure(error: Exception) -> bool:
+    """Whether an error is of the caller's config or of the machine, not of a prompt."""
+    return isinstance(error, UserError | MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error))

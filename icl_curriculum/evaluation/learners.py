@@ -1,0 +1,57 @@
+"""Learners as the tables name them, and the oracle of a bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.baselines import pool_posterior_mean
+from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.prompts import Learner, Prompts
+from icl_curriculum.registry import Component
+
+#: Of larger pools the posterior mean is computed where it is asked for by name, as the baseline `dmmse`.
+LARGEST_POOL = 8192
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A learner as the tables name it; ``component`` is what answers for it where it fails."""
+
+    id: str
+    kind: str
+    learner: Learner
+    component: Component | None = None
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The oracle of a function class as a learner; for a class with a pool, the posterior mean over it."""
+
+    function_class: FunctionClass
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        if self.function_class.pool_size is not None:
+            return pool_posterior_mean(self.function_class, prompts, prompts.scale)
+        return self.function_class.oracle(prompts)
+
+
+def oracle_entry(bank: Bank) -> list[Entry]:
+    """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
+
+    For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
+    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone.
+    """
+    task = bank.drawn_task
+    function_class = task.function_class
+    kind = function_class.oracle_for(task.dims, task.raw_noise)
+    if function_class.pool_size is not None:
+        told_by_inputs = function_class.owns_inputs and task.raw_noise > 0
+        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_by_inputs else None
+    if kind is None:
+        return []
+    name = "oracle" if kind == "optimum" else "informed_oracle"
+    return [Entry(name, "oracle", Oracle(task.function_class), task.function_class)]
