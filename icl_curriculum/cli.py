@@ -96,10 +96,10 @@ def evaluate(
     """
     from icl_curriculum import display, evaluating, launch
     from icl_curriculum.execution import RunFailed
+    from icl_curriculum.grids import Asked
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
-    asked = evaluating.Asked(function_class or (), inputs or (), shift or (), n_prompts)
-    grid = evaluation.grid(asked)
+    grid = evaluation.grid(Asked(function_class or (), inputs or (), shift or ()), n_prompts)
     try:
         with display.bank_view(evaluation.run.name, grid) as advanced:
             written = evaluation.score(grid, output or run_dir / "evaluate", advanced)

@@ -14,10 +14,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from icl_curriculum.summaries import error_table, grid_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
-    from icl_curriculum.evaluating import Grid, Written
+    from icl_curriculum.evaluating import Written
     from icl_curriculum.execution import Progress as RunProgress
     from icl_curriculum.experiment import Run
     from icl_curriculum.final_evaluation import Advanced
+    from icl_curriculum.grids import Grid
     from icl_curriculum.launch import Failure, Outcome
 
 #: Seconds between lines where there is no terminal.

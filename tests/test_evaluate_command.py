@@ -155,7 +155,7 @@ def test_a_folder_of_results_is_no_output(icl: Icl, copied: Finished, where: str
 def test_a_crash_between_the_table_and_the_manifest_is_no_damage(
     icl: Icl, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from icl_curriculum import evaluating
+    from icl_curriculum import growing_table
 
     def evaluate(shift: str) -> int:
         return icl(finished.path, "--output", tmp_path, "--shift", shift)[0]
@@ -167,7 +167,7 @@ def test_a_crash_between_the_table_and_the_manifest_is_no_damage(
 
     for shift in ("skewed", "label_noise"):
         with monkeypatch.context() as patch:
-            patch.setattr(evaluating, "write_atomically", broken)
+            patch.setattr(growing_table, "write_atomically", broken)
             assert evaluate(shift) == 1
         assert evaluate(shift) == 0
     assert len(cells(rows(tmp_path))) == 6

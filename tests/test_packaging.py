@@ -31,9 +31,9 @@ FLOORS = [
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
-    {"results", "training", "evaluation", "testing"},
-    {"recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch", "checking", "verify", "evaluating"},
+    {"results", "training", "evaluation", "testing", "growing_table"},
+    {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
+    {"launch", "checking", "verify", "evaluating", "scoring"},
     {"summaries", "display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
