@@ -1,28 +1,39 @@
-"""Shapes in the package's signatures are checked whenever the tests run."""
+"""Shapes in the package's signatures are checked whenever the tests run.
+
+Imports are late: of several pytest processes the first only shares out the tests, and needs nothing to do it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from jaxtyping import install_import_hook
 
-# Open for the whole session, and before anything imports the package: hence the late imports.
-install_import_hook("icl_curriculum", "type_checker.check")
+if TYPE_CHECKING:
+    from finished_runs import Finished
+    from tiny_runs import Icl
 
-from finished_runs import FINISHED, PER_PROMPT, Finished, executed  # noqa: E402
-from tiny_runs import Icl, Killed, killed_at, tiny_run  # noqa: E402
 
-from icl_curriculum.cli import main  # noqa: E402
-from icl_curriculum.execution import execute  # noqa: E402
-from icl_curriculum.registry import KINDS  # noqa: E402
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # "no" also in pytest-xdist's workers.
+    if getattr(session.config.option, "dist", "no") == "no":
+        import torch
+        from type_checker import check_shapes
 
-torch.set_num_threads(1)
+        # Before anything imports the package.
+        check_shapes("icl_curriculum")
+        torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist would begin with the files of most tests.
+    config.option.loadscopereorder = False
 
 
 #: The files that take longest. Begun first, they don't keep one core busy while the others are through.
@@ -39,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
     """The console script's entry point in this process, which spares importing torch anew."""
+    from icl_curriculum.cli import main
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["icl", *map(str, arguments)])
@@ -54,6 +66,8 @@ def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test registers or imports is forgotten when it ends."""
+    from icl_curriculum.registry import KINDS
+
     for registry in KINDS.values():
         importlib.import_module(registry._module)  # so that the copy holds what is built in
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
@@ -68,11 +82,15 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The mixed curriculum: linear for six steps, then linear and quadratic; rows at every fifth and at the last."""
+    from finished_runs import FINISHED, executed
+
     return executed(tmp_path_factory.mktemp("finished"), FINISHED)
 
 
 @pytest.fixture(scope="module")
 def per_prompt(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    from finished_runs import PER_PROMPT, executed
+
     return executed(tmp_path_factory.mktemp("per_prompt"), PER_PROMPT)
 
 
@@ -80,12 +98,17 @@ def per_prompt(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def copied(finished: Finished, tmp_path: Path) -> Finished:
     """The finished run in a place where it may be damaged."""
     shutil.copytree(finished.results, tmp_path / "results")
-    return Finished(finished.run, tmp_path / "results", finished.progress)
+    return dataclasses.replace(finished, results=tmp_path / "results")
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run killed at step 8, with a checkpoint at step 5."""
+    from finished_runs import Finished
+    from tiny_runs import Killed, killed_at, tiny_run
+
+    from icl_curriculum.execution import execute
+
     run, results = tiny_run(), tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Killed):
         execute(run, results, report=killed_at("training", 8))
@@ -96,4 +119,4 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def half(interrupted: Finished, tmp_path: Path) -> Finished:
     """The interrupted run in a place where it may be damaged."""
     shutil.copytree(interrupted.results, tmp_path / "results")
-    return Finished(interrupted.run, tmp_path / "results", [])
+    return dataclasses.replace(interrupted, results=tmp_path / "results")

@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2Model
 
 from icl_curriculum.models import Transformer, TransformerConfig
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
 from icl_curriculum.streams import generator
+
+if TYPE_CHECKING:
+    from transformers import GPT2Model
 
 DIMS, POINTS = 3, 5
 
@@ -59,6 +61,9 @@ def random_prompts(batch: int = 4, points: int = POINTS, *, queries: bool = Fals
 
 def gpt2_like(model: Transformer, activation: str) -> GPT2Model:
     """Hugging Face's GPT-2 of the same shape with the weights of ``model``; its matrices are (in, out)."""
+    # Here, since it takes seconds, and every pytest process collects all tests.
+    from transformers import GPT2Config, GPT2Model
+
     config = model.config
     made = GPT2Model(
         GPT2Config(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import random
 from collections.abc import Callable
 from typing import Any
+
+import jaxtyping
 
 # beartype looks at random items of a list. Tests watch Python's global generator, so beartype gets one of its own.
 _shared = random.getrandbits
@@ -14,9 +18,36 @@ try:
 finally:
     random.getrandbits = _shared
 
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def check_shapes(package: str) -> None:
+    """Have the shapes checked in whatever is imported from ``package`` from now on."""
+    # jaxtyping would wrap every function of the package, which makes all tests take half as long again.
+    jaxtyping.jaxtyped = _where_shapes_are_stated  # type: ignore[assignment]
+    jaxtyping.install_import_hook(package, "type_checker.check")
+
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with those arguments and results checked that are annotated like ``Float[Tensor, "n dims"]``."""
     annotations = function.__annotations__.items()
-    function.__annotations__ = {name: annotation for name, annotation in annotations if "[Tensor, " in str(annotation)}
+    function.__annotations__ = {name: annotation for name, annotation in annotations if _states_shape(annotation)}
     return beartype(function) if function.__annotations__ else function
+
+
+def _where_shapes_are_stated(*, typechecker: Any) -> Callable[[Any], Any]:
+    """jaxtyping's decorator, which leaves alone what states no shape."""
+
+    def decorate(decorated: Any) -> Any:
+        if inspect.isclass(decorated):
+            annotations = decorated.__init__.__annotations__ if dataclasses.is_dataclass(decorated) else {}
+        else:
+            annotations = decorated.__annotations__
+        stated = any(_states_shape(annotation) for annotation in annotations.values())
+        return _jaxtyped(decorated, typechecker=typechecker) if stated else decorated
+
+    return decorate
+
+
+def _states_shape(annotation: Any) -> bool:
+    return "[Tensor, " in str(annotation)
