@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from icl_curriculum.prompts import Learner as Learner
     from icl_curriculum.prompts import Prompts as Prompts
     from icl_curriculum.registry import UserError as UserError
+    from icl_curriculum.scoring import score as score
     from icl_curriculum.shifts import Shift as Shift
     from icl_curriculum.shifts import register_shift as register_shift
     from icl_curriculum.streams import Streams as Streams
@@ -58,6 +59,7 @@ _EXPORTS = {
     "register_model": ("models", "register_model"),
     "register_shift": ("shifts", "register_shift"),
     "run": ("launch", "run"),
+    "score": ("scoring", "score"),
 }
 
 __all__ = sorted(_EXPORTS)

@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -109,16 +109,95 @@ def evaluate(
 
 
 @app.command()
+def score(
+    learners: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LEARNER...",
+            help="a baseline, a scikit-learn regressor, FILE.py:NAME, or the folder of a trained run or of several",
+        ),
+    ],
+    function_class: Annotated[
+        list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
+    ] = None,
+    shift: Annotated[
+        list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")
+    ] = None,
+    dims: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, metavar="D", help="dimensions; default: the runs', or 5")
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(min=2, max=1_000_000, metavar="K+1", help="points of a prompt; default: the runs', or 4 D + 1"),
+    ] = None,
+    n_prompts: Annotated[
+        int | None,
+        typer.Option(min=2, max=1_000_000, metavar="N", help="prompts of each bank; default: the runs', or 1280"),
+    ] = None,
+    bank_seed: Annotated[
+        int | None, typer.Option(min=0, metavar="SEED", help="seed of the banks; default: the runs', or 0")
+    ] = None,
+    costly_prompts: Annotated[
+        int, typer.Option(min=2, max=1_000_000, metavar="N", help="prompts for what fits every one of them anew")
+    ] = 128,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5,10", help="examples for what fits every prompt anew, or 'all'; default: d/2, d, 2d, 4d"
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; for trained models")] = "auto",
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
+
+    A learner is a baseline (ridge, lasso/0.01), a scikit-learn regressor (SVR, or a TOML table with parameters),
+    FILE.py:NAME (a function (xs, ys, x_query) -> y, a regressor, an object with predict), or a folder of results.
+    """
+    from icl_curriculum import display, launch
+    from icl_curriculum.config import CostlyConfig
+    from icl_curriculum.execution import RunFailed
+    from icl_curriculum.grids import Asked
+    from icl_curriculum.scoring.command import Scoring, Size
+
+    costly = CostlyConfig(n_prompts=costly_prompts, lengths=_parse_lengths(lengths))
+    scoring = Scoring(
+        learners, Asked(function_class or (), inputs or (), shift or ()), Size(dims, points, n_prompts, bank_seed),
+        costly, plugins=plugin or [], device=launch.resolve_device(device),
+    )  # fmt: skip
+    try:
+        with display.bank_view("score", scoring.grid) as advanced:
+            written = scoring.score(output, advanced)
+    except RunFailed as error:
+        _end(error, f"failed: {error}", 1)
+    display.show_scores(written)
+    if written.silent:
+        raise typer.Exit(1)
+
+
+@app.command()
 def plot(
     name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baselines", metavar="BASELINE", help="'all', or one by its id; can be repeated; default: the best ones"
+        ),
+    ] = None,
     results: Results = Path("results"),
     debug: Debug = False,
 ) -> None:
-    """Redraw an experiment's figures from its CSV files alone."""
+    """Redraw an experiment's figures, or those of scores, from its CSV files alone."""
     from icl_curriculum import display, figures
     from icl_curriculum.results import find_results
 
-    display.show_figures(figures.draw_all(find_results(name, results)))
+    shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
+    display.show_figures(figures.draw_all(find_results(name, results), baselines=shown))
 
 
 @app.command("list")
@@ -175,16 +254,39 @@ def check(
 @app.command()
 def verify(
     sections: Annotated[
-        list[str] | None, typer.Argument(metavar="[SECTION]...", help="only these: trivial_errors, denominators, banks")
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...",
+            help="only these: trivial_errors, denominators, banks, oracles, baselines, published",
+        ),
     ] = None,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="folder of results, whose runs stand beside published ones")
+    ] = Path("results"),
     debug: Debug = False,
 ) -> None:
-    """Hold the suite to its golden numbers: moments of every class and shift, recorded banks."""
+    """Hold the suite to its golden numbers: moments of every class and shift, recorded banks, errors of oracles and
+    baselines; and set trained models beside published ones of their size.
+    """
     from icl_curriculum import verify
     from icl_curriculum.display import console
 
-    if not verify.show(verify.chosen(sections or []), console, debug=debug):
+    if not verify.show(verify.chosen(sections or [], results), console, debug=debug):
         raise typer.Exit(1)
+
+
+def _parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
+    from icl_curriculum.registry import UserError
+
+    if text is None:
+        return None
+    if text.strip() == "all":
+        return "all"
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= 7 for part in parts):
+        shown = text if len(text) <= 100 else f"{text[:100]}…"
+        raise UserError(f"--lengths {shown}: expected 'all' or numbers of examples with commas between, e.g. 5,10")
+    return tuple(int(part) for part in parts)
 
 
 def _parse_seeds(text: str | None) -> list[int] | None:
@@ -214,6 +316,7 @@ def main() -> None:
         hints = {
             "run": f"; the same command{again} continues where it stopped",
             "evaluate": "; the banks that were answered are in the table",
+            "score": "; the banks that were answered are in the table",
         }
         hint = hints.get(sys.argv[1] if len(sys.argv) > 1 else "", "")
         _end(error, f"{error}{hint}", 128 + error.number)

@@ -67,7 +67,9 @@ def _identified(text: str, registry: Registry) -> dict[str, Any]:
         if nested is not None:
             spec[key] = _identified("/".join([value, *parts[number + 1 :]]), nested)
             break
-        spec[key] = _value(value)
+        # What is no field of its own belongs to what the component hands on, as those of a regressor.
+        handed_on = key not in cls.model_fields and "parameters" in cls.model_fields
+        (spec.setdefault("parameters", {}) if handed_on else spec)[key] = _value(value)
     return spec
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from icl_curriculum.score_tables import score_tables
 from icl_curriculum.summaries import error_table, grid_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # these import torch, which `icl plot` does without
     from icl_curriculum.final_evaluation import Advanced
     from icl_curriculum.grids import Grid
     from icl_curriculum.launch import Failure, Outcome
+    from icl_curriculum.scoring.command import Written as Scores
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -166,7 +168,8 @@ def bank_view(run: str, grid: Grid) -> Iterator[Advanced]:
     from icl_curriculum.execution import Progress as RunProgress
 
     first = grid.banks[0]
-    console.print(f"{run}: {len(grid.banks)} banks of {first.n_prompts} prompts of {first.points} points")
+    banks = "bank" if len(grid.banks) == 1 else "banks"
+    console.print(f"{run}: {len(grid.banks)} {banks} of {first.n_prompts} prompts of {first.points} points")
     with _view() as view:
         view.queued([run])
         if view.bars is not None:
@@ -187,6 +190,20 @@ def show_evaluation(written: Written, grid: Grid) -> None:
     console.print(f"table:   {written.table}", soft_wrap=True)
     if written.figure is not None:
         show_figures([written.figure])
+
+
+def show_scores(written: Scores) -> None:
+    """The errors of every learner, why cells are undefined, what failed, and where the files lie."""
+    for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
+        console.print(title, soft_wrap=True)
+        console.print(table)
+    for reason in written.grid.undefined:
+        console.print(f"undefined: {reason}", soft_wrap=True)
+    show_baseline_failures(written.failures)
+    for name in written.silent:
+        console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
+    console.print(f"table:   {written.table}", soft_wrap=True)
+    show_figures(written.figures)
 
 
 def show_baseline_failures(failures: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from icl_curriculum.registry import BUILT_IN, PACKAGE, Component, UserError, described, origin_of, undone_on_failure
 
@@ -49,6 +49,18 @@ def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
         raise UserError(f"plugin file {known_as} failed to import: {described(error, known_as)}") from error
     _CONTENTS[digest] = content
     return digest
+
+
+def defined_in_module(digest: str) -> dict[str, object]:
+    """What a loaded plugin file defines by public names, without what it imports."""
+    module = sys.modules[f"{_MODULE}{digest}"]
+    imported = (type, FunctionType)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+        and not (isinstance(value, imported) and value.__module__ != module.__name__)
+    }  # fmt: skip
 
 
 def copies_of(plugins: Sequence[str], hashes: Sequence[str]) -> dict[str, bytes]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import pytest
 import torch
 from helpers import bank_of, baseline_of
+from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.baselines.per_prompt import answer_each
 from icl_curriculum.config import CostlyConfig
 from icl_curriculum.evaluation import Entry, Failure, Row, score
+from icl_curriculum.execution import Progress
+from icl_curriculum.launch import launch
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
 
@@ -207,3 +214,42 @@ def test_rows_come_by_metric_and_length_whatever_failed() -> None:
     metrics = ["squared_error", "normalized_error", "error_over_reference"]
     assert list(rows) == [(metric, k) for metric in metrics for k in range(9)]
     assert baseline_of("least_squares").costly is False
+
+
+# In runs
+
+
+KNN = {"name": "sklearn", "regressor": "KNeighborsRegressor", "parameters": {"n_neighbors": 3}}
+
+
+def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(tmp_path: Path) -> None:
+    run = tiny_run({"evaluation.baselines": ["ridge", KNN], "evaluation.shifts": [], "training.steps": 2})
+    told: list[Progress] = []
+    outcome = launch([run], tmp_path, jobs=1, report=told.append)
+    assert not outcome.failures
+    name = "sklearn/KNeighborsRegressor/n_neighbors=3"
+    assert [text.split(": ")[0:3] for text in outcome.baseline_failures] == [
+        [f"{function_class}/gaussian/none", f"{name} failed on 16 of 16 prompts at k = {k}", "ValueError"]
+        for function_class in ("linear", "quadratic")
+        for k in (1, 2)
+    ]
+    manifest = json.loads((tmp_path / "tiny" / run.name / "manifest.json").read_text())
+    assert list(manifest["baseline_failures"]) == ["linear/gaussian/none", "quadratic/gaussian/none"]
+    table = pd.read_csv(tmp_path / "tiny" / "evaluation.csv")
+    assert set(table.loc[table["learner"] == name, "n_context"]) == {4}
+    assert any(progress.detail.startswith(f"{name} ") for progress in told)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lengths": "some"}, "expected 'all' or a list of numbers of examples, as in [5, 10], found 'some'"),
+        ({"lengths": [-1]}, "expected 'all' or a list of numbers of examples, as in [5, 10], found [-1]"),
+        ({"lengths": [9]}, "evaluation.costly.lengths: 9 exceeds the longest prompt, 4 examples"),
+        ({"n_promts": 9}, "evaluation.costly.n_promts: unknown key; did you mean 'n_prompts'?"),
+    ],
+    ids=str,
+)
+def test_what_is_asked_of_costly_baselines_is_checked(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        tiny_run({"evaluation.shifts": [], **{f"evaluation.costly.{key}": value for key, value in values.items()}})

@@ -3,15 +3,21 @@
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.classical import Averaging, LeastSquares, NearestNeighbours, Ridge, Zero
 from icl_curriculum.baselines.pool import PoolPosteriorMean, pool_posterior_mean
+from icl_curriculum.baselines.scikit_learn import ScikitLearn, regressor_answer
+from icl_curriculum.baselines.trees import GradientBoosting, GreedyTree
 
 __all__ = [
     "Averaging",
     "Baseline",
+    "GradientBoosting",
+    "GreedyTree",
     "LeastSquares",
     "NearestNeighbours",
     "PoolPosteriorMean",
     "Ridge",
+    "ScikitLearn",
     "Zero",
     "pool_posterior_mean",
     "register_baseline",
+    "regressor_answer",
 ]

@@ -136,7 +136,7 @@ class _Trial:
                     self.ask(slice(i, i + 1), None if mask is None else mask[i - rows.start : i - rows.start + 1])
                 return
             component = self.entry.component
-            reason = described(error, None if component is None else source_of(component))
+            reason = described(error, self.entry.source if component is None else source_of(component))
             self.reasons.update({(rows.start, k): reason for k in ks})
             return
         self.predictions[rows, ks] = found[:, ks]

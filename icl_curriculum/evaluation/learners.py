@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,12 +20,13 @@ LARGEST_POOL = 8192
 
 @dataclass(frozen=True)
 class Entry:
-    """A learner as the tables name it; ``component`` is what answers for it where it fails."""
+    """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``."""
 
     id: str
     kind: str
     learner: Learner
     component: Component | None = None
+    source: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,149 @@
+"""What can be scored, as learners: baselines, scikit-learn's regressors, functions, trained runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.baselines import Baseline
+from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
+from icl_curriculum.baselines.scikit_learn import regressor_answer
+from icl_curriculum.component_text import component
+from icl_curriculum.evaluation import Entry
+from icl_curriculum.final_evaluation import Trained
+from icl_curriculum.models import Model
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import BASELINES, UserError
+from icl_curriculum.trained_runs import open_run
+
+#: What the tables call the run of learners that have none.
+NAME = "score"
+#: Ids that mean something else in the tables.
+TAKEN = ("oracle", "informed_oracle")
+
+
+@dataclass(frozen=True)
+class Each:
+    """A learner that answers one prompt at one length at a time, so it is asked at few of them."""
+
+    answer: Answer
+    costly: ClassVar[bool] = True
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        return answer_each(prompts, self.answer)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A learner to be scored, and the training run it comes from, if it does."""
+
+    entry: Entry
+    run: str = NAME
+    seed: int = 0
+    trained: Trained | None = None
+    #: What says in a manifest which learner it was.
+    origin: Any = None
+
+    @property
+    def step(self) -> int:
+        return 0 if self.trained is None else self.trained.step
+
+
+def contender(learner: Any, name: str | None = None) -> Contender:
+    """Something to be scored; ``name`` in the tables, by default its id or its own name.
+
+    - the name or id of a baseline, such as ``"ridge"`` or ``"sklearn/SVR"``, or a `Baseline`;
+    - the folder of a finished run, a `pathlib.Path` or its text;
+    - a scikit-learn regressor, not fitted: anything with ``fit`` and ``predict``; a copy is fitted for every answer;
+    - an object with ``predict(prompts)``, a `Learner`;
+    - a function ``(xs, ys, x_query) -> y`` of arrays in float64: ``xs`` (k, dims), ``ys`` (k,), ``x_query`` (dims,).
+
+    At k = 0 regressors and functions are not asked: they predict 0. UserError for anything else.
+    """
+    if isinstance(learner, str | Path) and Path(learner).is_dir():
+        return trained_contender(Path(learner), name or "model")
+    if isinstance(learner, str):
+        learner = component(learner, BASELINES, "learner")
+    if isinstance(learner, Baseline):
+        return Contender(Entry(name or learner.id, "baseline", learner, learner), origin=learner.spec())
+    if isinstance(learner, type):
+        learner = _made(learner)
+    name = name or getattr(learner, "__name__", None) or type(learner).__name__
+    if isinstance(learner, Model):
+        return Contender(Entry("model" if name == type(learner).__name__ else name, "model", learner), origin=name)
+    if hasattr(learner, "fit") and hasattr(learner, "predict"):
+        return Contender(Entry(name, "baseline", Each(regressor_answer(learner))), origin=repr(learner))
+    if hasattr(learner, "predict"):
+        return Contender(Entry(name, "baseline", learner), origin=type(learner).__qualname__)
+    if callable(learner):
+        return Contender(Entry(name, "baseline", Each(_one_number(learner))), origin=name)
+    raise UserError(
+        f"{name}: expected a baseline's name, a run's folder, an object with predict(prompts), a scikit-learn "
+        f"regressor or a function (xs, ys, x_query) -> y, found {type(learner).__name__}"
+    )
+
+
+def trained_contender(run_dir: Path, name: str, device: str = "cpu") -> Contender:
+    """The model of a finished run."""
+    opened = open_run(run_dir, device)
+    entry = Entry(name, "model", opened.trained.model, opened.run.experiment.model)
+    origin = {"run": opened.run.name, "config_hash": opened.manifest["config_hash"]}
+    run = f"{opened.run.experiment.name}/{opened.run.name}"
+    return Contender(entry, run, opened.run.seed, opened.trained, origin | {"weights": opened.manifest.get("weights")})
+
+
+def contenders(learners: Any) -> list[Contender]:
+    """One learner, several, or several by name. UserError for names that cannot stand side by side."""
+    if isinstance(learners, Mapping):
+        found = [contender(learner, str(name)) for name, learner in learners.items()]
+    elif isinstance(learners, Sequence) and not isinstance(learners, str):
+        found = [contender(learner) for learner in learners]
+    else:
+        found = [contender(learners)]
+    check_names(found)
+    return found
+
+
+def check_names(found: Iterable[Contender]) -> None:
+    """UserError for a name that is taken or stands twice; models of several seeds may share theirs."""
+    names: dict[tuple[str, str], None] = {}
+    for item in found:
+        name = item.entry.id
+        if name in TAKEN:
+            raise UserError(f"the name {name!r} has a meaning of its own in the tables; choose another")
+        if (name, item.run) in names or any(name == other and item.run == NAME for other, _ in names):
+            raise UserError(f"two learners are called {name!r}; give each a name of its own")
+        names[name, item.run] = None
+
+
+def for_training_on(found: Sequence[Contender], function_classes: Sequence[Any]) -> list[Contender]:
+    """The same learners; baselines that depend on the classes in question, such as `dmmse`, know them."""
+    return [
+        replace(item, entry=replace(item.entry, learner=item.entry.learner.for_training_on(function_classes)))
+        if isinstance(item.entry.learner, Baseline)
+        else item
+        for item in found
+    ]
+
+
+def _made(cls: type) -> Any:
+    try:
+        return cls()
+    except TypeError as error:
+        raise UserError(f"{cls.__name__}: expected a learner or a class that needs no arguments: {error}") from error
+
+
+def _one_number(function: Callable[..., Any]) -> Answer:
+    def answer(xs: Array, ys: Array, query: Array) -> float:
+        found = np.asarray(function(xs, ys, query), dtype=np.float64)
+        if found.size != 1:
+            raise ValueError(f"expected one number, found an array of shape {found.shape}")
+        return float(found.reshape(()))
+
+    return answer
