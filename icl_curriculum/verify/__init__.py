@@ -6,9 +6,12 @@ A section is a list of checks; another one is a function in a file of its own an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from icl_curriculum.registry import UserError, did_you_mean
-from icl_curriculum.verify import banks, denominators, trivial_errors
+from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
 from icl_curriculum.verify.checks import Check, Outcome, Section
 from icl_curriculum.verify.view import show
 
@@ -20,15 +23,30 @@ SECTIONS: dict[str, Section] = {
         "E f(q)^2 under every shift: what divides the errors, and what is drawn", denominators.checks
     ),
     "banks": Section("evaluation banks: the same prompts as recorded", banks.checks),
+    "oracles": Section(
+        "errors of the best attainable predictions, of bounds on them, and of posterior means over pools",
+        partial(learners.checks, oracles.CASES),
+    ),
+    "baselines": Section("errors of classical estimators", partial(learners.checks, baselines.CASES)),
+    "published": Section(
+        "transformers of Garg et al. 2022 (arXiv 2208.01066) beside ours of that size, 12 layers of 256, d = 20",
+        partial(published.checks, published.RESULTS),
+    ),
 }
 
 
-def chosen(names: Sequence[str]) -> dict[str, Section]:
-    """The sections of these names, all of them if there are none. UserError for an unknown one."""
+def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str, Section]:
+    """The sections of these names, all of them if there are none; ``results``: where runs are looked for.
+
+    UserError for an unknown name, and for a folder of results that is not there.
+    """
+    if results != published.RESULTS and not results.is_dir():
+        raise UserError(f"--results {results}: expected a folder with experiments, found none")
+    known = {**SECTIONS, "published": replace(SECTIONS["published"], checks=partial(published.checks, results))}
     for name in names:
-        if name not in SECTIONS:
-            raise UserError(f"unknown section {name!r}{did_you_mean(name, SECTIONS)}")
-    return {name: section for name, section in SECTIONS.items() if name in names or not names}
+        if name not in known:
+            raise UserError(f"unknown section {name!r}{did_you_mean(name, known)}")
+    return {name: section for name, section in known.items() if name in names or not names}
 
 
 __all__ = ["SECTIONS", "Check", "Outcome", "Section", "chosen", "show"]

@@ -87,14 +87,14 @@ def checks() -> Iterator[Check]:
     """One check a bank; a single one that fails if the version was raised without recording anew."""
     golden = read()
     if golden["bank_version"] != evaluation.banks.BANK_VERSION:
-        yield Check("bank version", partial(_version, golden["bank_version"]))
+        yield Check("all", "bank version", partial(_version, golden["bank_version"]))
         return
     recorded: Recorded = golden["banks"]
     current = banks()
     for name in {**current, **recorded}:
         there, known = current.get(name, {}), recorded.get(name, {})
         for shift in {**there, **known}:
-            yield Check(f"{name}, {shift}", partial(_compare, there.get(shift), known.get(shift)))
+            yield Check(name, shift, partial(_compare, there.get(shift), known.get(shift)))
 
 
 def _version(recorded: int) -> Outcome:

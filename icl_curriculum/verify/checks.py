@@ -11,17 +11,22 @@ from icl_curriculum.testing.moments import Estimate, Z
 
 #: Relative difference that is left to the order of summation in float64.
 ROUNDING = 1e-9
+#: Found where a published result has no run of ours to stand beside it.
+NOT_RUN = "not run"
+#: Standard errors by which a measured error may differ from a golden one. Prompts are fixed: what holds once holds
+#: always, and the first time some 150 comparisons at once would fail by chance with a probability of one percent.
+ERRORS_Z = 4.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was expected and why, what was found, and whether that holds.
+    """What was expected and why, what was found, and whether that holds; None where the two only stand side by side.
 
     ``error``: the standard error of what was found, None where there is no chance in it. ``tolerance``: how far the
     two may be apart. ``note``: what could not be judged, or how to mend it. ``exception``: why nothing was found.
     """
 
-    holds: bool
+    holds: bool | None
     expected: float | str
     source: str
     found: float | str
@@ -33,10 +38,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Check:
-    """One golden number by name; ``look`` computes it."""
+    """One golden number; ``look`` computes it.
 
+    Consecutive checks of one ``case``, such as ``linear, d = 20``, stand under it as their heading and are looked at
+    one after another, so that they can share what is costly. ``name`` tells them apart.
+    """
+
+    case: str
     name: str
     look: Callable[[], Outcome]
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.name}"
 
     def outcome(self) -> Outcome:
         """What `look` says; an exception is a check that fails and stops no other."""
@@ -54,6 +67,24 @@ class Section:
     checks: Callable[[], Iterable[Check]]
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A golden number, known to within ``margin``."""
+
+    value: float
+    margin: float = 0.0
+
+
+def printed(text: str) -> Figure:
+    """A number of which only these digits are known."""
+    return Figure(float(text), _half_a_digit(text))
+
+
+def between(low: float, high: float) -> Figure:
+    """A number of which only a range is known."""
+    return Figure((low + high) / 2, (high - low) / 2)
+
+
 def exact(expected: float, found: float, source: str, *, printed: str | None = None) -> Outcome:
     """Two numbers without chance in them. ``printed``: what the catalogue says of ``expected``, to its last digit."""
     holds = found == expected or math.isclose(found, expected, rel_tol=ROUNDING)
@@ -65,10 +96,18 @@ def exact(expected: float, found: float, source: str, *, printed: str | None = N
     return Outcome(holds and agrees, expected, f"{source}; {printed} as printed", found, tolerance=tolerance, note=note)
 
 
-def rounded(printed: str, found: float, source: str) -> Outcome:
+def rounded(digits: str, found: float, source: str) -> Outcome:
     """A number that is known to its printed digits only."""
-    tolerance = _half_a_digit(printed)
-    return Outcome(abs(found - float(printed)) <= tolerance, float(printed), source, found, tolerance=tolerance)
+    expected = printed(digits)
+    holds = abs(found - expected.value) <= expected.margin
+    return Outcome(holds, expected.value, source, found, tolerance=expected.margin)
+
+
+def measured(expected: Figure, estimate: Estimate, source: str) -> Outcome:
+    """A golden number against an error over drawn prompts: within `ERRORS_Z` standard errors and its own margin."""
+    tolerance = ERRORS_Z * estimate.error + expected.margin
+    holds = abs(estimate.mean - expected.value) <= tolerance
+    return Outcome(holds, expected.value, source, estimate.mean, error=estimate.error, tolerance=tolerance)
 
 
 def _half_a_digit(printed: str) -> float:

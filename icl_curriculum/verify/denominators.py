@@ -108,10 +108,11 @@ def checks() -> Iterator[Check]:
     """The formulas in 20 dimensions, then every class under every shift by Monte Carlo in 5."""
     for ratio in CATALOGUE:
         task, shift = task_of(ratio.spec, DIMS), cast(Shift, SHIFTS.build(ratio.shift))
-        yield Check(f"{named(task.function_class, DIMS)}, {shift.id}: ratio", partial(_ratio, ratio, task, shift))
+        case = f"ratio for {named(task.function_class, DIMS)}"
+        yield Check(case, shift.id, partial(_ratio, ratio, task, shift))
     for task_name, task in tasks().items():
         for shift_name, bank in banks_of(task, PROMPTS, _POINTS):
-            yield Check(f"{task_name}, {shift_name}: drawn", partial(drawn_from, bank))
+            yield Check(f"drawn for {task_name}", shift_name, partial(drawn_from, bank))
 
 
 def _ratio(ratio: Ratio, task: Task, shift: Shift) -> Outcome:

@@ -83,13 +83,13 @@ def checks() -> Iterator[Check]:
         known.add(golden.spec if isinstance(golden.spec, str) else golden.spec["name"])
         task = task_of(golden.spec, golden.dims)
         name = named(task.function_class, golden.dims)
-        yield Check(f"{name}: declared", partial(_declared, golden, task))
+        yield Check(name, "declared", partial(_declared, golden, task))
         if golden.spec == _HEAVY:
-            yield Check(f"{name}: by quadrature", partial(_by_quadrature, task))
+            yield Check(name, "by quadrature", partial(_by_quadrature, task))
         else:
-            yield Check(f"{name}: drawn", partial(_drawn, task))
+            yield Check(name, "drawn", partial(_drawn, task))
     for name in sorted(set(built_in(FUNCTION_CLASSES)) - known):
-        yield Check(name, partial(_unknown, name))
+        yield Check(name, "unknown", _unknown)
 
 
 def _declared(golden: Golden, task: Task) -> Outcome:
@@ -100,7 +100,7 @@ def _declared(golden: Golden, task: Task) -> Outcome:
     return exact(golden.value, declared, golden.source, printed=golden.printed)
 
 
-def _unknown(name: str) -> Outcome:
+def _unknown() -> Outcome:
     note = "add it to CATALOGUE in icl_curriculum/verify/trivial_errors.py"
     return Outcome(False, "a golden number", "every built-in class has one", "none", note=note)
 

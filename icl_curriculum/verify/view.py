@@ -1,51 +1,65 @@
-"""What ``icl verify`` prints: a line per check, how far it is on a terminal, and a closing count."""
+"""What ``icl verify`` prints: a table per section, how far it is on a terminal, and a closing count.
+
+A row is ``verdict, name, expected, measured, difference, allowed, source; note``, or a sentence where no numbers
+are compared. Columns of numbers have fixed widths, as rows are printed while others are still being computed.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from icl_curriculum.verify.checks import Outcome, Section
+from icl_curriculum.verify.checks import NOT_RUN, Check, Outcome, Section
+from icl_curriculum.verify.running import outcomes
+
+_HEADINGS = ("expected", "measured", "difference", "allowed")
+_WIDTHS = (9, 9, 10, 8)
 
 
 def show(sections: Mapping[str, Section], console: Console, *, debug: bool = False) -> bool:
-    """Verify sections and print what was found; True if everything holds. ``debug``: with tracebacks."""
-    count, failed = 0, []
+    """Verify sections and print what was found; True if no check fails. ``debug``: with tracebacks."""
+    found: list[tuple[str, Check, Outcome]] = []
     for name, section in sections.items():
-        console.print(f"{name}: {section.title}", soft_wrap=True)
-        checks = list(section.checks())
-        width = max((len(check.name) for check in checks), default=0)
-        with ExitStack() as stack:
-            bar = stack.enter_context(_bar(console)) if console.is_terminal else None
-            shown = bar.add_task(name, total=len(checks)) if bar else None
-            for check in checks:
-                if bar and shown is not None:
-                    bar.update(shown, description=check.name)
-                outcome = check.outcome()
-                status = "ok    " if outcome.holds else "failed"
-                console.print(
-                    f"  {status}  {check.name:{width}}  {described(outcome)}",
-                    style=None if outcome.holds else "red",
-                    soft_wrap=True,
-                )
+        found += [(name, check, outcome) for check, outcome in _show_section(name, section, console, debug=debug)]
+    failed = [f"{name}: {check}" for name, check, outcome in found if outcome.holds is False]
+    console.print(_closing(outcome for _, _, outcome in found) + (":" if failed else ""))
+    for line in failed:
+        console.print(f"  {line}", style="red", soft_wrap=True)
+    return not failed
+
+
+def _show_section(name: str, section: Section, console: Console, *, debug: bool) -> list[tuple[Check, Outcome]]:
+    began = time.monotonic()
+    checks = list(section.checks())
+    width = max((len(check.name) for check in checks), default=0)
+    console.print(f"{name}: {section.title}", soft_wrap=True)
+    found: list[tuple[Check, Outcome]] = []
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar(console)) if console.is_terminal else None
+        shown = bar.add_task(checks[0].case if checks else "", total=len(checks)) if bar else None
+        headed = False
+        for case in outcomes(checks):
+            if not headed and any(_is_counted(outcome) for _, outcome in case):
+                console.print(_row("", "", width, f"{_cells(_HEADINGS)}  source; note"), soft_wrap=True)
+                headed = True
+            console.print(f"  {case[0][0].case}", soft_wrap=True)
+            for check, outcome in case:
+                style = "red" if outcome.holds is False else None
+                console.print(described(check, outcome, width), style=style, soft_wrap=True)
                 if debug and outcome.exception:
                     console.print("".join(traceback.format_exception(outcome.exception)), soft_wrap=True)
-                if bar and shown is not None:
-                    bar.advance(shown)
-                count += 1
-                failed += [] if outcome.holds else [f"{name}: {check.name}"]
-    if failed:
-        console.print(f"{count} checks, {len(failed)} failed:")
-        for line in failed:
-            console.print(f"  {line}", style="red", soft_wrap=True)
-    else:
-        console.print(f"{count} checks, all hold")
-    return not failed
+            found += case
+            if bar and shown is not None:
+                following = checks[len(found)].case if len(found) < len(checks) else ""
+                bar.update(shown, completed=len(found), description=following)
+    console.print(f"  {len(checks)} rows in {time.monotonic() - began:.1f} s")
+    return found
 
 
 def _bar(console: Console) -> Progress:
@@ -54,23 +68,63 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def described(outcome: Outcome) -> str:
-    """``19.9 ± 0.08, expected 20 ± 0.5 (d); note``."""
-    expected, found = _shown(outcome.expected, outcome), _shown(outcome.found, outcome)
-    if outcome.error:
-        found += f" ± {outcome.error:.2g}"
-        expected += f" ± {outcome.tolerance:.2g}"
-    source = f" ({outcome.source})" if outcome.source else ""
-    note = f"; {outcome.note}" if outcome.note else ""
-    if isinstance(outcome.expected, str) and outcome.holds:
-        return f"{found}{note}"
-    return f"{found}, expected {expected}{source}{note}"
+def _closing(found: Iterable[Outcome]) -> str:
+    """``500 checks, 2 failed; 3 published results beside ours, 29 not run``."""
+    found = list(found)
+    judged = [outcome for outcome in found if outcome.holds is not None]
+    failed = sum(not outcome.holds for outcome in judged)
+    parts = [f"{len(judged)} checks, {f'{failed} failed' if failed else 'all hold'}"] if judged else []
+    beside = [outcome for outcome in found if outcome.holds is None]
+    if beside:
+        compared = sum(isinstance(outcome.found, float) for outcome in beside)
+        not_run = sum(outcome.found == NOT_RUN for outcome in beside)
+        parts.append(f"{compared} published results beside ours, {not_run} not run")
+    return "; ".join(parts) or "nothing to check"
 
 
-def _shown(value: float | str, outcome: Outcome) -> str:
+def _is_counted(outcome: Outcome) -> bool:
+    return not isinstance(outcome.expected, str)
+
+
+def described(check: Check, outcome: Outcome, width: int) -> str:
+    """A row of the table, its name padded to ``width``."""
+    verdict = {True: "ok", False: "failed", None: "-"}[outcome.holds]
+    if isinstance(outcome.expected, str):
+        return _row(verdict, check.name, width, _sentence(outcome))
+    words = "; ".join(part for part in (outcome.source, outcome.note) if part)
+    return _row(verdict, check.name, width, f"{_cells(_numbers(outcome))}  {words}")
+
+
+def _row(verdict: str, name: str, width: int, rest: str) -> str:
+    return f"    {verdict:6} {name:{width}} {rest}".rstrip()
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return " ".join(f"{text:>{width}}" for text, width in zip(texts, _WIDTHS, strict=True))
+
+
+def _numbers(outcome: Outcome) -> list[str]:
+    """What the columns of numbers say; empty where there is no number."""
+    expected, found = outcome.expected, outcome.found
+    cells = [_shown(expected), _shown(found), "", ""]
+    if isinstance(expected, float) and isinstance(found, float) and math.isfinite(found - expected):
+        cells[2] = f"{found - expected:+.2g}" if found != expected else "0"
+    if outcome.tolerance is not None:
+        cells[3] = f"{outcome.tolerance:.2g}"
+    return cells
+
+
+def _shown(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    if math.isinf(value):
-        return "infinite"
-    # So many digits that a failure shows.
-    return f"{value:.5g}" if outcome.holds else f"{value:.8g}"
+    text = "infinite" if math.isinf(value) else f"{value:.5g}"
+    return text if len(text) <= _WIDTHS[0] else f"{value:.3g}"
+
+
+def _sentence(outcome: Outcome) -> str:
+    """``same bytes``, or for a failure ``x, expected y (source); note``."""
+    note = f"; {outcome.note}" if outcome.note else ""
+    if outcome.holds is not False:
+        return f"{outcome.found}{note}"
+    source = f" ({outcome.source})" if outcome.source else ""
+    return f"{outcome.found}, expected {outcome.expected}{source}{note}"
