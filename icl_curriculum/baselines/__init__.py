@@ -2,6 +2,7 @@
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.classical import Averaging, LeastSquares, NearestNeighbours, Ridge, Zero
+from icl_curriculum.baselines.networks import NetworkByGradientDescent
 from icl_curriculum.baselines.pool import PoolPosteriorMean, pool_posterior_mean
 from icl_curriculum.baselines.scikit_learn import ScikitLearn, regressor_answer
 from icl_curriculum.baselines.trees import GradientBoosting, GreedyTree
@@ -13,6 +14,7 @@ __all__ = [
     "GreedyTree",
     "LeastSquares",
     "NearestNeighbours",
+    "NetworkByGradientDescent",
     "PoolPosteriorMean",
     "Ridge",
     "ScikitLearn",
