@@ -15,12 +15,15 @@ MEDIAN = "* median error, as the mean squared error is infinite"
 
 
 def error_table(directory: Path) -> Table:
-    """Errors of the trained models without a shift, beside the best baseline and the oracle."""
+    """Errors of the trained models without a shift, beside the best baseline and the oracle.
+
+    The best of the baselines that were asked at the longest prompts: a dagger marks it if on fewer of them.
+    """
     frame = read_table(directory, "evaluation")
     inputs = read_table(directory, "curriculum")["input_distribution"].unique()
     primary = frame["metric"].isin(["normalized_error", "median_error"])
     frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
-    longest = int(frame["n_context"].max())
+    longest = int(frame.loc[frame["learner_kind"] == "model", "n_context"].max())
     lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
     seeds = frame["seed"].nunique()
     several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
@@ -37,30 +40,43 @@ def error_table(directory: Path) -> Table:
     table.add_column("min–max", justify="right")
     table.add_column(f"best baseline, k={longest}", overflow="fold")
     table.add_column("oracle", justify="right")
+    notes: dict[str, None] = {}
     for (variant, function_class, input_distribution), cell in frame.groupby(
         ["variant", "function_class", "input_distribution"], sort=False
     ):
         model = cell[cell["learner_kind"] == "model"]
         at_end = cell[cell["n_context"] == longest]
         final = at_end.loc[at_end["learner_kind"] == "model", "value"]
-        baselines = at_end[at_end["learner_kind"] == "baseline"].groupby("learner")["value"].mean()
         oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
+        best, note = _best_baseline(at_end)
         names = {"variant": str(variant), "input_distribution": str(input_distribution)}
         trained = bool(model["in_distribution"].any())
         star = "*" if (model["metric"] == "median_error").any() else ""
-        if star:
-            table.caption, table.caption_justify = MEDIAN, "left"
-        # A model's or a baseline's errors may be undefined everywhere.
-        baselines = baselines.dropna()
+        notes |= dict.fromkeys(filter(None, [MEDIAN if star else "", note]))
         table.add_row(
             *(name for column, name in names.items() if several[column]),
             f"{function_class}{star}{'' if trained else ' (not trained on)'}",
             *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
             f"{final.min():.3f}–{final.max():.3f}",
-            f"{baselines.min():.3f} {baselines.idxmin()}" if len(baselines) else "–",
+            best,
             f"{oracle.mean():.3f}" if len(oracle) else "–",
         )
+    if notes:
+        table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
+
+
+def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
+    """The baseline with the least error, the first by name of several; and what must be said of it, if anything."""
+    # A baseline's errors may be undefined everywhere.
+    rows = errors[(errors["learner_kind"] == "baseline") & errors["value"].notna()]
+    if rows.empty:
+        return "–", ""
+    means = rows.groupby("learner")["value"].mean()
+    best = means.idxmin()
+    asked, most = int(rows.loc[rows["learner"] == best, "n_prompts"].min()), int(errors["n_prompts"].max())
+    fewer = asked < most
+    return f"{means.min():.3f} {best}{'†' * fewer}", f"† on {asked} prompts instead of {most}" * fewer
 
 
 def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Table:

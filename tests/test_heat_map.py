@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_tables import FOUR, SHIFTS, K, make_tables, model_error, write
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from test_figures import FOUR, SHIFTS, K, legend_labels, make_tables, model_error, said, write
+from reading_figures import legend_labels, said
 
 from icl_curriculum import figures
 from icl_curriculum.figures.heat_maps import COLOURS, error_text, text_colour

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_tables import make_tables, write
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from test_figures import band, legend_labels, line, make_tables, panels, said, texts, tick_labels, write
+from reading_figures import band, legend_labels, line, panels, said, texts, tick_labels
 
 from icl_curriculum import figures
+from icl_curriculum.figures import drawing
 
 K = 4
 FRESH = "noisy_linear/label_noise=0.5"
@@ -159,12 +161,19 @@ def test_nothing_overlaps_or_leaves_the_figure(sizes: list[int | None]) -> None:
     assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
 
 
-def test_one_file_shows_all_variants(tmp_path: Path) -> None:
+def test_one_file_shows_all_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = make_pools([2, 16], [0])
     empty = {name: rows.iloc[:0] for name, rows in make_tables(["linear"], [0], shifts=()).items()}
     write(empty | {"evaluation": table}, tmp_path)
+    save = drawing._save
+
+    def save_one(figure: Figure, stem: Path) -> Path:
+        return save(figure, stem) if stem.name == "error_by_pool_size" else Path(f"{stem}.png")
+
+    monkeypatch.setattr(drawing, "_save", save_one)
     drawn = [path.stem for path in figures.draw_all(tmp_path)]
     assert drawn == ["error_by_examples_pool=2", "error_by_examples_pool=16", "error_by_pool_size"]
     files = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert sorted(files) == ["error_by_pool_size.png", "error_by_pool_size.svg"]
     figures.draw_all(tmp_path)
     assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == files

@@ -1,8 +1,8 @@
 """Figures of an experiment, drawn from its result tables and nothing else.
 
-`draw_all` draws every figure that the tables allow; the other functions return one
-`matplotlib.figure.Figure` each, from data frames with the columns of the tables. Names are imported when first
-used: matplotlib takes a second that what draws nothing need not wait for.
+`draw_all` draws every figure that the tables allow, `draw_scores` those that an evaluation alone allows; the other
+functions return one `matplotlib.figure.Figure` each, from data frames with the columns of the tables. Names are
+imported when first used: matplotlib takes a second that what draws nothing need not wait for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from icl_curriculum.figures.drawing import draw_all as draw_all
     from icl_curriculum.figures.drawing import draw_heat_map as draw_heat_map
+    from icl_curriculum.figures.drawing import draw_scores as draw_scores
     from icl_curriculum.figures.examples import error_by_examples as error_by_examples
     from icl_curriculum.figures.heat_maps import heat_map as heat_map
     from icl_curriculum.figures.learning import learning_curves as learning_curves
@@ -27,6 +28,7 @@ _EXPORTS = {
     "curriculum": "shares",
     "draw_all": "drawing",
     "draw_heat_map": "drawing",
+    "draw_scores": "drawing",
     "error_by_examples": "examples",
     "error_by_pool_size": "pool_sizes",
     "heat_map": "heat_maps",

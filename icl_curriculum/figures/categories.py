@@ -50,14 +50,14 @@ class CategoryErrors:
 
 
 def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[CategoryErrors]:
-    """The categories that a cell was evaluated in, unshifted first, at the longest trained prompts that each has.
+    """The categories that a cell's models were evaluated in, unshifted first, at the longest trained prompts of each.
 
     Longer prompts come twice: at the longest trained prompts, and at their own length.
     """
-    longest = cell.of(rows[rows["shift"] == "none"])["n_context"].max()
+    longest = _lengths(cell.of(rows[rows["shift"] == "none"])).max()
     for category, group in _groups(cell, cells, rows):
         metric, errors = with_metric(group)
-        lengths = errors["n_context"].unique()
+        lengths = _lengths(errors)
         within = lengths[lengths <= longest]
         if len(within):
             k = int(within.max())
@@ -66,6 +66,11 @@ def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) ->
             k = int(lengths.max())
             beyond = Category(Kind.BEYOND, category.id)
             yield CategoryErrors(beyond, k, metric, errors[errors["n_context"] == k])
+
+
+def _lengths(errors: pd.DataFrame) -> pd.Series:
+    """The numbers of examples at which models were asked: other learners may have been asked at others."""
+    return errors.loc[errors["learner_kind"] == "model", "n_context"].drop_duplicates()
 
 
 def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[tuple[Category, pd.DataFrame]]:

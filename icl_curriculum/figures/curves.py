@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from icl_curriculum.figures.names import LearnerStyle, learner_label
-from icl_curriculum.figures.panels import bounded, range_label
+from icl_curriculum.figures.scales import bounded, range_label
 from icl_curriculum.figures.tables import over_seeds
 
 #: Curves closer than this everywhere, in powers of ten, look like one.
-SAME = 0.03
+SAME = 0.05
+
+#: Curves of so few points have them marked.
+FEW = 4
 
 
 def look_alike(one: pd.Series, other: pd.Series) -> bool:
@@ -27,26 +33,67 @@ def draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: s
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """Models that are drawn as one line, their seeds together; ``name`` tells it from others, if there are any."""
+
+    learner: str
+    experiment: str = ""
+    variant: str = ""
+    name: str = ""
+
+    @property
+    def gid(self) -> str:
+        return f"{self.learner} {self.name}".rstrip()
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        own = rows[(rows["learner"] == self.learner) & (rows["learner_kind"] == "model")]
+        return own[(own["experiment"] == self.experiment) & (own["variant"] == self.variant)]
+
+
+def trained_models(rows: pd.DataFrame) -> list[TrainedModel]:
+    """The models in a table: one for each learner of an experiment's variant.
+
+    Those of different experiments have their names, those of one experiment that of the variant; both where
+    neither is enough.
+    """
+    models = rows.loc[rows["learner_kind"] == "model", ["learner", "experiment", "variant"]].drop_duplicates()
+    trained = models[["experiment", "variant"]].drop_duplicates()
+    if len(trained) == 1:
+        names = [""] * len(models)
+    elif trained["experiment"].is_unique:
+        names = list(models["experiment"])
+    elif trained["experiment"].nunique() == 1:
+        names = list(models["variant"])
+    else:
+        names = list(models["experiment"] + ", " + models["variant"])
+    found = zip(models["learner"], models["experiment"], models["variant"], names, strict=True)
+    return [TrainedModel(*map(str, each)) for each in found]
+
+
 def draw_model(
-    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, learner: str, *, marker: str = ""
+    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: TrainedModel, *, marker: str = ""
 ) -> pd.DataFrame:
     """A model's mean, single seeds and band by a column, above the other learners' lines; returns the band."""
     seeds = errors["seed"].nunique()
     summary = over_seeds(errors, by)
     axes.plot(
-        summary.index, bounded(summary["mean"]), color=style.colour, linewidth=style.width, marker=marker,
-        markersize=4.5, label=learner_label(learner, seeds), gid=learner, zorder=4,
+        summary.index, bounded(summary["mean"]), color=style.colour, linestyle=style.line, linewidth=style.width,
+        marker=marker or (style.marker if len(summary) <= FEW else ""), markersize=4.5,
+        label=learner_label(model.learner, seeds, model.name), gid=model.gid, zorder=4,
     )  # fmt: skip
     if (summary["low"] < summary["high"]).any():
-        axes.fill_between(
-            summary.index, bounded(summary["low"]), bounded(summary["high"]), color=style.colour, alpha=0.2,
-            linewidth=0, label=range_label(seeds), gid=f"{learner} range",
-        )  # fmt: skip
+        low, high = bounded(summary["low"]), bounded(summary["high"])
+        look: dict[str, Any] = {"color": style.colour, "label": range_label(seeds), "gid": f"{model.gid} range"}
+        if len(summary) == 1:
+            axes.vlines(summary.index, low, high, linewidth=1.2, **look)
+        else:
+            axes.fill_between(summary.index, low, high, alpha=0.2, linewidth=0, **look)
     if seeds > 1:
         for _, of_seed in errors.groupby("seed"):
             single = of_seed.groupby(by)["value"].mean()
             axes.plot(
                 single.index, bounded(single), color=style.colour, linewidth=0.5, alpha=0.6, label="one seed",
-                gid=f"{learner} seed", zorder=3,
+                gid=f"{model.gid} seed", zorder=3,
             )  # fmt: skip
     return summary

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from icl_curriculum.figures.choosing import Baselines, asked_baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
@@ -30,15 +31,16 @@ DPI = 150
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure's function, the tables that it takes, and whether it shows all variants at once."""
+    """A figure's function, the tables that it takes, whether it shows all variants at once, and its own options."""
 
     draw: Callable[..., Figure]
     tables: tuple[str, ...]
     across_variants: bool = False
+    options: tuple[str, ...] = ()
 
 
 FIGURES: dict[str, Drawing] = {
-    "error_by_examples": Drawing(error_by_examples, ("evaluation",)),
+    "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
     "learning_curves": Drawing(learning_curves, ("learning", "curriculum")),
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
     "heat_map": Drawing(heat_map, ("evaluation",)),
@@ -47,18 +49,45 @@ FIGURES: dict[str, Drawing] = {
 }
 
 
-def draw_all(directory: Path) -> list[Path]:
+def draw_all(directory: Path, *, baselines: Baselines = "best") -> list[Path]:
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
 
-    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all.
+    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all. A directory
+    with evaluation.csv alone holds scores, see `draw_scores`. ``baselines``: those in `error_by_examples`.
     Equal tables give equal bytes. Raises UserError, before anything is drawn, if a table is missing, damaged
-    or lacks a column, and if there is nothing to draw.
+    or lacks a column, for a baseline that is in none, and if there is nothing to draw.
     """
-    tables = {name: read_table(directory, name) for name in COLUMNS}
-    _check_variants(directory, tables)
+    if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
+        drawn = draw_scores(directory, baselines=baselines)
+    else:
+        tables = {name: read_table(directory, name) for name in COLUMNS}
+        _check_variants(directory, tables)
+        drawn = _draw(directory, tables, baselines)
+    if not drawn:
+        raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
+    return drawn
+
+
+def draw_scores(directory: Path, *, baselines: Baselines = "best") -> list[Path]:
+    """Draw what evaluation.csv alone allows, which need not hold a model: the PNG paths, none if it allows nothing.
+
+    Raises UserError if the table is missing, damaged or lacks a column, and for a baseline that it does not have.
+    """
+    return _draw(directory, {"evaluation": read_table(directory, "evaluation")}, baselines)
+
+
+#: The tables that only training writes.
+_TRAINING = ("learning", "curriculum")
+
+
+def _draw(directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines) -> list[Path]:
+    asked_baselines(tables["evaluation"], baselines)
     drawn = []
     for name, drawing in FIGURES.items():
+        if not tables.keys() >= {*drawing.tables}:
+            continue
         sources = [tables[table] for table in drawing.tables]
+        options = {"baselines": baselines} if "baselines" in drawing.options else {}
         variants = distinct(sources[0]["variant"])
         # Quoting keeps distinct variants distinct, whatever their names hold.
         calls: dict[str, dict[str, str]] = {f"{name}_{quote(each, safe='=,+')}": {"variant": each} for each in variants}
@@ -66,9 +95,8 @@ def draw_all(directory: Path) -> list[Path]:
             calls = {name: {}}
         for stem, of_variant in calls.items():
             with contextlib.suppress(NothingToDraw), _any_script():
-                drawn.append(_save(drawing.draw(*sources, **of_variant), directory / "figures" / stem))
-    if not drawn:
-        raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
+                figure = drawing.draw(*sources, **of_variant, **options)
+                drawn.append(_save(figure, directory / "figures" / stem))
     return drawn
 
 
@@ -108,9 +136,6 @@ def _save(figure: Figure, stem: Path) -> Path:
     """Write ``stem``.svg and ``stem``.png; returns the latter."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI)
-    # One layout for both formats: `savefig` would lay the figure out again, which takes time, and can move
-    # things by a fraction of a point.
-    figure.set_layout_engine("none")
     figure.set_dpi(DPI)  # of what SVG holds as pixels
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
     write_atomically(Path(f"{stem}.png"), png.getvalue())

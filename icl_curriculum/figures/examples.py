@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from icl_curriculum.figures.curves import draw_model, draw_reference, look_alike
-from icl_curriculum.figures.names import ZERO, learner_label, learner_styles
-from icl_curriculum.figures.panels import (
-    Grid,
-    columns_for,
-    count_scale,
-    error_label,
-    error_scale,
-    styled,
-    zero_line,
-)
+from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose
+from icl_curriculum.figures.curves import FEW, draw_model, draw_reference, trained_models
+from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, learner_styles, model_style
+from icl_curriculum.figures.notes import fewer_prompts
+from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for, styled
+from icl_curriculum.figures.scales import count_scale, error_label, error_scale, zero_line
 from icl_curriculum.figures.tables import (
+    Cell,
     NothingToDraw,
     distinct,
     evaluated_cells,
@@ -25,71 +25,110 @@ from icl_curriculum.figures.tables import (
     with_metric,
 )
 
-#: Baselines in a panel, beside the zero predictor.
-BASELINES = 2
+#: Lines of learners that do not train from which on a panel needs room.
+_MANY = 7
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A cell's errors by one metric, and the curves of the learners that do not train, those to draw first chosen."""
+
+    cell: Cell
+    metric: str
+    errors: pd.DataFrame
+    curves: dict[str, pd.Series]
+    choice: Choice
+
+    @property
+    def few(self) -> set[str]:
+        """Learners to draw that were asked at few lengths, or at fewer than half of those that the panel has."""
+        lengths = self.errors["n_context"].nunique()
+        return {name for name in self.choice.shown if len(self.curves[name]) < max(FEW + 1, lengths / 2)}
 
 
 @styled
-def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
-    """Model, oracle and the best baselines against the examples in context: a panel per cell.
+def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best") -> Figure:
+    """Models, oracle and baselines against the examples in context: a panel per cell.
 
-    ``evaluation``: the table; ``variant`` may be left out if it has only one.
-    Raises NothingToDraw if it has no model's errors without a shift.
+    ``evaluation``: the table; ``variant``: which one's models, or else all, a line for each of an experiment's
+    variants. ``baselines``: ``"best"``, the two or three of each panel that come closest to the best one at
+    every length; ``"all"``; or ids as in the column ``learner``. Oracles and the zero predictor's line are
+    always there. Learners that were asked at a few lengths have markers. The table need not hold a model.
+
+    Raises UserError for a baseline that the table does not have, NothingToDraw if it has no errors without a shift.
     """
+    asked = asked_baselines(evaluation, baselines)
     styles = learner_styles(evaluation)
-    rows = final(of_variant(evaluation, variant))
+    rows = final(evaluation if variant is None else of_variant(evaluation, variant))
     plain = rows[rows["shift"] == "none"]
-    shown = [(cell, *with_metric(cell.of(plain))) for cell in evaluated_cells(plain)]
-    shown = [item for item in shown if (item[2]["learner_kind"] == "model").any()]
-    if not shown:
-        raise NothingToDraw("no errors of a model without a shift")
+    panels = [panel for cell in evaluated_cells(plain) if len((panel := _panel(cell, plain, asked)).errors)]
+    if not panels:
+        raise NothingToDraw("no errors without a shift")
 
-    columns = columns_for(len(shown))
-    grid = Grid.of(len(shown), columns=columns, height=2.2 if columns == 1 else 1.45)
-    hidden: set[str] = set()
+    crowded = max(len(panel.choice.shown) for panel in panels) >= _MANY
+    columns = columns_for(len(panels), most=2 if crowded else 4)
+    if crowded:
+        grid = Grid.of(len(panels), columns=columns, height=2.6, width=FULL_WIDTH)
+    else:
+        grid = Grid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
+    models = trained_models(plain)
+    if any(model.name for model in models):
+        styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
     drawn: list[pd.Series | pd.DataFrame] = []
-    for axes, (_, _, errors) in zip(grid.axes, shown, strict=True):
-        curves = _references(errors)
-        chosen, same = _distinguishable(curves)
-        hidden |= same
-        models = errors[errors["learner_kind"] == "model"]
-        for learner in distinct(models["learner"]):
-            drawn.append(draw_model(axes, models[models["learner"] == learner], "n_context", styles[learner], learner))
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        for model in models:
+            if len(errors := model.of(panel.errors)):
+                drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model))
         zero_line(axes, "y")
-        for learner in chosen:
-            draw_reference(axes, curves[learner], styles[learner], learner)
-        drawn += [curves[learner] for learner in chosen]
+        drawn += _draw_references(axes, panel, styles)
 
-    grid.title_cells([cell for cell, _, _ in shown])
-    note = error_scale(grid.axes[0], "y", drawn)
-    if hidden:
-        names = ", ".join(learner_label(learner) for learner in sorted(hidden))
-        note.insert(0, f"Left out where indistinguishable from a line that is shown: {names}.")
+    grid.title_cells([panel.cell for panel in panels])
+    note = [*_left_out(panels), *_prompts(panels), *error_scale(grid.axes[0], "y", drawn)]
+    # All lengths, even if what is drawn was asked at some.
+    lengths = plain["n_context"]
+    grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
+    grid.axes[0].autoscale_view(scaley=False)
     count_scale(grid.axes[0].xaxis)
-    grid.label("in-context examples k", [error_label(metric) for _, metric, _ in shown])
+    grid.label("in-context examples k", [error_label(panel.metric) for panel in panels])
     return grid.finish("Error by number of in-context examples", variant, note)
 
 
-def _references(errors: pd.DataFrame) -> dict[str, pd.Series]:
-    """Error by k of each learner that does not train: oracles first, then by mean error."""
-    rows = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO)]
-    curves = {str(learner): group.groupby("n_context")["value"].mean() for learner, group in rows.groupby("learner")}
-    oracles = set(rows.loc[rows["learner_kind"] == "oracle", "learner"])
-    return dict(sorted(curves.items(), key=lambda item: (item[0] not in oracles, item[1].mean(), item[0])))
+def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> Panel:
+    metric, errors = with_metric(cell.of(plain))
+    others = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO)]
+    curves = {str(learner): group.groupby("n_context")["value"].mean() for learner, group in others.groupby("learner")}
+    oracles = distinct(others.loc[others["learner_kind"] == "oracle", "learner"])
+    return Panel(cell, metric, errors, curves, choose(curves, oracles, asked))
 
 
-def _distinguishable(curves: dict[str, pd.Series]) -> tuple[list[str], set[str]]:
-    """Learners to show, and those left out only because they look like one that is shown."""
-    chosen: list[str] = []
-    same: set[str] = set()
-    baselines = 0
-    for learner, curve in curves.items():
-        ranked = learner not in ("oracle", "informed_oracle")
-        if ranked and baselines == BASELINES:
-            continue
-        if ranked and any(look_alike(curve, curves[other]) for other in chosen):
-            same.add(learner)
-            continue
-        baselines += ranked
-        chosen.append(learner)
-    return chosen, same
+def _draw_references(axes: Axes, panel: Panel, styles: dict[str, LearnerStyle]) -> list[pd.Series]:
+    for learner in panel.choice.shown:
+        style = styles[learner]
+        if learner in panel.few:
+            draw_reference(axes, panel.curves[learner], style.thin, learner, marker=style.marker)
+        else:
+            draw_reference(axes, panel.curves[learner], style, learner)
+    return [panel.curves[learner] for learner in panel.choice.shown]
+
+
+def _left_out(panels: Sequence[Panel]) -> list[str]:
+    """What the note says of baselines that are not drawn."""
+    said = []
+    alike = sorted({learner for panel in panels for learner in panel.choice.alike})
+    if alike:
+        names = ", ".join(map(learner_label, alike))
+        said.append(f"Left out where indistinguishable from a line that is shown: {names}.")
+    counts = {panel.choice.left_out for panel in panels}
+    if most := max(counts):
+        number = f"{most} others" if len(counts) == 1 else f"up to {most} others"
+        said.append(f"Baselines: the best of each panel; {number} are left out (icl plot --baselines all shows them).")
+    return said
+
+
+def _prompts(panels: Sequence[Panel]) -> list[str]:
+    compared = []
+    for panel in panels:
+        is_drawn = (panel.errors["learner_kind"] == "model") | panel.errors["learner"].isin([*panel.choice.shown, ZERO])
+        counts = panel.errors.loc[is_drawn, ["learner", "n_prompts"]].drop_duplicates()
+        compared.append({str(name): {*map(int, group)} for name, group in counts.groupby("learner")["n_prompts"]})
+    return fewer_prompts(compared, marked={learner for panel in panels for learner in panel.few})

@@ -29,8 +29,10 @@ from icl_curriculum.figures.categories import (
     errors_by_category,
     several,
 )
+from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
 from icl_curriculum.figures.names import ZERO, inputs_label, learner_label, pretty
-from icl_curriculum.figures.panels import MARGIN, TEXT, Grid, error_label, styled, text_height, text_width, wrapped
+from icl_curriculum.figures.panels import MARGIN, Grid, styled
+from icl_curriculum.figures.scales import error_label
 from icl_curriculum.figures.tables import (
     METRICS,
     Cell,
@@ -109,10 +111,10 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     note = [f"The model's error{mean}, at k = {k} in-context examples unless a column says otherwise."]
     note += [f"{_DAGGER} median error, as the mean is infinite."] * any(map(any, marked))
     note += ["∞: the model's predictions overflowed."] * bool(np.isinf(numbers).any())
-    body = grid.frame("Error by function class, inputs and shift", variant, note, _legend(rows, numbers))
+    bottom, _ = grid.frame("Error by function class, inputs and shift", variant, note, _legend(rows, numbers))
     bar = grid.figure.add_subplot()
     _draw_scale(grid.figure, bar, mesh, metrics[0])
-    layout.place(grid.figure, axes, bar, body)
+    layout.place(grid.figure, axes, bar, bottom)
     return grid.figure
 
 
@@ -276,11 +278,10 @@ class _Layout:
         """How far a label goes from its end, to the left as well as down."""
         return (text_width(label, TEXT) + text_height(label, TEXT) / 2) * math.sqrt(0.5)
 
-    def place(self, figure: Figure, axes: Axes, bar: Axes, body: tuple[float, float, float, float]) -> None:
-        """Put cells, their labels and the colour bar into ``body``, given in fractions of the figure."""
+    def place(self, figure: Figure, axes: Axes, bar: Axes, bottom: float) -> None:
+        """Put the cells with their labels and the colour bar above ``bottom``."""
         figure_width, figure_height = self.width, figure.get_figheight()
         width, height = len(self.columns) * self.cell_width, len(self.rows) * self.cell_height
-        bottom = body[1] * figure_height
         places = {
             axes: (self.left, bottom + _BAR_STRIP + self.below, width, height),
             bar: ((figure_width - _BAR_WIDTH) / 2, bottom + _BAR_STRIP / 2, _BAR_WIDTH, _BAR_HEIGHT),

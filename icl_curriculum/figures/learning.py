@@ -10,16 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, GREY, SKY
-from icl_curriculum.figures.panels import (
-    Grid,
-    bounded,
-    columns_for,
-    count_scale,
-    error_label,
-    error_scale,
-    range_label,
-    styled,
-)
+from icl_curriculum.figures.panels import Grid, columns_for, styled
+from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, range_label
 from icl_curriculum.figures.tables import (
     Block,
     Cell,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 _WORDS = {
     "relu": "ReLU", "hermite": "Hermite", "chebyshev": "Chebyshev", "gaussian": "Gaussian", "laplace": "Laplace",
     "cauchy": "Cauchy", "student": "Student", "rademacher": "Rademacher", "knn": "nearest neighbours",
-    "mlp": "MLP", "gd": "by gradient descent",
+    "mlp": "MLP", "gd": "by gradient descent", "sklearn": "scikit-learn",
 }  # fmt: skip
 _LEARNERS = {
     "zero": "predicting zero",
@@ -28,6 +29,8 @@ _LEARNERS = {
     "informed_oracle": "lower bound (oracle that knows more)",
     "dmmse": "posterior mean over the pool (dMMSE)",
 }
+#: What the first parameter of an id stands for, where its value alone would say too little.
+_PARAMETERS = {"lasso": "α"}
 _INPUTS = {"half subspace": "half-subspace"}
 _SHIFTS = {
     "scaled_inputs": "inputs ×{}",
@@ -63,9 +66,17 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def learner_label(learner: str, seeds: int = 1) -> str:
-    """A learner in a legend; ``seeds``: how many trained models its line averages."""
+def learner_label(learner: str, seeds: int = 1, which: str = "") -> str:
+    """A learner in a legend; ``seeds``: how many trained models its line averages; ``which``: of several like it.
+
+    >>> learner_label("lasso/0.01"), learner_label("model", 3, "mixed")
+    ('lasso (α = 0.01)', 'model: mixed, mean of 3 seeds')
+    """
+    head, _, value = learner.partition("/")
+    if head in _PARAMETERS and re.fullmatch(r"[^=]+", value):
+        learner = f"{head}/{_PARAMETERS[head]}={value}"
     name = _LEARNERS.get(learner) or pretty(learner)
+    name += f": {plain(which)}" if which else ""
     return f"{name}, mean of {seeds} seeds" if seeds > 1 else name
 
 
@@ -114,6 +125,11 @@ class LearnerStyle:
     marker: str
     width: float
 
+    @property
+    def thin(self) -> LearnerStyle:
+        """The same for a line that joins markers."""
+        return replace(self, line="-", width=0.7)
+
 
 #: The zero predictor, whose error is 1 by definition: a line at 1, not a curve.
 ZERO = "zero"
@@ -122,13 +138,18 @@ _FIXED = {
     "oracle": LearnerStyle(BLACK, (0, (4, 2)), "D", 1.4),
     "informed_oracle": LearnerStyle(BLACK, (0, (1, 1.2)), "d", 1.4),
 }
-_MODEL_COLOURS = (BLUE, SKY)
+_MODEL_COLOURS = (BLUE, SKY, "#00304D")
+_MODEL_LINES = (("-", "o"), ((0, (3, 0.8)), "h"), ((0, (1, 0.6)), "*"))
+#: Five colours with four lines or seven markers: as their numbers share no factor, counting through them all at once
+#: gives twenty pairs of the former and thirty-five of the latter.
 _BASELINE_COLOURS = (VERMILLION, ORANGE, GREEN, PURPLE, SKY)
 _LINES = ((0, (6, 1.5, 1, 1.5)), (0, (2, 1)), (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("s", "^", "v", "P", "X", "<", ">")
+_STYLES = len(_BASELINE_COLOURS) * len(_LINES)
 _FAMILIAR = (
-    "least_squares", "ridge", "averaging", "knn", "lasso", "kernel_ridge", "greedy_tree", "gradient_boosting",
-    "quadratic_features", "mlp_gd", "dmmse",
+    "least_squares", "ridge", "averaging", "knn", "lasso/0.01", "kernel_ridge", "greedy_tree", "gradient_boosting",
+    "quadratic_features", "mlp_gd", "dmmse", "sparse_posterior", "sklearn/RandomForestRegressor",
+    "lasso/0.0001", "lasso/0.1", "lasso/0.001", "lasso/1",
 )  # fmt: skip
 
 
@@ -136,12 +157,25 @@ def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
     """A style for every learner but the zero predictor; a familiar one's does not depend on which others there are."""
     learners = evaluation.drop_duplicates("learner").set_index("learner")["learner_kind"]
     models = [str(name) for name in learners.index[learners == "model"]]
-    unfamiliar = sorted({str(name) for name in learners.index} - {*models, *_FAMILIAR, *_FIXED, ZERO})
-    styles = {
-        name: LearnerStyle(_MODEL_COLOURS[i % len(_MODEL_COLOURS)], "-", "o", 2.2) for i, name in enumerate(models)
-    }
-    for i, name in enumerate([*_FAMILIAR, *unfamiliar]):
-        colour = _BASELINE_COLOURS[i % len(_BASELINE_COLOURS)]
-        line = _LINES[(i + i // len(_BASELINE_COLOURS)) % len(_LINES)]
-        styles[name] = LearnerStyle(colour, line, _MARKERS[i % len(_MARKERS)], 1.3)
+    others = {str(name) for name in learners.index} - {*models, *_FIXED, ZERO}
+    styles = {name: model_style(i) for i, name in enumerate(models)}
+    styles |= {name: _baseline_style(i) for i, name in enumerate(_FAMILIAR)}
+    # Styles of familiar ones that are not there come last.
+    free = sorted(range(_STYLES), key=lambda i: (i < len(_FAMILIAR), i))
+    free = [i for i in free if i >= len(_FAMILIAR) or _FAMILIAR[i] not in others]
+    unfamiliar = sorted(others - {*_FAMILIAR})
+    styles |= dict(zip(unfamiliar, map(_baseline_style, itertools.chain(free, itertools.count(_STYLES))), strict=False))
     return styles | _FIXED
+
+
+def model_style(i: int) -> LearnerStyle:
+    """The style of one of several models."""
+    round_, colour = divmod(i, len(_MODEL_COLOURS))
+    line, marker = _MODEL_LINES[round_ % len(_MODEL_LINES)]
+    return LearnerStyle(_MODEL_COLOURS[colour], line, marker, 2.2)
+
+
+def _baseline_style(i: int) -> LearnerStyle:
+    """Past the number of styles they come again, in thinner lines."""
+    colour, line = _BASELINE_COLOURS[i % len(_BASELINE_COLOURS)], _LINES[i % len(_LINES)]
+    return LearnerStyle(colour, line, _MARKERS[i % len(_MARKERS)], 1.3 if i < _STYLES else 0.8)

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.style
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import ArrayLike, NDArray
 
-from icl_curriculum.figures.names import GREY, ZERO, inputs_label, learner_label, plain, pretty
-from icl_curriculum.figures.tables import METRICS, Cell
-
-#: Errors outside these bounds are drawn on them, so that 0 has a place on a logarithmic axis.
-FLOOR, CEILING = 1e-3, 1e2
+from icl_curriculum.figures.lettering import TEXT, TITLE, TITLE_OF_PANEL, text_height, text_width, wrapped
+from icl_curriculum.figures.names import inputs_label, plain, pretty
+from icl_curriculum.figures.tables import Cell
 
 #: Inches, as printed.
 FULL_WIDTH = 7.2
 WIDEST_PANEL = 3.6
 MARGIN = 0.08
 
-#: Points.
-TEXT, TITLE_OF_PANEL, TITLE = 8.0, 8.5, 10.0
+#: Inches: from a panel to its title, and below one without labels; ticks with what parts them from their labels.
+_ABOVE, _BELOW, _TICKS = 0.12, 0.08, 0.1
+
+#: Of a legend, in ems: its samples with what parts them from their labels, and what parts columns.
+_SAMPLE, _HANDLE_PAD, _COLUMN_GAP = 2.6, 0.8, 1.6
+
+_MARKUP = str.maketrans("", "", "${}^")
 
 _STYLE: dict[str, Any] = {
     "font.size": TEXT,
@@ -122,17 +119,15 @@ class Grid:
         self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> Figure:
         """The figure, framed, with the panels laid out within the frame."""
-        body = self.frame(title, variant, note, extra)
-        self.figure.set_layout_engine(ConstrainedLayoutEngine(rect=body, w_pad=0.05, h_pad=0.05))
+        self._place(*self.frame(title, variant, note, extra))
         return self.figure
 
     def frame(
         self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
-    ) -> tuple[float, float, float, float]:
+    ) -> tuple[float, float]:
         """Title and note above the panels, below them a legend of all labelled artists and of ``extra``.
 
-        Gives the figure its height. Returns what is left for the panels, as (left, bottom, width, height) in
-        fractions of the figure.
+        Gives the figure its height. Returns where the panels end at the bottom and at the top, in inches.
         """
         figure = self.figure
         width = figure.get_figwidth()
@@ -149,133 +144,92 @@ class Grid:
         handles.update(extra or {})
         legend_height = self._add_legend(handles)
 
-        total = header + sum(self._row_height(row) for row in range(self.rows)) + legend_height
+        total = header + sum(sum(self._row(row)) for row in range(self.rows)) + legend_height
         figure.set_figheight(total)
         figure.suptitle(
-            title, x=MARGIN / width, y=1 - MARGIN / total, ha="left", va="top", fontsize=TITLE, fontweight="bold",
-            in_layout=False,
-        )  # fmt: skip
+            title, x=MARGIN / width, y=1 - MARGIN / total, ha="left", va="top", fontsize=TITLE, fontweight="bold"
+        )
         figure.text(
             MARGIN / width, 1 - (MARGIN + title_height) / total, text, ha="left", va="top", fontsize=TEXT,
-            color="#444444", in_layout=False,
+            color="#444444",
         )  # fmt: skip
-        return 0, legend_height / total, 1, 1 - (header + legend_height) / total
+        return legend_height, total - header
 
-    def _row_height(self, row: int) -> float:
-        """Inches of a row: the panels, their titles, and what stands below them."""
+    def _row(self, row: int) -> tuple[float, float, float]:
+        """Inches of a row from top to bottom: titles, the panels, and what stands below them."""
         axes = self.axes[row * self.columns : (row + 1) * self.columns]
         titles = max(text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
         labels = max(text_height(panel.get_xlabel(), TEXT) for panel in axes)
-        return self.height + 0.2 + titles + (labels + 0.25 if labels else 0)
+        return titles + _ABOVE, self.height, _BELOW + (labels + 0.25 if labels else 0)
+
+    def _place(self, bottom: float, top: float) -> None:
+        """Put the panels between these heights: as wide as labels leave room for, all alike.
+
+        Far cheaper than matplotlib's constrained layout, which draws everything twice to measure it.
+        """
+        width, height = self.figure.get_size_inches()
+        before, after = self._overhang((width - self.left) / self.columns)
+        lefts = [max(before, *map(self._left_of, range(j, len(self.axes), self.columns))) for j in range(self.columns)]
+        panel = (width - sum(lefts)) / self.columns - after
+        for i, axes in enumerate(self.axes):
+            row, column = divmod(i, self.columns)
+            if column == 0:
+                titles, of_panel, below = self._row(row)
+                y = top - titles - of_panel
+                top -= titles + of_panel + below
+            x = sum(lefts[: column + 1]) + column * (panel + after)
+            axes.set_position((x / width, y / height, panel / width, of_panel / height))
+
+    def _left_of(self, i: int) -> float:
+        """Inches that a panel's labels and ticks take at its left."""
+        axes = self.axes[i]
+        taken = MARGIN + _TICKS
+        if i % self.columns == 0:
+            taken += max(text_width(label, TEXT) for _, label in _ticks(axes.yaxis))
+        if ylabel := axes.get_ylabel():
+            taken += text_height(ylabel, TEXT) + 0.05
+        return taken
+
+    def _overhang(self, panel: float) -> tuple[float, float]:
+        """Inches that labels below a panel of this width go beyond it, left and right."""
+        places = [(place * panel, text_width(label, TEXT) / 2) for place, label in _ticks(self.axes[0].xaxis)]
+        before = max((half - place for place, half in places), default=0)
+        after = max((place + half - panel for place, half in places), default=0)
+        return MARGIN + max(before, 0), MARGIN + max(after, 0)
 
     def _add_legend(self, handles: Mapping[str, Artist]) -> float:
         """A legend at the figure's lower edge in as few rows as fit; its height in inches."""
         if not handles:
             return 0.0
         figure = self.figure
-        renderer = _renderer(figure)
-        for rows in range(1, len(handles) + 1):
-            legend = figure.legend(
-                list(handles.values()), list(handles), loc="lower center", ncols=math.ceil(len(handles) / rows),
-                borderaxespad=0.4, borderpad=0.2, handlelength=2.6, columnspacing=1.6,
-            )  # fmt: skip
-            legend.set_in_layout(False)
-            box = legend.get_window_extent(renderer)
-            if box.width / figure.dpi <= figure.get_figwidth() - 2 * MARGIN or rows == len(handles):
-                break
-            legend.remove()
-        return float(box.height / figure.dpi + 2 * MARGIN)
+        em = TEXT / 72
+        room = figure.get_figwidth() - 2 * MARGIN
+        labels = [wrapped(label, room - (_SAMPLE + 1) * em, TEXT) for label in handles]
+        legend = figure.legend(
+            list(handles.values()), labels, loc="lower center", ncols=_columns_of_legend(labels, room / em),
+            borderaxespad=0.4, borderpad=0.2, handlelength=_SAMPLE, handletextpad=_HANDLE_PAD,
+            columnspacing=_COLUMN_GAP,
+        )  # fmt: skip
+        renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+        return float(legend.get_window_extent(renderer).height / figure.dpi + 2 * MARGIN)
 
 
-def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> str:
-    """Text broken into lines that fit a width."""
-    # A line may hold wider letters than the text does on average.
-    characters = 0.95 * len(text) * inches / max(text_width(text, points, weight), 0.01)
-    # "k = 10" stays in one piece.
-    return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
+def _columns_of_legend(labels: Sequence[str], room: float) -> int:
+    """The most columns in which a legend is no wider than ``room``, in ems."""
+    widths = [text_width(label, TEXT) / (TEXT / 72) + _SAMPLE + _HANDLE_PAD + _COLUMN_GAP for label in labels]
+    for rows in range(1, len(labels)):
+        columns = math.ceil(len(labels) / rows)
+        if sum(float(column.max()) for column in np.array_split(widths, columns)) <= room:
+            return columns
+    return 1
 
 
-def text_width(text: str, points: float, weight: str = "normal") -> float:
-    """Inches that text takes, in lines or in one."""
-    font = FontProperties(size=points, weight=weight)
-    figure = Figure(figsize=(1, 1))
-    measure = _renderer(figure).get_text_width_height_descent
-    return max((measure(line, font, ismath=False)[0] for line in text.splitlines()), default=0.0) / figure.dpi
-
-
-def _renderer(figure: Figure) -> RendererBase:
-    renderer: RendererBase = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    return renderer
-
-
-def text_height(text: str, points: float) -> float:
-    return 1.25 * points / 72 * len(text.splitlines())
-
-
-def error_label(metric: str) -> str:
-    return f"{METRICS[metric]}\n(1 = predicting zero)"
-
-
-def bounded(values: ArrayLike) -> NDArray[np.float64]:
-    """Errors as they are drawn: within the bounds of the axis."""
-    return np.clip(np.asarray(values, dtype=np.float64), FLOOR, CEILING)
-
-
-def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike], *, across: int = 5) -> list[str]:
-    """A logarithmic axis over ``values`` and 1, for all axes that share it; returns what the note should say.
-
-    ``across``: the labels that fit beside each other; of more ticks on an x axis, every other one has a label.
-    """
-    found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
-    found = np.append(found[~np.isnan(found)], 1.0)
-    drawn = bounded(found)
-    low, high = float(drawn.min()), float(drawn.max())
-    # Room for the width of a line that runs along the edge.
-    limits = low / 1.3, high * 1.3
-    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
-    axes.set(**{f"{which}scale": "log", f"{which}lim": limits})
-
-    decades = range(math.floor(math.log10(limits[0])), math.ceil(math.log10(limits[1])) + 1)
-    span = limits[1] / limits[0]
-    steps = (1, 2, 5) if span < 15 else (1, 3) if span < 150 else (1,)
-    major = [step * 10.0**e for e in decades for step in steps if limits[0] <= step * 10.0**e <= limits[1]]
-    below, above = bool((found < FLOOR).any()), bool((found > CEILING).any())
-    marks = {FLOOR: "≤" if below else "", CEILING: "≥" if above else ""}
-    labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
-    if which == "x" and len(major) > across:
-        labels = [label if i % 2 == 0 else "" for i, label in enumerate(labels)]
-    axis.set_major_locator(FixedLocator(major))
-    axis.set_major_formatter(FixedFormatter(labels))
-    axis.set_minor_locator(NullLocator())
-    return [f"Errors below {FLOOR:g} are drawn at {FLOOR:g}."] * below + [
-        f"Errors above {CEILING:g} are drawn at {CEILING:g}."
-    ] * above
-
-
-def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
-    """The error of predicting zero, on an axis of errors."""
-    draw = axes.axvline if which == "x" else axes.axhline
-    draw(1, color=GREY, linewidth=0.8, label=learner_label(ZERO), gid=ZERO)
-
-
-def count_scale(axis: Axis, bins: int = 4) -> None:
-    """Whole numbers on an axis, in thousands or millions where they are large."""
-    axis.set_major_locator(MaxNLocator(bins, integer=True, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
-
-
-def short_count(value: float) -> str:
-    """A count in few characters.
-
-    >>> short_count(1400), short_count(250_000), short_count(1.5e6)
-    ('1400', '250k', '1.5M')
-    """
-    if abs(value) < 10_000:
-        return f"{value:g}"
-    size, suffix = (1e6, "M") if abs(value) >= 1e6 else (1e3, "k")
-    return f"{value / size:g}{suffix}"
-
-
-def range_label(seeds: int) -> str:
-    """What a band or whisker spans; see `tables.over_seeds`."""
-    return "minimum to maximum over seeds" if seeds > 1 else "confidence interval over prompts"
+def _ticks(axis: Axis) -> list[tuple[float, str]]:
+    """The labelled ticks of an axis, each with its place in fractions of the axis."""
+    locations = list(axis.get_major_locator()())
+    # What marks up a formula takes no room.
+    labels = [label.translate(_MARKUP) for label in axis.get_major_formatter().format_ticks(locations)]
+    transform = axis.get_transform().transform
+    low, high = transform(np.sort(axis.get_view_interval()))
+    places = (transform(np.asarray(locations, dtype=np.float64)) - low) / (high - low)
+    return [(float(place), label) for place, label in zip(places, labels, strict=True) if -0.01 <= place <= 1.01]

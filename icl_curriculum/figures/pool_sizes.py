@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.curves import draw_model, draw_reference, look_alike
+from icl_curriculum.figures.curves import TrainedModel, draw_model, draw_reference, look_alike
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
-from icl_curriculum.figures.panels import Grid, bounded, error_label, error_scale, styled, zero_line
+from icl_curriculum.figures.panels import Grid, styled
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.tables import Cell, NothingToDraw, distinct, final, with_metric
 
 #: What the model is compared with: the learner that knows the pool, and those that expect fresh functions.
@@ -79,8 +80,8 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
     for axes, panel in zip(grid.axes, panels, strict=True):
         models = panel.errors[panel.errors["learner_kind"] == "model"]
         for learner in distinct(models["learner"]):
-            of_learner = models[models["learner"] == learner]
-            drawn.append(draw_model(axes, of_learner, "pool_size", styles[learner], learner, marker="o"))
+            of_learner, model = models[models["learner"] == learner], TrainedModel(learner)
+            drawn.append(draw_model(axes, of_learner, "pool_size", styles[learner], model, marker="o"))
         zero_line(axes, "y")
         if not math.isnan(panel.without_pool):
             drawn.append(pd.Series(panel.without_pool))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,20 +22,12 @@ from icl_curriculum.figures.categories import (
     several,
 )
 from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
-from icl_curriculum.figures.panels import (
-    FULL_WIDTH,
-    WIDEST_PANEL,
-    Grid,
-    bounded,
-    columns_for,
-    error_label,
-    error_scale,
-    range_label,
-    styled,
-    zero_line,
-)
+from icl_curriculum.figures.notes import fewer_prompts
+from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, Grid, columns_for, styled
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
 from icl_curriculum.figures.tables import (
     METRICS,
+    Cell,
     NothingToDraw,
     evaluated_cells,
     final,
@@ -61,11 +53,13 @@ _LEFT, _NARROW_PANEL = 1.8, 1.35
 class Point:
     """One learner's error in one category, at ``k`` examples."""
 
+    cell: Cell
     category: Category
     learner: str
     is_model: bool
     k: int
     metric: str
+    n_prompts: int
     mean: float
     low: float
     high: float
@@ -81,19 +75,18 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     styles = learner_styles(evaluation)
     rows = final(of_variant(evaluation, variant))
     cells = evaluated_cells(rows)
-    found = [(cell, [point for errors in errors_by_category(cell, cells, rows) for point in _points(errors)])
-             for cell in cells]  # fmt: skip
-    shown = [(cell, points) for cell, points in found if points]
-    points = [point for _, of_cell in shown for point in of_cell]
-    categories = in_order(point.category for point in points)
+    found = _points([(cell, errors) for cell in cells for errors in errors_by_category(cell, cells, rows)])
+    shown = [(cell, [point for point in found if point.cell == cell]) for cell in cells]
+    shown = [(cell, points) for cell, points in shown if points]
+    categories = in_order(point.category for point in found)
     if UNSHIFTED not in categories or len(categories) == 1:
         raise NothingToDraw("no errors of a model both in and out of distribution")
-    metrics = [metric for metric in METRICS if any(point.metric == metric for point in points)]
+    metrics = [metric for metric in METRICS if any(point.metric == metric for point in found)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
     grid = _grid(len(shown), len(categories))
     labels = category_labels(
-        [(point.category, point.k) for point in points], all_trained=all(cell.trained for cell in cells)
+        [(point.category, point.k) for point in found], all_trained=all(cell.trained for cell in cells)
     )
     grid.axes[0].set_yticks(range(len(categories)), list(labels.values()))
     grid.axes[0].set_ylim(len(categories) - 0.5, -0.5)
@@ -111,12 +104,13 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
         axes.tick_params(axis="y", length=0)
     grid.title_cells([cell for cell, _ in shown])
 
-    spans = ([point.mean, point.low, point.high] for point in points)
+    spans = ([point.mean, point.low, point.high] for point in found)
     note = error_scale(grid.axes[0], "x", spans, across=_across(grid))
     grid.label(error_label(metrics[0]), [""] * len(shown))
-    k = several(point.k for point in points if point.category == UNSHIFTED)
-    note.insert(0, f"At k = {k} in-context examples unless a row says otherwise.")
-    return grid.finish("Error out of distribution", variant, note, _legend(points, metrics, seeds, styles))
+    k = several(point.k for point in found if point.category == UNSHIFTED)
+    said = f"At k = {k} in-context examples unless a row says otherwise."
+    note = [said, *_fewer_prompts(found), *note]
+    return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, seeds, styles))
 
 
 def _grid(panels: int, rows: int) -> Grid:
@@ -133,18 +127,34 @@ def _across(grid: Grid) -> int:
     return 5 if (grid.figure.get_figwidth() - grid.left) / grid.columns > 1.7 else 3
 
 
-def _points(found: CategoryErrors) -> Iterator[Point]:
-    """The models' points, and that of the oracle or else of the best baseline."""
-    category, k, metric, errors = found.category, found.k, found.metric, found.errors
-    models = errors[errors["learner_kind"] == "model"]
-    for learner, of_model in models.groupby("learner", sort=False):
-        mean, low, high = over_seeds(of_model, "n_context")[["mean", "low", "high"]].to_numpy(dtype=float)[0]
-        yield Point(category, str(learner), True, k, metric, mean, low, high)
-    others = errors[errors["learner_kind"] != "model"].groupby("learner")["value"].mean()
-    candidates = {str(name): float(error) for name, error in others.items() if name not in _NO_RIVALS}
-    if len(models) and candidates:
-        best = "oracle" if "oracle" in candidates else min(candidates, key=lambda name: candidates[name])
-        yield Point(category, best, False, k, metric, *[candidates[best]] * 3)
+def _points(found: Sequence[tuple[Cell, CategoryErrors]]) -> list[Point]:
+    """In each cell and category the models' points, and that of the oracle or else of the best baseline."""
+    if not found:
+        return []
+    table = pd.concat([errors.errors.assign(place=place) for place, (_, errors) in enumerate(found)])
+    is_model, keys = table["learner_kind"] == "model", ["place", "learner"]
+    models = over_seeds(table[is_model], keys).reset_index()[[*keys, "mean", "low", "high"]]
+    rivals = table[~is_model & ~table["learner"].isin(_NO_RIVALS)].groupby(keys)["value"].mean().reset_index()
+    prompts = table.groupby(keys)["n_prompts"].min()
+    points = []
+    for place, (cell, errors) in enumerate(found):
+        values = {str(name): numbers for at, name, *numbers in models.itertuples(index=False) if at == place}
+        others = {str(name): error for at, name, error in rivals.itertuples(index=False) if at == place}
+        best = "oracle" if "oracle" in others else min(others, key=others.__getitem__, default=None)
+        if best is not None:
+            values[best] = [others[best]] * 3
+        for name, (mean, low, high) in values.items():
+            seen = int(prompts[place, name])
+            category, k, metric = errors.category, errors.k, errors.metric
+            points.append(Point(cell, category, name, name != best, k, metric, seen, mean, low, high))
+    return points
+
+
+def _fewer_prompts(points: Sequence[Point]) -> list[str]:
+    places: dict[tuple[Cell, Category], dict[str, set[int]]] = {}
+    for point in points:
+        places.setdefault((point.cell, point.category), {})[point.learner] = {point.n_prompts}
+    return fewer_prompts(places.values())
 
 
 def _draw(

@@ -21,8 +21,9 @@ COLUMNS: dict[str, list[str]] = {
         "n_context", "metric", "value",
     ],
     "evaluation": [
-        "run", "variant", "seed", "step", "learner", "learner_kind", "function_class", "input_distribution",
-        "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
+        "experiment", "run", "variant", "seed", "step", "learner", "learner_kind", "function_class",
+        "input_distribution", "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
+        "n_prompts",
     ],
     "curriculum": [
         "variant", "seed", "step", "function_class", "input_distribution", "planned_share", "drawn_share",
@@ -32,9 +33,20 @@ COLUMNS: dict[str, list[str]] = {
 # Given, not guessed: a name may look like a number, and a table without rows has nothing to guess from.
 _TYPES = {
     **dict.fromkeys(
-        ("run", "variant", "learner", "learner_kind", "function_class", "input_distribution", "shift", "metric"), "str"
+        (
+            "experiment",
+            "run",
+            "variant",
+            "learner",
+            "learner_kind",
+            "function_class",
+            "input_distribution",
+            "shift",
+            "metric",
+        ),
+        "str",
     ),
-    **dict.fromkeys(("seed", "n_context"), "int64"),
+    **dict.fromkeys(("seed", "n_context", "n_prompts"), "int64"),
     **dict.fromkeys(("step", "prompts_seen", "value", "ci_low", "ci_high", "planned_share", "drawn_share"), "float64"),
 }
 
@@ -46,7 +58,7 @@ _CHOICES: dict[Hashable, tuple[object, ...]] = {
 # A share may exceed 1 by the last digit that is written.
 _GREATEST: dict[Hashable, float] = {
     **dict.fromkeys(("planned_share", "drawn_share"), 1 + 1e-6),
-    **dict.fromkeys(("seed", "n_context", "step", "prompts_seen"), float(2**63)),
+    **dict.fromkeys(("seed", "n_context", "n_prompts", "step", "prompts_seen"), float(2**63)),
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -125,6 +137,8 @@ def _check_cells(table: pd.DataFrame) -> None:
 
 def distinct(values: Iterable[Hashable]) -> list[str]:
     """The distinct values as text, in order of appearance."""
+    if isinstance(values, pd.Series):
+        values = values.unique()
     return [str(value) for value in dict.fromkeys(values)]
 
 
@@ -142,17 +156,20 @@ def of_variant(table: pd.DataFrame, variant: str | None) -> pd.DataFrame:
 def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """The metric to show and its rows: the normalized error, else the median error.
 
-    An error that is missing or infinite is that of a model that overflowed: infinitely bad.
+    An error of a model that is missing or infinite is that of one that overflowed: infinitely bad. Other learners
+    have no error where it is missing.
     """
     present = [metric for metric in METRICS if (rows["metric"] == metric).any()]
     if not present:
         return next(iter(METRICS)), rows.iloc[:0]
     chosen = rows[rows["metric"] == present[0]]
+    if "learner_kind" in chosen:
+        chosen = chosen[chosen["value"].notna() | (chosen["learner_kind"] == "model")]
     return present[0], chosen.assign(value=chosen["value"].fillna(np.inf))
 
 
-def over_seeds(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """``mean``, ``low`` and ``high`` by a column: the range over seeds, or one seed's interval over prompts."""
+def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """``mean``, ``low`` and ``high`` by columns: the range over seeds, or one seed's interval over prompts."""
     groups = rows.groupby(by)
     values = groups["value"].agg(["mean", "min", "max"]).set_axis(["mean", "low", "high"], axis=1)
     if rows["seed"].nunique() == 1 and "ci_low" in rows:
@@ -163,13 +180,13 @@ def over_seeds(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 def final(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The errors that are drawn: of trained models at each run's last step, and of learners that do not train."""
     evaluation = evaluation[evaluation["metric"].isin(METRICS)]
-    last = evaluation.groupby("run")["step"].transform("max")
+    last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A function class with an input distribution; ``trained``: whether training could draw it."""
+    """A function class with an input distribution; ``trained``: whether training could draw it, or nothing trained."""
 
     function_class: str
     inputs: str
@@ -182,12 +199,16 @@ class Cell:
 def evaluated_cells(evaluation: pd.DataFrame) -> list[Cell]:
     """The cells in distribution, and each class that was not trained on, with inputs that were where it has them.
 
-    A trained class with other inputs is out of distribution and no cell of its own.
+    A trained class with other inputs is out of distribution and no cell of its own. Without a model, all cells.
     """
     plain = evaluation[evaluation["shift"] == "none"]
-    pairs = list(dict.fromkeys(zip(plain["function_class"], plain["input_distribution"], strict=True)))
-    inside = plain[plain["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
-    trained = set(zip(inside["function_class"], inside["input_distribution"], strict=True))
+    keys = ["function_class", "input_distribution"]
+    pairs = list(plain[keys].drop_duplicates().itertuples(index=False, name=None))
+    models = plain[plain["learner_kind"] == "model"]
+    if models.empty:
+        return [Cell(name, inputs, trained=True) for name, inputs in pairs]
+    inside = models[models["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
+    trained = set(inside[keys].drop_duplicates().itertuples(index=False, name=None))
     trained_classes = set(inside["function_class"])
     training_inputs = set(inside["input_distribution"])
     cells = []

@@ -1,0 +1,128 @@
+"""Which baselines a panel shows: the few that a reader should compare with, all of them, or those asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from icl_curriculum.figures.curves import look_alike
+from icl_curriculum.figures.names import ZERO
+from icl_curriculum.figures.scales import bounded
+from icl_curriculum.figures.tables import distinct
+from icl_curriculum.registry import UserError, did_you_mean
+
+#: ``"best"``, ``"all"``, or ids of baselines.
+Baselines = str | Sequence[str]
+
+#: Baselines in a panel beside the zero predictor, at most; and up to how many even if others surpass them everywhere,
+#: as long as they are better than zero.
+MOST, ENOUGH = 3, 2
+
+#: What makes a further baseline worth a line, in powers of ten: an error lower by a fifth at some length.
+GAIN = 0.1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Learners to draw; those left out because they look like one that is drawn; how many are left out otherwise."""
+
+    shown: list[str]
+    alike: set[str]
+    left_out: int
+
+
+def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset[str] | None:
+    """The ids of the baselines that are asked for; None where it is the best ones.
+
+    Raises UserError, with the closest id and all that there are, for one that the table does not have.
+    """
+    known = sorted(distinct(evaluation.loc[evaluation["learner_kind"] == "baseline", "learner"]))
+    names = [baselines] if isinstance(baselines, str) else list(baselines)
+    if names == ["best"]:
+        return None
+    if names == ["all"]:
+        return frozenset(known)
+    for name in names:
+        if name not in known:
+            hint, listed = did_you_mean(name, known), f"known: {', '.join(known)}"
+            raise UserError(f"the table has no baseline {name!r}{hint if listed in hint else f'{hint} {listed}'}")
+    return frozenset(names)
+
+
+def choose(curves: Mapping[str, pd.Series], oracles: Collection[str], asked: Collection[str] | None) -> Choice:
+    """What to draw of a panel's learners that do not train.
+
+    ``curves``: error by number of examples; ``oracles``: the learners that are always shown; ``asked``: baselines,
+    None for the best ones.
+    """
+    shown = [learner for learner in curves if learner in oracles]
+    candidates = sorted(learner for learner in curves if learner not in (*oracles, ZERO))
+    if asked is None:
+        return _best(curves, shown, candidates)
+    return Choice([*shown, *(learner for learner in candidates if learner in asked)], set(), 0)
+
+
+def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: Sequence[str]) -> Choice:
+    """The baselines that together come closest to the best one at every length.
+
+    One after another that which lowers the curves chosen so far, and zero's, by the most on average over lengths, as
+    drawn on a logarithmic axis: so the one that is best on short prompts comes in, and the one that is best on long
+    ones. If these are few, then also those next to them. Of several settings of one estimator the best counts.
+    """
+    lengths = np.unique([k for learner in candidates for k in curves[learner].index])
+    logs = {learner: _as_drawn(curves[learner], lengths) for learner in candidates}
+    excess = _excess(logs)
+    of_estimator: dict[str, str] = {}
+    for learner in sorted(candidates, key=lambda name: (excess[name], name)):
+        of_estimator.setdefault(estimator(learner), learner)
+    waiting = list(of_estimator.values())
+
+    chosen: list[str] = []
+    alike: set[str] = set()
+    lowest = np.zeros(len(lengths))
+    while len(chosen) < MOST:
+        gains = {learner: np.fmax(lowest - logs[learner], 0) for learner in waiting}
+        # Rounded, so that what is as good but for the last digit goes by the name.
+        further = sorted((-round(float(gain.mean()), 9), name) for name, gain in gains.items() if gain.max() >= GAIN)
+        near = [name for name in waiting if len(chosen) < ENOUGH and np.nanmean(logs[name]) < 0]
+        following = next(iter([*(name for _, name in further), *near]), None)
+        if following is None:
+            break
+        waiting.remove(following)
+        if any(look_alike(curves[following], curves[other]) for other in (*oracles, *chosen)):
+            alike.add(following)
+        else:
+            chosen.append(following)
+            lowest = np.fmin(lowest, logs[following])
+    return Choice([*oracles, *chosen], alike, len(candidates) - len(chosen) - len(alike))
+
+
+def _as_drawn(curve: pd.Series, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The logarithm of a curve at all lengths: straight between its own, NaN before the first and after the last."""
+    values = np.log10(bounded(curve))
+    return np.interp(lengths, curve.index.to_numpy(), values, left=np.nan, right=np.nan)
+
+
+def _excess(logs: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """By how many powers of ten each curve lies above the lowest of all, on average over its own lengths.
+
+    So learners can be compared that were asked at different lengths.
+    """
+    if not logs:
+        return {}
+    lowest = np.fmin.reduce(list(logs.values()))
+    return {learner: round(float(np.nanmean(values - lowest)), 9) for learner, values in logs.items()}
+
+
+def estimator(learner: str) -> str:
+    """A baseline's id without its settings.
+
+    >>> estimator("lasso/0.01"), estimator("knn/weights=distance"), estimator("sklearn/Ridge/alpha=3")
+    ('lasso', 'knn', 'sklearn/Ridge')
+    """
+    head, *parameters = learner.split("/")
+    return "/".join([head, *parameters[:1]]) if head == "sklearn" else head

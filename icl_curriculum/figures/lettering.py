@@ -1,0 +1,42 @@
+"""How much room text takes, and where it is broken. Sizes of letters in points, all else in inches."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+
+#: Points.
+TEXT, TITLE_OF_PANEL, TITLE = 8.0, 8.5, 10.0
+
+#: Fine enough to measure in.
+_DPI = 100
+
+
+def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> str:
+    """Text broken into lines that fit a width."""
+    # A line may hold wider letters than the text does on average.
+    characters = 0.95 * len(text) * inches / max(text_width(text, points, weight), 0.01)
+    # "k = 10" stays in one piece.
+    return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
+
+
+def text_width(text: str, points: float, weight: str = "normal") -> float:
+    """Inches that text takes, in lines or in one."""
+    font = FontProperties(size=points, weight=weight)
+    renderer = _renderer()
+    widths = [renderer.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.splitlines()]
+    return max(widths, default=0.0) / _DPI
+
+
+def text_height(text: str, points: float) -> float:
+    return 1.25 * points / 72 * len(text.splitlines())
+
+
+@functools.cache
+def _renderer() -> RendererBase:
+    renderer: RendererBase = RendererAgg(1, 1, _DPI)  # type: ignore[no-untyped-call]
+    return renderer

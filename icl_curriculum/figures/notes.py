@@ -1,0 +1,32 @@
+"""Sentences for the note under a title."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.names import learner_label
+
+
+def fewer_prompts(compared: Iterable[Mapping[str, set[int]]], marked: Collection[str] = ()) -> list[str]:
+    """Which learners' errors rest on fewer prompts than those beside them.
+
+    ``compared``: for groups of learners, on how many prompts each was asked; ``marked``: those that are drawn with
+    markers, which need not be named where the same is true of them all.
+    """
+    found: dict[str, set[int]] = {}
+    largest = set()
+    for group in compared:
+        most = max((count for counts in group.values() for count in counts), default=0)
+        for learner, counts in group.items():
+            if fewer := counts - {most}:
+                found.setdefault(learner, set()).update(fewer)
+                largest.add(most)
+    groups = [{*marked}] if marked and {*marked} <= {*found} else []
+    groups.append({*found}.difference(*groups))
+    said = []
+    for learners in filter(None, groups):
+        few = several(count for learner in learners for count in found[learner])
+        names = "lines with markers" if learners == {*marked} else ", ".join(map(learner_label, sorted(learners)))
+        said.append(f"On {few} prompts instead of {several(largest)}: {names}.")
+    return said
