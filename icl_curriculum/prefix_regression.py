@@ -5,15 +5,21 @@ Dimensions: batch = prompts, points = K + 1, features = columns of the design.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 # A row whose part outside the span of the earlier rows has less than this share of its squared norm
 # counts as lying in that span. In float64 rounding leaves about 1e-28.
 _DEPENDENT = 1e-20
+# Labels are float32: their rounding counts as noise of this share of an input's squared norm.
+_ROUNDING = 1e-10
+# Numbers of a kind held at once.
+_CHUNK = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,14 @@ class PrefixFits:
 
     ``predictions``: at query k. ``residuals``: the label of row k less its prediction. ``variances``: the
     predictive variance of the label of row k, for weights N(0, I) and noise of variance ``penalty``.
+    ``stretches``: the variance that independent errors of variance 1 in all labels give to the residual,
+    1 + x (X^T X + penalty I)^+ x^T where row k, x, lies in the span of the rows X before it.
     """
 
     predictions: Float[Tensor, "batch points"]
     residuals: Float[Tensor, "batch points"]
     variances: Float[Tensor, "batch points"]
+    stretches: Float[Tensor, "batch points"]
 
 
 def predict_every_prefix(
@@ -53,46 +62,91 @@ def fit_every_prefix(
     Greville's recursion (1960) updates the solution, the projector onto the unseen directions and the
     pseudo-inverse of the Gram matrix row by row. ``penalty > 0`` gives ridge regression,
     argmin |y - Xw|^2 + penalty |w|^2, by the same recursion started from the inverse penalty, which is
-    recursive least squares. Cost: points x features^2 per prompt; nothing is solved twice.
+    recursive least squares. Rows with more features than there are points are first written in an orthonormal
+    basis of their span. Cost: points x min(points, features)^2 per prompt; nothing is solved twice.
     """
-    rows, ys = features.double(), labels.double()
-    asked = rows if query_features is None else query_features.double()
-    batch, points, width = rows.shape
-    weights = rows.new_zeros(batch, width)
-    gram_inverse = rows.new_zeros(batch, width, width)
-    unseen = rows.new_zeros(batch, width, width)
-    eye = torch.eye(width, dtype=rows.dtype, device=rows.device)
-    if penalty > 0:
-        gram_inverse += eye / penalty
-    else:
-        unseen += eye
-    rank = torch.zeros(batch, 1, dtype=torch.long, device=rows.device)
-    predictions, residuals, variances = (rows.new_zeros(batch, points) for _ in range(3))
+    batch, points, width = features.shape
+    step = max(1, _CHUNK // max(1, points * min(points, width)))
+    fits = []
+    for start in range(0, batch, step):
+        part = slice(start, start + step)
+        rows, ys = features[part].double(), labels[part].double()
+        asked = None if query_features is None else query_features[part].double()
+        reached = [width] * points
+        if width > points:
+            rows, asked = _in_basis_of_rows(rows, asked)
+            reached = list(range(1, points + 1))
+        # The prompts come last, so that every step is arithmetic on whole rows of them.
+        last = [value.permute(1, 2, 0).contiguous() for value in (rows, rows if asked is None else asked)]
+        fits.append(_recursion(last[0], ys.T.contiguous(), last[1], penalty, reached))
+    if not fits:
+        return PrefixFits(*features.new_zeros(4, 0, points, dtype=torch.float64))
+    return PrefixFits(*(torch.cat(parts, dim=1).T for parts in zip(*fits, strict=True)))
+
+
+def log_evidence(fits: PrefixFits, squared_norms: Float[Tensor, "batch points"]) -> Float[Tensor, "batch points"]:
+    """Entry k: the log density of the first k labels under the model of the fits, up to a term in k alone.
+
+    The model: weights N(0, I), noise of variance ``penalty``, and labels off by some 1e-5 of the norm of the inputs
+    that they are made of, whose square is ``squared_norms``. Entry 0 is 0.
+    """
+    variances = fits.variances + _ROUNDING * (1 + squared_norms) * fits.stretches
+    terms = -(fits.residuals.square() / variances + variances.log()) / 2
+    return F.pad(terms[:, :-1].cumsum(dim=1), (1, 0))
+
+
+def _in_basis_of_rows(
+    rows: Float[Tensor, "batch points features"], asked: Float[Tensor, "batch points features"] | None
+) -> tuple[Float[Tensor, "batch points points"], Float[Tensor, "batch points points"] | None]:
+    """Rows and queries in an orthonormal basis, in which only the first k + 1 entries of row k are not zero.
+
+    Householder's QR makes the basis vector by vector: a later row changes nothing of those before its own. What a
+    query has along later ones, or outside of all, meets zero weights.
+    """
+    basis, triangle = torch.linalg.qr(rows.mT)
+    return triangle.mT, None if asked is None else torch.bmm(asked, basis)
+
+
+def _recursion(
+    rows: Float[Tensor, "points features batch"],
+    labels: Float[Tensor, "points batch"],
+    asked: Float[Tensor, "points features batch"],
+    penalty: float,
+    reached: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `PrefixFits`, each (points, batch); the first k + 1 rows are zero from ``reached[k]`` on."""
+    points, width, batch = rows.shape
+    weights = rows.new_zeros(width, batch)
+    # The pseudo-inverse of X^T X + penalty I, and the projector onto what the rows X leave open.
+    gram_inverse, unseen = rows.new_zeros(2, width, width, batch)
+    (gram_inverse if penalty > 0 else unseen).diagonal().fill_(1 / penalty if penalty > 0 else 1.0)
+    rank = torch.zeros(batch, dtype=torch.long, device=rows.device)
+    predictions, residuals, variances, stretches = rows.new_zeros(4, points, batch)
     for k in range(points):
-        predictions[:, k] = (weights * asked[:, k]).sum(-1)
-        row = rows[:, k]
-        known = torch.bmm(gram_inverse, row.unsqueeze(-1)).squeeze(-1)
-        stretch = 1 + (known * row).sum(-1, keepdim=True)
-        gain = known / stretch
-        variances[:, k] = penalty * stretch.squeeze(-1)
-        before, shrunk = gram_inverse, gram_inverse - gain.unsqueeze(-1) * known.unsqueeze(-2)
-        gram_inverse = shrunk
-        if penalty == 0:
-            outside = torch.bmm(unseen, row.unsqueeze(-1)).squeeze(-1)
-            size = (outside * outside).sum(-1, keepdim=True)
-            variances[:, k] = size.squeeze(-1)
+        predictions[k] = (weights * asked[k]).sum(0)
+        among = slice(reached[k])
+        row = rows[k, among]
+        inverse, others = gram_inverse[among, among], unseen[among, among]
+        residuals[k] = labels[k] - (weights[among] * row).sum(0)
+        known = (inverse * row).sum(1)
+        stretches[k] = 1 + (known * row).sum(0)
+        gain = known / stretches[k]
+        if penalty > 0:
+            variances[k] = penalty * stretches[k]
+            inverse.addcmul_(gain.unsqueeze(1), known, value=-1)
+        else:
+            outside = (others * row).sum(1)
+            variances[k] = (outside * outside).sum(0)
             # The rank caps them: past it, only rounding is left outside the span.
-            new = (size > _DEPENDENT * (row * row).sum(-1, keepdim=True)) & (rank < width)
-            rank = rank + new
+            new = (variances[k] > _DEPENDENT * (row * row).sum(0)) & (rank < width)
+            rank += new
+            # Of a new direction, the inverse gains d (stretch d - known)^T - known d^T, where d is `dual`; of any
+            # other row it loses gain known^T.
+            dual = torch.where(new, outside / torch.where(new, variances[k], 1.0), 0.0)
+            gain = torch.where(new, dual, gain)
+            inverse.addcmul_(gain.unsqueeze(1), torch.where(new, stretches[k] * dual - known, -known))
             if bool(new.any()):
-                dual = outside / torch.where(new, size, torch.ones_like(size))
-                cross = known.unsqueeze(-1) * dual.unsqueeze(-2)
-                grown = before - cross - cross.mT + stretch.unsqueeze(-1) * dual.unsqueeze(-1) * dual.unsqueeze(-2)
-                gram_inverse = torch.where(new.unsqueeze(-1), grown, shrunk)
-                rest = unseen - outside.unsqueeze(-1) * dual.unsqueeze(-2)
-                unseen = torch.where(new.unsqueeze(-1), rest, unseen)
-                gain = torch.where(new, dual, gain)
-        residual = ys[:, k] - (weights * row).sum(-1)
-        residuals[:, k] = residual
-        weights = weights + gain * residual.unsqueeze(-1)
-    return PrefixFits(predictions, residuals, variances)
+                inverse.addcmul_(known.unsqueeze(1), dual, value=-1)
+                others.addcmul_(outside.unsqueeze(1), dual, value=-1)
+        weights[among] += gain * residuals[k]
+    return predictions, residuals, variances, stretches

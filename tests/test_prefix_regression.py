@@ -10,11 +10,13 @@ import torch
 from helpers import assert_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
+from icl_curriculum import prefix_regression
 from icl_curriculum.inputs import random_rotations
-from icl_curriculum.prefix_regression import fit_every_prefix, predict_every_prefix
+from icl_curriculum.prefix_regression import fit_every_prefix, log_evidence, predict_every_prefix
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -54,6 +56,8 @@ DESIGNS = {
     "unit vectors": torch.eye(WIDTH, dtype=torch.float64)[[0, 0, 1, 1, 0, 2, 3, 3, 4, 2, 1, 0]].expand(BATCH, -1, -1),
     "rows of unequal size": normal(BATCH, POINTS, WIDTH) * torch.logspace(-3, 3, POINTS).double().view(1, -1, 1),
     "more features than rows": normal(BATCH, 4, 9),
+    "more features than rows, some repeated": normal(BATCH, 4, 15)[:, [0, 1, 1, 2, 0, 3, 2]],
+    "more features than rows, rank 3": normal(BATCH, 6, 3) @ normal(BATCH, 3, 20, seed=1),
     "one feature": normal(BATCH, POINTS, 1),
 }
 
@@ -131,6 +135,34 @@ def test_what_the_fits_say_of_the_next_label(design: str, penalty: float) -> Non
         assert float(fits.variances[i, k]) == pytest.approx(expected, rel=1e-6, abs=1e-8 * (1 + x @ x))
 
 
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("penalty", [0.01, 2.5])
+def test_the_evidence_is_the_density_of_the_labels(design: str, penalty: float) -> None:
+    """Up to what all models of k labels share, (k / 2) log 2 pi."""
+    rows = DESIGNS[design]
+    labels = normal(*rows.shape[:2], seed=2)
+    evidence = log_evidence(fit_every_prefix(rows, labels, penalty=penalty), torch.zeros_like(labels))
+    for i, k in np.ndindex(*labels.shape):
+        if k == 0:
+            assert float(evidence[i, k]) == 0
+            continue
+        seen = rows[i, :k].numpy()
+        covariance = seen @ seen.T + penalty * np.eye(k)
+        density = multivariate_normal(np.zeros(k), covariance).logpdf(labels[i, :k].numpy())
+        assert float(evidence[i, k]) == pytest.approx(density + k / 2 * np.log(2 * np.pi), rel=1e-4, abs=1e-4)
+
+
+def test_without_noise_the_evidence_allows_for_rounding_that_dependent_rows_enlarge() -> None:
+    """The fourth label follows from three rows nearly in a plane: they enlarge what rounding has done to theirs."""
+    rows = normal(200, 5, 3)
+    rows[:, 2] = rows[:, 0] + rows[:, 1] + 1e-4 * rows[:, 2]
+    exact = torch.einsum("npd,nd->np", rows, normal(200, 3, seed=1))
+    fits = fit_every_prefix(rows, exact.float())
+    rounded, kept = (log_evidence(item, rows.square().sum(-1)) for item in (fits, fit_every_prefix(rows, exact)))
+    torch.testing.assert_close(rounded, kept, rtol=0, atol=0.1)
+    assert fits.residuals[:, 3].abs().max() > 1e-4
+
+
 def test_residuals_over_their_deviations_are_standard_normal_for_labels_from_the_prior() -> None:
     """Labels w·x + noise of variance p: the residuals are N(0, variance), one independent of the next."""
     rows, w, noise = normal(4000, 7, 3), normal(4000, 3, seed=1), normal(4000, 7, seed=2)
@@ -154,9 +186,10 @@ def test_without_queries_each_row_is_the_question_of_those_before_it(penalty: fl
 
 
 @PENALTIES
+@pytest.mark.parametrize("width", [WIDTH, POINTS, 30])
 @pytest.mark.parametrize("k", [0, 3, WIDTH, 9])
-def test_later_pairs_change_nothing(penalty: float, k: int) -> None:
-    rows, labels, queries = (normal(BATCH, POINTS, WIDTH), normal(BATCH, POINTS, seed=1), normal(BATCH, POINTS, WIDTH))
+def test_later_pairs_change_nothing(penalty: float, k: int, width: int) -> None:
+    rows, labels, queries = (normal(BATCH, POINTS, width), normal(BATCH, POINTS, seed=1), normal(BATCH, POINTS, width))
     before = predict_every_prefix(rows, labels, queries, penalty=penalty)
     changed_rows, changed_labels = rows.clone(), labels.clone()
     changed_rows[:, k:] += 1
@@ -164,6 +197,16 @@ def test_later_pairs_change_nothing(penalty: float, k: int) -> None:
     after = predict_every_prefix(changed_rows, changed_labels, queries, penalty=penalty)
     assert after[:, : k + 1].equal(before[:, : k + 1])
     assert k >= POINTS - 1 or not after[:, k + 1 :].equal(before[:, k + 1 :])
+
+
+@PENALTIES
+@pytest.mark.parametrize("width", [WIDTH, 30])
+def test_prompts_are_fitted_in_parts(penalty: float, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels, queries = (normal(BATCH, POINTS, width), normal(BATCH, POINTS, seed=1), normal(BATCH, POINTS, width))
+    whole = predict_every_prefix(rows, labels, queries, penalty=penalty)
+    monkeypatch.setattr(prefix_regression, "_CHUNK", 2 * POINTS * min(POINTS, width))
+    torch.testing.assert_close(predict_every_prefix(rows, labels, queries, penalty=penalty), whole)
+    assert predict_every_prefix(rows[:0], labels[:0], penalty=penalty).shape == (0, POINTS)
 
 
 @PENALTIES

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.function_classes.base import Parameters, register_function_class
 from icl_curriculum.function_classes.linear import Linear
-from icl_curriculum.prefix_regression import PrefixFits, fit_every_prefix
+from icl_curriculum.prefix_regression import fit_every_prefix, log_evidence
 from icl_curriculum.prompts import Prompts
-
-# Labels are float32: their rounding counts as noise of this share of a row's squared norm.
-_ROUNDING = 1e-10
 
 
 @register_function_class("gaussian_mixture")
@@ -51,13 +47,6 @@ class GaussianMixture(Linear):
         for first in (self.separation, -self.separation):
             fits = fit_every_prefix(xs[:, :, 1:], ys - first * xs[:, :, 0], asked[:, :, 1:], penalty=penalty)
             answers.append(fits.predictions + first * asked[:, :, 0])
-            evidence.append(_log_evidence(fits, xs))
+            evidence.append(log_evidence(fits, xs.square().sum(-1)))
         weights = torch.stack(evidence).softmax(dim=0)
         return (weights * torch.stack(answers)).sum(dim=0) * prompts.scale
-
-
-def _log_evidence(fits: PrefixFits, xs: Float[Tensor, "batch points dims"]) -> Float[Tensor, "batch points"]:
-    """Log density of the first k labels, but for a term that both components share."""
-    variances = fits.variances + _ROUNDING * (1 + xs.square().sum(-1))
-    terms = -fits.residuals.square() / (2 * variances)
-    return F.pad(terms[:, :-1].cumsum(dim=1), (1, 0))
