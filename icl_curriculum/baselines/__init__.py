@@ -2,9 +2,12 @@
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.classical import Averaging, LeastSquares, NearestNeighbours, Ridge, Zero
+from icl_curriculum.baselines.kernel_ridge import KernelRidge
 from icl_curriculum.baselines.networks import NetworkByGradientDescent
 from icl_curriculum.baselines.pool import PoolPosteriorMean, pool_posterior_mean
+from icl_curriculum.baselines.quadratic_features import QuadraticFeatures
 from icl_curriculum.baselines.scikit_learn import ScikitLearn, regressor_answer
+from icl_curriculum.baselines.sparse_posterior import SparsePosterior
 from icl_curriculum.baselines.trees import GradientBoosting, GreedyTree
 
 __all__ = [
@@ -12,12 +15,15 @@ __all__ = [
     "Baseline",
     "GradientBoosting",
     "GreedyTree",
+    "KernelRidge",
     "LeastSquares",
     "NearestNeighbours",
     "NetworkByGradientDescent",
     "PoolPosteriorMean",
+    "QuadraticFeatures",
     "Ridge",
     "ScikitLearn",
+    "SparsePosterior",
     "Zero",
     "pool_posterior_mean",
     "register_baseline",

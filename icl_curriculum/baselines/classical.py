@@ -53,16 +53,20 @@ class LeastSquares(Baseline):
 class Ridge(Baseline):
     """Ridge regression without intercept: argmin |y - Xw|^2 + penalty |w|^2.
 
-    Without a penalty it takes the variance of the label noise, which is the posterior mean for
-    w ~ N(0, I), and is least squares where there is none.
+    Without a penalty it takes the variance of the label noise over the square of what the class's raw values
+    were multiplied by. For raw weights w ~ N(0, I) that gives the posterior mean, whatever the unit of the outputs;
+    it is least squares where there is no noise.
     """
 
     penalty: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="penalty; default: the variance of the label noise"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="penalty; default: the variance of the label noise, in the class's raw units",
     )
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = prompts.label_noise**2 if self.penalty is None else self.penalty
+        penalty = (prompts.label_noise / prompts.scale) ** 2 if self.penalty is None else self.penalty
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
 
 
