@@ -73,8 +73,8 @@ class _Networks:
     def _parts(self, flat: Float[Tensor, "batch parameters"]) -> list[Tensor]:
         """Views of a tensor laid out as the parameters are: w, b, v, c."""
         sizes = [math.prod(shape) for shape in self.shapes.values()]
-        parts = flat.split(sizes, dim=1)
-        return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes.values(), strict=True)]
+        parts = torch.split(flat, sizes, dim=1)
+        return [part.view(-1, *shape) for part, shape in zip(parts, self.shapes.values(), strict=True)]
 
     def values(self, xs: Float[Tensor, "batch k dims"]) -> Float[Tensor, "batch k"]:
         w, b, v, c = self._parts(self.flat)

@@ -1,13 +1,19 @@
 """Any regressor of scikit-learn, fitted anew to the examples of every prompt at every length.
 
 scikit-learn is imported when a regressor is named, not before: it takes a second.
+Dimensions: batch = prompts, points = K + 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import inspect
+import io
+import json
 import warnings
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,10 +24,15 @@ from torch import Tensor
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError, did_you_mean
+from icl_curriculum.registry import UserError, described, did_you_mean
 
-#: Examples and dimensions of the made-up problem that finds parameters which scikit-learn refuses.
-_TRIAL = (24, 2)
+# Where scikit-learn keeps its regressors: a list of them all means importing all of it, which takes many seconds.
+_HOMES = (
+    "linear_model", "svm", "tree", "neighbors", "ensemble", "kernel_ridge", "gaussian_process", "neural_network",
+    "isotonic", "cross_decomposition", "compose", "dummy", "multioutput",
+)  # fmt: skip
+# Examples and dimensions of made-up problems. Some regressors want one dimension, some parameters many.
+_TRIALS = ((24, 2), (24, 1), (60, 20))
 
 
 @register_baseline("sklearn")
@@ -29,7 +40,9 @@ class ScikitLearn(Baseline):
     """A regressor of scikit-learn by its name, with ``parameters`` as scikit-learn calls them.
 
     It is fitted to the k examples of a prompt, in float64, whatever it says by default of an intercept. Where it has a
-    ``random_state`` and none is given, that is 0. What it warns of is not shown. Source: Pedregosa et al. 2011.
+    ``random_state`` and none is given, that is 0. What it prints and warns of is not shown. UserError, when it is
+    named, for what is no regressor, for parameters that it doesn't have or refuses, and for one that can't be fitted
+    to labels of any sign, one to an example. Source: Pedregosa et al. 2011.
     """
 
     costly: ClassVar[bool] = True
@@ -42,79 +55,122 @@ class ScikitLearn(Baseline):
     def id(self) -> str:
         if self.given_id is not None:
             return self.given_id
-        return "/".join(["sklearn", self.regressor, *(f"{key}={value}" for key, value in self.parameters.items())])
+        return "/".join(
+            ["sklearn", self.regressor, *(f"{key}={_shown(self.parameters[key])}" for key in self.parameters)]
+        )
 
     @model_validator(mode="after")
-    def _buildable(self) -> ScikitLearn:
-        made = self.made()
-        try:
-            rng = np.random.default_rng(0)
-            xs = rng.normal(size=_TRIAL)
-            regressor_answer(made)(xs, xs.sum(axis=1), xs[0])
-        except (TypeError, ValueError) as error:
-            # A number of neighbours that the trial does not have is no mistake: prompts may have them.
-            if type(error).__name__ == "InvalidParameterError" or isinstance(error, TypeError):
-                text = " ".join(str(error).split())
-                raise UserError(f"sklearn: {self.regressor} refuses its parameters: {text}") from None
-        except Exception:
-            # Whatever else a made-up problem makes it raise says nothing of real ones.
-            return self
-        return self
-
-    def made(self) -> Any:
-        """The regressor, not fitted. UserError for a name or parameters that it can't be made of."""
-        cls = _regressor(self.regressor)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return self._made_of(cls)
-
-    def _made_of(self, cls: type[Any]) -> Any:
-        try:
-            known = cls().get_params(deep=False)
-        except TypeError as error:
-            raise UserError(f"sklearn: {self.regressor} cannot be made of plain parameters: {error}") from None
+    def _possible(self) -> ScikitLearn:
+        known = inspect.signature(_regressor(self.regressor)).parameters
         for key in self.parameters:
             if key not in known:
                 raise UserError(f"sklearn: {self.regressor} has no parameter {key!r}{did_you_mean(key, known)}")
-        fixed = {"random_state": 0} if "random_state" in known else {}
-        return cls(**{**fixed, **self.parameters})
+        needed = [key for key, parameter in known.items() if parameter.default is parameter.empty]
+        if needed:
+            raise UserError(
+                f"sklearn: {self.regressor} cannot be made of plain parameters: {needed[0]!r} holds other estimators"
+            )
+        failure = _failure(self.regressor, json.dumps(self.parameters, sort_keys=True, default=str))
+        if failure is not None:
+            raise UserError(f"sklearn: {self.regressor} {failure}")
+        return self
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        return answer_each(prompts, regressor_answer(self.made()))
+        return answer_each(prompts, regressor_answer(_made(self.regressor, self.parameters)))
 
 
 def regressor_answer(regressor: Any) -> Answer:
-    """What a copy of an unfitted regressor says after its ``fit`` to the examples: one number, without its warnings."""
+    """What a copy of an unfitted regressor says after its ``fit`` to the examples, without what it prints and warns of.
+
+    Any object with scikit-learn's ``get_params``, ``fit`` and ``predict``. The answer raises whatever these raise, and
+    ValueError for a prediction that is not one finite number.
+    """
     from sklearn.base import clone
 
     def answer(xs: Array, ys: Array, query: Array) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             found = np.ravel(clone(regressor, safe=False).fit(xs, ys).predict(query[None]))
         if found.size != 1:
             raise ValueError(f"expected one number, found {found.size}")
+        if not np.isfinite(found).all():
+            raise ValueError(f"expected a finite number, found {found[0]}")
         return float(found[0])
 
     return answer
 
 
-def _regressor(name: str) -> type[Any]:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _shown(value: object) -> str:
+    """As it is read back from an id: true, not True; text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _made(name: str, parameters: dict[str, Any]) -> Any:
+    """The regressor, not fitted."""
+    cls = _regressor(name)
+    fixed = {"random_state": 0} if "random_state" in inspect.signature(cls).parameters else {}
+    with _quiet():
+        return cls(**{**fixed, **parameters})
+
+
+@functools.lru_cache(maxsize=256)
+def _failure(name: str, parameters: str) -> str | None:
+    """Why a regressor with parameters, in JSON, answers no made-up prompt; None if it answers one.
+
+    Other errors are no mistakes of the user's: a regressor may want more neighbours than one problem has.
+    """
+    rng = np.random.default_rng(0)
+    failure = None
+    for examples, dims in _TRIALS:
+        xs = rng.normal(size=(examples + 1, dims))
+        try:
+            regressor_answer(_made(name, json.loads(parameters)))(xs[:-1], xs[:-1].sum(axis=1), xs[-1])
+        except Exception as error:
+            text = " ".join(str(error).split())
+            refused = type(error).__name__ == "InvalidParameterError"
+            failure = f"refuses its parameters: {text}" if refused else f"cannot be fitted: {described(error)}"
+        else:
+            return None
+    return failure
+
+
+@functools.cache
+def _regressor(name: str) -> Any:
     """scikit-learn's regressor of this name. UserError for what is none, with the closest one."""
-    regressors = _estimators("regressor")
+    from sklearn import base
+
+    for home in _HOMES:
+        found = getattr(importlib.import_module(f"sklearn.{home}"), name, None)
+        if isinstance(found, type) and issubclass(found, base.RegressorMixin):
+            return found
+    kinds = {
+        "a classifier": base.ClassifierMixin,
+        "a clustering method": base.ClusterMixin,
+        "an outlier detector": base.OutlierMixin,
+        "a transformer": base.TransformerMixin,
+    }
+    estimators = _estimators()
+    regressors = [key for key, cls in estimators.items() if issubclass(cls, base.RegressorMixin)]
     if name in regressors:
-        return regressors[name]
-    kinds = {"classifier": "a classifier", "cluster": "a clustering method", "transformer": "a transformer"}
-    for kind, words in kinds.items():
-        if name in _estimators(kind):
-            raise UserError(f"sklearn: {name} is {words} of scikit-learn, expected a regressor, such as SVR")
+        return estimators[name]
+    if name in estimators:
+        words = next(
+            (words for words, mixin in kinds.items() if issubclass(estimators[name], mixin)), "another estimator"
+        )
+        raise UserError(f"sklearn: {name} is {words} of scikit-learn, expected a regressor, such as SVR")
     raise UserError(f"sklearn: scikit-learn has no regressor {name!r}{did_you_mean(name, regressors)}")
 
 
 @functools.cache
-def _estimators(kind: str) -> dict[str, type[Any]]:
+def _estimators() -> dict[str, Any]:
     from sklearn.utils import all_estimators
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = all_estimators(type_filter=kind)
-    return {name: cls for name, cls in found if not inspect.isabstract(cls)}
+    with _quiet():
+        return dict(all_estimators())
