@@ -18,6 +18,7 @@ from icl_curriculum.registry import (
     MODELS,
     SHIFTS,
     Component,
+    UserError,
 )
 from icl_curriculum.shifts import Shift
 
@@ -114,6 +115,12 @@ class CostlyConfig(Strict):
         if self.lengths == "all":
             return tuple(range(points))
         return self.lengths or (max(1, dims // 2), dims, 2 * dims, 4 * dims)
+
+    def check(self, longest: int, source: str) -> None:
+        """UserError, naming the ``source``, for a length that no prompt has: the ``longest`` has so many examples."""
+        for k in self.lengths or ():
+            if isinstance(k, int) and k > longest:
+                raise UserError(f"{source}: {k} exceeds the longest prompt, {longest} examples")
 
 
 class EvaluationConfig(Strict):

@@ -142,7 +142,8 @@ class Experiment(Strict):
         ):
             if growth is not None and growth.start > full:
                 raise UserError(f"{key}.start: {growth.start} exceeds the experiment's own {full}")
-        self._check_lengths()
+        longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
+        self.evaluation.costly.check(longest, "evaluation.costly.lengths")
         for shift in self.evaluation.shifts:
             with _located("evaluation.shifts", shift), at_work(self.model, "longest_prompt"):
                 asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
@@ -157,13 +158,6 @@ class Experiment(Strict):
         ):
             with _located(key, curriculum):
                 curriculum.check([item.id for item in items], self.training.steps)
-
-    def _check_lengths(self) -> None:
-        """UserError for prompt lengths that no prompt of the evaluation has."""
-        longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
-        for k in self.evaluation.costly.lengths or ():
-            if isinstance(k, int) and k > longest:
-                raise UserError(f"evaluation.costly.lengths: {k} exceeds the longest prompt, {longest} examples")
 
     def _check_growth(self, function_class: FunctionClass) -> None:
         """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""

@@ -212,6 +212,7 @@ def test_the_figure_shows_all_learners_without_a_model(icl: Icl) -> None:
         (("ridge", "ridge"), "two learners are called 'ridge'; give each a name of its own"),
         (("ridge", "--function-class", "linera"), "--function-class linera: unknown function class 'linera'"),
         (("ridge", "--lengths", "five"), "--lengths five: expected 'all' or numbers of examples with commas between"),
+        (("ridge", "--lengths", "5,50"), "--lengths: 50 exceeds the longest prompt, 20 examples"),
         (("ridge", "--function-class", "chebyshev", "--dims", "3"), "chebyshev with uniform"),
     ],
     ids=" ".join,

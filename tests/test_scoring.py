@@ -173,6 +173,13 @@ def test_undefined_tasks_and_shifts_are_named() -> None:
         scored("ridge", task_of("parity", "rademacher"), shifts=[shift_of("random_quadrants")])
 
 
+def test_lengths_that_no_prompt_has_are_named() -> None:
+    with pytest.raises(UserError, match="lengths: 9 exceeds the longest prompt, 8 examples"):
+        scored("ridge", lengths=[9])
+    with pytest.raises(UserError, match="lengths: expected 'all' or a list of numbers of examples"):
+        scored("ridge", lengths="some")
+
+
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected the directory of a finished run, found no run"):
         scored(tmp_path)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from pydantic import ValidationError
 
 from icl_curriculum.config import CostlyConfig
 from icl_curriculum.evaluation import Bank, Failure
+from icl_curriculum.mistakes import problems
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import COLUMNS
 from icl_curriculum.scoring.banks import AskedBank
@@ -48,7 +50,7 @@ def score(
     """
     all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
     found = for_training_on(contenders(learners), [task.function_class for task in all_tasks])
-    costly = CostlyConfig(n_prompts=costly_prompts, lengths=_plain(lengths))
+    costly = _costly(costly_prompts, lengths)
     rows: list[list[Any]] = []
     for task in all_tasks:
         task.check()
@@ -57,6 +59,7 @@ def score(
             if shift is not None and reason is not None:
                 raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
             bank = Bank(task, shift, n_prompts, points or 4 * task.dims + 1, bank_seed)
+            costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
             failures: list[Failure] = []
             asked = AskedBank(bank, found, confidence, costly, failures.append)
             rows += [row for item in asked.everyone() for row in asked.rows(item)]
@@ -65,5 +68,8 @@ def score(
     return pd.DataFrame(rows, columns=COLUMNS["evaluation"])
 
 
-def _plain(lengths: Literal["all"] | Sequence[int] | None) -> Any:
-    return lengths if lengths is None or isinstance(lengths, str) else [int(k) for k in lengths]
+def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
+    try:
+        return CostlyConfig(n_prompts=n_prompts, lengths=lengths)
+    except ValidationError as error:
+        raise UserError("; ".join(problems(error))) from None

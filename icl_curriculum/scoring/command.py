@@ -88,6 +88,8 @@ class Scoring:
         self.threads = max((run.threads for run in runs), default=1)
         self.confidence = runs[0].evaluation.confidence if runs else 0.9
         self.grid = _grid(asked, size, runs)
+        longest = max(bank.points if bank.shift is None else bank.shift.points(bank.points) for bank in self.grid.banks)
+        costly.check(longest - 1, "--lengths")
         classes = [item for run in runs for item in run.function_classes]
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes)
