@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from importlib.metadata import version
@@ -12,7 +13,10 @@ import torch
 
 
 def provenance() -> dict[str, Any]:
-    """Package, Python and torch versions, git commit and dirty flag (None outside a checkout)."""
+    """Package, Python and torch versions, git commit and dirty flag (None outside a checkout).
+
+    git is asked once: whatever happens to the source later, this process has imported it.
+    """
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
     return {
@@ -28,6 +32,7 @@ def package_version() -> str:
     return version("icl-curriculum")
 
 
+@functools.cache
 def _git(*arguments: str) -> str | None:
     command = ["git", *arguments]
     try:

@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,15 @@ def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(end.value.code or 0), captured.out, captured.err
 
     return command
+
+
+@pytest.fixture(scope="session")
+def quick_python() -> Iterator[Path]:
+    """An executable that stands for Python in commands of a process of their own, with torch imported already."""
+    from quick_python import started
+
+    with tempfile.TemporaryDirectory(prefix="icl-") as folder, started(Path(folder)) as executable:
+        yield executable
 
 
 @pytest.fixture

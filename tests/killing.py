@@ -1,4 +1,4 @@
-"""Kills a run at every operation on its files, resumes it, and compares: ``python killing.py FOLDER`` prints JSON.
+"""Kills a run at every operation on its files, resumes it, and compares: ``python -m killing FOLDER`` prints JSON.
 
 A process of its own, which forks for every attempt: pytest's has threads, and torch is imported once.
 """
@@ -21,10 +21,10 @@ from icl_curriculum.results import RunDirectory, csv_text
 
 RUN = tiny_run(
     {
-        "training.steps": 6,
+        "training.steps": 4,
         "training.checkpoint_every": 2,
         "training.log_every": 2,
-        "training.learning_every": 3,
+        "training.learning_every": 2,
         "evaluation.shifts": [],
     }
 )
@@ -115,15 +115,20 @@ def main(folder: Path) -> None:
     for number, name in enumerate(operations, start=1):
         results = folder / f"killed-{number}"
         ended = killed_at(number, results)
-        resumed = in_a_child(lambda results=results: execute(RUN, results))  # type: ignore[misc]
+        # Here, in another process than the one that was killed.
+        resumed = True
+        try:
+            execute(RUN, results)
+        except Exception:
+            resumed = False
         made = results / "tiny/mixed-seed0"
         attempts.append(
             {
                 "operation": name,
                 "killed": ended == -signal.SIGKILL,
-                "resumed": resumed == 0,
-                "same tables": resumed == 0 and tables(made) == tables(whole),
-                "same weights": resumed == 0
+                "resumed": resumed,
+                "same tables": resumed and tables(made) == tables(whole),
+                "same weights": resumed
                 and (made / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes(),
                 "leftovers": [path.name for path in made.glob(".*.tmp")],
             }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def attempts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def attempts(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> list[dict[str, Any]]:
     """What became of a run that was killed at each of its operations on files."""
-    command = [sys.executable, str(HERE / "killing.py"), str(tmp_path_factory.mktemp("killed"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    command = [str(quick_python), "-m", "killing", str(tmp_path_factory.mktemp("killed"))]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -59,7 +59,7 @@ VALUES = merge(
     TINY,
     {
         "seeds": [0, 1],
-        "training": {"steps": 800, "checkpoint_every": 50, "log_every": 10, "learning_every": 500},
+        "training": {"steps": 200, "checkpoint_every": 20, "log_every": 2, "learning_every": 200},
         "evaluation": {"shifts": []},
     },
 )
@@ -70,26 +70,31 @@ RUNS = ["mixed-seed0", "mixed-seed1"]
 class Command:
     """An ``icl run`` in a process of its own, and in a process group of its own as a shell gives it."""
 
+    python: Path
     folder: Path
     seeds: str = "0"
 
     def __post_init__(self) -> None:
         self.runs = [f"mixed-seed{seed}" for seed in self.seeds.split(",")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2", "--seeds", self.seeds],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            [str(self.python), "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2", "--seeds", self.seeds],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
         )  # fmt: skip
 
     def wait_for_progress(self) -> list[int]:
-        """Wait until its runs have advanced by some steps; the process ids of their workers."""
+        """Wait until its runs have advanced by some steps, and stop them there; the process ids of their workers."""
         files = [self.folder / f"results/tiny/{run}/training.csv" for run in self.runs]
         was = [(file, file.stat().st_size if file.is_file() else 0) for file in files]
         deadline = time.monotonic() + 120
-        while not all(file.is_file() and file.stat().st_size > 1000 + before for file, before in was):
+        while not all(file.is_file() and file.stat().st_size > 500 + before for file, before in was):
             assert time.monotonic() < deadline, "no progress"
             assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.02)
-        return [json.loads((file.parent / ".lock").read_text())["pid"] for file in files]
+            time.sleep(0.005)
+        workers = [json.loads((file.parent / ".lock").read_text())["pid"] for file in files]
+        # However slow the machine, they are not through before the command is ended.
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        return workers
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=180)
@@ -121,22 +126,20 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Story:
     folder = tmp_path_factory.mktemp("story")
     write_toml(folder / "my.toml", VALUES)
     story = Story(folder, {}, {}, {}, (0, "", ""))
 
     def scene(name: str, end: Any) -> None:
-        command = Command(folder, "0,1" if name == "worker killed" else "0")
+        command = Command(quick_python, folder, "0,1" if name == "worker killed" else "0")
         workers = command.wait_for_progress()
         if name == "interrupted":
-            # The first stands still until the second is through, however slow the machine.
-            for pid in workers:
-                os.kill(pid, signal.SIGSTOP)
-            story.second = Command(folder).end()
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT)
+            story.second = Command(quick_python, folder).end()
         end(command, workers)
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         story.answers[name] = command.end()
         story.workers[name] = workers
         story.left[name] = all(gone(pid) for pid in workers)
@@ -145,7 +148,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     scene("terminated", lambda command, workers: command.process.terminate())
     scene("killed", lambda command, workers: command.process.kill())
     scene("worker killed", lambda command, workers: os.kill(workers[1], signal.SIGKILL))
-    story.answers["finished"] = Command(folder, "0,1").end()
+    story.answers["finished"] = Command(quick_python, folder, "0,1").end()
     return story
 
 
@@ -173,12 +176,14 @@ def test_a_killed_worker_is_named_and_does_not_stop_the_other(story: Story) -> N
     assert "Traceback" not in out + err
 
 
-def test_the_last_command_finishes_to_the_bytes_of_an_uninterrupted_run(story: Story, tmp_path: Path) -> None:
+def test_the_last_command_finishes_to_the_bytes_of_an_uninterrupted_run(
+    story: Story, quick_python: Path, tmp_path: Path
+) -> None:
     code, out, err = story.answers["finished"]
     assert (code, err) == (0, "")
     assert "already finished, kept: mixed-seed0" in out
     whole = f"import icl_curriculum; icl_curriculum.run('my.toml', results={str(tmp_path)!r}, device='cpu')"
-    subprocess.run([sys.executable, "-c", whole], cwd=story.folder, check=True)
+    subprocess.run([str(quick_python), "-c", whole], cwd=story.folder, check=True)
     for run in RUNS:
         made, once = story.folder / "results/tiny" / run, tmp_path / "tiny" / run
         assert tables(made) == tables(once)
