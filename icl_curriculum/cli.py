@@ -6,9 +6,26 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
+
+from icl_curriculum.options import (
+    LARGEST,
+    Debug,
+    Device,
+    FunctionClasses,
+    Inputs,
+    Name,
+    NPrompts,
+    Plugins,
+    Results,
+    Seeds,
+    Set,
+    Shifts,
+    parse_lengths,
+    parse_seeds,
+)
 
 app = typer.Typer(
     help="In-context learning of synthetic function classes: train, evaluate, plot.",
@@ -16,20 +33,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
-]
-Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's")]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
-]
-Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
-# Read by `main`, which sees to errors of every command.
-Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 
 @app.command()
@@ -40,7 +43,7 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="runs at once; default: what keeps all cores busy")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    device: Device = "auto",
     results: Results = Path("results"),
     plugin: Plugins = None,
     fresh: Annotated[
@@ -52,7 +55,7 @@ def run(
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum import display, experiment_files, figures, launch
 
-    loaded = experiment_files.load(name, overrides=set_ or [], seeds=_parse_seeds(seeds), plugins=plugin or [])
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = launch.resolve_device(device)
     with display.live_view(loaded, device) as view:
         outcome = launch.launch(
@@ -70,22 +73,14 @@ def run(
 @app.command()
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the folder of a finished run")],
-    function_class: Annotated[
-        list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
-    ] = None,
-    shift: Annotated[
-        list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")
-    ] = None,
-    n_prompts: Annotated[
-        int | None, typer.Option(min=2, max=1_000_000, metavar="N", help="prompts of each bank; default: the run's own")
-    ] = None,
+    function_class: FunctionClasses = None,
+    inputs: Inputs = None,
+    shift: Shifts = None,
+    n_prompts: NPrompts = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/evaluate")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    device: Device = "auto",
     plugin: Plugins = None,
     debug: Debug = False,
 ) -> None:
@@ -113,35 +108,26 @@ def score(
     learners: Annotated[
         list[str],
         typer.Argument(
-            metavar="LEARNER...",
+            metavar="LEARNER",
             help="a baseline, a scikit-learn regressor, FILE.py:NAME, or the folder of a trained run or of several",
         ),
     ],
-    function_class: Annotated[
-        list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
-    ] = None,
-    shift: Annotated[
-        list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")
-    ] = None,
+    function_class: FunctionClasses = None,
+    inputs: Inputs = None,
+    shift: Shifts = None,
     dims: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, metavar="D", help="dimensions; default: the runs', or 5")
+        int | None, typer.Option(min=1, max=LARGEST, metavar="D", help="dimensions; default: the runs', or 5")
     ] = None,
     points: Annotated[
         int | None,
-        typer.Option(min=2, max=1_000_000, metavar="K+1", help="points of a prompt; default: the runs', or 4 D + 1"),
+        typer.Option(min=2, max=LARGEST, metavar="K+1", help="points of a prompt; default: the runs', or 4 D + 1"),
     ] = None,
-    n_prompts: Annotated[
-        int | None,
-        typer.Option(min=2, max=1_000_000, metavar="N", help="prompts of each bank; default: the runs', or 1280"),
-    ] = None,
+    n_prompts: NPrompts = None,
     bank_seed: Annotated[
         int | None, typer.Option(min=0, metavar="SEED", help="seed of the banks; default: the runs', or 0")
     ] = None,
     costly_prompts: Annotated[
-        int, typer.Option(min=2, max=1_000_000, metavar="N", help="prompts for what fits every one of them anew")
+        int, typer.Option(min=2, max=LARGEST, metavar="N", help="prompts for what fits every one of them anew")
     ] = 128,
     lengths: Annotated[
         str | None,
@@ -165,7 +151,7 @@ def score(
     from icl_curriculum.grids import Asked
     from icl_curriculum.scoring.command import Scoring, Size
 
-    costly = CostlyConfig(n_prompts=costly_prompts, lengths=_parse_lengths(lengths))
+    costly = CostlyConfig(n_prompts=costly_prompts, lengths=parse_lengths(lengths))
     scoring = Scoring(
         learners, Asked(function_class or (), inputs or (), shift or ()), Size(dims, points, n_prompts, bank_seed),
         costly, plugins=plugin or [], device=launch.resolve_device(device),
@@ -221,7 +207,7 @@ def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = No
 
     from icl_curriculum import experiment_files
 
-    loaded = experiment_files.load(name, overrides=set_ or [], seeds=_parse_seeds(seeds), plugins=plugin or [])
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     variants = {item.variant: item for item in loaded}
     for variant, item in variants.items():
         values = item.experiment.resolved()
@@ -273,32 +259,6 @@ def verify(
 
     if not verify.show(verify.chosen(sections or [], results), console, debug=debug):
         raise typer.Exit(1)
-
-
-def _parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
-    from icl_curriculum.registry import UserError
-
-    if text is None:
-        return None
-    if text.strip() == "all":
-        return "all"
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= 7 for part in parts):
-        shown = text if len(text) <= 100 else f"{text[:100]}…"
-        raise UserError(f"--lengths {shown}: expected 'all' or numbers of examples with commas between, e.g. 5,10")
-    return tuple(int(part) for part in parts)
-
-
-def _parse_seeds(text: str | None) -> list[int] | None:
-    from icl_curriculum.registry import UserError
-
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= 1000 for part in parts):
-        shown = text if len(text) <= 100 else f"{text[:100]}…"
-        raise UserError(f"--seeds {shown}: expected non-negative whole numbers with commas between, e.g. --seeds 0,1,2")
-    return [int(part) for part in parts]
 
 
 def main() -> None:

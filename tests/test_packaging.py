@@ -34,7 +34,7 @@ FLOORS = [
     {"results", "training", "evaluation", "testing", "growing_table"},
     {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch", "checking", "verify", "evaluating", "scoring"},
-    {"score_tables", "summaries", "display", "listing", "cli"},
+    {"options", "score_tables", "summaries", "display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
