@@ -31,8 +31,9 @@ Metric = Literal["normalized_error", "squared_error"]
 ORACLE = "oracle"
 #: Of a figure that is not over E f(q)^2.
 RAW: Metric = "squared_error"
-#: Prompts of a case, unless it says otherwise, and how many are drawn at once.
-PROMPTS = 6 << 12
+#: Prompts of a case, unless it says otherwise; where an error is zero but for rounding; and how many are drawn at once.
+PROMPTS = 5 << 12
+FEW = 1 << 10
 ROUND = 1 << 12
 #: An error of zero: float32 labels and nearly dependent examples leave this much.
 NONE = Figure(0.0, 1e-4)

@@ -17,7 +17,7 @@ from icl_curriculum.testing.moments import BUDGET, Estimate, estimate_of
 
 #: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.
 PROMPTS = 1 << 13
-ROUNDS = (4, 16, 64)
+ROUNDS = (2, 4, 16, 64)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SecondMoments:
 
 
 def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
-    """By Monte Carlo: ``draw(round)`` gives `PROMPTS` independent prompts, asked for 4 to 64 times.
+    """By Monte Carlo: ``draw(round)`` gives `PROMPTS` independent prompts, asked for 2 to 64 times.
 
     Entries of a prompt share its function, so the overall standard error is that of means over whole prompts.
     Undefined entries are left out.

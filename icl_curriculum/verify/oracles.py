@@ -19,7 +19,7 @@ from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import FUNCTION_CLASSES
 from icl_curriculum.verify.cases import Spec
 from icl_curriculum.verify.checks import Figure, printed
-from icl_curriculum.verify.learners import NONE, ORACLE, PROMPTS, RAW, Case, Golden
+from icl_curriculum.verify.learners import FEW, NONE, ORACLE, PROMPTS, RAW, Case, Golden
 
 DIMS = 20
 
@@ -80,21 +80,28 @@ def _pool_mean(pool: Spec) -> Spec:
 
 CASES = [
     Case("linear", DIMS, [
-        Golden(ORACLE, {k: Figure(20.0 - k) for k in (1, 5, 10, 15)} | {20: NONE}, "max(0, d - k)", RAW),
+        Golden(ORACLE, {k: Figure(20.0 - k) for k in (1, 5, 10, 15)}, "max(0, d - k)", RAW),
     ]),
+    Case("linear", DIMS, [Golden(ORACLE, {20: NONE}, "max(0, d - k)", RAW)], prompts=FEW),
     Case("sparse_linear", DIMS, [
         Golden(ORACLE, {0: Figure(3.0), 1: Figure(2.0), 2: Figure(1.0), 3: NONE}, "max(0, s - k), support known", RAW),
     ], prompts=2 * PROMPTS),
+    Case("sparse_linear", DIMS, [
+        Golden(
+            "sparse_posterior", {k: Figure(value, 0.03) for k, value in {1: 0.91, 2: 0.86, 3: 0.72, 4: 0.0}.items()},
+            "catalogue, Monte Carlo; support unknown, over s",
+        ),
+    ], prompts=1 << 11),
     Case("noisy_linear", DIMS, [
-        Golden(ORACLE, dict.fromkeys((5, 10, 20, 40), ridge_error), "sigma^2 E tr (X^T X + sigma^2 I)^-1", RAW),
+        Golden(ORACLE, dict.fromkeys((5, 10, 20), ridge_error), "sigma^2 E tr (X^T X + sigma^2 I)^-1", RAW),
     ]),
     Case("quadratic", DIMS, [
         Golden(
-            ORACLE, {1: printed(".843"), 5: printed(".570"), 10: printed(".369"), 15: printed(".176"), 20: NONE},
-            _CATALOGUE,
+            ORACLE, {1: printed(".843"), 5: printed(".570"), 10: printed(".369"), 15: printed(".176")}, _CATALOGUE,
         ),
         Golden(ORACLE, dict.fromkeys((2, 8, 12), quadratic_error), f"{_VARIANCE} / d"),
     ]),
+    Case("quadratic", DIMS, [Golden(ORACLE, {20: NONE}, "as many equations as weights", RAW)], prompts=FEW),
     Case("chebyshev", 1, [
         Golden(ORACLE, dict.fromkeys((1, 3, 5, 8), chebyshev_error) | {12: NONE}, _VARIANCE, RAW),
     ]),
@@ -108,7 +115,7 @@ CASES = [
             {2: printed(".906"), 4: printed(".675"), 6: printed(".279"), 8: printed(".084"), 10: printed(".020")},
             _CATALOGUE, RAW,
         ),
-    ], prompts=2 * PROMPTS),
+    ]),
     Case("gaussian_mixture", DIMS, [
         Golden(ORACLE, {1: printed("24.8"), 5: printed("16.1"), 10: printed("9.27")}, _CATALOGUE, RAW),
     ]),
