@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from icl_curriculum.figures.names import inputs_label, shift_label
 from icl_curriculum.figures.tables import Cell, with_metric
@@ -54,7 +56,7 @@ def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) ->
 
     Longer prompts come twice: at the longest trained prompts, and at their own length.
     """
-    longest = _lengths(cell.of(rows[rows["shift"] == "none"])).max()
+    longest = _lengths(cell.of(rows[rows["shift"] == "none"])).max(initial=-1)
     for category, group in _groups(cell, cells, rows):
         metric, errors = with_metric(group)
         lengths = _lengths(errors)
@@ -68,9 +70,10 @@ def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) ->
             yield CategoryErrors(beyond, k, metric, errors[errors["n_context"] == k])
 
 
-def _lengths(errors: pd.DataFrame) -> pd.Series:
+def _lengths(errors: pd.DataFrame) -> NDArray[np.int64]:
     """The numbers of examples at which models were asked: other learners may have been asked at others."""
-    return errors.loc[errors["learner_kind"] == "model", "n_context"].drop_duplicates()
+    lengths: NDArray[np.int64] = errors["n_context"].to_numpy()
+    return np.unique(lengths[errors["learner_kind"].to_numpy(dtype=object) == "model"])
 
 
 def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[tuple[Category, pd.DataFrame]]:

@@ -166,10 +166,11 @@ def _draw_cells(axes: Axes, numbers: NDArray[np.float64], texts: Sequence[Sequen
     missing = np.isnan(numbers)
     coloured = np.ma.array(np.clip(numbers, BEST, WORST), mask=missing)
     mesh = axes.pcolormesh(coloured, cmap=COLOURS, norm=_SCALE, edgecolors="white", linewidth=0.8)
+    colours = COLOURS(_SCALE(coloured))
     for (i, j), absent in np.ndenumerate(missing):
         if absent:
             axes.add_patch(Rectangle((j, i), 1, 1, gid="n/a", **_MISSING))
-        colour = _GREY if absent else text_colour(COLOURS(float(_SCALE(coloured[i, j]))))
+        colour = _GREY if absent else text_colour(tuple(colours[i, j]))
         axes.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", color=colour)
     axes.set(xlim=(0, numbers.shape[1]), ylim=(numbers.shape[0], 0))
     axes.grid(visible=False)

@@ -24,6 +24,7 @@ def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> 
     return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
 
 
+@functools.lru_cache(maxsize=4096)
 def text_width(text: str, points: float, weight: str = "normal") -> float:
     """Inches that text takes, in lines or in one."""
     font = FontProperties(size=points, weight=weight)
