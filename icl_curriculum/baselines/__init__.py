@@ -3,6 +3,7 @@
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.classical import Averaging, LeastSquares, NearestNeighbours, Ridge, Zero
 from icl_curriculum.baselines.kernel_ridge import KernelRidge
+from icl_curriculum.baselines.lasso import Lasso
 from icl_curriculum.baselines.networks import NetworkByGradientDescent
 from icl_curriculum.baselines.pool import PoolPosteriorMean, pool_posterior_mean
 from icl_curriculum.baselines.quadratic_features import QuadraticFeatures
@@ -16,6 +17,7 @@ __all__ = [
     "GradientBoosting",
     "GreedyTree",
     "KernelRidge",
+    "Lasso",
     "LeastSquares",
     "NearestNeighbours",
     "NetworkByGradientDescent",

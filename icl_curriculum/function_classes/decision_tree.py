@@ -22,7 +22,9 @@ class DecisionTree(FunctionClass):
     Source: Garg et al. 2022, section 5.
     """
 
-    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "knn")
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "knn", "greedy_tree", "gradient_boosting",
+    )  # fmt: skip
 
     depth: int = Field(4, ge=1, le=16, description="decisions from the root to a leaf")
 

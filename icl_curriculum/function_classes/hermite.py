@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class Hermite(FunctionClass):
     Source: Bhasin et al. 2024, section 2.
     """
 
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "ridge", "quadratic_features", "kernel_ridge", "knn",
+    )  # fmt: skip
     id_fields: ClassVar[tuple[str, ...]] = ("degree",)
 
     degree: int = Field(2, ge=1, le=4, description="highest degree, p")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -77,6 +78,10 @@ class SparseLinear(Linear):
     @property
     def oracle_kind(self) -> OracleKind:
         return "lower bound"
+
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "ridge", *({"name": "lasso", "alpha": 10.0**-e} for e in range(5)), "knn",
+    )  # fmt: skip
 
     sparsity: int = Field(3, ge=1, le=1_000_000, description="number of non-zero coordinates, s")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,10 @@ class Quadratic(FunctionClass):
     Trivial error d, since E x^4 = 3. Oracle: minimum-norm least squares on the squares (ridge under
     label noise), the posterior mean. Source: Garg et al. 2022, code release.
     """
+
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "ridge", "quadratic_features", "kernel_ridge", "knn",
+    )  # fmt: skip
 
     @property
     def growth(self) -> float:

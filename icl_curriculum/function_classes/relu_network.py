@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,10 @@ class ReluNetwork(FunctionClass):
     Trivial error d: E relu(t)^2 is half of E t^2, so E f(x)^2 = E|x|^2 for any inputs. No oracle is
     known. Source: Garg et al. 2022, section 5.
     """
+
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "ridge", "kernel_ridge", "knn", "mlp_gd",
+    )  # fmt: skip
 
     hidden: int = Field(100, ge=1, le=1_000_000, description="number of hidden units, r")
 
