@@ -47,6 +47,7 @@ CATALOGUE: dict[tuple[str, str], dict[int, float]] = {
     ("linear, d = 20, overlapping_queries", "least_squares"): {1: 0, 5: 0, 10: 0, 20: 0, 40: 0},
     ("sparse_linear, d = 20", "sparse_posterior"): {1: 0.91, 2: 0.86, 3: 0.72, 4: 0},
     # The middles of ranges.
+    ("sparse_linear, d = 20", "lasso/0.01"): {5: 0.61, 10: 0.07},
     ("decision_tree, d = 20", "greedy_tree"): {100: 1.03},
     ("decision_tree, d = 20", "gradient_boosting"): {100: 0.625},
     ("decision_tree, d = 20, other_inputs/rademacher", "greedy_tree"): {100: 0.505},

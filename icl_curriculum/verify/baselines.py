@@ -42,6 +42,12 @@ CASES = [
         Golden("ridge", dict.fromkeys((5, 15, 30), ridge_error), _TRACE),
         Golden("least_squares", _exact({k: 1 / (k - DIMS - 1) for k in (30, 40)}), "sigma^2 / (k - d - 1)"),
     ]),
+    Case("sparse_linear", DIMS, [
+        Golden(
+            {"name": "lasso", "alpha": 0.01}, {5: between(0.60, 0.62), 10: between(0.06, 0.08)},
+            "from what the code of Garg et al. gives to what they printed",
+        ),
+    ], prompts=1 << 13),
     Case("decision_tree", DIMS, [Golden("greedy_tree", {100: between(0.96, 1.1)}, _THEIR_CODE)], prompts=512),
     Case("decision_tree", DIMS, [Golden("gradient_boosting", {100: between(0.57, 0.68)}, _THEIR_CODE)], prompts=64),
     Case(
