@@ -37,7 +37,7 @@ PREPARED = (
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Path]:
-    """An executable in ``folder`` that stands for Python while the block lasts; takes ``-m MODULE`` or ``-c CODE``."""
+    """An executable in ``folder`` that stands for Python while the block lasts; it takes ``-W``, ``-m`` and ``-c``."""
     address, executable = folder / "socket", folder / "python"
     here = Path(__file__)
     client = shlex.join([sys.executable, "-IS", str(here.with_name("quick_python_client.py")), str(address)])
@@ -150,8 +150,11 @@ def run(arguments: list[str]) -> None:
         case ["-c", code, *others]:
             sys.argv = ["-c", *others]
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        case ["-W", action, *others]:
+            warnings.simplefilter(action)  # type: ignore[arg-type]
+            run(others)
         case _:
-            sys.exit(f"expected -m MODULE or -c CODE, found {arguments}")
+            sys.exit(f"expected -W ACTION and -m MODULE or -c CODE, found {arguments}")
 
 
 class Ending:

@@ -63,10 +63,10 @@ class Results:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """The smoke experiment, run once by the console script."""
+def smoke(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Results:
+    """The smoke experiment, run once by ``python -m``. (By the console script: test_readme.py.)"""
     folder = tmp_path_factory.mktemp("smoke")
-    answer = process(folder, str(Path(sys.executable).with_name("icl")), "run", "smoke")
+    answer = process(folder, str(quick_python), "-m", "icl_curriculum", "run", "smoke")
     return Results(answer, folder, folder / "results" / "smoke")
 
 
@@ -210,11 +210,11 @@ WITH_PLUGIN = (
 
 
 @pytest.fixture(scope="session")
-def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def with_plugin(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Results:
     """A small experiment with a function class from a plugin file, run by ``python -m``."""
     folder = tmp_path_factory.mktemp("with_plugin")
     (folder / "my_plugin.py").write_text(PLUGIN)
-    answer = process(folder, sys.executable, "-m", "icl_curriculum", *WITH_PLUGIN)
+    answer = process(folder, str(quick_python), "-m", "icl_curriculum", *WITH_PLUGIN)
     return Results(answer, folder, folder / "mine" / "smoke")
 
 
@@ -309,8 +309,8 @@ def test_a_command_that_does_not_exist_is_exit_code_2(
     assert message in " ".join(answer.err.split())
 
 
-def test_a_mistake_in_a_shell(tmp_path: Path) -> None:
-    answer = process(tmp_path, sys.executable, "-m", "icl_curriculum", "run", "smokee")
+def test_a_mistake_in_a_shell(tmp_path: Path, quick_python: Path) -> None:
+    answer = process(tmp_path, str(quick_python), "-m", "icl_curriculum", "run", "smokee")
     assert answer == Answer(2, "", "error: unknown experiment 'smokee'; did you mean 'smoke'?\n")
 
 
@@ -358,7 +358,7 @@ def test_list_may_be_cut_to_one_kind_and_says_what_each_is(icl: Callable[..., An
     answer = icl("list", "baselines")
     assert answer.code == 0
     assert "least_squares built in Minimum-norm least squares without intercept." in answer.words
-    assert "quadratic" not in answer.out
+    assert "relu_network" not in answer.out
 
 
 @pytest.mark.usefixtures("fresh_registries")

@@ -8,7 +8,6 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 import threading
 from pathlib import Path
@@ -31,11 +30,11 @@ GOOD = {"training": {"steps": 400}}
 VALUES = merge(TINY, {"variants": {"good": GOOD, "bad": {"training": BAD_RATE}}, "evaluation": {"shifts": []}})
 
 
-def on_a_terminal(folder: Path, *arguments: str, columns: int = 80) -> tuple[int, list[str]]:
+def on_a_terminal(python: Path, folder: Path, *arguments: str, columns: int = 80) -> tuple[int, list[str]]:
     """The exit code of a command that runs on a terminal, and every line it ever showed there."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-m", "icl_curriculum", *arguments]
+    command = [str(python), "-m", "icl_curriculum", *arguments]
     environment = {**os.environ, "TERM": "xterm-256color"}
     environment.pop("COLUMNS", None)
     process = subprocess.Popen(command, cwd=folder, stdin=inner, stdout=inner, stderr=inner, env=environment)
@@ -58,11 +57,11 @@ def on_a_terminal(folder: Path, *arguments: str, columns: int = 80) -> tuple[int
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, list[str]]:
+def shown(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> tuple[Path, int, list[str]]:
     """A launch of one run that finishes and one that diverges, on a terminal of 80 columns."""
     folder = tmp_path_factory.mktemp("terminal")
     write_toml(folder / "my.toml", VALUES)
-    return folder, *on_a_terminal(folder, "run", "my.toml", "--jobs", "1", "--debug")
+    return folder, *on_a_terminal(quick_python, folder, "run", "my.toml", "--jobs", "1", "--debug")
 
 
 def test_a_terminal_shows_a_line_per_run_with_step_loss_and_time_left(shown: tuple[Path, int, list[str]]) -> None:

@@ -72,25 +72,27 @@ def test_the_writes_above_reach_from_the_first_to_the_last(tmp_path: Path, monke
     assert 1000 - disk.left == 37
 
 
-def icl(folder: Path, *arguments: str, file_blocks: int | None = None) -> tuple[int, str, str]:
+def icl(python: Path, folder: Path, *arguments: str, file_blocks: int | None = None) -> tuple[int, str, str]:
     """A command in a shell, which may limit the size of every file that it writes (in blocks of 1,024 bytes)."""
     limit = f"ulimit -f {file_blocks}; " if file_blocks else ""
-    command = f'{limit}exec "{sys.executable}" -m icl_curriculum "$@"'
+    command = f'{limit}exec "{python}" -m icl_curriculum "$@"'
     done = subprocess.run(
         ["bash", "-c", command, "bash", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_limit_of_the_system_is_a_failed_run_that_continues(tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_a_limit_of_the_system_is_a_failed_run_that_continues(
+    tmp_path: Path, whole: dict[str, bytes], quick_python: Path
+) -> None:
     """A real refusal by the system, in the worker's checkpoint, through the console script."""
     write_toml(tmp_path / "my.toml", merge(TINY, {"evaluation": {"shifts": []}}))
-    code, out, err = icl(tmp_path, "run", "my.toml", file_blocks=8)
+    code, out, err = icl(quick_python, tmp_path, "run", "my.toml", file_blocks=8)
     assert code == 1
     assert "failed: mixed-seed0: " in out
     assert "File too large; nothing that was written is lost" in out
     assert "Traceback" not in out + err
-    code, out, err = icl(tmp_path, "run", "my.toml")
+    code, out, err = icl(quick_python, tmp_path, "run", "my.toml")
     assert (code, err) == (0, "")
     assert tables(tmp_path / "results/tiny/mixed-seed0") == whole
 
@@ -113,12 +115,12 @@ def test_results_that_cannot_be_written_are_refused_before_anything_starts(
     assert (tmp_path / "file").read_text() == "a file, no folder"
 
 
-def test_figures_that_cannot_be_written_are_one_message(tmp_path: Path) -> None:
+def test_figures_that_cannot_be_written_are_one_message(tmp_path: Path, quick_python: Path) -> None:
     example = Path(__file__).parent.parent / "results/example_mixed"
     for table in example.glob("*.csv"):
         (tmp_path / table.name).symlink_to(table)
     (tmp_path / "figures").write_text("in the way")
-    code, out, err = icl(tmp_path, "plot", str(tmp_path))
+    code, out, err = icl(quick_python, tmp_path, "plot", str(tmp_path))
     assert (code, out) == (1, "")
     assert "figures" in err
     assert err.startswith("error: ")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ class Launched:
 
 
 GOOD = ["good-seed0", "good-seed1"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_workers(quick_python: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(quick_python))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,17 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
-def icl(folder: Path, *arguments: str, path: Path | None = None) -> str:
-    """The output of a command in a process of its own, with packages under ``path`` installed."""
-    environment = {**os.environ, "PYTHONPATH": str(path or "")}
-    command = [sys.executable, "-m", "icl_curriculum", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def icl(quick_python: Path) -> Callable[..., str]:
+    def output(folder: Path, *arguments: str, path: Path | None = None) -> str:
+        """The output of a command in a process of its own, with packages under ``path`` installed."""
+        environment = {**os.environ, "PYTHONPATH": str(path or "")}
+        command = [str(quick_python), "-m", "icl_curriculum", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ WAYS = ["--plugin", "plugins =", "entry point"]
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, site: Path) -> dict[str, Path]:
+def ran(tmp_path_factory: pytest.TempPathFactory, site: Path, icl: Callable[..., str]) -> dict[str, Path]:
     """The results of the experiment with its components brought in each way."""
     results = {}
     for way in WAYS:
@@ -123,7 +128,9 @@ def test_every_way_gives_the_same_bytes(ran: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("way", ["file", "package"])
-def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(tmp_path: Path, site: Path, way: str) -> None:
+def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(
+    icl: Callable[..., str], tmp_path: Path, site: Path, way: str
+) -> None:
     shutil.copy(EVERY_KIND, tmp_path / "mine.py")
     options = ["--plugin", "mine.py"] if way == "file" else []
     listed = icl(tmp_path, "list", *options, path=site if way == "package" else None)
@@ -139,7 +146,7 @@ def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(tmp_path: 
 
 
 def test_an_installed_package_of_another_content_is_another_config(
-    ran: dict[str, Path], site: Path, tmp_path: Path
+    ran: dict[str, Path], site: Path, icl: Callable[..., str], tmp_path: Path
 ) -> None:
     """All its files are hashed, so a changed package cannot pass for what a run was made with."""
     shutil.copytree(site, tmp_path / "site")
@@ -151,7 +158,7 @@ def test_an_installed_package_of_another_content_is_another_config(
         icl(tmp_path, "run", "foreign.toml", path=tmp_path / "site")
 
 
-def test_a_broken_package_hides_no_other(site: Path, tmp_path: Path) -> None:
+def test_a_broken_package_hides_no_other(icl: Callable[..., str], site: Path, tmp_path: Path) -> None:
     broken = tmp_path / "site"
     shutil.copytree(site, broken)
     (broken / "their_package/__init__.py").write_text("import nowhere\n")

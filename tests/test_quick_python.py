@@ -51,6 +51,12 @@ def test_a_process_ends_alike(quick_python: Path, code: str, expected: int) -> N
     assert quick.stderr.splitlines()[-1:] == python.stderr.splitlines()[-1:]
 
 
+def test_warnings_may_be_errors(quick_python: Path) -> None:
+    python, quick = both(quick_python, "-W", "error", "-c", "import warnings; warnings.warn('words')")
+    assert quick.returncode == python.returncode == 1
+    assert quick.stderr.splitlines()[-1] == python.stderr.splitlines()[-1] == "UserWarning: words"
+
+
 def test_modules_and_packages_of_the_environment_are_found(quick_python: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import sys; print(__name__, sys.argv[1:])")
     for place in ({"cwd": tmp_path}, {"env": {**os.environ, "PYTHONPATH": str(tmp_path)}}):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -76,7 +77,7 @@ def execute(command: list[str], folder: Path) -> str:
 
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
-    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check", "evaluate", "verify"}
+    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check", "evaluate", "score", "verify"}
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
@@ -97,8 +98,8 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     monkeypatch.chdir(folder)
     draw_all = figures.draw_all
 
-    def draw_some(directory: Path) -> list[Path]:
-        return draw_all(directory) if directory.name in DRAWN else []
+    def draw_some(directory: Path, **options: Any) -> list[Path]:
+        return draw_all(directory, **options) if directory.name in DRAWN else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
     monkeypatch.setattr(Pool, "execute", in_this_process)
@@ -132,23 +133,25 @@ def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch
         assert load(str(path))
 
 
-def test_every_python_block_runs(folder: Path) -> None:
+def test_every_python_block_runs(folder: Path, quick_python: Path) -> None:
     # In one process, each with names of its own; what is a file is imported.
     together = ""
     for body in blocks("python"):
         named = re.match(r"# (\w+)\.py\n", body)
         together += f"import {named[1]}\n" if named else f"exec({body!r}, {{}})\n"
-    execute([sys.executable, "-W", "error", "-c", together], folder)
+    execute([str(quick_python), "-W", "error", "-c", together], folder)
     assert (folder / "learning_curve.png").stat().st_size > 10_000
 
 
-def test_the_example_of_a_plugin_is_as_short_as_promised_and_keeps_its_contract(folder: Path) -> None:
+def test_the_example_of_a_plugin_is_as_short_as_promised_and_keeps_its_contract(
+    folder: Path, quick_python: Path
+) -> None:
     assert len((folder / "cubic.py").read_text().splitlines()) <= 25
     lines = (folder / "my_classes.toml").read_text().splitlines()
     assert len([line for line in lines if not line.startswith("#")]) == 2
-    printed = execute([sys.executable, "-m", "icl_curriculum", "check", "cubic", "--plugin", "cubic.py"], folder)
+    printed = execute([str(quick_python), "-m", "icl_curriculum", "check", "cubic", "--plugin", "cubic.py"], folder)
     assert re.search(r"^\d+ rules hold, 0 do not", printed, re.MULTILINE)
-    tested = execute([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_cubic.py"], folder)
+    tested = execute([str(quick_python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_cubic.py"], folder)
     assert re.search(r"^\d+ passed", tested, re.MULTILINE)
 
 
