@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import Spec, assert_mean, baseline_of, draw, errors_of, shift_of, task_of
+from helpers import Spec, assert_mean, baseline_of, class_of, draw, errors_of, shift_of, task_of
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
@@ -79,7 +79,25 @@ def scikit_learn(make: Any, prompts: Prompts) -> Tensor:
 
 def test_every_registered_baseline_is_tested_here() -> None:
     """`dmmse`, which wants a pool, and `lasso` have tests of their own, in test_dmmse.py and test_lasso.py."""
-    assert {baseline_of(spec).name for spec in SPECS} | {"dmmse", "lasso"} == {*BASELINES.names(), "lasso"}
+    assert {baseline_of(spec).name for spec in SPECS} | {"dmmse", "lasso"} == set(BASELINES.names())
+
+
+@pytest.mark.parametrize(
+    ("function_class", "expected"),
+    [
+        ("sparse_linear", ["lasso/1", "lasso/0.1", "lasso/0.01", "lasso/0.001", "lasso/0.0001"]),
+        ("quadratic", ["quadratic_features", "kernel_ridge"]),
+        ("hermite", ["quadratic_features", "kernel_ridge"]),
+        ("parity", ["quadratic_features"]),
+        ("sinusoid", ["kernel_ridge/kernel=rbf"]),
+        ("relu_network", ["kernel_ridge", "mlp_gd"]),
+        ("decision_tree", ["greedy_tree", "gradient_boosting"]),
+    ],
+)
+def test_a_class_comes_with_the_baselines_that_suit_it(function_class: str, expected: list[str]) -> None:
+    ids = [baseline_of(spec).id for spec in class_of(function_class).baselines]
+    assert [item for item in ids if item in expected] == expected
+    assert {"zero", "least_squares", "knn"} < set(ids)
 
 
 # What every baseline must do

@@ -26,7 +26,8 @@ class NetworkByGradientDescent(Baseline):
     """f(x) = v·relu(W x + b) + c, trained by Adam on the mean squared error over the k examples, all of them at a step.
 
     It starts from PyTorch's initialisation of linear layers, drawn once: the same for every prompt and length.
-    Source: Garg et al. 2022, section 5; their released code takes 100 steps at a rate of 5e-3.
+    Source: Garg et al. 2022, section 5; their released code takes 100 steps at a rate of 5e-3. On ReLU networks with
+    d = 20 that leaves a normalized error of .17 at k = 100, as printed; more steps, or others, gain nothing.
     """
 
     costly: ClassVar[bool] = True
@@ -37,12 +38,16 @@ class NetworkByGradientDescent(Baseline):
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         predictions = torch.zeros(prompts.targets.shape, dtype=torch.float64, device=prompts.xs.device)
-        xs, ys, queries = prompts.xs.double(), prompts.ys.double(), prompts.query().double()
+        # A prompt alone goes twice: products of one matrix are rounded otherwise than those of several.
+        count = max(2, len(prompts))
+        xs, ys, queries = (
+            value.double().expand(count, *value.shape[1:]) for value in (prompts.xs, prompts.ys, prompts.query())
+        )
         asked = range(prompts.points) if prompts.mask is None else prompts.mask.any(dim=0).nonzero().flatten().tolist()
         for k in asked:
             if k > 0:
                 network = self._trained(xs[:, :k], ys[:, :k])
-                predictions[:, k] = network.values(queries[:, k : k + 1]).squeeze(1)
+                predictions[:, k] = network.values(queries[:, k : k + 1]).squeeze(1)[: len(prompts)]
         return predictions
 
     def _trained(self, xs: Float[Tensor, "batch k dims"], ys: Float[Tensor, "batch k"]) -> _Networks:

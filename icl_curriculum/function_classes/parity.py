@@ -39,7 +39,9 @@ class Parity(SignValued):
 
     reference_inputs: ClassVar[str | dict[str, Any]] = "rademacher"
     sign_inputs: ClassVar[bool] = True
-    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "knn")
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", "quadratic_features", "knn",
+    )  # fmt: skip
 
     size: int = Field(2, ge=1, le=1_000_000, description="number of coordinates multiplied, |S|")
 

@@ -33,7 +33,9 @@ class Sinusoid(FunctionClass):
     Source: Finn et al. 2017 (MAML), section 5.1, which has d = 1 and u = 1.
     """
 
-    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "knn")
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (
+        "zero", "averaging", "least_squares", {"name": "kernel_ridge", "kernel": "rbf"}, "knn",
+    )  # fmt: skip
 
     @property
     def growth(self) -> float:
