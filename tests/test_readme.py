@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 TOY = [
     "dims=3", "points=5", "training.steps=8", "training.batch_size=4", "training.learning_every=4",
-    "evaluation.n_prompts=16", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
+    "evaluation.n_prompts=4", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
     "evaluation.shifts=[]",
 ]  # fmt: skip
 TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
