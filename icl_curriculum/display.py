@@ -72,8 +72,8 @@ class View:
             detail += f"  loss {progress.loss:.3f}"
         if progress.rate:
             unit = "steps" if progress.phase == "training" else "banks"
-            left = duration((progress.total - progress.done) / progress.rate)
-            detail += f"  {left} left  {progress.rate:.1f} {unit}/s"
+            left = duration((progress.total - progress.done - progress.share) / progress.rate)
+            detail += f"  {left} left" + (f"  {progress.rate:.1f} {unit}/s" if progress.rate >= 0.05 else "")
         if progress.phase == "training":
             self.shares[run] = progress.done / progress.total
             self.shares_at_start.setdefault(run, self.shares[run])
@@ -175,8 +175,8 @@ def bank_view(run: str, grid: Grid) -> Iterator[Advanced]:
         if view.bars is not None:
             view.started(run)
 
-        def advanced(done: int, total: int, rate: float, detail: str = "") -> None:
-            view.report(RunProgress(run, "evaluation", done, total, None, rate, detail))
+        def advanced(done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
+            view.report(RunProgress(run, "evaluation", done, total, None, rate, detail, share))
 
         yield advanced
 

@@ -29,7 +29,7 @@ from icl_curriculum.training import Diverged, Trainer
 class Progress:
     """How far a run is; ``loss`` is the latest normalized training loss, ``rate`` units per second.
 
-    ``detail``: what takes long within a unit.
+    ``detail``: what takes long within a unit, of which the ``share`` is done.
     """
 
     run: str
@@ -39,6 +39,7 @@ class Progress:
     loss: float | None = None
     rate: float | None = None
     detail: str = ""
+    share: float = 0.0
 
 
 Report = Callable[[Progress], None]
@@ -211,8 +212,8 @@ class _Execution:
             if step % config.checkpoint_every == 0 or last:
                 self._checkpoint()
 
-    def _evaluated(self, done: int, total: int, rate: float, detail: str = "") -> None:
-        self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail))
+    def _evaluated(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
+        self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail, share))
 
     def _checkpoint(self) -> None:
         state = {

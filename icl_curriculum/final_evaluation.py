@@ -35,9 +35,12 @@ from icl_curriculum.training import Trainer
 
 
 class Advanced(Protocol):
-    """Told after every bank, and with a ``detail`` within one that takes long; ``rate``: banks a second."""
+    """Told after every bank, and within one that takes long, with the ``share`` of it that is done and a ``detail``.
 
-    def __call__(self, done: int, total: int, rate: float, detail: str = "") -> None: ...
+    ``rate``: banks a second.
+    """
+
+    def __call__(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None: ...
 
 
 @dataclass(frozen=True)

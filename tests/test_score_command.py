@@ -12,6 +12,8 @@ from finished_runs import Finished, executed
 from tiny_runs import Icl
 
 from icl_curriculum import figures
+from icl_curriculum.display import View
+from icl_curriculum.execution import Progress
 
 LEARNERS = """
 import numpy as np
@@ -230,6 +232,17 @@ def test_mistakes_are_one_message(icl: Icl, arguments: tuple[str, ...], message:
 def test_runs_that_cannot_be_asked_the_same_are_named(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     assert "dims: the runs and --dims must agree, found 2 and 3" in icl(finished.path, "--dims", "3")[2]
     assert "--points 90: the positions of a model allow" in icl(finished.path, "--points", "90")[2]
+
+
+def test_progress_is_told_with_an_estimate(icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Progress] = []
+    monkeypatch.setattr(View, "report", lambda view, progress: told.append(progress))
+    assert icl("mine.py:last_label", "ridge", *SMALL)[0] == 0
+    shares = [progress.done + progress.share for progress in told]
+    assert shares == sorted(shares)
+    assert [progress.detail for progress in told[:3]] == ["last_label 0%", "last_label 0%", "last_label 50%"]
+    assert told[2].share == pytest.approx(0.5 / 3)
+    assert told[-1].done == told[-1].total == 1
 
 
 def test_a_folder_of_somebody_else_is_refused(icl: Icl, finished: Finished) -> None:

@@ -14,7 +14,7 @@ from icl_curriculum.component_text import component
 from icl_curriculum.computing import computing_threads, is_out_of_memory
 from icl_curriculum.config import CostlyConfig
 from icl_curriculum.contracts import ComponentFailed
-from icl_curriculum.evaluation import BANK_VERSION, Bank, Failure
+from icl_curriculum.evaluation import BANK_VERSION, Bank, Failure, Working
 from icl_curriculum.execution import RunFailed
 from icl_curriculum.experiment import Experiment
 from icl_curriculum.files import check_writable, locked, remove_leftovers
@@ -113,12 +113,9 @@ class Scoring:
                 asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
                 rows: list[list[Any]] = []
                 try:
-                    for item in asked.everyone():
-
-                        def working(learner: str, share: float, done: int = done) -> None:
-                            rate = done / (time.monotonic() - began)
-                            advanced(done, len(self.grid.banks), rate, f"{learner} {share:.0%}")
-
+                    everyone = asked.everyone()
+                    for number, item in enumerate(everyone):
+                        working = self._working(advanced, began, done, number, len(everyone))
                         working(item.entry.id, 0.0)
                         rows += self._rows(asked, item, working)
                 finally:
@@ -133,7 +130,17 @@ class Scoring:
         silent = [name for name in learners if name not in answered]
         return Written(output, self.grid, learners, texts, silent, figures.draw_scores(output, baselines="all"))
 
-    def _rows(self, asked: AskedBank, item: Contender, working: Any) -> list[list[Any]]:
+    def _working(self, advanced: Advanced, began: float, done: int, number: int, learners: int) -> Working:
+        """Tells how far the bank is, of which each learner counts as an equal part."""
+
+        def working(learner: str, of_it: float) -> None:
+            share = (number + of_it) / learners
+            rate = (done + share) / (time.monotonic() - began)
+            advanced(done, len(self.grid.banks), rate, f"{learner} {of_it:.0%}", share)
+
+        return working
+
+    def _rows(self, asked: AskedBank, item: Contender, working: Working) -> list[list[Any]]:
         name, bank = item.entry.id, "/".join(asked.bank.key)
         try:
             return asked.rows(item, working)
