@@ -121,6 +121,7 @@ def test_all_fifteen_can_be_told_apart_and_nothing_overlaps(panel_count: int) ->
     assert "left out" not in said(figure)
     check_layout(figure, "all")
     assert figure.get_figheight() < 9
+    assert min(axes.get_window_extent().width / figure.dpi for axes in figure.axes) > 2.5
 
 
 def test_twenty_baselines_have_styles_of_their_own() -> None:

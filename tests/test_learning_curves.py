@@ -7,7 +7,19 @@ import pandas as pd
 import pytest
 from made_up_tables import LEARNING_EVERY, STEPS, make_tables, model_error
 from matplotlib.axes import Axes
-from reading_figures import band, draw, drawn, legend_labels, line, panels, said, vertices
+from reading_figures import (
+    band,
+    check_layout,
+    draw,
+    drawn,
+    legend_labels,
+    line,
+    panels,
+    said,
+    small,
+    tick_labels,
+    vertices,
+)
 
 
 def test_learning_curves_show_three_context_lengths() -> None:
@@ -59,6 +71,15 @@ def test_a_class_that_stays_in_training_is_shaded_to_the_end() -> None:
     assert boundaries(linear) == pytest.approx([333])
     assert spans(linear) == [pytest.approx((0, 333)), pytest.approx((333, 1400))]
     assert spans(quadratic) == [pytest.approx((333, 1400))]
+
+
+def test_a_wide_label_at_the_edge_has_room() -> None:
+    tables = small()
+    for name in ("learning", "curriculum"):
+        tables[name] = tables[name].assign(step=tables[name]["step"] * (200_000 / STEPS))
+    figure = draw("learning_curves", tables)
+    assert [label.get_text() for label in tick_labels(figure.axes[0], "x")][-1] == "200k"
+    check_layout(figure, "learning_curves")
 
 
 def areas(axes: Axes, step: float) -> dict[str, float]:

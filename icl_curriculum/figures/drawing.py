@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from icl_curriculum.figures.choosing import Baselines, asked_baselines
+from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
@@ -81,7 +81,6 @@ _TRAINING = ("learning", "curriculum")
 
 
 def _draw(directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines) -> list[Path]:
-    asked_baselines(tables["evaluation"], baselines)
     drawn = []
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:

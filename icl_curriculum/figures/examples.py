@@ -120,8 +120,8 @@ def _left_out(panels: Sequence[Panel]) -> list[str]:
         said.append(f"Left out where indistinguishable from a line that is shown: {names}.")
     counts = {panel.choice.left_out for panel in panels}
     if most := max(counts):
-        number = f"{most} others" if len(counts) == 1 else f"up to {most} others"
-        said.append(f"Baselines: the best of each panel; {number} are left out (icl plot --baselines all shows them).")
+        others = f"{most} {'other is' if most == 1 else 'others are'} left out (icl plot --baselines all shows them)"
+        said.append(f"Baselines: the best of each panel; {'' if len(counts) == 1 else 'up to '}{others}.")
     return said
 
 

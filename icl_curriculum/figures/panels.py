@@ -103,7 +103,7 @@ class Grid:
 
     def title_panel(self, axes: Axes, *lines: str) -> None:
         """A panel's title, broken to the width of the panel."""
-        inches = (self.figure.get_figwidth() - self.left) / self.columns - 0.1
+        inches = (self.figure.get_figwidth() - self.left) / self.columns - 0.2
         axes.set_title("\n".join(wrapped(line, inches, TITLE_OF_PANEL) for line in lines))
 
     def title_cells(self, cells: Sequence[Cell]) -> None:
