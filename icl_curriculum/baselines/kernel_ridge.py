@@ -21,7 +21,7 @@ _ROUNDING = 1e-13
 
 @register_baseline("kernel_ridge")
 class KernelRidge(Baseline):
-    """Predict sum_i a_i K(x_i, q) with a = (K + penalty I)^-1 y, scikit-learn's `KernelRidge`.
+    """Kernel ridge regression: sum_i a_i K(x_i, q) with a = (K + penalty I)^-1 y, as scikit-learn's KernelRidge.
 
     ``polynomial``: K(x, q) = (gamma x·q + coef0)^degree. ``rbf``: exp(-gamma |x - q|^2). ``laplacian``:
     exp(-gamma |x - q|_1). The defaults did best of a small grid on quadratic functions and ReLU networks together:
