@@ -11,7 +11,7 @@ help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
 	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
 	@echo "make list                                         experiments, function classes, curricula, ..."
-	@echo "make verify                                       golden numbers: moments, denominators, recorded banks"
+	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make lint                                         ruff and mypy alone"
 

@@ -29,7 +29,7 @@ def error_table(directory: Path) -> Table:
     several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
     table = Table(
         title=f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)",
-        title_justify="left", box=None, header_style="", pad_edge=False,
+        title_justify="left", box=None, header_style="", pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column, shown in several.items():
         if shown:
