@@ -37,7 +37,7 @@ _DEPENDENT = 1e-9
 # A path with more turns than this for each dimension goes in circles.
 _TURNS = 10
 # Prompts whose tableaux are worked on at once.
-_BLOCK = 128
+_BLOCK = 64
 # How often weights that are not optimal yet set out again.
 _REPAIRS = 5
 
@@ -52,6 +52,8 @@ class LassoFits:
         self._penalties = np.ones(dims)
         self._tableaux = _Tableaux(batch, dims)
 
+    # Speeds of 0 are divided by, and a prompt whose numbers are not finite gets weights like that.
+    @np.errstate(all="ignore")
     def move_on(
         self, xs: Float[Array, "batch k dims"], ys: Float[Array, "batch k"], penalties: Float[Array, " dims"]
     ) -> None:
@@ -207,9 +209,8 @@ class _Walkers:
 
     def go(self) -> Bool[Flags, " walkers"]:
         """Walk to the next turn, or to the end of the path: who has arrived there."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            paces = 1 / self.speeds
-            times = np.maximum((self.high - self.values) * paces, (self.low - self.values) * paces)
+        paces = 1 / self.speeds
+        times = np.maximum((self.high - self.values) * paces, (self.low - self.values) * paces)
         np.copyto(times, np.inf, where=self.speeds == 0)
         self.turning = times.argmin(axis=1)
         # Below 0 where rounding has taken a value past its turn.
