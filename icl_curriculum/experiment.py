@@ -125,7 +125,8 @@ class Experiment(Strict):
         for number, function_class in enumerate(self.function_classes):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
-                self.baselines_for(function_class)
+                for baseline in self.baselines_for(function_class):
+                    baseline.check_dims(self.dims)
                 self._check_growth(function_class)
         for number, inputs in enumerate(self.inputs):
             with _located(f"inputs.{number}", inputs):

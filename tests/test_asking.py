@@ -240,6 +240,11 @@ def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(tmp_path: Path) -
     assert any(progress.detail.startswith(f"{name} ") for progress in told)
 
 
+def test_a_baseline_that_cannot_work_in_these_dimensions_is_found_before_training() -> None:
+    with pytest.raises(UserError, match=r"function_classes.0: sparse_posterior: sparsity 3 exceeds .* dimensions 2"):
+        tiny_run({"evaluation.baselines": ["sparse_posterior"]})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

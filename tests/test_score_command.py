@@ -214,6 +214,7 @@ def test_the_figure_shows_all_learners_without_a_model(icl: Icl) -> None:
         (("ridge", "ridge"), "two learners are called 'ridge'; give each a name of its own"),
         (("ridge", "--function-class", "linera"), "--function-class linera: unknown function class 'linera'"),
         (("ridge", "--lengths", "five"), "--lengths five: expected 'all' or numbers of examples with commas between"),
+        (("sparse_posterior", "--dims", "2"), "sparse_posterior: sparsity 3 exceeds the number of dimensions 2"),
         (("ridge", "--lengths", "5,50"), "--lengths: 50 exceeds the longest prompt, 20 examples"),
         (("ridge", "--function-class", "chebyshev", "--dims", "3"), "chebyshev with uniform"),
     ],

@@ -23,6 +23,9 @@ class Baseline(Component):
     #: Whether it is asked at a few prompt lengths and on few prompts only, unless more are asked for.
     costly: ClassVar[bool] = False
 
+    def check_dims(self, dims: int) -> None:
+        """Raise UserError if the baseline cannot answer prompts in ``dims`` dimensions."""
+
     @abstractmethod
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0."""

@@ -44,7 +44,7 @@ class SparsePosterior(Baseline):
         parts = [prompts[start : start + step] for start in range(0, len(prompts), step)]
         return torch.cat([_posterior_mean(part, supports) for part in parts])
 
-    def _supports(self, dims: int) -> Int64[Tensor, "supports sparsity"]:
+    def check_dims(self, dims: int) -> None:
         if self.sparsity > dims:
             raise UserError(f"sparse_posterior: sparsity {self.sparsity} exceeds the number of dimensions {dims}")
         count = math.comb(dims, self.sparsity)
@@ -53,6 +53,9 @@ class SparsePosterior(Baseline):
                 f"sparse_posterior: expected at most {MOST_SUPPORTS:,} supports to weigh, found {count:,}, "
                 f"{self.sparsity} of {dims} coordinates"
             )
+
+    def _supports(self, dims: int) -> Int64[Tensor, "supports sparsity"]:
+        self.check_dims(dims)
         return torch.tensor(list(itertools.combinations(range(dims), self.sparsity)))
 
 

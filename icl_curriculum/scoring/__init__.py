@@ -49,7 +49,8 @@ def score(
     Raises UserError for what cannot be meant.
     """
     all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
-    found = for_training_on(contenders(learners), [task.function_class for task in all_tasks])
+    classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
+    found = for_training_on(contenders(learners), classes, dims)
     costly = _costly(costly_prompts, lengths)
     rows: list[list[Any]] = []
     for task in all_tasks:

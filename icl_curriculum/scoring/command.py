@@ -92,7 +92,7 @@ class Scoring:
         costly.check(longest - 1, "--lengths")
         classes = [item for run in runs for item in run.function_classes]
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
-        self.contenders = for_training_on(found, classes)
+        self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
 
     def score(self, output: Path, advanced: Advanced) -> Written:
         """Write ``output``/evaluation.csv and manifest.json.

@@ -17,6 +17,7 @@ from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.component_text import component
 from icl_curriculum.evaluation import Entry
 from icl_curriculum.final_evaluation import Trained
+from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.models import Model
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import BASELINES, UserError
@@ -122,8 +123,17 @@ def check_names(found: Iterable[Contender]) -> None:
         names[name, item.run] = None
 
 
-def for_training_on(found: Sequence[Contender], function_classes: Sequence[Any]) -> list[Contender]:
-    """The same learners; baselines that depend on the classes in question, such as `dmmse`, know them."""
+def for_training_on(
+    found: Sequence[Contender], function_classes: Sequence[FunctionClass], dims: Iterable[int]
+) -> list[Contender]:
+    """The same learners; baselines that depend on the classes in question, such as `dmmse`, know them.
+
+    UserError for a baseline that cannot answer in one of these numbers of dimensions.
+    """
+    for item in found:
+        if isinstance(item.entry.learner, Baseline):
+            for number in set(dims):
+                item.entry.learner.check_dims(number)
     return [
         replace(item, entry=replace(item.entry, learner=item.entry.learner.for_training_on(function_classes)))
         if isinstance(item.entry.learner, Baseline)
