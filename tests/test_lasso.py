@@ -15,6 +15,7 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 
 from icl_curriculum.baselines.lasso import lasso_coefficients
+from icl_curriculum.baselines.lasso_paths import LassoFits
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.streams import Streams
 
@@ -69,6 +70,7 @@ def lengths(prompts: Prompts) -> range:
 def coefficients(prompts: Prompts, alpha: float) -> Tensor:
     found = lasso_coefficients(prompts.xs, prompts.ys, alpha)
     assert found.dtype == torch.float64
+    assert found.isfinite().all()
     assert (found[:, 0] == 0).all()
     return found
 
@@ -184,6 +186,22 @@ def test_large_tied_inputs_and_a_small_alpha(inputs: str) -> None:
     prompts = noisy(inputs, n=32, points=26, dims=20)
     large = replace(prompts, xs=prompts.xs * 1000)
     assert violation(large, coefficients(large, 1e-4), 1e-4) < 1e-5
+
+
+def test_a_penalty_that_is_lost_in_rounding() -> None:
+    prompts = noisy("cauchy", n=24, points=31, dims=20)
+    huge = replace(prompts, xs=prompts.xs.double() * 1e4, ys=prompts.ys.double() * 1e4)
+    assert coefficients(huge, 1e-4).isfinite().all()
+    assert_no_worse_than_scikit_learn(huge[:1], 1e-4)
+
+
+def test_a_gradient_may_stay_at_its_penalty() -> None:
+    """Without one more example it would leave; with it, its path has no length."""
+    fits = LassoFits(1, 1)
+    xs, ys = np.full((1, 2, 1), 2.0), np.full((1, 2), 3.0)
+    for k in (1, 2):
+        fits.move_on(xs[:, :k], ys[:, :k], np.array([6.0 * k]))
+        assert fits.weights.tolist() == [[0.0]]
 
 
 def test_labels_of_zero_give_weights_of_zero() -> None:

@@ -116,24 +116,19 @@ class LassoFits:
         return walkers[~there]
 
     def _turn(self, walkers: _Walkers) -> _Walkers:
-        """Let each walker's coordinate enter or leave.
-
-        Where the tableau, full of rounding errors, says that it can do neither, the walk ends; the others turn in
-        the next round then.
-        """
+        """Let each walker's coordinate enter or leave."""
         prompts, turning = walkers.prompts, walkers.turning
-        entries = self._tableaux.entries[prompts, turning, turning]
-        leaves = walkers.signs[np.arange(len(turning)), turning] != 0
-        stuck = leaves & (entries >= 0)
-        dependent = (~leaves & (entries <= _DEPENDENT * self._squares[prompts, turning])).nonzero()[0]
+        enters = walkers.signs[np.arange(len(turning)), turning] == 0
+        outside = self._tableaux.entries[prompts, turning, turning]
+        dependent = (enters & (outside <= _DEPENDENT * self._squares[prompts, turning])).nonzero()[0]
         weights = np.zeros(len(turning))
-        some = walkers[dependent]
         if len(dependent) > 0:
+            some = walkers[dependent]
             weights[dependent], leaving = self._slide(some)
-            stuck[dependent] = np.isinf(weights[dependent])
-        if stuck.any():
-            return self._settle(walkers, stuck)
-        if len(dependent) > 0:
+            stuck = np.isinf(weights)
+            if stuck.any():
+                # Rounding has made up this turn: their walk ends. The others turn in the next round.
+                return self._settle(walkers, stuck)
             self._sweep(some, leaving, np.zeros(len(leaving)))
             walkers.state[:, dependent] = some.state
         self._sweep(walkers, turning, weights)
@@ -143,7 +138,7 @@ class LassoFits:
         """Make room for coordinates j in the span of the active ones: the weights they enter with, and who leaves.
 
         With x_j = X_A c, neither Xw nor the penalty changes as w_j grows from 0, in the direction of g_j, and w_A
-        changes by -c w_j. So it does until the first active weight is 0.
+        changes by -c w_j. So it does until the first active weight is 0. Infinite weights where none gets there.
         """
         each = np.arange(len(walkers.turning))
         way = np.sign(walkers.values[each, walkers.turning])
