@@ -61,7 +61,7 @@ def last_label(xs: np.ndarray, ys: np.ndarray, query: np.ndarray) -> float:
         (LinearRegression, "LinearRegression"),
         (last_label, "last_label"),
     ],
-    ids=str,
+    ids=["name", "id", "sklearn", "baseline", "object", "class", "regressor", "regressor class", "function"],
 )
 def test_whatever_answers_is_scored_beside_the_oracle(learner: Any, name: str) -> None:
     table = scored(learner)
@@ -156,7 +156,7 @@ def test_an_answer_that_is_not_one_number_is_a_failure() -> None:
         ([Halved(), Halved()], "two learners are called 'Halved'; give each a name of its own"),
         (Averaging, None),
     ],
-    ids=str,
+    ids=["unknown baseline", "unknown regressor", "number", "taken name", "name twice", "class of a baseline"],
 )
 def test_what_cannot_be_meant_is_named(learners: Any, message: str | None) -> None:
     if message is None:
