@@ -27,8 +27,9 @@ def error_table(directory: Path) -> Table:
     lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
     seeds = frame["seed"].nunique()
     several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
+    title = f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)"
     table = Table(
-        title=f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)",
+        title=title, min_width=len(title),
         title_justify="left", box=None, header_style="", pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column, shown in several.items():
