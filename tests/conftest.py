@@ -6,6 +6,7 @@ Imports are late: of several pytest processes the first only shares out the test
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import shutil
 import sys
@@ -25,8 +26,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # "no" also in pytest-xdist's workers.
     if getattr(session.config.option, "dist", "no") == "no":
         import torch
+        import typer.main
         from type_checker import check_shapes
 
+        # Typer reads the signatures of all commands anew at every call, which is most of what a mistake takes.
+        typer.main.get_command = functools.cache(typer.main.get_command)
         # Before anything imports the package.
         check_shapes("icl_curriculum")
         torch.set_num_threads(1)

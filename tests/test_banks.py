@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -44,11 +44,11 @@ DEFINED: list[tuple[str, str]] = [
 ]
 
 
-def test_banks_are_the_same_in_every_process() -> None:
+def test_banks_are_the_same_in_every_process(quick_python: Path) -> None:
     """Of every class under every shift that is defined for it."""
     cases = [*((name, None) for name in FUNCTION_CLASSES.names()), *DEFINED]
     script = IN_ANOTHER_PROCESS.replace("{cases}", repr(cases))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([str(quick_python), "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     hashes = [content_hash(bank_of(name, shift, None).draw()) for name, shift in cases]
     assert done.stdout.split() == hashes

@@ -45,8 +45,9 @@ def process(folder: Path, *command: str) -> Answer:
 
 
 @pytest.fixture
-def icl(icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+def icl(icl: Icl, quick_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(quick_python))
     return lambda *arguments: Answer(*icl(*arguments))
 
 

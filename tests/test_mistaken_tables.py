@@ -28,7 +28,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """``whole``: an experiment with its figures; ``here``: a copy to damage."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("tables"))
-    run = tiny_run({"training.steps": 4, "points": 3, "evaluation.baselines": ["zero"]})
+    run = tiny_run({"training.steps": 4, "points": 3, "function_classes": ["linear"], "evaluation.baselines": ["zero"]})
     execute(run, Path())
     collect(Path("tiny"), {run.variant: run.hash()})
     Path("tiny").rename("whole")
@@ -185,7 +185,7 @@ def test_errors_under_shifts_alone_cost_only_their_own_figure() -> None:
 @pytest.mark.usefixtures("_no_files")
 def test_names_in_any_script_are_drawn() -> None:
     """Warnings are errors here; a user would see one for every letter that the font lacks."""
-    content = Path("whole/evaluation.csv").read_text().replace("quadratic", "线性")
+    content = Path("whole/evaluation.csv").read_text().replace("linear", "线性")
     assert plotted("evaluation", content.encode()).code == 0
 
 
