@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import os
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
         # Typer reads the signatures of all commands anew at every call, which is most of what a mistake takes.
         typer.main.get_command = functools.cache(typer.main.get_command)
+        # The power stays on while the tests run. A disk takes milliseconds for each of the thousands of flushes.
+        os.fsync = lambda fd: None
         # Before anything imports the package.
         check_shapes("icl_curriculum")
         torch.set_num_threads(1)

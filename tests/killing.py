@@ -26,6 +26,8 @@ RUN = tiny_run(
         "training.log_every": 2,
         "training.learning_every": 2,
         "evaluation.shifts": [],
+        "evaluation.baselines": ["zero"],
+        "evaluation.n_prompts": 4,
     }
 )
 
@@ -98,6 +100,8 @@ def describe(name: str, arguments: tuple[Any, ...]) -> str:
 
 
 def main(folder: Path) -> None:
+    # Operations like the others, but the disk need not take its milliseconds: what is killed is no machine.
+    os.fsync = lambda fd: None
     # Here first, so that what torch loads on its first step is loaded in every fork.
     execute(RUN, folder / "whole")
     whole = folder / "whole/tiny/mixed-seed0"

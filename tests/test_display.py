@@ -26,7 +26,7 @@ EXAMPLE = Path(__file__).parent.parent / "results/example_mixed"
 
 #: Two variants, of which one has a learning rate that no run survives.
 BAD_RATE: dict[str, Any] = {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf"), "steps": 300}
-GOOD = {"training": {"steps": 400}}
+GOOD = {"training": {"steps": 400, "learning_every": 200, "checkpoint_every": 100}}
 VALUES = merge(TINY, {"variants": {"good": GOOD, "bad": {"training": BAD_RATE}}, "evaluation": {"shifts": []}})
 
 
