@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 DIMS, POINTS = 3, 5
 
 ARCHITECTURES = [
-    {"positions": positions, "normalize_queries_and_keys": normalize, "activation": activation, "attention": attention}
-    for positions, normalize, activation, attention in product(
-        ("token", "pair", "none"), (False, True), ("gelu", "relu_squared"), ("fused", "plain")
+    dict(
+        zip(
+            ("tokens", "positions", "normalize_queries_and_keys", "activation", "attention"),
+            choice,
+            strict=True,
+        )
+    )
+    for choice in product(
+        ("alternate", "joint"), ("token", "pair", "none"), (False, True), ("gelu", "relu_squared"), ("fused", "plain")
     )
 ]
 every_architecture = pytest.mark.parametrize(
@@ -124,6 +130,7 @@ def test_equals_hugging_face_gpt2(layers: int, activation: str, theirs: str, att
     model = randomized(
         layers=layers,
         initialization="reference",
+        tokens="alternate",
         positions="token",
         normalize_queries_and_keys=False,
         activation=activation,
@@ -225,7 +232,7 @@ def test_normalized_queries_ignore_their_own_scale(normalize: bool) -> None:
 @pytest.mark.parametrize("positions", ["token", "pair", "none"])
 def test_only_positions_tell_the_order_of_the_examples(positions: str) -> None:
     """In one layer, without positions, the last prediction is a function of the set of pairs."""
-    model, prompts = randomized(layers=1, positions=positions), random_prompts()
+    model, prompts = randomized(layers=1, tokens="alternate", positions=positions), random_prompts()
     order = [2, 0, 3, 1, 4]
     shuffled = replace(prompts, xs=prompts.xs[:, order], ys=prompts.ys[:, order])
     difference = (model.predict(shuffled) - model.predict(prompts))[:, -1].abs().max()
@@ -274,6 +281,7 @@ def test_the_published_size_holds_nothing_but_gpt2s_blocks() -> None:
         layers=12,
         heads=8,
         initialization="reference",
+        tokens="alternate",
         positions="token",
         normalize_queries_and_keys=False,
     )
@@ -327,18 +335,22 @@ def test_reference_initialisation_is_gpt2s() -> None:
             assert found[name] == 0, name
 
 
-def test_fast_initialisation_scales_with_the_fan_in() -> None:
-    model = fresh(dims=20, points=40, width=64, layers=4, heads=2, initialization="fast", position_scale=0.5)
+@pytest.mark.parametrize(("tokens", "fan_in"), [("alternate", 20), ("joint", 41)])
+def test_fast_initialisation_scales_with_the_fan_in(tokens: str, fan_in: int) -> None:
+    model = fresh(
+        dims=20, points=40, width=64, layers=4, heads=2, initialization="fast", position_scale=0.5, tokens=tokens
+    )
     found = standard_deviations(model)
     expected = {
         "qkv": 64**-0.5,
         "attention_out": 64**-0.5,
         "mlp_in": 64**-0.5,
         "mlp_out": 256**-0.5,
-        "read_in": 20**-0.5,
+        "read_in": fan_in**-0.5,
         "read_out": 64**-0.5,
         "position": 0.5,
-        "label_token": 0.5,
     }
+    if tokens == "alternate":
+        expected["label_token"] = 0.5
     for name, deviation in expected.items():
         assert found[name] == pytest.approx(deviation, rel=0.25 if name in ("label_token", "read_out") else 0.1), name

@@ -35,6 +35,26 @@ class Model(nn.Module):
     ) -> Float[Tensor, "batch points"]:
         """Entry k predicts the target of query k from the first k pairs."""
 
+    def backward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
+
+        By `forward` and autograd; a model may know a faster way to the same numbers.
+        """
+        predictions = self(xs, ys)
+        if predictions.shape != targets.shape:
+            # Broadcasting would train on something else without a word.
+            expected = f"{tuple(targets.shape)} (prompts, points)"
+            raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+        errors: Tensor = (predictions - targets).square().mean(dim=1)
+        (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
+        return errors.detach()
+
     @torch.no_grad()
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """`forward` without gradients, in passes of ``prompts_per_pass`` prompts."""

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.models.base import Model, ModelConfig, register_model
+from icl_curriculum.models.training_pass import Shape, fold, loss_gradients
 from icl_curriculum.registry import UserError
 
 
@@ -37,6 +38,10 @@ class TransformerConfig(ModelConfig):
     initialization: Literal["reference", "fast"] = Field(
         "fast",
         description="'reference': N(0, 0.02) as GPT-2; 'fast': N(0, 1/fan_in), positions N(0, position_scale)",
+    )
+    tokens: Literal["alternate", "joint"] = Field(
+        "joint",
+        description="'alternate': x and y in turn (GPT-2 as in Garg et al.); 'joint': each x beside the pair before it",
     )
     positions: Literal["token", "pair", "none"] = Field(
         "pair", description="a learned vector per token (GPT-2), per pair shared by its x and y, or none"
@@ -88,13 +93,12 @@ class Transformer(Model):
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape))
 
-        self.read_in = empty(w, dims)
+        joint = config.tokens == "joint"
+        self.read_in = empty(w, 2 * dims + 1 if joint else dims)
         self.read_in_bias = empty(w)
-        if config.positions == "token":
-            self.position = empty(2 * max_points, w)
-        elif config.positions == "pair":
-            self.position = empty(max_points, w)
-        if config.positions != "token":
+        if config.positions != "none":
+            self.position = empty(max_points if joint or config.positions == "pair" else 2 * max_points, w)
+        if config.positions != "token" and not joint:
             self.label_token = empty(w)
         self.attention_norm = empty(n, w)
         self.attention_norm_bias = empty(n, w)
@@ -149,33 +153,78 @@ class Transformer(Model):
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
     ) -> Float[Tensor, "batch points"]:
+        points = self._check_points(xs)
+        tokens, positions = self.tokens(xs, ys), self.token_positions(points)
+        if queries is None:
+            return self._decode(self._embed(tokens, positions), slice(0, None, self.tokens_per_point), None)
+        # Context first, then every query, which sees its own prefix of the context and itself.
+        context = tokens[:, : self.tokens_per_point * (points - 1)]
+        asking = self.tokens(queries, ys, xs)[:, :: self.tokens_per_point]
+        positions = torch.cat([positions[: context.shape[1]], positions[:: self.tokens_per_point]])
+        mask = prefix_mask(points, self.tokens_per_point, tokens.device)
+        embedded = self._embed(torch.cat([context, asking], dim=1), positions)
+        return self._decode(embedded, slice(context.shape[1], None), mask)
+
+    @property
+    def tokens_per_point(self) -> int:
+        return 1 if self.config.tokens == "joint" else 2
+
+    def tokens(
+        self,
+        xs: Float[Tensor, "b p d"],
+        ys: Float[Tensor, "b p"],
+        examples: Float[Tensor, "b p d"] | None = None,
+    ) -> Float[Tensor, "b t token"]:
+        """What the model reads; ``examples``: the inputs of the pairs, where ``xs`` are queries and nothing else.
+
+        ``alternate``: x_1, y_1, x_2, ..., x_query, with a label where the first coordinate of x is, padded with
+        zeros (Garg et al. 2022). ``joint``: (x_k, x_(k-1), y_(k-1)) for every k, zeros before the first pair.
+        """
+        if self.config.tokens == "joint":
+            pairs = torch.cat([xs if examples is None else examples, ys.unsqueeze(-1)], dim=-1)
+            return torch.cat([xs, F.pad(pairs[:, :-1], (0, 0, 1, 0))], dim=-1)
+        labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
+        return torch.cat([rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d"), xs[:, -1:]], dim=1)
+
+    def backward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
+        by_hand = xs.device.type == "cpu" and xs.dtype == torch.float32 and self.config.attention == "fused"
+        if not by_hand or torch.is_autocast_enabled("cpu"):
+            return super().backward(xs, ys, targets, weights)
+        points = self._check_points(xs)
+        folded = fold(self, self.token_positions(points))
+        shape = Shape(self.config.heads, self.config.activation, self.tokens_per_point)
+        predictions, gradients = loss_gradients(folded, shape, self.tokens(xs, ys), targets, weights / points)
+        folded.backward(gradients)
+        return (predictions - targets).square_().mean(dim=1)
+
+    def _check_points(self, xs: Tensor) -> int:
         points = xs.shape[1]
         if points > self.max_points:
             raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
-        # A label stands where the first coordinate of x does, padded with zeros (Garg et al. 2022).
-        labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
-        context = rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d")
-        positions = self._positions(points)
-        if queries is None:
-            tokens = torch.cat([context, xs[:, -1:]], dim=1)
-            return self._decode(self._embed(tokens, positions[:-1]), slice(0, None, 2), None)
-        # Context first, then every query, which sees its own prefix of the context and itself.
-        tokens = torch.cat([context, queries], dim=1)
-        positions = torch.cat([positions[:-2], positions[::2]])
-        mask = prefix_mask(points, tokens.device)
-        return self._decode(self._embed(tokens, positions), slice(context.shape[1], None), mask)
+        return points
 
-    def _embed(self, tokens: Float[Tensor, "b t d"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
+    def _embed(self, tokens: Float[Tensor, "b t token"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
         return F.linear(tokens, self.read_in, self.read_in_bias) + positions
 
-    def _positions(self, points: int) -> Float[Tensor, "t w"]:
-        """What is added to the tokens x_1, y_1, ..., x_points, y_points."""
-        if self.config.positions == "token":
-            return self.position[: 2 * points]
+    def token_positions(self, points: int) -> Float[Tensor, "t w"]:
+        """What is added to the tokens of a prompt of ``points`` points."""
+        positions, joint = self.config.positions, self.config.tokens == "joint"
+        n_tokens = self.tokens_per_point * (points - 1) + 1
+        if positions == "token" or (positions == "pair" and joint):
+            return self.position[:n_tokens]
+        if joint:
+            return torch.zeros(n_tokens, self.config.width, device=self.read_in.device)
         kinds = torch.stack([torch.zeros_like(self.label_token), self.label_token])
-        if self.config.positions == "none":
-            return kinds.repeat(points, 1)
-        return rearrange(self.position[:points].unsqueeze(1) + kinds, "p k w -> (p k) w")
+        if positions == "none":
+            return kinds.repeat(points, 1)[:n_tokens]
+        return rearrange(self.position[:points].unsqueeze(1) + kinds, "p k w -> (p k) w")[:n_tokens]
 
     def _decode(self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None) -> Float[Tensor, "b p"]:
         """Run the blocks and read predictions at ``read``; the last block computes nothing else.
@@ -236,15 +285,15 @@ class Transformer(Model):
         return F.relu(hidden).square()
 
 
-def prefix_mask(points: int, device: torch.device) -> Bool[Tensor, "t t"]:
+def prefix_mask(points: int, per_point: int, device: torch.device) -> Bool[Tensor, "t t"]:
     """Who sees whom when every prompt length has a query of its own.
 
     Tokens: the 2 (points - 1) of the context, causal among themselves, then one query per prompt length k,
     which sees the first 2 k context tokens and itself.
     """
-    context = 2 * (points - 1)
+    context = per_point * (points - 1)
     mask = torch.eye(context + points, dtype=torch.bool, device=device)
     mask[:context, :context] = torch.ones(context, context, dtype=torch.bool, device=device).tril()
-    lengths = 2 * torch.arange(points, device=device).unsqueeze(1)
+    lengths = per_point * torch.arange(points, device=device).unsqueeze(1)
     mask[context:, :context] = torch.arange(context, device=device).unsqueeze(0) < lengths
     return mask

@@ -63,17 +63,11 @@ class InContext(TrainingMethod):
 
     def _update(self, trainee: Trainee, batch: Sequence[Portion], factor: float) -> list[Tensor]:
         prompts = concatenate([portion.prompts for portion in batch])
-        predictions = trainee.model(prompts.xs, prompts.ys)
-        if predictions.shape != prompts.targets.shape:
-            # Broadcasting would train on something else without a word.
-            expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
-            raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-        errors = (predictions - prompts.targets).square().mean(dim=1)
-        portions = errors.split([len(portion.prompts) for portion in batch])
-        total = sum((part.sum() * portion.weight for part, portion in zip(portions, batch, strict=True)))
-        assert isinstance(total, Tensor)
-        (total / len(prompts)).backward()  # type: ignore[no-untyped-call]
+        sizes = [len(portion.prompts) for portion in batch]
+        weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
+        repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
+        errors = trainee.model.backward(prompts.xs, prompts.ys, prompts.targets, repeated)
         if trainee.clip is not None:
             torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), trainee.clip)
         trainee.optimizers.step(factor)
-        return [part.detach().mean() for part in portions]
+        return [part.mean() for part in torch.split(errors, sizes)]

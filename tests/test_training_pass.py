@@ -1,0 +1,140 @@
+"""The hand-written pass against autograd and against Hugging Face's GPT-2 in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from icl_curriculum.models import Model, Transformer, TransformerConfig, training_pass
+
+DIMS, POINTS, BATCH = 3, 7, 10
+
+
+def model_of(**fields: Any) -> Transformer:
+    """A model none of whose weights has a special value."""
+    config = TransformerConfig(**{"width": 24, "layers": 2, "heads": 3, **fields})
+    model = config.build(dims=DIMS, points=POINTS, generator=torch.Generator().manual_seed(0))
+    made = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            centre = 1.0 if name.endswith(("_norm", "_gain")) else 0.0
+            value.copy_(centre + 0.3 * torch.randn(value.shape, generator=made))
+    return model
+
+
+def batch(points: int = POINTS, size: int = BATCH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    made = torch.Generator().manual_seed(2)
+    xs = torch.randn(size, points, DIMS, generator=made)
+    ys, targets = (torch.randn(size, points, generator=made) for _ in range(2))
+    return xs, ys, targets, torch.rand(size, generator=made)
+
+
+def gradients(model: Transformer, backward: Any, prompts: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    for value in model.parameters():
+        value.grad = None
+    errors = backward(model, *prompts)
+    return errors, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+def assert_same(model: Transformer, prompts: tuple[Tensor, ...]) -> None:
+    expected_errors, expected = gradients(model, Model.backward, prompts)
+    errors, found = gradients(model, Transformer.backward, prompts)
+    torch.testing.assert_close(errors, expected_errors, atol=1e-5, rtol=1e-5)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6 + 2e-5 * float(value.abs().max()), rtol=1e-4, msg=name)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three prompts at a time, and blocks of rows within a chunk."""
+    monkeypatch.setattr(training_pass, "CHUNK_FLOATS", 3 * (2 * POINTS - 1) * 96)
+    monkeypatch.setattr(training_pass, "BLOCK_FLOATS", 5 * 96)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param, "the pass leaves the number of threads as it was"
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "activation", "normalized", "positions"),
+    list(product(("alternate", "joint"), ("gelu", "relu_squared"), (False, True), ("token", "pair", "none"))),
+)
+def test_equals_autograd(tokens: str, activation: str, normalized: bool, positions: str, small_chunks: None) -> None:
+    fields = {"tokens": tokens, "activation": activation, "positions": positions}
+    assert_same(model_of(**fields, normalize_queries_and_keys=normalized), batch())
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+def test_equals_autograd_with_threads(tokens: str, threads: int, small_chunks: None) -> None:
+    assert_same(model_of(tokens=tokens), batch())
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+@pytest.mark.parametrize(("points", "size", "layers"), [(1, 2, 2), (4, 1, 1), (POINTS, 3, 3)])
+def test_prompts_of_every_size(tokens: str, points: int, size: int, layers: int) -> None:
+    assert_same(model_of(tokens=tokens, layers=layers), batch(points, size))
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+def test_large_scores_neither_overflow_nor_vanish(tokens: str) -> None:
+    """Scores of several hundred, whose powers float32 does not hold."""
+    model = model_of(tokens=tokens, normalize_queries_and_keys=False)
+    with torch.no_grad():
+        model.qkv *= 12
+    xs, ys, targets, weights = batch()
+    errors, found = gradients(model, Transformer.backward, (xs, ys, targets, weights))
+    expected, by_autograd = gradients(model, Model.backward, (xs, ys, targets, weights))
+    torch.testing.assert_close(errors, expected, atol=1e-3, rtol=1e-3)
+    for name, value in by_autograd.items():
+        torch.testing.assert_close(found[name], value, atol=1e-2 * float(value.abs().max()), rtol=1e-2, msg=name)
+
+
+def test_gradients_add_up() -> None:
+    model = model_of()
+    prompts = batch()
+    _, once = gradients(model, Transformer.backward, prompts)
+    once = {name: value.clone() for name, value in once.items()}
+    model.backward(*prompts)
+    for name, value in model.named_parameters():
+        if name in once:
+            assert value.grad is not None
+            torch.testing.assert_close(value.grad, 2 * once[name], msg=name)
+
+
+def test_equal_calls_give_equal_bits(threads: int, small_chunks: None) -> None:
+    model, prompts = model_of(), batch()
+    _, first = gradients(model, Transformer.backward, prompts)
+    _, second = gradients(model, Transformer.backward, prompts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_plain_attention_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that gradients have gradients."""
+    monkeypatch.setattr("icl_curriculum.models.transformer.loss_gradients", lambda *_: pytest.fail("by hand"))
+    model = model_of(attention="plain")
+    assert model.backward(*batch()).shape == (BATCH,)
+
+
+def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    def broken(self: Any, *arguments: Any) -> None:
+        raise RuntimeError("in a thread")
+
+    monkeypatch.setattr(training_pass._Pass, "run", broken)
+    with pytest.raises(RuntimeError, match="in a thread"):
+        model_of().backward(*batch())
+
+
+def test_too_long_a_prompt_is_refused() -> None:
+    with pytest.raises(ValueError, match="positions allow"):
+        model_of(max_points=POINTS).backward(*batch(POINTS + 1))
