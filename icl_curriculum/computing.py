@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from icl_curriculum.registry import UserError
 
 _OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
 
@@ -28,6 +31,33 @@ def computing_threads(number: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+@contextlib.contextmanager
+def arithmetic(precision: Precision, device: str) -> Iterator[None]:
+    """Matrix products in this precision; weights, optimizer and whatever a model excepts stay in float32.
+
+    Raises UserError for tf32 elsewhere than on CUDA, which alone has it.
+    """
+    kind = device.partition(":")[0]
+    if precision == "bfloat16":
+        with torch.autocast(kind, dtype=torch.bfloat16):
+            yield
+        return
+    if precision == "float32":
+        yield
+        return
+    if kind != "cuda":
+        raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextlib.contextmanager

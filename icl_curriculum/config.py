@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.computing import Precision
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.fields import Registered
 from icl_curriculum.models.base import ModelConfig
@@ -62,7 +63,7 @@ class OptimizerConfig(Strict):
     learning_rate: float = Field(3e-3, gt=0, le=1e6, description="peak rate of Adam")
     muon_learning_rate: float = Field(0.02, gt=0, le=1e6, description="peak rate of Muon, a step in spectral norm")
     betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Muon's momentum")
     weight_decay: float = Field(0.0, ge=0, le=1e6, description="decoupled weight decay (adamw, muon)")
 
 
@@ -85,6 +86,13 @@ class TrainingConfig(Strict):
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer and its rates")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
+    precision: Precision = Field(
+        "float32", description="of matrix products in training; 'tf32' (CUDA) and 'bfloat16' are faster on a GPU"
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile; on CUDA as a graph; takes half a minute, and seldom pays on a CPU",
+    )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; 'inf' clips nothing")
     divergence: float = Field(1000.0, gt=1, description="stop when the normalized loss exceeds this")
     log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")

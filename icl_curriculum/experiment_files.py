@@ -21,6 +21,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "reference": {
         "model": {
             "name": "transformer",
+            "tokens": "alternate",
             "initialization": "reference",
             "positions": "token",
             "normalize_queries_and_keys": False,

@@ -567,7 +567,7 @@ def test_the_written_config_reads_back_as_the_same_run(changes: dict[str, Any]) 
 
 def test_the_written_config_says_every_default() -> None:
     config = Run(from_text(""), "mixed", 0).config()
-    assert config["training"]["optimizer"]["momentum"] == 0.95
+    assert config["training"]["optimizer"]["momentum"] == 0.9
     assert config["model"]["name"] == "transformer"
     assert config["model"]["width"] == 64
     assert config["evaluation"]["n_prompts"] == 1280

@@ -136,11 +136,11 @@ def test_adamw_decays_matrices_and_nothing_else() -> None:
 
 
 def test_muon_takes_the_matrices_and_adam_the_rest() -> None:
-    muon = steps_of(OptimizerConfig(name="muon", learning_rate=0.01, muon_learning_rate=0.05), steps=2)
+    muon = steps_of(OptimizerConfig(name="muon", learning_rate=0.01, muon_learning_rate=0.05, momentum=0.9), steps=2)
     adam = steps_of(OptimizerConfig(name="adam", learning_rate=0.01), steps=2)
     assert_equal_models(muon, adam, among=lambda name: name not in muon.matrices)
     expected = small_model()
-    by_hand = Muon([expected.get_parameter(name) for name in expected.matrices], lr=0.05)
+    by_hand = Muon([expected.get_parameter(name) for name in expected.matrices], lr=0.05, momentum=0.9)
     for step in range(2):
         give_gradients(expected, step)
         by_hand.step()

@@ -51,7 +51,7 @@ class Model(nn.Module):
             # Broadcasting would train on something else without a word.
             expected = f"{tuple(targets.shape)} (prompts, points)"
             raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-        errors: Tensor = (predictions - targets).square().mean(dim=1)
+        errors: Tensor = (predictions.float() - targets).square().mean(dim=1)
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 

@@ -1,14 +1,16 @@
 """A decoder-only, GPT-2 style transformer that reads prompts.
 
-Tokens alternate x_1, y_1, x_2, y_2, ..., x_query; the prediction for f(x) is read at x's own token, which
-sees the pairs before it and not its label. There is no vocabulary and no wasted embedding.
+Tokens alternate x_1, y_1, x_2, y_2, ..., x_query, or join each x with the pair before it; the prediction for f(x)
+is read at x's own token, which sees the pairs before it and not its label. There is no vocabulary and no wasted
+embedding.
 
-Dimensions: b = prompts, t = tokens (2 points - 1), w = width, h = heads, e = width per head.
+Dimensions: b = prompts, t = tokens (2 points - 1, or points), w = width, h = heads, e = width per head.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -25,10 +27,10 @@ from icl_curriculum.registry import UserError
 
 @register_model("transformer")
 class TransformerConfig(ModelConfig):
-    """GPT-2 style decoder over alternate x and y tokens.
+    """GPT-2 style decoder over a prompt's points.
 
     The published model is ``width = 256, layers = 12, heads = 8, initialization = "reference",
-    positions = "token", normalize_queries_and_keys = false, activation = "gelu"`` (Garg et al. 2022).
+    tokens = "alternate", positions = "token", activation = "gelu"`` (Garg et al. 2022).
     """
 
     width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
@@ -47,7 +49,7 @@ class TransformerConfig(ModelConfig):
         "pair", description="a learned vector per token (GPT-2), per pair shared by its x and y, or none"
     )
     position_scale: float = Field(0.3, gt=0, le=1e6, description="standard deviation of the position vectors ('fast')")
-    normalize_queries_and_keys: bool = Field(True, description="layer norm on each head's queries and keys")
+    normalize_queries_and_keys: bool = Field(False, description="layer norm on each head's queries and keys")
     activation: Literal["gelu", "relu_squared"] = Field(
         "relu_squared", description="'gelu' is GPT-2's tanh form; 'relu_squared' costs a fraction of it on a CPU"
     )
@@ -194,8 +196,9 @@ class Transformer(Model):
         weights: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
-        by_hand = xs.device.type == "cpu" and xs.dtype == torch.float32 and self.config.attention == "fused"
-        if not by_hand or torch.is_autocast_enabled("cpu"):
+        on_cpu = xs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        compiled = self._compiled_call_impl is not None
+        if not on_cpu or compiled or self.config.attention != "fused":
             return super().backward(xs, ys, targets, weights)
         points = self._check_points(xs)
         folded = fold(self, self.token_positions(points))
@@ -211,7 +214,8 @@ class Transformer(Model):
         return points
 
     def _embed(self, tokens: Float[Tensor, "b t token"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
-        return F.linear(tokens, self.read_in, self.read_in_bias) + positions
+        with exactly(tokens):
+            return F.linear(tokens, self.read_in, self.read_in_bias) + positions
 
     def token_positions(self, points: int) -> Float[Tensor, "t w"]:
         """What is added to the tokens of a prompt of ``points`` points."""
@@ -253,9 +257,9 @@ class Transformer(Model):
             h = h + F.linear(self._attend(layer, q, k, v, seen), out, out_bias)
             hidden = F.linear(F.layer_norm(h, width, ln2, ln2_bias), up, up_bias)
             h = h + F.linear(self._activate(hidden), down, down_bias)
-        return F.linear(
-            F.layer_norm(h, width, self.final_norm, self.final_norm_bias), self.read_out, self.read_out_bias
-        ).squeeze(-1)
+        with exactly(h):
+            normed = F.layer_norm(h.float(), width, self.final_norm, self.final_norm_bias)
+            return F.linear(normed, self.read_out, self.read_out_bias).squeeze(-1)
 
     def _attend(
         self,
@@ -283,6 +287,11 @@ class Transformer(Model):
         if self.config.activation == "gelu":
             return F.gelu(hidden, approximate="tanh")
         return F.relu(hidden).square()
+
+
+def exactly(like: Tensor) -> AbstractContextManager[None]:
+    """In float32 whatever the precision of training: what is read in and out bounds the error from below."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def prefix_mask(points: int, per_point: int, device: torch.device) -> Bool[Tensor, "t t"]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icl_curriculum.computing import arithmetic
 from icl_curriculum.contracts import at_work
 from icl_curriculum.curricula import Shares
 from icl_curriculum.experiment import Run
@@ -61,6 +62,11 @@ class Trainer:
             model = experiment.model.build(
                 dims=experiment.dims, points=experiment.points, generator=generator(run.seed, "initialization")
             ).to(device)
+        with arithmetic(self.config.precision, device):
+            pass  # Now, rather than at the first update, what this device does not have.
+        if self.config.compile:
+            # A graph spares a GPU the launching of every kernel, which for small models is most of a step.
+            model.compile(mode="reduce-overhead" if device.startswith("cuda") else "default")
         clip = self.config.clip
         self.trainee = Trainee(
             model=model,
@@ -86,7 +92,8 @@ class Trainer:
         factor = schedule_factor(self.config.schedule, self.step, self.config.steps)
         portions = [Portion(prompts, weights[cell]) for cell, prompts in batch.items()]
         with at_work(self.run.experiment.model, "training"), at_work(self.method, "update"):
-            (losses,) = self.method.update([self.trainee], [portions], factor)
+            with arithmetic(self.config.precision, self.device):
+                (losses,) = self.method.update([self.trainee], [portions], factor)
             by_cell = dict(zip(batch, losses, strict=True))
         self.step += 1
         self.prompts_seen.update(counts)
