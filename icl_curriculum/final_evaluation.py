@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from icl_curriculum.prompts import Prompts
 from icl_curriculum.provenance import package_version
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer
+
+#: Multiples of it lie far apart within a turn.
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Advanced(Protocol):
@@ -75,10 +79,14 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> E
     trained = Trained(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
     banks = list(evaluation_banks(trainer.run.experiment))
     began = time.monotonic()
+    # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
+    first = round(_GOLDEN * trainer.run.seed * len(banks)) % len(banks)
+    turned = banks[first:] + banks[:first]
+    found = list(score_banks(trained, turned, directory.path.parent / ".cache", advanced))
     rows: list[list[Any]] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[str]] = {}
-    for scored in score_banks(trained, banks, directory.path.parent / ".cache", advanced):
+    for scored in found[len(banks) - first :] + found[: len(banks) - first]:
         rows += scored.rows
         hashes |= scored.hashed
         failures |= scored.failed

@@ -5,6 +5,7 @@ No accelerator is needed: tensors are marked as lying on a pretended one, and mi
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from icl_curriculum.computing import reproducible
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.function_classes.linear import Linear
 from icl_curriculum.launch import default_jobs, launch, resolve_device
+from icl_curriculum.models import Model
 from icl_curriculum.registry import FUNCTION_CLASSES, UserError
 from icl_curriculum.testing.devices import MixedDevices, PretendedAccelerator
 from icl_curriculum.training import Trainer
@@ -31,6 +33,8 @@ NOBODY: Any = SimpleNamespace(where_called=lambda: "")
 
 def train_on_a_pretended_accelerator(changes: dict[str, Any], updates: int = 3) -> None:
     trainer = Trainer(tiny_run(changes))
+    # As on an accelerator: the pass by hand is for the CPU alone.
+    trainer.model.backward = functools.partial(Model.backward, trainer.model)  # type: ignore[method-assign]
     with PretendedAccelerator(NOBODY):
         for _ in range(updates):
             trainer.update()
