@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 
-.PHONY: help experiment plot list verify test lint clean
+.PHONY: help experiment plot list verify bench test lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
 	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
 	@echo "make list                                         experiments, function classes, curricula, ..."
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
+	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make lint                                         ruff and mypy alone"
 
@@ -40,6 +41,9 @@ list: $(READY)
 
 verify: $(READY)
 	@$(BIN)/icl verify $(ARGS)
+
+bench: $(READY)
+	@$(BIN)/icl bench $(ARGS)
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from icl_curriculum.options import (
     Shifts,
     parse_lengths,
     parse_seeds,
+    parse_threads,
 )
 
 app = typer.Typer(
@@ -261,6 +262,46 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def bench(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION]...", help="only these: step, quality, throughput, memory"),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="quality: train the published recipe, too, which takes many minutes")
+    ] = False,
+    threads: Annotated[
+        str | None, typer.Option(metavar="1,2", help="numbers of CPU threads; default: 1, and 2 where there are cores")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    rounds: Annotated[
+        int, typer.Option(min=2, max=LARGEST, metavar="N", help="turns of every competitor; more give closer numbers")
+    ] = 12,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="quality: a key of the fast recipe, e.g. training.steps=200"),
+    ] = None,
+    results: Results = Path("results"),
+    record: Annotated[
+        bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure speed: training steps beside Hugging Face's GPT-2, time to quality, throughput, memory.
+
+    Tables are printed and written to DIR/bench.
+    """
+    from icl_curriculum import bench
+    from icl_curriculum.display import console
+
+    settings = bench.Settings(
+        threads=parse_threads(threads) or bench.default_threads(), device=bench.usable_device(device), rounds=rounds,
+        full=full, overrides=tuple(set_ or ()), results=results, record=record,
+    )  # fmt: skip
+    bench.show(bench.chosen(sections or [], settings), settings, console)
+
+
 def main() -> None:
     """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug.
 
@@ -277,6 +318,7 @@ def main() -> None:
             "run": f"; the same command{again} continues where it stopped",
             "evaluate": "; the banks that were answered are in the table",
             "score": "; the banks that were answered are in the table",
+            "bench": "; the tables that were printed are written",
         }
         hint = hints.get(sys.argv[1] if len(sys.argv) > 1 else "", "")
         _end(error, f"{error}{hint}", 128 + error.number)

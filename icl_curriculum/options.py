@@ -50,6 +50,19 @@ def parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
     return tuple(_numbers(text, "--lengths", "'all' or numbers of examples", "5,10", len(str(LARGEST))))
 
 
+def parse_threads(text: str | None) -> tuple[int, ...] | None:
+    """``1,2``, each once. UserError for anything else."""
+    if text is None:
+        return None
+    expected = "numbers of threads from 1 to 1024"
+    numbers = _numbers(text, "--threads", expected, "--threads 1,2", 4)
+    if not all(1 <= number <= 1024 for number in numbers):
+        from icl_curriculum.registry import UserError
+
+        raise UserError(f"--threads {text}: expected {expected} with commas between, e.g. --threads 1,2")
+    return tuple(dict.fromkeys(numbers))
+
+
 def _numbers(text: str, option: str, expected: str, example: str, digits: int) -> list[int]:
     from icl_curriculum.registry import UserError
 

@@ -33,7 +33,7 @@ FLOORS = [
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
     {"results", "training", "evaluation", "testing", "growing_table"},
     {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch", "checking", "verify", "evaluating", "scoring"},
+    {"launch", "checking", "verify", "bench", "evaluating", "scoring"},
     {"options", "score_tables", "summaries", "display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,66 @@
+"""Speed: training steps beside Hugging Face's GPT-2, time to quality, throughput and memory.
+
+A section lists jobs, each of which gives a table; another one is a file and a line in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from icl_curriculum.bench import quality, step
+from icl_curriculum.bench.tables import SIZES, Column, Job, Section, Settings, Size, Table
+from icl_curriculum.bench.view import show
+from icl_curriculum.launch.devices import available_cores, resolve_device
+from icl_curriculum.registry import UserError, did_you_mean
+
+SECTIONS: dict[str, Section] = {
+    "step": Section("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
+    "quality": Section("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
+}
+
+
+def chosen(names: Sequence[str], settings: Settings) -> dict[str, Section]:
+    """The sections of these names, all of them if there are none.
+
+    UserError for an unknown name, and for settings that none of them heeds.
+    """
+    for name in names:
+        if name not in SECTIONS:
+            raise UserError(f"unknown section {name!r}{did_you_mean(name, SECTIONS)}")
+    found = {name: section for name, section in SECTIONS.items() if name in names or not names}
+    if "quality" not in found:
+        for option, given in {"--set": settings.overrides, "--full": settings.full}.items():
+            if given:
+                raise UserError(f"{option} is for the section quality, which is not among {', '.join(found)}")
+    if settings.record and not settings.full:
+        raise UserError("--record records what --full measures: give both")
+    return found
+
+
+def default_threads() -> tuple[int, ...]:
+    """One, and two where there are as many cores."""
+    return (1, 2) if available_cores() >= 2 else (1,)
+
+
+def usable_device(device: str) -> str:
+    """``auto``: CUDA, else the CPU. UserError for a device that is not there, or whose time is not measured here."""
+    found = "cpu" if device == "auto" and resolve_device(device) == "mps" else resolve_device(device)
+    if found == "mps":
+        raise UserError("--device mps: speed is measured on cpu and cuda")
+    return found
+
+
+__all__ = [
+    "SECTIONS",
+    "SIZES",
+    "Column",
+    "Job",
+    "Section",
+    "Settings",
+    "Size",
+    "Table",
+    "chosen",
+    "default_threads",
+    "show",
+    "usable_device",
+]

@@ -1,0 +1,75 @@
+"""Measuring in processes of their own: fresh ones, or several at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+#: Called in the child with its request, and with what tells the parent of something.
+Work = Callable[[Any, Callable[[Any], None]], Any]
+
+
+class ChildFailed(Exception):
+    """A measuring process raised, or ended without an answer."""
+
+
+def in_children(
+    work: Work, requests: Sequence[Any], heard: Callable[[int, Any], None] = lambda number, message: None
+) -> list[Any]:
+    """``work(request, say)`` for all requests at the same time, each in a fresh process; what they return, in order.
+
+    ``heard(number, message)`` is told here what the children say. Requests, messages and answers are pickled.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes: dict[Connection, int] = {}
+    processes = []
+    answers: dict[int, Any] = {}
+    try:
+        for number, request in enumerate(requests):
+            mine, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(work, request, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            processes.append(process)
+            pipes[mine] = number
+        while pipes:
+            for ready in wait(list(pipes)):
+                assert isinstance(ready, Connection)
+                number = pipes[ready]
+                try:
+                    kind, message = ready.recv()
+                except EOFError:
+                    processes[number].join()
+                    code = processes[number].exitcode
+                    raise ChildFailed(f"a measuring process ended with code {code} and no answer") from None
+                if kind == "said":
+                    heard(number, message)
+                elif kind == "failed":
+                    raise ChildFailed(message)
+                else:
+                    answers[number] = message
+                    del pipes[ready]
+                    ready.close()
+        return [answers[number] for number in range(len(requests))]
+    finally:
+        for process in processes:
+            # One that has answered has nothing left to do.
+            process.terminate()
+            process.join()
+
+
+def _child(work: Work, request: Any, pipe: Connection) -> None:
+    # Whoever interrupts the command interrupts the parent, which ends its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        answer = work(request, lambda message: pipe.send(("said", message)))
+    except BrokenPipeError:  # the parent is gone
+        return
+    except Exception as error:
+        pipe.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+        return
+    pipe.send(("answered", answer))

@@ -1,0 +1,163 @@
+"""Who takes part in a training step: Hugging Face's GPT-2, and the suite's models by their own or by autograd's pass.
+
+All read the same prompts of the linear class, predict at every x token, and take one optimizer step on the mean
+squared error. Tokens of GPT-2: x_1, y_1, x_2, y_2, ..., labels padded with zeros to d (Garg et al. 2022).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl_curriculum.bench.tables import Size
+from icl_curriculum.config import OptimizerConfig, TrainingConfig
+from icl_curriculum.models import Transformer, TransformerConfig
+from icl_curriculum.models.base import Model
+from icl_curriculum.prompts import Prompts
+from icl_curriculum.registry import UserError
+from icl_curriculum.streams import Streams, generator
+from icl_curriculum.tasks import Task
+from icl_curriculum.training.methods import InContext, Portion, Trainee
+from icl_curriculum.training.optimizers import Optimizers
+from icl_curriculum.verify.cases import task_of
+
+HUGGING_FACE = "Hugging Face GPT-2"
+#: What a model of the published architecture says in `[model]`.
+GPT2: dict[str, Any] = {
+    "tokens": "alternate",
+    "activation": "gelu",
+    "normalize_queries_and_keys": False,
+    "positions": "token",
+    "initialization": "reference",
+}
+ADAM = OptimizerConfig(name="adam", learning_rate=1e-4, betas=(0.9, 0.999))
+#: Two names of one function, one computed operation by operation and one by a kernel.
+ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
+#: Batches drawn before the clock starts; steps go through them in turn.
+BATCHES = 8
+
+
+class Missing(Exception):
+    """A competitor that is not installed, and how to install it."""
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """``step`` takes one training step; ``predict`` answers prompts. ``variant``: what it was chosen among."""
+
+    name: str
+    step: Callable[[], object]
+    predict: Callable[[Prompts], Tensor]
+    variant: str = ""
+
+
+def batches(size: Size, device: str, n: int = BATCHES) -> list[Prompts]:
+    """Prompts of the linear class on the device."""
+    task: Task = task_of("linear", size.dims)
+    streams = (Streams(0, "bench", index, device) for index in range(n))
+    return [task.draw(size.batch, size.points, each).without_truth() for each in streams]
+
+
+def ours(
+    name: str, size: Size, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
+) -> Competitor:
+    """A model as the trainer trains it; ``autograd``: with gradients by `Model.backward` whatever the model knows."""
+    config = TransformerConfig(
+        width=size.width, layers=size.layers, heads=size.heads, max_points=size.points, **(GPT2 if gpt2 else {})
+    )
+    model: Transformer = config.build(dims=size.dims, points=size.points, generator=generator(0, "bench/weights"))
+    model = model.to(device)
+    if autograd:
+        object.__setattr__(model, "backward", partial(Model.backward, model))
+    training = TrainingConfig()
+    optimizers = Optimizers(model, ADAM if gpt2 else training.optimizer)
+    trainee = Trainee(model=model, optimizers=optimizers, clip=None if gpt2 else training.clip)
+    method, given = InContext(), cycle(prompts)
+    return Competitor(name, lambda: method.update([trainee], [[Portion(next(given))]], 1.0), model.predict)
+
+
+class GPT2Regressor(nn.Module):
+    """Hugging Face's `GPT2Model` between a linear read-in and a linear read-out, at its best: fused attention,
+    no dropout, no cache. `Missing` where transformers is not installed."""
+
+    def __init__(self, size: Size, activation: str) -> None:
+        super().__init__()
+        try:
+            transformers = importlib.import_module("transformers")
+        except ImportError:
+            raise Missing(f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'") from None
+        config = transformers.GPT2Config(
+            vocab_size=1, bos_token_id=None, eos_token_id=None, n_positions=2 * size.points, n_embd=size.width,
+            n_layer=size.layers, n_head=size.heads, activation_function=activation, resid_pdrop=0.0, embd_pdrop=0.0,
+            attn_pdrop=0.0, attn_implementation="sdpa", use_cache=False,
+        )  # fmt: skip
+        self.read_in = nn.Linear(size.dims, size.width)
+        self.backbone: Any = transformers.GPT2Model(config)
+        self.read_out = nn.Linear(size.width, 1)
+
+    def forward(
+        self, xs: Float[Tensor, "batch points dims"], ys: Float[Tensor, "batch points"]
+    ) -> Float[Tensor, "batch points"]:
+        labels = torch.zeros_like(xs)
+        labels[..., 0] = ys
+        tokens = torch.stack([xs, labels], dim=2).flatten(1, 2)
+        hidden = self.backbone(inputs_embeds=self.read_in(tokens), use_cache=False).last_hidden_state
+        predictions: Tensor = self.read_out(hidden[:, ::2]).squeeze(-1)
+        return predictions
+
+
+def hugging_face(
+    size: Size, prompts: Sequence[Prompts], device: str, activation: str = ACTIVATIONS[1], *, fused: bool = True
+) -> Competitor:
+    """`GPT2Regressor` with torch's Adam. `Missing` where transformers is not installed."""
+    model = GPT2Regressor(size, activation).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=ADAM.learning_rate, betas=ADAM.betas, fused=fused or None)
+    given = cycle(prompts)
+
+    def step() -> None:
+        batch = next(given)
+        loss = (model(batch.xs, batch.ys) - batch.targets).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def predict(asked: Prompts) -> Tensor:
+        answers: Tensor = model(asked.xs, asked.ys)
+        return answers
+
+    return Competitor(HUGGING_FACE, step, predict, f"{activation}, {'fused ' if fused else ''}Adam")
+
+
+def hugging_face_variants(size: Size, prompts: Sequence[Prompts], device: str) -> list[Competitor]:
+    """What to choose the fastest of."""
+    return [
+        hugging_face(size, prompts, device, activation, fused=f) for activation in ACTIVATIONS for f in (False, True)
+    ]
+
+
+#: By name: whether it is of GPT-2's architecture, and whether its gradients are autograd's.
+OURS = {
+    "ours, gpt2": (True, False),
+    "ours, gpt2, autograd": (True, True),
+    "ours, fast": (False, False),
+    "ours, fast, autograd": (False, True),
+}
+
+
+def build(name: str, size: Size, prompts: Sequence[Prompts], device: str) -> Competitor:
+    """A competitor by its name; Hugging Face's in the variant that is usually fastest."""
+    if name == HUGGING_FACE:
+        return hugging_face(size, prompts, device)
+    if name not in OURS:
+        raise UserError(f"unknown competitor {name!r}")
+    gpt2, autograd = OURS[name]
+    return ours(name, size, prompts, device, gpt2=gpt2, autograd=autograd)

@@ -1,0 +1,67 @@
+"""Floating-point operations of a call, by the matrix products that it executes.
+
+torch's own `FlopCounterMode` knows neither products in place nor fused attention on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+#: Position of the two factors among the arguments, by the name of the operation; in place and ``out=`` alike.
+_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "addbmm": 1, "_addmm_activation": 1}
+_BY_VECTOR = {"mv": 0, "addmv": 1}
+#: Products of a fused attention: scores and mixed values; backward the scores anew, and four gradients.
+_FORWARD, _BACKWARD = 2, 5
+
+
+def count(call: Callable[[], object]) -> int:
+    """Operations (a multiplication and an addition are two) of the products that a call executes in this thread.
+
+    Fused attention counts every pair of tokens, as the plain products would; its backward recomputes the scores.
+    """
+    counter = _Counter()
+    with counter:
+        call()
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::").removesuffix("_")
+        self.total += operations(name, args)
+        return func(*args, **(kwargs or {}))
+
+
+def operations(name: str, args: Any) -> int:
+    """Of one call of an aten operation; 0 for what is no matrix product."""
+    if name in _PRODUCTS:
+        left, right = args[_PRODUCTS[name] : _PRODUCTS[name] + 2]
+        return 2 * int(left.numel()) * int(right.shape[-1])
+    if name in _BY_VECTOR:
+        return 2 * int(args[_BY_VECTOR[name]].numel())
+    if name.startswith("_scaled_dot_product_"):
+        backward = "_backward" in name
+        query, key, value = args[1:4] if backward else args[:3]
+        return (_BACKWARD if backward else _FORWARD) * _attention_product(query, key, value)
+    return 0
+
+
+def _attention_product(query: Tensor, key: Tensor, value: Tensor) -> int:
+    """Of one of its products, (prompts, heads, tokens, head width)."""
+    batch_and_heads, asking, width = query.shape[0] * query.shape[1], query.shape[2], query.shape[3]
+    # Widths of keys and values are the same in every model here.
+    assert value.shape[-1] == width
+    return 2 * batch_and_heads * asking * key.shape[2] * width
+
+
+def peak(rates: dict[int, list[float]]) -> list[float]:
+    """The best rate of each round, from rates by size of matrix."""
+    return [max(values) for values in zip(*rates.values(), strict=True)]

@@ -1,0 +1,132 @@
+"""A training step: Hugging Face's GPT-2 beside the suite's models, at three sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+
+from icl_curriculum.bench import competitors
+from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
+from icl_curriculum.bench.flops import count, peak
+from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
+from icl_curriculum.bench.timing import SQUARES, interleaved, ratios, square_products, waiting_for
+from icl_curriculum.computing import computing_threads
+
+COLUMNS = (
+    Column("size"),
+    Column("width"),
+    Column("layers"),
+    Column("heads"),
+    Column("points"),
+    Column("dims"),
+    Column("batch"),
+    Column("competitor", "competitor"),
+    Column("variant"),
+    Column("rounds"),
+    Column("prompts_per_second", "prompts/s", ",.0f"),
+    Column("seconds_per_step", "ms/step", ".2f", 1e3),
+    Column("seconds_per_step_min", "min", ".2f", 1e3),
+    Column("flop_per_step"),
+    Column("flop_per_second", "GFLOP/s", ".1f", 1e-9),
+    Column("share_of_peak", "of peak", ".0%"),
+    Column("peak_flop_per_second"),
+    Column("speedup", "vs HF", ".2f"),
+    Column("speedup_low", "from", ".2f"),
+    Column("speedup_high", "to", ".2f"),
+)
+#: Rounds in which Hugging Face's variants compete for who is shown.
+TRIALS = 3
+#: Operations of a training step per weight and token, for estimates of the time that is left.
+_PER_WEIGHT = 6
+
+
+def jobs(settings: Settings, squares: Sequence[int] = SQUARES) -> list[Job]:
+    """A table per number of threads and size."""
+    found = []
+    for size in settings.sizes:
+        for threads in settings.threads:
+            weights = 12 * size.layers * size.width**2
+            seconds = settings.rounds * (0.5 + 5e-10 * _PER_WEIGHT * weights * 2 * size.points * size.batch / threads)
+            found.append(Job(size.name, seconds, partial(measure, size, threads, settings, squares)))
+    return found
+
+
+def measure(size: Size, threads: int, settings: Settings, squares: Sequence[int], tell: Tell) -> Table:
+    """All competitors at one size, in turns."""
+    device, rows = settings.device, list[Row]()
+    wait = waiting_for(device)
+    with computing_threads(threads), _full_precision():
+        prompts = competitors.batches(size, device)
+        taking_part: dict[str, Competitor] = {}
+        notes = []
+        try:
+            theirs = _fastest(competitors.hugging_face_variants(size, prompts, device), device, tell)
+            taking_part[HUGGING_FACE] = theirs
+            notes.append(f"{HUGGING_FACE}: {theirs.variant}, the fastest of four; attention by torch's fused kernel")
+            notes.append("vs HF: times as fast; median and quartiles of the rounds' ratios")
+        except Missing as missing:
+            notes.append(str(missing))
+        for name in competitors.OURS:
+            taking_part[name] = competitors.build(name, size, prompts, device)
+        flops = {}
+        with computing_threads(1):  # products of other threads would not be seen
+            for name, competitor in taking_part.items():
+                flops[name] = count(competitor.step)
+        products = square_products(device, squares)
+        turns = {name: competitor.step for name, competitor in taking_part.items()}
+        times = interleaved(
+            {**turns, **{_product(n): product for n, product in products.items()}},
+            settings.rounds, wait=wait, tell=lambda share, detail="": tell(0.1 + 0.9 * share, detail),
+        )  # fmt: skip
+    peaks = peak({n: [2 * n**3 / seconds for seconds in times[_product(n)]] for n in products})
+    for name, competitor in taking_part.items():
+        seconds = statistics.median(times[name])
+        row: Row = {
+            "size": size.name, "width": size.width, "layers": size.layers, "heads": size.heads, "points": size.points,
+            "dims": size.dims, "batch": size.batch, "competitor": name, "variant": competitor.variant,
+            "rounds": settings.rounds, "prompts_per_second": size.batch / seconds, "seconds_per_step": seconds,
+            "seconds_per_step_min": min(times[name]), "flop_per_step": flops[name],
+            "flop_per_second": flops[name] / seconds,
+            "share_of_peak": share_of_peak(flops[name], times[name], peaks),
+            "peak_flop_per_second": statistics.median(peaks),
+        }  # fmt: skip
+        if HUGGING_FACE in times:
+            ratio = ratios(times[HUGGING_FACE], times[name])
+            row |= {"speedup": ratio.median, "speedup_low": ratio.low, "speedup_high": ratio.high}
+        rows.append({**row, **measured_on(threads, device)})
+    peak_shown = f"peak: {statistics.median(peaks) / 1e9:.1f} GFLOP/s, the best of torch.mm with n = "
+    notes.append(peak_shown + ", ".join(map(str, squares)))
+    plural = "thread" if threads == 1 else "threads"
+    return Table(f"{size}; {threads} {plural}, {device}", rows, notes)
+
+
+def share_of_peak(flop: float, times: Sequence[float], peaks: Sequence[float]) -> float:
+    """The median over rounds of a rate over what the hardware did in the same round."""
+    return statistics.median(flop / seconds / best for seconds, best in zip(times, peaks, strict=True))
+
+
+def _product(n: int) -> str:
+    return f"torch.mm, n = {n}"
+
+
+def _fastest(variants: Sequence[Competitor], device: str, tell: Tell) -> Competitor:
+    times = interleaved(
+        {variant.variant: variant.step for variant in variants}, TRIALS, wait=waiting_for(device),
+        tell=lambda share, detail="": tell(0.1 * share, detail),
+    )  # fmt: skip
+    return min(variants, key=lambda variant: min(times[variant.variant]))
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Products in float32, without TF32, then as before."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

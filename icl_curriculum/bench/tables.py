@@ -1,0 +1,158 @@
+"""What a section measures: jobs, each of which gives a table; tables as CSV, with what they were measured on."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from icl_curriculum.files import write_atomically
+from icl_curriculum.provenance import provenance
+from icl_curriculum.results import csv_text
+
+Row = dict[str, Any]
+
+#: Columns of every CSV file, after a section's own. ``threads`` are those of the row.
+PROVENANCE = (
+    "date", "cpu", "cores", "threads", "device", "python_version", "torch_version", "package_version", "git_commit",
+    "git_dirty",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """``key`` in the CSV file; ``heading`` on the terminal, empty for what is only written.
+
+    ``shown``: a format of what is there, e.g. ``.1f`` or ``.0%``; ``factor``: what it is multiplied by before.
+    """
+
+    key: str
+    heading: str = ""
+    shown: str = ""
+    factor: float = 1.0
+
+    def cell(self, value: Any) -> str:
+        """What the terminal shows; empty for None."""
+        if value is None:
+            return ""
+        return format(value * self.factor if self.factor != 1 else value, self.shown)
+
+
+class Tell(Protocol):
+    def __call__(self, share: float, detail: str = "") -> None:
+        """How much of a job is done, from 0 to 1, and what is at work."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a section's columns, and sentences below them. ``recorded``: from an earlier day, not measured now."""
+
+    title: str
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+    recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One table. ``seconds``: about what it takes, of which only ratios between jobs matter."""
+
+    name: str
+    seconds: float
+    measure: Callable[[Tell], Table]
+
+
+@dataclass(frozen=True)
+class Section:
+    """``jobs(settings)`` lists what there is to measure and raises UserError for settings that cannot work."""
+
+    title: str
+    columns: tuple[Column, ...]
+    jobs: Callable[[Settings], Sequence[Job]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and the prompts of a training step: ``points`` = K + 1, ``dims`` = d, ``batch`` prompts."""
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+    points: int
+    dims: int
+    batch: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: width {self.width}, {self.layers} layers, {self.heads} heads, {self.batch} prompts of "
+            f"{self.points} points, d = {self.dims}"
+        )
+
+
+SIZES = (
+    Size("laptop", width=64, layers=3, heads=2, points=21, dims=5, batch=64),
+    Size("small", width=128, layers=6, heads=4, points=41, dims=20, batch=64),
+    Size("paper", width=256, layers=12, heads=8, points=100, dims=20, batch=8),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asks for. ``record``: whether the shipped record of `quality` is written anew."""
+
+    threads: tuple[int, ...] = (1,)
+    device: str = "cpu"
+    rounds: int = 12
+    full: bool = False
+    overrides: tuple[str, ...] = ()
+    results: Path = Path("results")
+    sizes: tuple[Size, ...] = SIZES
+    record: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.results / "bench"
+
+
+def measured_on(threads: int, device: str) -> Row:
+    """The columns of `PROVENANCE`, as of now."""
+    known = {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "device": device_name(device),
+        **provenance(),
+    }
+    return {key: known[key] for key in PROVENANCE}
+
+
+@functools.cache
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """``cuda`` with the name of the card: ``cuda (NVIDIA H100)``."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def write(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+    """A CSV file of the columns and `PROVENANCE`, whole or not at all."""
+    keys = [*(column.key for column in columns), *PROVENANCE]
+    write_atomically(path, csv_text([keys, *([row.get(key) for key in keys] for row in rows)]))

@@ -1,0 +1,98 @@
+"""What ``icl bench`` prints: a table per job, how far it is with an estimate, and where the CSV files lie."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from icl_curriculum.bench.tables import Column, Job, Row, Section, Settings, Table, write
+from icl_curriculum.files import check_writable
+
+#: Seconds between lines where there is no terminal.
+LINE_EVERY = 5.0
+#: Seconds before what has been done says anything of the time left.
+ESTIMATE_AFTER = 2.0
+
+
+def show(sections: Mapping[str, Section], settings: Settings, console: Console) -> None:
+    """Measure sections, print their tables and write a CSV file of each."""
+    check_writable(settings.folder)
+    # All of them before anything is measured: they know what cannot work.
+    planned = {name: section.jobs(settings) for name, section in sections.items()}
+    progress = _Progress([job for jobs in planned.values() for job in jobs], console)
+    for name, jobs in planned.items():
+        section, rows = sections[name], list[Row]()
+        console.print(f"{name}: {section.title}", soft_wrap=True)
+        for job in jobs:
+            table = progress.measure(name, job)
+            console.print(f"  {table.title}", soft_wrap=True)
+            for line in drawn(table, section.columns):
+                console.print(f"    {line}", soft_wrap=True)
+            for note in table.notes:
+                console.print(f"  {note}", soft_wrap=True)
+            if not table.recorded:
+                rows += table.rows
+                # After every table, so that an interruption leaves what was measured.
+                write(settings.folder / f"{name}.csv", section.columns, rows)
+        if rows:
+            console.print(f"  table: {settings.folder / f'{name}.csv'}", soft_wrap=True)
+
+
+def drawn(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Lines of the columns that have a heading and, in some row, a value; numbers to the right. Nothing is cut."""
+    shown = [c for c in columns if c.heading and any(row.get(c.key) is not None for row in table.rows)]
+    made = []
+    for column in shown:
+        values = [row.get(column.key) for row in table.rows]
+        cells = [column.heading, *map(column.cell, values)]
+        numeric = all(isinstance(value, int | float | None) for value in values)
+        width = max(map(len, cells))
+        made.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in cells])
+    return ["  ".join(cells).rstrip() for cells in zip(*made, strict=True)]
+
+
+class _Progress:
+    """How far all jobs are: a bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, jobs: Sequence[Job], console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.clock = console, clock
+        self.total = sum(job.seconds for job in jobs)
+        self.done = 0.0
+        self.began = self.printed = clock()
+
+    def measure(self, section: str, job: Job) -> Table:
+        with ExitStack() as stack:
+            bar = stack.enter_context(_bar(self.console)) if self.console.is_terminal else None
+            task = bar.add_task("", total=self.total, detail=job.name) if bar else None
+
+            def tell(share: float, detail: str = "") -> None:
+                done = self.done + share * job.seconds
+                text = f"{section}, {job.name}: {detail}{self._left(done)}"
+                if bar is not None and task is not None:
+                    bar.update(task, completed=done, detail=text)
+                elif self.clock() - self.printed >= LINE_EVERY:
+                    self.printed = self.clock()
+                    self.console.print(f"  {text}", soft_wrap=True)
+
+            tell(0.0)
+            table = job.measure(tell)
+        self.done += job.seconds
+        return table
+
+    def _left(self, done: float) -> str:
+        """``; about 75 s left``, where jobs go on as they have gone."""
+        passed = self.clock() - self.began
+        if passed < ESTIMATE_AFTER or not 0 < done < self.total:
+            return ""
+        left = passed * (self.total - done) / done
+        return f"; about {left:.0f} s left" if left < 120 else f"; about {left / 60:.0f} min left"
+
+
+def _bar(console: Console) -> Progress:
+    """Gone when its job ends."""
+    columns = (BarColumn(bar_width=20), TextColumn("{task.fields[detail]}", markup=False))
+    return Progress(*columns, console=console, transient=True)
