@@ -295,9 +295,10 @@ def bench(
     from icl_curriculum import bench
     from icl_curriculum.display import console
 
+    device = bench.usable_device(device)
     settings = bench.Settings(
-        threads=parse_threads(threads) or bench.default_threads(), device=bench.usable_device(device), rounds=rounds,
-        full=full, overrides=tuple(set_ or ()), results=results, record=record,
+        threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
+        overrides=tuple(set_ or ()), results=results, record=record,
     )  # fmt: skip
     bench.show(bench.chosen(sections or [], settings), settings, console)
 

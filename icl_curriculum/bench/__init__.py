@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from icl_curriculum.bench import quality, step
+from icl_curriculum.bench import memory, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, Column, Job, Section, Settings, Size, Table
 from icl_curriculum.bench.view import show
 from icl_curriculum.launch.devices import available_cores, resolve_device
@@ -16,6 +16,8 @@ from icl_curriculum.registry import UserError, did_you_mean
 SECTIONS: dict[str, Section] = {
     "step": Section("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
     "quality": Section("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
+    "throughput": Section("prompts per second, drawn and answered", throughput.COLUMNS, throughput.jobs),
+    "memory": Section("peak memory, each in a process of its own", memory.COLUMNS, memory.jobs),
 }
 
 
@@ -37,9 +39,9 @@ def chosen(names: Sequence[str], settings: Settings) -> dict[str, Section]:
     return found
 
 
-def default_threads() -> tuple[int, ...]:
-    """One, and two where there are as many cores."""
-    return (1, 2) if available_cores() >= 2 else (1,)
+def default_threads(device: str) -> tuple[int, ...]:
+    """One, and on a CPU two where there are as many cores."""
+    return (1, 2) if device == "cpu" and available_cores() >= 2 else (1,)
 
 
 def usable_device(device: str) -> str:

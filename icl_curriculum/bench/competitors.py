@@ -30,6 +30,7 @@ from icl_curriculum.training.optimizers import Optimizers
 from icl_curriculum.verify.cases import task_of
 
 HUGGING_FACE = "Hugging Face GPT-2"
+MISSING = f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'"
 #: What a model of the published architecture says in `[model]`.
 GPT2: dict[str, Any] = {
     "tokens": "alternate",
@@ -93,7 +94,7 @@ class GPT2Regressor(nn.Module):
         try:
             transformers = importlib.import_module("transformers")
         except ImportError:
-            raise Missing(f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'") from None
+            raise Missing(MISSING) from None
         config = transformers.GPT2Config(
             vocab_size=1, bos_token_id=None, eos_token_id=None, n_positions=2 * size.points, n_embd=size.width,
             n_layer=size.layers, n_head=size.heads, activation_function=activation, resid_pdrop=0.0, embd_pdrop=0.0,

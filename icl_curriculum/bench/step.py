@@ -50,7 +50,9 @@ def jobs(settings: Settings, squares: Sequence[int] = SQUARES) -> list[Job]:
     for size in settings.sizes:
         for threads in settings.threads:
             weights = 12 * size.layers * size.width**2
-            seconds = settings.rounds * (0.5 + 5e-10 * _PER_WEIGHT * weights * 2 * size.points * size.batch / threads)
+            operations = _PER_WEIGHT * weights * 2 * size.points * size.batch
+            # All competitors at some 50 GFLOP/s, and the square products; before it the trials of variants.
+            seconds = (settings.rounds + TRIALS) * (1e-10 * operations / threads + 0.7)
             found.append(Job(size.name, seconds, partial(measure, size, threads, settings, squares)))
     return found
 
