@@ -27,7 +27,7 @@ COLUMNS = (
     Column("competitor", "competitor"),
     Column("variant"),
     Column("rounds"),
-    Column("prompts_per_second", "prompts/s", ",.0f"),
+    Column("prompts_per_second", "prompts/s", ",.1f"),
     Column("seconds_per_step", "ms/step", ".2f", 1e3),
     Column("seconds_per_step_min", "min", ".2f", 1e3),
     Column("flop_per_step"),
