@@ -2,12 +2,10 @@
 
 It computes what `Transformer.forward` and autograd compute (a test holds the two together), in less time:
 
-- **A few prompts at a time**, all the way forward and back, so that activations stay in the core's own cache; the
-  products behind weight gradients, long and thin for a whole batch, run at more than twice the rate. With several
-  threads each takes its share of the prompts.
-- **Layer norms become one division.** Subtracting means commutes with everything else: what writes into the
-  residual stream is centred once per update (`fold`), as are the rows of queries and keys. Gains and biases of
-  norms go into the matrices behind them. Autograd carries the gradients back through the folding.
+- **A chunk of prompts at a time**, all the way forward and back, in memory that outlives the update: passes over newly
+  allocated memory take several times as long. Elementwise work goes by blocks of rows that stay in a core's own cache.
+  With several threads each takes its share of the prompts.
+- **Norms are folded away** but for a division (`folding`).
 - **Attention without transposed products.** Scores are kept with keys on rows and queries on columns, so that every
   product reads rows, and a query's sum is a sum over rows. Base 2, the factor in the queries; normalisation after
   the values are mixed. Softmax's backward needs one number per query (Dao et al. 2022, section 3).
@@ -22,59 +20,22 @@ from __future__ import annotations
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
+
+from icl_curriculum.models.folding import Block, Weights
 
 _EPS = 1e-5
 # GELU's tanh form is x sigmoid(c x + b x^3).
 _GELU = 2 * math.sqrt(2 / math.pi)
 _GELU_CUBE = 0.044715 * _GELU
-#: Floats of one token's widest activation times tokens of a chunk: about what a core's own cache holds.
+#: Floats of the widest activation in a chunk, and in a block of its rows.
 CHUNK_FLOATS = 1 << 19
 BLOCK_FLOATS = 1 << 17
-
-
-@dataclass
-class Weights:
-    """A transformer's weights with norms folded in: `fold` makes them, and gradients have the same form.
-
-    ``read_in`` (w, token), ``positions`` (t, w), with the read-in's bias; per layer ``qkv`` (n, 3 w, w), the
-    queries' rows first, ``out`` (n, w, w), ``up`` (n, hidden, w), ``down`` (n, w, hidden) and their biases;
-    ``gain`` (n, e) of normalised queries (times that of keys) or None; ``read_out`` (w,).
-    """
-
-    read_in: Tensor
-    positions: Tensor
-    qkv: Tensor
-    qkv_bias: Tensor
-    gain: Tensor | None
-    out: Tensor
-    out_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-    read_out: Tensor
-    read_out_bias: Tensor
-
-    def tensors(self) -> list[Tensor]:
-        return [value for field in fields(self) if (value := getattr(self, field.name)) is not None]
-
-    def backward(self, gradients: Weights) -> None:
-        """Through the folding, to the parameters."""
-        pairs = zip(self.tensors(), gradients.tensors(), strict=True)
-        reached = [(value, gradient) for value, gradient in pairs if value.requires_grad]
-        torch.autograd.backward([value for value, _ in reached], [gradient for _, gradient in reached])
-
-    def map(self, function: Any) -> Weights:
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        mapped: dict[str, Any] = {name: None if value is None else function(value) for name, value in values.items()}
-        return Weights(**mapped)
 
 
 @dataclass(frozen=True)
@@ -145,27 +106,6 @@ def _in_threads(work: Any, shares: list[Any]) -> list[Any]:
         torch.set_num_threads(threads)
 
 
-@dataclass
-class _Block:
-    """One layer of `Weights`: (out, in) matrices and their biases."""
-
-    qkv: Tensor
-    qkv_bias: Tensor
-    gain: Tensor | None
-    out: Tensor
-    out_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-
-    @classmethod
-    def of(cls, weights: Weights, layer: int) -> _Block:
-        values: dict[str, Any] = {field.name: getattr(weights, field.name) for field in fields(cls)}
-        own: dict[str, Any] = {name: None if value is None else value[layer] for name, value in values.items()}
-        return cls(**own)
-
-
 class Scratch:
     """Memory that outlives an update: a buffer per name, so that nothing is allocated anew while training."""
 
@@ -193,8 +133,8 @@ class _Pass:
         self.weights, self.shape, self.t, self.scratch = weights, shape, t, scratch
         self.gradients = weights.map(torch.zeros_like)
         self.layers, self.hidden, self.width = weights.up.shape
-        self.blocks = [_Block.of(weights, layer) for layer in range(self.layers)]
-        self.block_gradients = [_Block.of(self.gradients, layer) for layer in range(self.layers)]
+        self.blocks = [Block.of(weights, layer) for layer in range(self.layers)]
+        self.block_gradients = [Block.of(self.gradients, layer) for layer in range(self.layers)]
         self.head_width = self.width // shape.heads
         # Keys on rows, queries on columns: a query sees the keys above the diagonal, and itself.
         self.visible = torch.ones(t, t).triu()
@@ -392,51 +332,3 @@ def _normalize_backward(d: Tensor, normed: Tensor, divided: Tensor, product: Ten
     """Gradient by the rows that were normalised, up to their means; overwrites ``d`` and ``product``."""
     inner = torch.mul(d, normed, out=product).sum(-1, keepdim=True).div_(-d.shape[-1])
     return d.addcmul_(normed, inner).mul_(divided)
-
-
-def fold(model: Any, positions: Float[Tensor, "t w"]) -> Weights:
-    """The weights of a `Transformer` as `loss_gradients` wants them, differentiable."""
-    config = model.config
-    heads = config.heads
-    head_width = config.width // heads
-    qkv, bias = model.qkv, model.qkv_bias
-    qkv, bias = (
-        qkv * model.attention_norm[:, None, None],
-        bias + torch.einsum("ncow,nw->nco", qkv, model.attention_norm_bias),
-    )
-    score_scale = math.log2(math.e) / math.sqrt(head_width)
-    gain = None
-    if config.normalize_queries_and_keys:
-        gain = model.query_gain * model.key_gain * score_scale
-        centred = (
-            _centred(part.unflatten(2, (heads, head_width)), 3).flatten(2, 3) for part in (qkv[:, :2], bias[:, :2])
-        )
-        qkv, bias = (torch.cat([part, whole[:, 2:]], dim=1) for part, whole in zip(centred, (qkv, bias), strict=True))
-    else:
-        factor = torch.tensor([score_scale, 1.0, 1.0])
-        qkv, bias = qkv * factor[:, None, None], bias * factor[:, None]
-    return Weights(
-        read_in=_centred(model.read_in, 0),
-        positions=_centred(positions + model.read_in_bias, 1),
-        qkv=qkv.flatten(1, 2),
-        qkv_bias=bias.flatten(1, 2),
-        gain=gain,
-        out=_centred(model.attention_out, 1),
-        out_bias=_centred(model.attention_out_bias, 1),
-        up=model.mlp_in * model.mlp_norm[:, None],
-        up_bias=model.mlp_in_bias + torch.einsum("now,nw->no", model.mlp_in, model.mlp_norm_bias),
-        down=_centred(model.mlp_out, 1),
-        down_bias=_centred(model.mlp_out_bias, 1),
-        read_out=(model.read_out * model.final_norm).squeeze(0),
-        read_out_bias=model.read_out_bias + model.read_out @ model.final_norm_bias,
-    )
-
-
-def _centred_by_head(values: Tensor, heads: int) -> Tensor:
-    """What makes queries and keys (n, 3, w, ...), without the means over each head's rows."""
-    by_head = rearrange(values[:, :2], "n two (h e) ... -> n two h e ...", h=heads)
-    return torch.cat([_centred(by_head, 3).flatten(2, 3), values[:, 2:]], dim=1)
-
-
-def _centred(weights: Tensor, axis: int) -> Tensor:
-    return weights - weights.mean(axis, keepdim=True)

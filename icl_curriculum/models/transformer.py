@@ -21,7 +21,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.models.base import Model, ModelConfig, register_model
-from icl_curriculum.models.training_pass import Shape, fold, loss_gradients
+from icl_curriculum.models.folding import fold
+from icl_curriculum.models.training_pass import Shape, loss_gradients
 from icl_curriculum.registry import UserError
 
 
