@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 
 import icl_curriculum
-from icl_curriculum import figures
+from icl_curriculum import bench, figures
 from icl_curriculum.cli import main
 from icl_curriculum.execution import execute as executing
 from icl_curriculum.experiment import Run
@@ -35,6 +36,10 @@ TOY = [
     "evaluation.shifts=[]",
 ]  # fmt: skip
 TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
+TOY_BENCH = {
+    "step": ["--rounds", "2"],
+    "quality": [part for key in [*TOY, "points=8"] for part in ("--set", key)],
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -77,7 +82,17 @@ def execute(command: list[str], folder: Path) -> str:
 
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
-    assert {command[1] for command in ICL} == {"run", "plot", "show", "list", "check", "evaluate", "score", "verify"}
+    assert {command[1] for command in ICL} == {
+        "run",
+        "plot",
+        "show",
+        "list",
+        "check",
+        "evaluate",
+        "score",
+        "verify",
+        "bench",
+    }
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
@@ -103,12 +118,14 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
     monkeypatch.setattr(Pool, "execute", in_this_process)
+    tiny = bench.Size("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
+    monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
     for command in ICL:
         if command == ["icl", "verify"]:
             continue  # CI runs it, as it takes the better part of a minute
         # The reader's own sizes give way to toy ones, which come last.
-        toy = TOY_OPTIONS if command[1] == "run" else []
-        if toy and "--seeds" not in command:
+        toy = {"run": TOY_OPTIONS, "bench": TOY_BENCH.get(command[2], [])}.get(command[1], [])
+        if command[1] == "run" and "--seeds" not in command:
             toy = [*toy, "--set", "seeds=[0]"]
         monkeypatch.setattr(sys, "argv", [*command, *toy])
         with pytest.raises(SystemExit) as end:
