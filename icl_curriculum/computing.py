@@ -36,24 +36,21 @@ def computing_threads(number: int) -> Iterator[None]:
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
+def check_precision(precision: Precision, device: str) -> None:
+    """Raise UserError for what this kind of device does not have."""
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
+
+
 @contextlib.contextmanager
 def arithmetic(precision: Precision, device: str) -> Iterator[None]:
-    """Matrix products in this precision; weights, optimizer and whatever a model excepts stay in float32.
-
-    Raises UserError for tf32 elsewhere than on CUDA, which alone has it.
-    """
-    kind = device.partition(":")[0]
+    """Matrix products in this precision; weights, optimizer and whatever a model excepts stay in float32."""
     if precision == "bfloat16":
-        with torch.autocast(kind, dtype=torch.bfloat16):
+        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16):
             yield
         return
-    if precision == "float32":
-        yield
-        return
-    if kind != "cuda":
-        raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
         yield
     finally:

@@ -394,15 +394,23 @@ def test_an_unknown_competitor_is_an_error() -> None:
         competitors.build("theirs", TINY, [], "cpu")
 
 
-def test_products_are_in_full_precision_while_it_is_measured() -> None:
+def test_products_are_in_full_precision_while_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    during: list[str] = []
+
+    def noted(*arguments: Any) -> Any:
+        during.append(torch.get_float32_matmul_precision())
+        return batches(*arguments)
+
+    batches = competitors.batches
+    monkeypatch.setattr(competitors, "batches", noted)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
-        with step._full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
+        step.measure(TINY, 1, Settings(rounds=2), (8,), quiet)
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)
+    assert during == ["highest"]
 
 
 # Throughput

@@ -15,6 +15,7 @@ from finished_runs import FINISHED, PER_PROMPT, Finished, assert_same_results, e
 from tiny_runs import tables, tiny_run, tiny_values
 from torch import Tensor
 
+from icl_curriculum import final_evaluation
 from icl_curriculum.baselines import Zero
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
@@ -44,6 +45,32 @@ def test_every_table_says_which_run_it_is_of(finished: Finished) -> None:
         assert list(table.columns) == columns
         assert len(table) > 0
         assert (table[["experiment", "run", "variant", "seed"]] == ["tiny", "mixed-seed0", "mixed", 0]).all(axis=None)
+
+
+def test_runs_start_their_evaluation_at_different_banks_and_write_one_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that runs which end together don't wait for one another's baselines."""
+    asked: list[list[tuple[str, ...]]] = []
+    score_banks = final_evaluation.score_banks
+
+    def noted(trained: Any, banks: Any, *others: Any) -> Any:
+        asked.append([bank.key for bank in banks])
+        return score_banks(trained, banks, *others)
+
+    monkeypatch.setattr(final_evaluation, "score_banks", noted)
+    rows = []
+    for seed in range(3):
+        run = tiny_run(seed=seed)
+        execute(run, tmp_path)
+        table = pd.read_csv(directory_of(run, tmp_path).path / "evaluation.csv")
+        rows.append(table[["learner", "function_class", "shift", "n_context", "metric"]])
+    banks = [bank.key for bank in evaluation_banks(tiny_run().experiment)]
+    assert asked[0] == banks
+    assert all(sorted(order) == sorted(banks) for order in asked)
+    assert len({order[0] for order in asked}) == 3
+    assert rows[0].equals(rows[1])
+    assert rows[0].equals(rows[2])
 
 
 def test_training_rows(finished: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -117,6 +118,22 @@ def test_equal_calls_give_equal_bits(threads: int, small_chunks: None) -> None:
     _, first = gradients(model, Transformer.backward, prompts)
     _, second = gradients(model, Transformer.backward, prompts)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_every_thread_takes_part(threads: int, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    run = training_pass._Pass.run
+
+    def noted(self: Any, *arguments: Any) -> None:
+        seen.append(threading.get_ident())
+        # What a thread does itself takes no further ones.
+        assert threads == 1 or torch.get_num_threads() == 1
+        run(self, *arguments)
+
+    monkeypatch.setattr(training_pass._Pass, "run", noted)
+    model_of().backward(*batch())
+    assert len(set(seen)) == threads
+    assert len(seen) % threads == 0, "each takes as many"
 
 
 def test_plain_attention_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from icl_curriculum.bench.tables import Size
 from icl_curriculum.config import OptimizerConfig, TrainingConfig
+from icl_curriculum.experiment_files import RECIPES
 from icl_curriculum.models import Transformer, TransformerConfig
 from icl_curriculum.models.base import Model
 from icl_curriculum.prompts import Prompts
@@ -31,15 +32,9 @@ from icl_curriculum.verify.cases import task_of
 
 HUGGING_FACE = "Hugging Face GPT-2"
 MISSING = f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'"
-#: What a model of the published architecture says in `[model]`.
-GPT2: dict[str, Any] = {
-    "tokens": "alternate",
-    "activation": "gelu",
-    "normalize_queries_and_keys": False,
-    "positions": "token",
-    "initialization": "reference",
-}
-ADAM = OptimizerConfig(name="adam", learning_rate=1e-4, betas=(0.9, 0.999))
+#: The published model, and its optimizer.
+GPT2: dict[str, Any] = {key: value for key, value in RECIPES["reference"]["model"].items() if key != "name"}
+ADAM = OptimizerConfig(**RECIPES["reference"]["training"]["optimizer"])
 #: Two names of one function, one computed operation by operation and one by a kernel.
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
 #: Batches drawn before the clock starts; steps go through them in turn.

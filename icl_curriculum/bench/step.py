@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-
-import torch
 
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
 from icl_curriculum.bench.flops import count, peak
 from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, ratios, square_products, waiting_for
-from icl_curriculum.computing import computing_threads
+from icl_curriculum.computing import arithmetic, computing_threads
 
 COLUMNS = (
     Column("size"),
@@ -61,7 +58,7 @@ def measure(size: Size, threads: int, settings: Settings, squares: Sequence[int]
     """All competitors at one size, in turns."""
     device, rows = settings.device, list[Row]()
     wait = waiting_for(device)
-    with computing_threads(threads), _full_precision():
+    with computing_threads(threads), arithmetic("float32", device):
         prompts = competitors.batches(size, device)
         taking_part: dict[str, Competitor] = {}
         notes = []
@@ -121,14 +118,3 @@ def _fastest(variants: Sequence[Competitor], device: str, tell: Tell) -> Competi
         tell=lambda share, detail="": tell(0.1 * share, detail),
     )  # fmt: skip
     return min(variants, key=lambda variant: min(times[variant.variant]))
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Products in float32, without TF32, then as before."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

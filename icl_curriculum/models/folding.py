@@ -10,6 +10,7 @@ Dimensions: t = tokens, w = width, h = heads, e = width per head, n = layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,17 +20,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass
-class Weights:
-    """A transformer's weights with norms folded in: `fold` makes them, and gradients have the same form.
+@dataclass(kw_only=True)
+class Block:
+    """Matrices (out, in) and biases of one layer, or of all on a leading axis n.
 
-    ``read_in`` (w, token), ``positions`` (t, w), with the read-in's bias; per layer ``qkv`` (n, 3 w, w), the
-    queries' rows first, ``out`` (n, w, w), ``up`` (n, hidden, w), ``down`` (n, w, hidden) and their biases;
-    ``gain`` (n, e) of normalised queries (times that of keys) or None; ``read_out`` (w,).
+    ``qkv`` (3 w, w), the queries' rows first; ``out`` (w, w); ``up`` (hidden, w); ``down`` (w, hidden); ``gain`` (e,)
+    of normalised queries, times that of keys, or None.
     """
 
-    read_in: Tensor
-    positions: Tensor
     qkv: Tensor
     qkv_bias: Tensor
     gain: Tensor | None
@@ -39,11 +37,28 @@ class Weights:
     up_bias: Tensor
     down: Tensor
     down_bias: Tensor
+
+
+@dataclass(kw_only=True)
+class Weights(Block):
+    """A transformer's weights with norms folded in: `fold` makes them, and gradients have the same form.
+
+    All layers of a `Block`; ``read_in`` (w, token); ``positions`` (t, w), with the read-in's bias; ``read_out`` (w,).
+    """
+
+    read_in: Tensor
+    positions: Tensor
     read_out: Tensor
     read_out_bias: Tensor
 
     def tensors(self) -> list[Tensor]:
         return [value for field in fields(self) if (value := getattr(self, field.name)) is not None]
+
+    def layer(self, layer: int) -> Block:
+        return Block(**_each(self, Block, lambda value: value[layer]))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
+        return Weights(**_each(self, Weights, function))
 
     def backward(self, gradients: Weights) -> None:
         """Through the folding, to the parameters."""
@@ -51,31 +66,11 @@ class Weights:
         reached = [(value, gradient) for value, gradient in pairs if value.requires_grad]
         torch.autograd.backward([value for value, _ in reached], [gradient for _, gradient in reached])
 
-    def map(self, function: Any) -> Weights:
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        mapped: dict[str, Any] = {name: None if value is None else function(value) for name, value in values.items()}
-        return Weights(**mapped)
 
-
-@dataclass
-class Block:
-    """One layer of `Weights`: (out, in) matrices and their biases."""
-
-    qkv: Tensor
-    qkv_bias: Tensor
-    gain: Tensor | None
-    out: Tensor
-    out_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-
-    @classmethod
-    def of(cls, weights: Weights, layer: int) -> Block:
-        values: dict[str, Any] = {field.name: getattr(weights, field.name) for field in fields(cls)}
-        own: dict[str, Any] = {name: None if value is None else value[layer] for name, value in values.items()}
-        return cls(**own)
+def _each(weights: Weights, kind: type[Block], function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """The fields of a kind by name, mapped where there is something."""
+    values = {field.name: getattr(weights, field.name) for field in fields(kind)}
+    return {name: None if value is None else function(value) for name, value in values.items()}
 
 
 def fold(model: Any, positions: Float[Tensor, "t w"]) -> Weights:

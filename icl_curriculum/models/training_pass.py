@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.models.folding import Block, Weights
+from icl_curriculum.models.folding import Weights
 
 _EPS = 1e-5
 # GELU's tanh form is x sigmoid(c x + b x^3).
@@ -133,8 +133,8 @@ class _Pass:
         self.weights, self.shape, self.t, self.scratch = weights, shape, t, scratch
         self.gradients = weights.map(torch.zeros_like)
         self.layers, self.hidden, self.width = weights.up.shape
-        self.blocks = [Block.of(weights, layer) for layer in range(self.layers)]
-        self.block_gradients = [Block.of(self.gradients, layer) for layer in range(self.layers)]
+        self.blocks = [weights.layer(layer) for layer in range(self.layers)]
+        self.block_gradients = [self.gradients.layer(layer) for layer in range(self.layers)]
         self.head_width = self.width // shape.heads
         # Keys on rows, queries on columns: a query sees the keys above the diagonal, and itself.
         self.visible = torch.ones(t, t).triu()

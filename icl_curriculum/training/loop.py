@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from icl_curriculum.computing import arithmetic
+from icl_curriculum.computing import arithmetic, check_precision
 from icl_curriculum.contracts import at_work
 from icl_curriculum.curricula import Shares
 from icl_curriculum.experiment import Run
@@ -62,8 +62,7 @@ class Trainer:
             model = experiment.model.build(
                 dims=experiment.dims, points=experiment.points, generator=generator(run.seed, "initialization")
             ).to(device)
-        with arithmetic(self.config.precision, device):
-            pass  # Now, rather than at the first update, what this device does not have.
+        check_precision(self.config.precision, device)
         if self.config.compile:
             # A graph spares a GPU the launching of every kernel, which for small models is most of a step.
             model.compile(mode="reduce-overhead" if device.startswith("cuda") else "default")
