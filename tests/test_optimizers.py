@@ -6,13 +6,16 @@ import math
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from icl_curriculum.config import OptimizerConfig, ScheduleConfig
 from icl_curriculum.models import Transformer, TransformerConfig
-from icl_curriculum.training.optimizers import Muon, Optimizers, orthogonalize, schedule_factor
+from icl_curriculum.training import optimizers
+from icl_curriculum.training.optimizers import POLAR, Muon, Optimizers, orthogonalize, schedule_factor
 
 SHAPES = [(6, 6), (12, 4), (4, 12), (3, 8, 5), (2, 3, 5, 8)]
 
@@ -47,15 +50,53 @@ def assert_equal_models(found: nn.Module, expected: nn.Module, *, among: Any = l
         torch.testing.assert_close(found.get_parameter(name), expected.get_parameter(name), atol=1e-6, rtol=1e-5)
 
 
+def of_spectrum(values: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Matrices of that shape with these singular values, of which the squares sum to 1; and their polar factors."""
+    u, _, vt = torch.linalg.svd(drawn(*shape).double(), full_matrices=False)
+    return ((u * values) @ vt).float(), (u @ vt).float()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_orthogonalize_keeps_singular_vectors_and_levels_singular_values(shape: tuple[int, ...]) -> None:
-    u, s, vt = torch.linalg.svd(drawn(*shape), full_matrices=False)
-    s = s.clamp_min(0.05 * s.max())  # Newton-Schulz lifts smaller ones only part of the way.
-    levelled = u.mT @ orthogonalize(u @ s.diag_embed() @ vt) @ vt.mT
-    values = levelled.diagonal(dim1=-2, dim2=-1)
-    assert (values > 0.6).all()
-    assert (values < 1.3).all()
-    assert (levelled - values.diag_embed()).abs().max() < 1e-3, "the vectors of the polar factor U V^T"
+    least = min(shape[-2:])
+    values = torch.logspace(math.log10(0.003), -0.5, least).double()
+    values[-1] = (1 - values[:-1].square().sum()).sqrt()
+    matrices, polar = of_spectrum(values, shape)
+    levelled = orthogonalize(matrices)
+    factor = levelled @ polar.mT if shape[-2] <= shape[-1] else polar.mT @ levelled
+    torch.testing.assert_close(factor, factor.mT, atol=2e-3, rtol=0, msg="the vectors of the polar factor U V^T")
+    found = torch.linalg.eigvalsh(factor)
+    assert (found > 0.80).all()
+    assert (found < 1.20).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 7), (4, 8), (2, 5, 40), (40, 5)])
+def test_long_and_square_matrices_are_iterated_alike(shape: tuple[int, ...]) -> None:
+    x = drawn(*shape).double()
+    x = x / torch.linalg.matrix_norm(x, keepdim=True)
+    for a, b, c in POLAR:
+        gram = x @ x.mT
+        x = a * x + b * gram @ x + c * gram @ gram @ x
+    torch.testing.assert_close(orthogonalize(drawn(*shape)), x.float(), atol=2e-4, rtol=1e-3)
+
+
+def test_each_quintic_is_the_best_after_those_before() -> None:
+    """Chebyshev approximation of 1 by odd quintics on what is left, by a linear program."""
+    low, high = 0.003, 1.0
+    for quintic in POLAR:
+        x = np.unique(np.concatenate([np.linspace(low, high, 4000), np.geomspace(low, high, 4000)]))
+        powers = np.stack([x, x**3, x**5], axis=1)
+        ones = np.ones((len(x), 1))
+        best = linprog(
+            [0, 0, 0, 1],
+            A_ub=np.block([[powers, -ones], [-powers, -ones]]),
+            b_ub=np.concatenate([ones, -ones])[:, 0],
+            bounds=[(None, None)] * 3 + [(0, None)],
+        ).x[3]
+        off = np.abs(powers @ np.array(quintic) - 1).max()
+        assert off == pytest.approx(best, rel=0.01)
+        low, high = 1 - off, 1 + off
+    assert off < 0.20
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
@@ -104,13 +145,15 @@ def test_two_muon_steps_by_hand(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 4), (4, 8)])
-def test_muon_moves_like_torchs(shape: tuple[int, int]) -> None:
-    """torch's iterates in bfloat16, hence the tolerance."""
+def test_muon_moves_like_torchs(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its polynomial (Jordan et al. 2024); torch's iterates in bfloat16, hence the tolerance."""
+    jordan = [(3.4445, -4.7750, 2.0315)] * 5
+    monkeypatch.setattr(optimizers, "orthogonalize", lambda matrices: orthogonalize(matrices, jordan))
     ours, theirs = nn.Parameter(drawn(*shape)), nn.Parameter(drawn(*shape))
-    optimizers = Muon([ours], lr=0.1), torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0)
+    both = Muon([ours], lr=0.1), torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0)
     for step in range(3):
         ours.grad = theirs.grad = drawn(*shape, seed=step)
-        for optimizer in optimizers:
+        for optimizer in both:
             optimizer.step()
     moved = (theirs - drawn(*shape)).norm()
     assert (ours - theirs).norm() < 0.03 * moved

@@ -53,9 +53,8 @@ def assert_same(model: Transformer, prompts: tuple[Tensor, ...]) -> None:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three prompts at a time, and blocks of rows within a chunk."""
+    """Three prompts at a time."""
     monkeypatch.setattr(training_pass, "CHUNK_FLOATS", 3 * (2 * POINTS - 1) * 96)
-    monkeypatch.setattr(training_pass, "BLOCK_FLOATS", 5 * 96)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -123,8 +122,11 @@ def test_equal_calls_give_equal_bits(threads: int, small_chunks: None) -> None:
 def test_every_thread_takes_part(threads: int, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     run = training_pass._Pass.run
+    all_there = threading.Barrier(threads)
 
     def noted(self: Any, *arguments: Any) -> None:
+        if threading.get_ident() not in seen:
+            all_there.wait(timeout=60)
         seen.append(threading.get_ident())
         # What a thread does itself takes no further ones.
         assert threads == 1 or torch.get_num_threads() == 1
@@ -138,9 +140,15 @@ def test_every_thread_takes_part(threads: int, small_chunks: None, monkeypatch: 
 
 def test_plain_attention_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that gradients have gradients."""
-    monkeypatch.setattr("icl_curriculum.models.transformer.loss_gradients", lambda *_: pytest.fail("by hand"))
+    monkeypatch.setattr(training_pass, "loss_gradients", lambda *_: pytest.fail("by hand"))
     model = model_of(attention="plain")
     assert model.backward(*batch()).shape == (BATCH,)
+
+
+def test_without_numba_it_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icl_curriculum.models.transformer._has_numba", lambda: False)
+    monkeypatch.setattr(training_pass, "loss_gradients", lambda *_: pytest.fail("by hand"))
+    assert model_of().backward(*batch()).shape == (BATCH,)
 
 
 def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:

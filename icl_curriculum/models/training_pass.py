@@ -2,13 +2,13 @@
 
 It computes what `Transformer.forward` and autograd compute (a test holds the two together), in less time:
 
-- **A chunk of prompts at a time**, all the way forward and back, in memory that outlives the update: passes over newly
-  allocated memory take several times as long. Elementwise work goes by blocks of rows that stay in a core's own cache.
-  With several threads each takes its share of the prompts.
-- **Norms are folded away** but for a division (`folding`).
+- **One pass between two products.** Everything else (norms, biases, activations, softmax, the turning of heads and what
+  gradients sum over tokens) is a compiled loop of `kernels`. A bias is added where the next norm reads.
+- **Memory outlives the update**: passes over newly allocated memory take several times as long. Prompts go in chunks,
+  so that it stays little; with several threads each takes its share of the prompts.
 - **Attention without transposed products.** Scores are kept with keys on rows and queries on columns, so that every
-  product reads rows, and a query's sum is a sum over rows. Base 2, the factor in the queries; normalisation after
-  the values are mixed. Softmax's backward needs one number per query (Dao et al. 2022, section 3).
+  product reads rows, and a query's sum is a sum over rows. Powers are of 2, the factor in the queries; normalisation
+  after the values are mixed. Softmax's backward needs one number per query (Dao et al. 2022, section 3).
 - **Nothing that nobody reads**: the last block answers at the predicting tokens alone.
 
 Dimensions: b = prompts of a chunk, t = tokens, r = tokens that are read, w = width, h = heads, e = width per head,
@@ -18,7 +18,6 @@ n = layers.
 from __future__ import annotations
 
 import math
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,15 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.models.folding import Weights
+from icl_curriculum.models import kernels
+from icl_curriculum.models.scratch import Scratch, scratch_of_this_thread
+from icl_curriculum.models.weights import Weights
 
-_EPS = 1e-5
-# GELU's tanh form is x sigmoid(c x + b x^3).
-_GELU = 2 * math.sqrt(2 / math.pi)
-_GELU_CUBE = 0.044715 * _GELU
-#: Floats of the widest activation in a chunk, and in a block of its rows.
-CHUNK_FLOATS = 1 << 19
-BLOCK_FLOATS = 1 << 17
+ACTIVATIONS = {"gelu": kernels.gelu, "relu_squared": kernels.relu_squared}
+#: Floats of the widest activation in a chunk.
+CHUNK_FLOATS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ def loss_gradients(
     """Predictions, and the gradients of the sum over prompts of ``scale`` times the summed squared error."""
     weights = weights.map(Tensor.detach)
     batch, t, _ = tokens.shape
-    widest = weights.up.shape[1]
-    size = max(1, min(batch, round(CHUNK_FLOATS / (t * widest))))
+    size = max(1, min(batch, round(CHUNK_FLOATS / (t * weights.mlp_in.shape[1]))))
     n_chunks = -(-batch // size)
     # Every thread gets as many.
     threads = min(torch.get_num_threads(), batch)
@@ -68,7 +64,7 @@ def loss_gradients(
 
     def work(mine: list[slice]) -> Weights:
         with torch.no_grad():
-            made = _Pass(weights, shape, t, _own_scratch())
+            made = _Pass(weights, shape, t, scratch_of_this_thread())
             for chunk in mine:
                 made.run(tokens[chunk], targets[chunk], scale[chunk], predictions[chunk])
             return made.gradients
@@ -82,16 +78,7 @@ def loss_gradients(
     return predictions, first
 
 
-_local = threading.local()
 _pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _own_scratch() -> Scratch:
-    """This thread's."""
-    if not hasattr(_local, "scratch"):
-        _local.scratch = Scratch()
-    scratch: Scratch = _local.scratch
-    return scratch
 
 
 def _in_threads(work: Any, shares: list[Any]) -> list[Any]:
@@ -106,39 +93,23 @@ def _in_threads(work: Any, shares: list[Any]) -> list[Any]:
         torch.set_num_threads(threads)
 
 
-class Scratch:
-    """Memory that outlives an update: a buffer per name, so that nothing is allocated anew while training."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[Any, Tensor] = {}
-        self.views: dict[Any, Tensor] = {}
-
-    def __call__(self, name: Any, *shape: int) -> Tensor:
-        """An uninitialised tensor; the next call with the same name returns the same memory."""
-        view = self.views.get((name, shape))
-        if view is None:
-            size = math.prod(shape)
-            held = self.buffers.get(name)
-            if held is None or held.numel() < size:
-                held = self.buffers[name] = torch.empty(size)
-                self.views = {key: old for key, old in self.views.items() if key[0] != name}
-            view = self.views[name, shape] = held[:size].view(shape)
-        return view
-
-
 class _Pass:
     """Forward and backward of chunks of prompts; ``gradients`` sums over them."""
 
     def __init__(self, weights: Weights, shape: Shape, t: int, scratch: Scratch) -> None:
         self.weights, self.shape, self.t, self.scratch = weights, shape, t, scratch
-        self.gradients = weights.map(torch.zeros_like)
-        self.layers, self.hidden, self.width = weights.up.shape
-        self.blocks = [weights.layer(layer) for layer in range(self.layers)]
-        self.block_gradients = [self.gradients.layer(layer) for layer in range(self.layers)]
+        self.layers, self.hidden, self.width = weights.mlp_in.shape
         self.head_width = self.width // shape.heads
-        # Keys on rows, queries on columns: a query sees the keys above the diagonal, and itself.
-        self.visible = torch.ones(t, t).triu()
-        self.read_visible = self.visible[:, :: shape.stride].contiguous()
+        self.blocks = [weights.layer(layer) for layer in range(self.layers)]
+        self.gradients = weights.unfilled()
+        self.block_gradients = [self.gradients.layer(layer) for layer in range(self.layers)]
+        # Times what the sums over chunks are so far.
+        self.kept = 0
+        score_scale = math.log2(math.e) / math.sqrt(self.head_width)
+        self.normalized = weights.query_gain is not None
+        self.score_scale = score_scale
+        self.scales = torch.tensor([1.0 if self.normalized else score_scale, 1.0, 1.0])
+        self.nothing, self.unread = torch.zeros(2, self.width)
         self.of_mlp: dict[int, Any] = {}
         self.of_attention: dict[int, Any] = {}
 
@@ -153,182 +124,173 @@ class _Pass:
         for layer in range(self.layers):
             x = self._attention(layer, x, b, stride if layer == last else 1)
             self._mlp(layer, x)
-        normed, divided = self._normalize("end", x)
-        answer = torch.mv(normed, w.read_out).add_(w.read_out_bias).view(b, -1)
+        of_norm = self._normalize("end", x, self.blocks[last].mlp_out_bias, w.final_norm, w.final_norm_bias)
+        normed = of_norm[0]
+        answer = torch.mv(normed, w.read_out[0]).add_(w.read_out_bias).view(b, -1)
         predictions.copy_(answer)
 
         wrong = answer.sub_(targets).mul_(2 * scale.unsqueeze(-1)).view(-1)
-        g.read_out.addmv_(normed.mT, wrong)
+        g.read_out[0].addmv_(normed.mT, wrong)
         g.read_out_bias.add_(wrong.sum())
-        dx = torch.outer(wrong, w.read_out, out=room("dx", *x.shape))
-        _normalize_backward(dx, normed, divided, room("product", *dx.shape))
+        d = torch.outer(wrong, w.read_out[0], out=room("d_normed", *x.shape))
+        dx = room("dx", *x.shape).zero_()
+        below = self.block_gradients[last].mlp_out_bias
+        self._normalize_backward(d, of_norm, w.final_norm, g.final_norm, g.final_norm_bias, dx, below)
         for layer in reversed(range(self.layers)):
             self._mlp_backward(layer, dx)
             dx = self._attention_backward(layer, dx, b, stride if layer == last else 1)
         g.read_in.addmm_(dx.mT, flat)
         g.positions.add_(dx.view(b, t, -1).sum(0))
+        self.kept = 1
 
-    def _normalize(self, name: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        divided = _over_deviation(x)
-        return torch.mul(x, divided, out=self.scratch((name, "normed"), *x.shape)), divided
+    def _normalize(self, name: Any, x: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
+        """Layer norm of x, which gets the bias of what was added to it before; then what its backward reads."""
+        rows, width = x.shape
+        normed, unit = (self.scratch((name, kind), rows, width) for kind in ("normed", "unit"))
+        over = self.scratch((name, "over"), rows)
+        kernels.normalize(x, bias, gain, shift, normed, unit, over)
+        return normed, unit, over
+
+    def _normalize_backward(self, d: Tensor, of_norm: Any, gain: Tensor, *sums: Tensor) -> None:
+        _, unit, over = of_norm
+        kernels.normalize_backward(d, unit, over, gain, *sums)
+
+    def _add_product(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        torch.addmm(total, left.mT, right, beta=self.kept, out=total)
 
     def _mlp(self, layer: int, x: Tensor) -> None:
         w, room, rows = self.blocks[layer], self.scratch, x.shape[0]
-        normed, divided = self._normalize(("mlp", layer), x)
-        hidden = torch.mm(normed, w.up.mT, out=room(("hidden", layer), rows, self.hidden))
+        of_norm = self._normalize(("mlp", layer), x, w.attention_out_bias, w.mlp_norm, w.mlp_norm_bias)
+        hidden = torch.mm(of_norm[0], w.mlp_in.mT, out=room(("hidden", layer), rows, self.hidden))
         active = room(("active", layer), rows, self.hidden)
-        bias = w.up_bias
-        if self.shape.activation == "relu_squared":
-            gate = None
-            for part in self._blocks(rows):
-                x_ = hidden[part].add_(bias).relu_()
-                torch.mul(x_, x_, out=active[part])
-        else:
-            gate = room(("gate", layer), rows, self.hidden)
-            for part in self._blocks(rows):
-                x_, a, s = hidden[part].add_(bias), active[part], gate[part]
-                torch.mul(x_, _GELU, out=s).addcmul_(torch.mul(x_, x_, out=a), x_, value=_GELU_CUBE).sigmoid_()
-                torch.mul(x_, s, out=a)
-        x.addmm_(active, w.down.mT).add_(w.down_bias)
-        self.of_mlp[layer] = normed, divided, hidden, gate, active
+        ACTIVATIONS[self.shape.activation](hidden, w.mlp_in_bias, active)
+        x.addmm_(active, w.mlp_out.mT)
+        self.of_mlp[layer] = of_norm, hidden, active
 
     def _mlp_backward(self, layer: int, dx: Tensor) -> None:
-        w, g, room, rows = self.blocks[layer], self.block_gradients[layer], self.scratch, dx.shape[0]
-        normed, divided, hidden, gate, active = self.of_mlp[layer]
-        g.down.addmm_(dx.mT, active)
-        g.down_bias.add_(dx.sum(0))
-        d = torch.mm(dx, w.down, out=room("d_hidden", rows, self.hidden))
-        if gate is None:
-            for part in self._blocks(rows):
-                # Half of the gradient: (x^2)' / 2.
-                d[part].mul_(hidden[part])
-        else:
-            for part in self._blocks(rows):
-                # (x s)' = s + x s (1 - s) (c + 3 b x^2), with x s at hand.
-                x, a, s = hidden[part], active[part], gate[part]
-                slope = x.square_().mul_(3 * _GELU_CUBE).add_(_GELU).mul_(a)
-                d[part].mul_(slope.addcmul_(slope, s, value=-1).add_(s))
-        factor = 2 if gate is None else 1
-        g.up.addmm_(d.mT, normed, alpha=factor)
-        g.up_bias.add_(d.sum(0), alpha=factor)
-        d_normed = room("d_normed", *normed.shape)
-        torch.addmm(d_normed, d, w.up, beta=0, alpha=factor, out=d_normed)
-        dx.add_(_normalize_backward(d_normed, normed, divided, room("product", *normed.shape)))
-
-    def _blocks(self, rows: int) -> list[slice]:
-        """Rows few enough that several passes over them stay in the fastest cache."""
-        size = max(1, BLOCK_FLOATS // self.hidden)
-        return [slice(start, start + size) for start in range(0, rows, size)]
+        w, g, room = self.blocks[layer], self.block_gradients[layer], self.scratch
+        of_norm, slope, active = self.of_mlp[layer]
+        self._add_product(g.mlp_out, dx, active)
+        d = torch.mm(dx, w.mlp_out, out=room("d_hidden", *active.shape))
+        kernels.multiply(d, slope, g.mlp_in_bias)
+        self._add_product(g.mlp_in, d, of_norm[0])
+        d_normed = torch.mm(d, w.mlp_in, out=room("d_normed", *dx.shape))
+        self._normalize_backward(d_normed, of_norm, w.mlp_norm, g.mlp_norm, g.mlp_norm_bias, dx, g.attention_out_bias)
 
     def _attention(self, layer: int, x: Tensor, b: int, stride: int) -> Tensor:
-        w, room, h, e, t, width = (
-            self.blocks[layer],
-            self.scratch,
-            self.shape.heads,
-            self.head_width,
-            self.t,
-            self.width,
-        )
-        normed, divided = self._normalize(("attention", layer), x)
-        matrix, bias = w.qkv, w.qkv_bias
+        w, room, h, e = self.blocks[layer], self.scratch, self.shape.heads, self.head_width
+        t, width = self.t, self.width
+        below = self.blocks[layer - 1].mlp_out_bias if layer else self.nothing
+        of_norm = self._normalize(("attention", layer), x, below, w.attention_norm, w.attention_norm_bias)
+        normed = asking = of_norm[0]
         if stride == 1:
-            asking, r, visible = normed, t, self.visible
-            together = torch.addmm(bias, normed, matrix.mT, out=room("qkv", b * t, 3 * width))
-            heads = room(("heads", layer), 3, b, h, t, e).copy_(together.view(b, t, 3, h, e).permute(2, 0, 3, 1, 4))
-            q, k, v = heads.view(3, b * h, t, e)
+            q, k, v = self._project(("heads", layer), normed, slice(0, 3), layer, b)
         else:
-            asking = normed.view(b, t, -1)[:, ::stride].reshape(-1, width)
-            x = room("read", *asking.shape).copy_(x.view(b, t, -1)[:, ::stride].reshape(-1, width))
-            r, visible = asking.shape[0] // b, self.read_visible
-            q = torch.addmm(bias[:width], asking, matrix[:width].mT)
-            q = q.view(b, r, h, e).transpose(1, 2).reshape(b * h, r, e)
-            together = torch.addmm(bias[width:], normed, matrix[width:].mT, out=room("qkv", b * t, 2 * width))
-            heads = room(("heads", layer), 2, b, h, t, e).copy_(together.view(b, t, 2, h, e).permute(2, 0, 3, 1, 4))
-            k, v = heads.view(2, b * h, t, e)
+            asking = _every(normed, b, stride).reshape(-1, width)
+            x = room("read", *asking.shape).view(b, -1, width).copy_(_every(x, b, stride)).view(-1, width)
+            (q,) = self._project(("queries", layer), asking, slice(0, 1), layer, b)
+            k, v = self._project(("heads", layer), normed, slice(1, 3), layer, b)
+        r = asking.shape[0] // b
         of_norms = None
-        if w.gain is not None:
-            q_divided, k_divided = _over_deviation(q), _over_deviation(k)
-            q_unit, k = q.mul_(q_divided), k.mul_(k_divided)
-            of_norms = q_divided, k_divided, q_unit
-            q = torch.mul(q_unit, w.gain, out=room(("q", layer), *q.shape))
+        if self.normalized:
+            of_norms, (q, k) = self._normalize_heads(layer, q, k)
         across = room("across", b * h, e, r).copy_(q.mT)
-        mixed = torch.bmm(k, across, out=room(("mixed", layer), b * h, t, r))
-        if _longest(q) * _longest(k) > 100:
-            # Powers of two that float32 might not hold.
-            mixed.masked_fill_(visible == 0, -math.inf).sub_(mixed.amax(-2, keepdim=True)).exp2_()
-        else:
-            mixed.exp2_().mul_(visible)
-        share = mixed.sum(-2).reciprocal_().unsqueeze(-1)
-        by_head = torch.bmm(mixed.mT, v, out=room("by_head", b * h, r, e)).mul_(share)
-        seen = room(("seen", layer), b, r, h, e).copy_(by_head.view(b, h, r, e).transpose(1, 2)).view(b * r, width)
-        x.addmm_(seen, w.out.mT).add_(w.out_bias)
-        self.of_attention[layer] = normed, divided, asking, q, k, v, of_norms, mixed, share, seen
+        powers = torch.bmm(k, across, out=room(("powers", layer), b * h, t, r))
+        share = room(("share", layer), b * h, r)
+        kernels.softmax(powers, stride, share)
+        by_head = torch.bmm(powers.mT, v, out=room("by_head", b * h, r, e))
+        seen = room(("seen", layer), b * r, width)
+        kernels.merge_heads(by_head.view(b, h, r, e), share.view(b, h, r), seen.view(b, r, h, e))
+        x.addmm_(seen, w.attention_out.mT)
+        self.of_attention[layer] = of_norm, asking, q, k, v, of_norms, powers, share, seen
         return x
+
+    def _project(self, name: Any, normed: Tensor, parts: slice, layer: int, b: int) -> Float[Tensor, "p n t e"]:
+        """Queries, keys and values, or some of them."""
+        w, h, e, p = self.blocks[layer], self.shape.heads, self.head_width, parts.stop - parts.start
+        t = normed.shape[0] // b
+        together = self.scratch("qkv", b, t, p, h, e)
+        torch.mm(normed, w.qkv[parts].flatten(0, 1).mT, out=together.view(b * t, -1))
+        heads = self.scratch(name, p, b, h, t, e)
+        kernels.split_heads(together, w.qkv_bias[parts].view(p, h, e), self.scales[parts], heads)
+        return heads.view(p, b * h, t, e)
+
+    def _normalize_heads(self, layer: int, q: Tensor, k: Tensor) -> tuple[Any, list[Tensor]]:
+        """Norms of queries, times the factor of scores, and of keys."""
+        w, nothing = self.blocks[layer], self.nothing[: self.head_width]
+        assert w.query_gain is not None
+        assert w.key_gain is not None
+        made = [
+            self._normalize((name, layer), part.view(-1, part.shape[-1]), nothing, gain, nothing)
+            for name, part, gain in (("q", q, w.query_gain * self.score_scale), ("k", k, w.key_gain))
+        ]
+        return made, [of_norm[0].view(part.shape) for of_norm, part in zip(made, (q, k), strict=True)]
+
+    def _normalize_heads_backward(self, layer: int, of_norms: Any, d_q: Tensor, d_k: Tensor) -> None:
+        """In the place of gradients by queries and keys, those by what was normalised."""
+        w, g, e = self.blocks[layer], self.block_gradients[layer], self.head_width
+        for of_norm, d, gain, d_gain, factor in (
+            (of_norms[0], d_q.view(-1, e), w.query_gain, g.query_gain, self.score_scale),
+            (of_norms[1], d_k.view(-1, e), w.key_gain, g.key_gain, 1.0),
+        ):
+            assert gain is not None
+            assert d_gain is not None
+            d.mul_(factor)
+            by_raw = self.scratch("by_raw", *d.shape).zero_()
+            self._normalize_backward(d, of_norm, gain, d_gain, self.unread[:e], by_raw, self.unread[:e])
+            d.copy_(by_raw)
 
     def _attention_backward(self, layer: int, dx: Tensor, b: int, stride: int) -> Tensor:
         w, g, room = self.blocks[layer], self.block_gradients[layer], self.scratch
         h, e, t, width = self.shape.heads, self.head_width, self.t, self.width
-        normed, divided, asking, q, k, v, of_norms, mixed, share, seen = self.of_attention[layer]
-        r = mixed.shape[-1]
-        g.out.addmm_(dx.mT, seen)
-        g.out_bias.add_(dx.sum(0))
-        d_seen = torch.mm(dx, w.out, out=room("d_seen", b * r, width))
-        product = torch.mul(d_seen, seen, out=room("product", b * r, width))
-        # Scores are in units of log 2.
-        log2 = math.log(2)
-        inner = product.view(b, r, h, e).sum(-1).transpose(1, 2).reshape(b * h, 1, r).mul_(share.mT).mul_(log2)
-        d_heads = room("d_heads", b * h, r, e)
-        d_heads.view(b, h, r, e).copy_(d_seen.view(b, r, h, e).transpose(1, 2))
-        d_heads.mul_(share)
-        d_v = torch.bmm(mixed, d_heads, out=room("d_v", b * h, t, e))
-        across = torch.mul(d_heads.mT, log2, out=room("across", b * h, e, r))
-        d_scores = torch.bmm(v, across, out=room("d_scores", b * h, t, r)).sub_(inner).mul_(mixed)
-        d_q = torch.bmm(d_scores.mT, k, out=room("d_q", b * h, r, e))
-        d_k = torch.bmm(d_scores, q, out=room("d_k", b * h, t, e))
+        of_norm, asking, q, k, v, of_norms, powers, share, seen = self.of_attention[layer]
+        normed, r = of_norm[0], powers.shape[-1]
+        self._add_product(g.attention_out, dx, seen)
+        d_seen = torch.mm(dx, w.attention_out, out=room("d_seen", b * r, width))
+        d_heads, inner = room("d_heads", b, h, r, e), room("inner", b, h, r)
+        by_head = (b, r, h, e)
+        kernels.merge_heads_backward(d_seen.view(by_head), seen.view(by_head), share.view(b, h, r), d_heads, inner)
+        d_heads = d_heads.view(b * h, r, e)
+        # Where fewer tokens ask, queries have a place of their own.
+        d_qkv = room("d_qkv", 3, b * h, t, e)
+        d_q = d_qkv[0] if stride == 1 else room("d_q", b * h, r, e)
+        d_k, d_v = d_qkv[1], d_qkv[2]
+        torch.bmm(powers, d_heads, out=d_v)
+        across = room("across", b * h, e, r).copy_(d_heads.mT)
+        d_scores = torch.bmm(v, across, out=room("d_scores", b * h, t, r))
+        kernels.softmax_backward(d_scores, inner.view(b * h, r), powers, stride)
+        torch.bmm(d_scores.mT, k, out=d_q)
+        torch.bmm(d_scores, q, out=d_k)
         if of_norms is not None:
-            assert w.gain is not None
-            assert g.gain is not None
-            q_divided, k_divided, q_unit = of_norms
-            g.gain.add_(torch.mul(d_q, q_unit, out=room("product", *d_q.shape)).sum((0, 1)))
-            _normalize_backward(d_q.mul_(w.gain), q_unit, q_divided, room("product", *d_q.shape))
-            _normalize_backward(d_k, k, k_divided, room("product", *d_k.shape))
-        matrix, d_matrix, d_bias = w.qkv, g.qkv, g.qkv_bias
-        parts = (d_q, d_k, d_v) if stride == 1 else (d_k, d_v)
-        together = room("qkv", b, t, len(parts), h, e)
-        for i, part in enumerate(parts):
-            together[:, :, i].copy_(part.view(b, h, t, e).transpose(1, 2))
-        d = together.view(b * t, -1)
+            self._normalize_heads_backward(layer, of_norms, d_q, d_k)
         d_normed = room("d_normed", b * t, width)
         if stride == 1:
-            d_matrix.addmm_(d.mT, normed)
-            d_bias.add_(d.sum(0))
-            torch.mm(d, matrix, out=d_normed)
-            return dx.add_(_normalize_backward(d_normed, normed, divided, room("product", *normed.shape)))
-        d_q = d_q.view(b, h, r, e).transpose(1, 2).reshape(b * r, -1)
-        d_matrix[:width].addmm_(d_q.mT, asking)
-        d_matrix[width:].addmm_(d.mT, normed)
-        d_bias[:width].add_(d_q.sum(0))
-        d_bias[width:].add_(d.sum(0))
-        torch.mm(d, matrix[width:], out=d_normed)
-        d_normed.view(b, t, -1)[:, ::stride].add_((d_q @ matrix[:width]).view(b, r, -1))
-        whole = room("d_whole", b * t, width).copy_(
-            _normalize_backward(d_normed, normed, divided, room("product", *normed.shape))
+            self._project_backward(layer, d_qkv, normed, slice(0, 3), b, d_normed)
+        else:
+            self._project_backward(layer, d_qkv[1:], normed, slice(1, 3), b, d_normed)
+            d_asking = room("d_asking", b * r, width)
+            self._project_backward(layer, d_q.unsqueeze(0), asking, slice(0, 1), b, d_asking)
+            _every(d_normed, b, stride).add_(d_asking.view(b, r, -1))
+            whole = room("d_whole", b * t, width).zero_()
+            _every(whole, b, stride).copy_(dx.view(b, r, -1))
+            dx = whole
+        below = self.block_gradients[layer - 1].mlp_out_bias if layer else self.unread
+        self._normalize_backward(
+            d_normed, of_norm, w.attention_norm, g.attention_norm, g.attention_norm_bias, dx, below
         )
-        whole.view(b, t, -1)[:, ::stride].add_(dx.view(b, r, -1))
-        return whole
+        return dx
+
+    def _project_backward(self, layer: int, d: Tensor, normed: Tensor, parts: slice, b: int, d_normed: Tensor) -> None:
+        """From gradients by what `_project` made those by its weights, and by ``normed`` into ``d_normed``."""
+        w, g, h, e = self.blocks[layer], self.block_gradients[layer], self.shape.heads, self.head_width
+        p, t = parts.stop - parts.start, normed.shape[0] // b
+        together = self.scratch("qkv", b, t, p, h, e)
+        sums = g.qkv_bias[parts].view(p, h, e)
+        kernels.join_heads(d.view(p, b, h, t, e), self.scales[parts], together, sums)
+        self._add_product(g.qkv[parts].flatten(0, 1), together.view(b * t, -1), normed)
+        torch.mm(together.view(b * t, -1), w.qkv[parts].flatten(0, 1), out=d_normed)
 
 
-def _over_deviation(x: Tensor) -> Tensor:
-    """One over the standard deviation of rows that have mean zero."""
-    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return length.square_().div_(x.shape[-1]).add_(_EPS).rsqrt_()
-
-
-def _longest(rows: Tensor) -> float:
-    return float(torch.linalg.vector_norm(rows, dim=-1).max())
-
-
-def _normalize_backward(d: Tensor, normed: Tensor, divided: Tensor, product: Tensor) -> Tensor:
-    """Gradient by the rows that were normalised, up to their means; overwrites ``d`` and ``product``."""
-    inner = torch.mul(d, normed, out=product).sum(-1, keepdim=True).div_(-d.shape[-1])
-    return d.addcmul_(normed, inner).mul_(divided)
+def _every(x: Tensor, b: int, stride: int) -> Float[Tensor, "b r w"]:
+    """The rows (b t, w) of tokens that are read."""
+    return x.view(b, -1, x.shape[-1])[:, ::stride]

@@ -9,8 +9,10 @@ Dimensions: b = prompts, t = tokens (2 points - 1, or points), w = width, h = he
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Literal
 
 import torch
@@ -21,8 +23,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.models.base import Model, ModelConfig, register_model
-from icl_curriculum.models.folding import fold
-from icl_curriculum.models.training_pass import Shape, loss_gradients
 from icl_curriculum.registry import UserError
 
 
@@ -199,13 +199,16 @@ class Transformer(Model):
         """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
         on_cpu = xs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         compiled = self._compiled_call_impl is not None
-        if not on_cpu or compiled or self.config.attention != "fused":
+        if not on_cpu or compiled or self.config.attention != "fused" or not _has_numba():
             return super().backward(xs, ys, targets, weights)
+        from icl_curriculum.models.training_pass import Shape, loss_gradients
+        from icl_curriculum.models.weights import Weights
+
         points = self._check_points(xs)
-        folded = fold(self, self.token_positions(points))
+        parameters = Weights.of(self, points)
         shape = Shape(self.config.heads, self.config.activation, self.tokens_per_point)
-        predictions, gradients = loss_gradients(folded, shape, self.tokens(xs, ys), targets, weights / points)
-        folded.backward(gradients)
+        predictions, gradients = loss_gradients(parameters, shape, self.tokens(xs, ys), targets, weights / points)
+        parameters.backward(gradients)
         return (predictions - targets).square_().mean(dim=1)
 
     def _check_points(self, xs: Tensor) -> int:
@@ -288,6 +291,12 @@ class Transformer(Model):
         if self.config.activation == "gelu":
             return F.gelu(hidden, approximate="tanh")
         return F.relu(hidden).square()
+
+
+@cache
+def _has_numba() -> bool:
+    """Where it isn't made for this Python yet, training goes by autograd."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def exactly(like: Tensor) -> AbstractContextManager[None]:
