@@ -32,7 +32,7 @@ from icl_curriculum.models.weights import Weights
 
 ACTIVATIONS = {"gelu": kernels.gelu, "relu_squared": kernels.relu_squared}
 #: Floats of the widest activation in a chunk.
-CHUNK_FLOATS = 1 << 21
+CHUNK_FLOATS = 1 << 20
 
 
 @dataclass(frozen=True)
