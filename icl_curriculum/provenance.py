@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 
 def provenance() -> dict[str, Any]:
-    """Package, Python and torch versions, git commit and dirty flag (None outside a checkout).
+    """Versions, git commit and dirty flag (None outside a checkout), numba's version None where it is missing.
 
     git is asked once: whatever happens to the source later, this process has imported it.
     """
@@ -23,6 +23,7 @@ def provenance() -> dict[str, Any]:
         "package_version": package_version(),
         "python_version": platform.python_version(),
         "torch_version": torch.__version__,
+        "numba_version": _numba_version(),
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
     }
@@ -30,6 +31,13 @@ def provenance() -> dict[str, Any]:
 
 def package_version() -> str:
     return version("icl-curriculum")
+
+
+def _numba_version() -> str | None:
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return None
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def test_the_manifest_says_what_the_run_was_made_with(finished: Finished) -> Non
     assert manifest["config_hash"] == finished.run.hash()
     assert (manifest["device"], manifest["threads"]) == ("cpu", 1)
     assert manifest["torch_version"] == torch.__version__
+    assert manifest["numba_version"] == version("numba")
     assert {"package_version", "python_version", "git_commit", "git_dirty", "started"} <= set(manifest)
     assert manifest["wall_seconds"] > 0
     assert set(manifest["banks"]) == {
