@@ -44,15 +44,12 @@ def check_precision(precision: Precision, device: str) -> None:
 
 @contextlib.contextmanager
 def arithmetic(precision: Precision, device: str) -> Iterator[None]:
-    """Matrix products in this precision; weights, optimizer and whatever a model excepts stay in float32."""
-    if precision == "bfloat16":
-        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16):
-            yield
-        return
+    """Matrix products in this precision, whatever it is around; what a model excepts stays in float32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
-        yield
+        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
 

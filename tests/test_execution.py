@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from finished_runs import FINISHED, PER_PROMPT, Finished, assert_same_results, e
 from tiny_runs import tables, tiny_run, tiny_values
 from torch import Tensor
 
-from icl_curriculum import final_evaluation
+from icl_curriculum import final_evaluation, provenance
 from icl_curriculum.baselines import Zero
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
@@ -133,6 +133,16 @@ def test_timing_has_every_interval_and_the_evaluation(finished: Finished) -> Non
     assert list(table["phase"]) == ["training", "training", "training", "evaluation"]
     assert list(table["step"]) == [5, 10, 12, 12]
     assert (table[["seconds", "prompts_per_second"]] > 0).all(axis=None)
+
+
+def test_provenance_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        if name == "numba":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(provenance, "version", missing)
+    assert provenance.provenance()["numba_version"] is None
 
 
 def test_the_manifest_says_what_the_run_was_made_with(finished: Finished) -> None:

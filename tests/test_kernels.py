@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numba.core.caching
 import numpy as np
 import pytest
 import torch
@@ -33,8 +36,11 @@ def test_powers_beyond_float32_are_its_ends() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 7, 64])
-def test_layer_norm(width: int) -> None:
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_layer_norm(width: int, size: float) -> None:
+    """Also of rows so short that what is added to their variance shows."""
     x, bias, gain, shift, d = drawn(5, width), *(drawn(width, seed=i) for i in (1, 2, 3)), drawn(5, width, seed=4)
+    x, bias, d = size * x, size * bias, size * d
     raw = (x + bias).requires_grad_()
     gain, shift = gain.requires_grad_(), shift.requires_grad_()
     expected = F.layer_norm(raw, (width,), gain, shift)
@@ -83,6 +89,19 @@ def test_what_is_no_number_stays_none(ours: Any) -> None:
     ours(hidden, torch.zeros(2), active)
     assert active[0, 0].isnan()
     assert active[0, 1] > 0
+
+
+def test_norms_and_softmax_of_no_numbers_are_none() -> None:
+    x, normed, unit, over = drawn(2, 8), torch.empty(2, 8), torch.empty(2, 8), torch.empty(2)
+    x[0, 3] = math.nan
+    kernels.normalize(x, torch.zeros(8), torch.ones(8), torch.zeros(8), normed, unit, over)
+    assert normed[0].isnan().all()
+    assert normed[1].isfinite().all()
+    scores, share = drawn(1, 3, 3), torch.empty(1, 3)
+    scores[0, 0, 2] = math.nan
+    kernels.softmax(scores, 1, share)
+    assert (scores * share[:, None])[0, :, 2].isnan().any()
+    assert (scores * share[:, None])[0, :, :2].isfinite().all()
 
 
 def test_multiply_sums_over_rows() -> None:
@@ -136,19 +155,52 @@ def test_merging_heads_and_back() -> None:
     torch.testing.assert_close(inner, (d * seen).sum(-1).transpose(1, 2) * share)
 
 
-def test_where_nothing_can_be_kept_on_disk_loops_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = kernels.njit
+def double(values: Any) -> None:
+    for i in range(len(values)):
+        values[i] += values[i]
 
-    def refusing(**options: Any) -> Any:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
 
-    def double(values: Any) -> None:
-        for i in range(len(values)):
-            values[i] += values[i]
-
-    monkeypatch.setattr(kernels, "njit", refusing)
+def doubled(kernel: Callable[..., None]) -> list[float]:
     values = torch.arange(3.0)
-    kernels.kernel(double)(values)
-    assert values.tolist() == [0, 2, 4]
+    kernel(values)
+    return values.tolist()
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder))
+    return folder
+
+
+def test_compiled_code_is_kept_by_source_and_processor(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doubled(kernels.kernel(double)) == [0, 2, 4]
+    (folder,) = cache_folder.iterdir()
+    assert folder.name == f"icl-kernels-{kernels._fingerprint()}"
+    assert list(folder.rglob("*.nbc"))
+    assert str(cache_folder) == numba.config.CACHE_DIR, "what the user's own functions use"
+    monkeypatch.setattr(kernels, "get_host_cpu_name", lambda: "another")
+    kernels._fingerprint.cache_clear()
+    assert doubled(kernels.kernel(double)) == [0, 2, 4]
+    assert len(list(cache_folder.iterdir())) == 2
+    kernels._fingerprint.cache_clear()
+
+
+def test_where_nothing_can_be_kept_on_disk_loops_are_compiled_all_the_same(cache_folder: Path) -> None:
+    cache_folder.write_text("in the way")
+    assert doubled(kernels.kernel(double)) == [0, 2, 4]
+
+
+def test_a_disk_that_fills_costs_the_cache_alone(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def full(*arguments: Any) -> None:
+        tried.append(arguments)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "save", full)
+    kernel = kernels.kernel(double)
+    assert doubled(kernel) == [0, 2, 4]
+    assert doubled(kernel) == [0, 2, 4]
+    assert tried
+    assert not list(cache_folder.rglob("*.nbc"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from icl_curriculum.models import Transformer
 from icl_curriculum.registry import UserError
-from icl_curriculum.training import Trainer
+from icl_curriculum.training import Trainer, optimizers
 
 
 def gradients_seen(monkeypatch: pytest.MonkeyPatch, precision: str) -> dict[str, Tensor]:
@@ -38,6 +38,23 @@ def test_bfloat16_asks_the_fused_attention_too() -> None:
     trainer = Trainer(tiny_run({"training.precision": "bfloat16"}))
     trainer.update()
     assert all(value.isfinite().all() for value in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_optimizer_stays_in_float32(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def noted(matrices: Tensor) -> Tensor:
+        levelled = orthogonalize(matrices)
+        exact = orthogonalize(matrices.double())
+        asked.append(bool((levelled - exact).abs().max() < 1e-3))
+        return levelled
+
+    orthogonalize = optimizers.orthogonalize
+    monkeypatch.setattr(optimizers, "orthogonalize", noted)
+    Trainer(tiny_run({"training.precision": precision})).update()
+    assert asked
+    assert all(asked)
 
 
 def test_reading_in_and_out_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

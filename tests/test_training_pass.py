@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import product
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icl_curriculum.models import Model, Transformer, TransformerConfig, training_pass
+from icl_curriculum.models import Model, Transformer, TransformerConfig, training_pass, transformer
 
 DIMS, POINTS, BATCH = 3, 7, 10
 
@@ -53,7 +54,7 @@ def assert_same(model: Transformer, prompts: tuple[Tensor, ...]) -> None:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three prompts at a time."""
+    """A few prompts at a time."""
     monkeypatch.setattr(training_pass, "CHUNK_FLOATS", 3 * (2 * POINTS - 1) * 96)
 
 
@@ -101,20 +102,40 @@ def test_large_scores_neither_overflow_nor_vanish(tokens: str) -> None:
 
 
 def test_gradients_add_up() -> None:
+    model, some, others = model_of(), batch(), batch(size=BATCH - 3)
+    by_each = []
+    for prompts in (some, others):
+        _, found = gradients(model, Transformer.backward, prompts)
+        by_each.append({name: value.clone() for name, value in found.items()})
+    gradients(model, Transformer.backward, some)
+    model.backward(*others)
+    for name in by_each[0]:
+        torch.testing.assert_close(model.get_parameter(name).grad, by_each[0][name] + by_each[1][name], msg=name)
+
+
+def test_gradients_are_not_overwritten_by_another_models() -> None:
+    _, found = gradients(model_of(), Transformer.backward, batch())
+    kept = {name: value.clone() for name, value in found.items()}
+    other = model_of()
+    with torch.no_grad():
+        other.qkv *= 2
+    gradients(other, Transformer.backward, batch(points=4))
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
     model = model_of()
-    prompts = batch()
-    _, once = gradients(model, Transformer.backward, prompts)
-    once = {name: value.clone() for name, value in once.items()}
-    model.backward(*prompts)
-    for name, value in model.named_parameters():
-        if name in once:
-            assert value.grad is not None
-            torch.testing.assert_close(value.grad, 2 * once[name], msg=name)
+    model.qkv.requires_grad_(False)
+    model.position.requires_grad_(False)
+    assert_same(model, batch())
+    assert model.qkv.grad is None
+    assert model.position.grad is None
 
 
 def test_equal_calls_give_equal_bits(threads: int, small_chunks: None) -> None:
     model, prompts = model_of(), batch()
     _, first = gradients(model, Transformer.backward, prompts)
+    first = {name: value.clone() for name, value in first.items()}
     _, second = gradients(model, Transformer.backward, prompts)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -138,17 +159,50 @@ def test_every_thread_takes_part(threads: int, small_chunks: None, monkeypatch: 
     assert len(seen) % threads == 0, "each takes as many"
 
 
-def test_plain_attention_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that gradients have gradients."""
+@pytest.fixture
+def never_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_pass, "loss_gradients", lambda *_: pytest.fail("by hand"))
-    model = model_of(attention="plain")
+
+
+def test_plain_attention_goes_by_autograd(never_by_hand: None) -> None:
+    """So that gradients have gradients."""
+    assert model_of(attention="plain").backward(*batch()).shape == (BATCH,)
+
+
+@pytest.mark.parametrize("method", ["forward", "_attend", "_activate"])
+def test_a_model_that_computes_something_else_goes_by_autograd(method: str, never_by_hand: None) -> None:
+    inherited = getattr(Transformer, method)
+    changed = type("Changed", (Transformer,), {method: lambda self, *arguments: 2 * inherited(self, *arguments)})
+    model = model_of()
+    model.__class__ = changed
     assert model.backward(*batch()).shape == (BATCH,)
 
 
-def test_without_numba_it_goes_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icl_curriculum.models.transformer._has_numba", lambda: False)
-    monkeypatch.setattr(training_pass, "loss_gradients", lambda *_: pytest.fail("by hand"))
-    assert model_of().backward(*batch()).shape == (BATCH,)
+def test_hooks_are_called(never_by_hand: None) -> None:
+    model, seen = model_of(), []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    model.backward(*batch())
+    assert seen == [1]
+
+
+def test_autocast_goes_by_autograd(never_by_hand: None) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model_of().backward(*batch()).shape == (BATCH,)
+
+
+def test_without_gradients_it_is_refused_as_by_autograd() -> None:
+    with torch.no_grad(), pytest.raises(RuntimeError, match="does not require grad"):
+        model_of().backward(*batch())
+
+
+def test_without_numba_it_goes_by_autograd(never_by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where importing it fails, as beside a numpy that is too new for it."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    transformer._has_numba.cache_clear()
+    try:
+        assert model_of().backward(*batch()).shape == (BATCH,)
+    finally:
+        transformer._has_numba.cache_clear()
 
 
 def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:

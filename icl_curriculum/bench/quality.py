@@ -30,7 +30,7 @@ from icl_curriculum.registry import UserError
 from icl_curriculum.training import Trainer
 
 EXPERIMENT = "single_linear"
-FAST_STEPS = 600
+FAST_STEPS = 800
 #: The size of `icl bench step`'s laptop.
 FAST = ("model.layers=3", f"training.steps={FAST_STEPS}")
 #: Normalized errors at k = 2 d; 1 is that of predicting zero.

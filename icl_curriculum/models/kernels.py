@@ -2,27 +2,32 @@
 
 PyTorch makes a pass over memory per operation; what a block of a transformer does between two products is five to
 ten of them. Here it is one: numba compiles these loops the first time they are called on a machine, and keeps the
-result on disk. All arrays are float32 and, but where a docstring says otherwise, contiguous; what is written is said.
+result on disk. All arrays are float32, and fastest if contiguous; what is written is said.
 
 Dimensions: b = prompts, t = tokens, r = tokens that are read (every ``stride``-th), h = heads, e = width per head,
-p = queries, keys and values, or some of them; n = b times h.
+p = queries, keys and values, or some of them; n = b h, the heads of all prompts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import platform
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
+from llvmlite.binding import get_host_cpu_name
 from numba import njit
 from torch import Tensor
 
 _0, _1, _2, _half = (np.float32(value) for value in (0, 1, 2, 0.5))
 _EPS = np.float32(1e-5)
 _LOG2 = np.float32(math.log(2))
-# GELU's tanh form is x sigmoid(x (c + b x^2)); the sigmoid here is of base 2, so that c and b are over log 2.
+# GELU's tanh form is x sigmoid(x (c + b x^2)).
 _GELU = np.float32(2 * math.sqrt(2 / math.pi))
 _GELU_CUBE = np.float32(0.044715 * 2 * math.sqrt(2 / math.pi))
 _PER_LOG2 = np.float32(1 / math.log(2))
@@ -33,6 +38,7 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6 = np.polynomial.polynomial.polyfit(_POINTS, 2*
 _LOWEST, _HIGHEST = np.float32(-126), np.float32(126)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 
+_config: Any = numba.config
 _OPTIONS: dict[str, Any] = {
     # Sums in any order, and so by vectors; infinities and NaN keep their meaning, since they show a divergence.
     "fastmath": {"nsz", "arcp", "contract", "reassoc"},
@@ -43,17 +49,40 @@ _OPTIONS: dict[str, Any] = {
 
 def kernel(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function of arrays, and call it with tensors."""
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:
-        # Nowhere to keep it: every process compiles anew.
-        compiled = njit(**_OPTIONS)(function)
+    compiled = _kept_on_disk(function)
 
     @wraps(function)
     def call(*arguments: Any) -> None:
-        compiled(*[value.numpy() if isinstance(value, Tensor) else value for value in arguments])
+        arrays = [value.numpy() if isinstance(value, Tensor) else value for value in arguments]
+        try:
+            compiled(*arrays)
+        except OSError:
+            # It could not be kept (a full disk), and is compiled all the same.
+            compiled(*arrays)
 
     return call
+
+
+def _kept_on_disk(function: Callable[..., None]) -> Any:
+    """In a folder of this very source and processor, so that nobody ever finds the code of another."""
+    before = _config.CACHE_DIR
+    name = f"icl-kernels-{_fingerprint()}"
+    for base in [Path(before)] if before else [Path(__file__).parent / "__pycache__", Path.home() / ".cache"]:
+        _config.CACHE_DIR = str(base / name)
+        try:
+            return njit(cache=True, **_OPTIONS)(function)
+        except (RuntimeError, OSError):
+            continue
+        finally:
+            _config.CACHE_DIR = before
+    # Nowhere to keep it: every process compiles anew.
+    return njit(**_OPTIONS)(function)
+
+
+@cache
+def _fingerprint() -> str:
+    parts = Path(__file__).read_text(encoding="utf-8"), numba.__version__, get_host_cpu_name(), platform.machine()
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @njit(inline="always", **_OPTIONS)  # type: ignore[untyped-decorator]

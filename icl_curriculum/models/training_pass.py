@@ -3,21 +3,22 @@
 It computes what `Transformer.forward` and autograd compute (a test holds the two together), in less time:
 
 - **One pass between two products.** Everything else (norms, biases, activations, softmax, the turning of heads and what
-  gradients sum over tokens) is a compiled loop of `kernels`. A bias is added where the next norm reads.
+  gradients sum over tokens) is a compiled loop of `kernels`. A residual's bias is added where the next norm reads.
 - **Memory outlives the update**: passes over newly allocated memory take several times as long. Prompts go in chunks,
   so that it stays little; with several threads each takes its share of the prompts.
-- **Attention without transposed products.** Scores are kept with keys on rows and queries on columns, so that every
-  product reads rows, and a query's sum is a sum over rows. Powers are of 2, the factor in the queries; normalisation
-  after the values are mixed. Softmax's backward needs one number per query (Dao et al. 2022, section 3).
+- **Attention without products A B^T**, which are slow. Scores are kept with keys on rows and queries on columns, so
+  that a query's sum is a sum over rows. Powers are of 2, the factor in the queries; normalisation after the values are
+  mixed. Softmax's backward needs one number per query (Dao et al. 2022, section 3).
 - **Nothing that nobody reads**: the last block answers at the predicting tokens alone.
 
 Dimensions: b = prompts of a chunk, t = tokens, r = tokens that are read, w = width, h = heads, e = width per head,
-n = layers.
+n = b h, the heads of all prompts; p = queries, keys and values, or some of them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,7 +32,7 @@ from icl_curriculum.models.scratch import Scratch, scratch_of_this_thread
 from icl_curriculum.models.weights import Weights
 
 ACTIVATIONS = {"gelu": kernels.gelu, "relu_squared": kernels.relu_squared}
-#: Floats of the widest activation in a chunk.
+#: Floats of the widest activation of the MLPs in a chunk.
 CHUNK_FLOATS = 1 << 20
 
 
@@ -79,6 +80,8 @@ def loss_gradients(
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
+# A forked process has none of its parent's threads.
+os.register_at_fork(after_in_child=_pools.clear)
 
 
 def _in_threads(work: Any, shares: list[Any]) -> list[Any]:
@@ -105,10 +108,9 @@ class _Pass:
         self.block_gradients = [self.gradients.layer(layer) for layer in range(self.layers)]
         # Times what the sums over chunks are so far.
         self.kept = 0
-        score_scale = math.log2(math.e) / math.sqrt(self.head_width)
         self.normalized = weights.query_gain is not None
-        self.score_scale = score_scale
-        self.scales = torch.tensor([1.0 if self.normalized else score_scale, 1.0, 1.0])
+        self.score_scale = math.log2(math.e) / math.sqrt(self.head_width)
+        self.scales = torch.tensor([1.0 if self.normalized else self.score_scale, 1.0, 1.0])
         self.nothing, self.unread = torch.zeros(2, self.width)
         self.of_mlp: dict[int, Any] = {}
         self.of_attention: dict[int, Any] = {}

@@ -9,7 +9,6 @@ Dimensions: b = prompts, t = tokens (2 points - 1, or points), w = width, h = he
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from contextlib import AbstractContextManager
 from functools import cache
@@ -197,9 +196,7 @@ class Transformer(Model):
         weights: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
-        on_cpu = xs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        compiled = self._compiled_call_impl is not None
-        if not on_cpu or compiled or self.config.attention != "fused" or not _has_numba():
+        if not self._known_by_hand(xs):
             return super().backward(xs, ys, targets, weights)
         from icl_curriculum.models.training_pass import Shape, loss_gradients
         from icl_curriculum.models.weights import Weights
@@ -210,6 +207,20 @@ class Transformer(Model):
         predictions, gradients = loss_gradients(parameters, shape, self.tokens(xs, ys), targets, weights / points)
         parameters.backward(gradients)
         return (predictions - targets).square_().mean(dim=1)
+
+    def _known_by_hand(self, xs: Tensor) -> bool:
+        """Whether `training_pass` computes what `forward` does."""
+        forward = ("forward", "tokens", "token_positions", "_embed", "_decode", "_attend", "_activate")
+        return (
+            xs.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+            and self._compiled_call_impl is None
+            and self.config.attention == "fused"
+            and all(getattr(type(self), name) is getattr(Transformer, name) for name in forward)
+            and not (self._forward_hooks or self._forward_pre_hooks)
+            and _has_numba()
+        )
 
     def _check_points(self, xs: Tensor) -> int:
         points = xs.shape[1]
@@ -295,8 +306,12 @@ class Transformer(Model):
 
 @cache
 def _has_numba() -> bool:
-    """Where it isn't made for this Python yet, training goes by autograd."""
-    return importlib.util.find_spec("numba") is not None
+    """Where it is missing, or too old for numpy, training goes by autograd."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def exactly(like: Tensor) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from icl_curriculum.computing import arithmetic
 from icl_curriculum.config import OptimizerConfig, ScheduleConfig
 from icl_curriculum.models.base import Model
 
@@ -140,13 +141,15 @@ class Optimizers:
         self.members: list[AdamW | Muon] = [AdamW(decayed, rate, betas, decay), AdamW(others, rate, betas)]
         if by_muon:
             self.members.append(Muon(by_muon, config.muon_learning_rate, config.momentum, decay))
+        self.device = next(model.parameters()).device.type
         self.peaks = [member.lr for member in self.members]
 
     def step(self, factor: float) -> None:
-        """Update with every peak rate times ``factor``, and clear the gradients."""
+        """Update, in float32, with every peak rate times ``factor``, and clear the gradients."""
         for member, peak in zip(self.members, self.peaks, strict=True):
             member.lr = peak * factor
-            member.step()
+            with arithmetic("float32", self.device):
+                member.step()
             for parameter in member.parameters:
                 parameter.grad = None
 
