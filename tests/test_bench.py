@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+from bench_doubles import TINY, Clock, quiet
 from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import bench
-from icl_curriculum.bench import children, competitors, flops, memory, step, tables, throughput, timing, view
+from icl_curriculum.bench import competitors, memory, step, tables, view
 from icl_curriculum.bench.competitors import HUGGING_FACE
-from icl_curriculum.bench.tables import Column, Job, Section, Settings, Size, Table, Tell
-from icl_curriculum.models import TransformerConfig
+from icl_curriculum.bench.tables import Column, Job, Section, Settings, Table, Tell
 from icl_curriculum.registry import UserError
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = ["step", "quality", "throughput", "memory"]
-TINY = Size("tiny", width=8, layers=2, heads=2, points=5, dims=3, batch=4)
-
-
-def quiet(share: float, detail: str = "") -> None:
-    """Nobody is told how far it is."""
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -104,112 +96,6 @@ def test_the_command_passes_its_options_on(icl: Icl, monkeypatch: pytest.MonkeyP
         0, "step: a title\n", "",
     )  # fmt: skip
     assert seen == [Settings(threads=(2, 1), device="cpu", rounds=7, results=tmp_path)]
-
-
-# Times
-
-
-class Clock:
-    """A clock that only the competitors advance."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def taking(self, name: str, seconds: float) -> Callable[[], None]:
-        def call() -> None:
-            self.calls.append(name)
-            self.now += seconds
-
-        return call
-
-
-def test_competitors_take_turns_after_a_warm_up_of_each() -> None:
-    clock = Clock()
-    given = {"a": clock.taking("a", 2.0), "b": clock.taking("b", 3.0), "c": clock.taking("c", 1.0)}
-    found = timing.interleaved(given, 3, clock=clock)
-    assert clock.calls == ["a", "b", "c"] * 4
-    assert found == {"a": [2.0] * 3, "b": [3.0] * 3, "c": [1.0] * 3}
-
-
-def test_what_is_short_is_repeated_as_often_in_every_turn() -> None:
-    clock = Clock()
-    given = {"short": clock.taking("short", 0.01), "long": clock.taking("long", 5.0)}
-    found = timing.interleaved(given, 2, turn=0.05, clock=clock)
-    # Warm-up: twice what may have set things up, once what is long anyway.
-    assert clock.calls == ["short"] * 2 + ["long"] + (["short"] * 5 + ["long"]) * 2
-    assert found["short"] == pytest.approx([0.01] * 2)
-
-
-def test_the_device_is_waited_for_around_every_turn() -> None:
-    events: list[str] = []
-    timing.interleaved({"a": lambda: events.append("a")}, 2, turn=0.0, wait=lambda: events.append("wait"))
-    assert events[-6:] == ["wait", "a", "wait"] * 2
-    assert events.count("wait") == 2 * (2 + len(events) // 3 - 2)
-
-
-def test_waiting_for_a_cuda_device_synchronizes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
-    timing.waiting_for("cuda:1")()
-    timing.waiting_for("cpu")()
-    assert asked == ["cuda:1"]
-
-
-def test_ratios_are_taken_round_by_round() -> None:
-    # A slow second round that hits both changes nothing.
-    ratio = timing.ratios([10.0, 40.0, 12.0, 9.0, 11.0], [5.0, 20.0, 4.0, 9.0, 5.0])
-    assert ratio == timing.Spread(median=2.0, low=2.0, high=2.2)
-    assert timing.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == timing.Spread(3.0, 2.0, 4.0)
-
-
-def test_the_share_of_the_peak_is_of_the_same_round() -> None:
-    assert step.share_of_peak(6.0, [1.0, 2.0, 1.0], [12.0, 6.0, 10.0]) == 0.5
-    assert flops.peak({512: [1.0, 5.0], 1024: [3.0, 4.0]}) == [3.0, 5.0]
-
-
-# Operations
-
-
-def test_operations_of_matrix_products_are_those_of_the_closed_form() -> None:
-    a, b, c = torch.randn(3, 4), torch.randn(4, 5), torch.randn(5, 7)
-    one, out = torch.zeros(3, 5), torch.empty(3, 5)
-    assert flops.count(lambda: a @ b @ c) == 2 * (3 * 4 * 5 + 3 * 5 * 7)
-    assert flops.count(lambda: torch.mm(a, b, out=out)) == 2 * 3 * 4 * 5
-    assert flops.count(lambda: one.addmm_(a, b)) == 2 * 3 * 4 * 5
-    assert flops.count(lambda: torch.addmm(one, a, b)) == 2 * 3 * 4 * 5
-    assert flops.count(lambda: F.linear(a, b.mT, torch.zeros(5))) == 2 * 3 * 4 * 5
-    assert flops.count(lambda: torch.mv(a, torch.randn(4))) == 2 * 3 * 4
-    assert flops.count(lambda: torch.zeros(3).addmv_(a, torch.randn(4))) == 2 * 3 * 4
-    stacked, other = torch.randn(6, 3, 4), torch.randn(6, 4, 5)
-    assert flops.count(lambda: torch.bmm(stacked, other)) == 6 * 2 * 3 * 4 * 5
-    assert flops.count(lambda: torch.zeros(6, 3, 5).baddbmm_(stacked, other)) == 6 * 2 * 3 * 4 * 5
-    assert flops.count(lambda: stacked.exp().sum()) == 0
-
-
-def test_operations_of_a_backward_pass_are_counted() -> None:
-    a, b = (torch.randn(3, 4, requires_grad=True), torch.randn(4, 5, requires_grad=True))
-    assert flops.count(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 4 * 5
-
-
-def test_fused_attention_is_two_products_forward_and_five_backward() -> None:
-    q, k, v = (torch.randn(2, 3, n, 4, requires_grad=True) for n in (5, 6, 6))
-    product = 2 * 2 * 3 * 5 * 6 * 4
-    assert flops.count(lambda: F.scaled_dot_product_attention(q.detach(), k.detach(), v.detach())) == 2 * product
-    assert flops.count(lambda: F.scaled_dot_product_attention(q, k, v).sum().backward()) == 7 * product
-
-
-def test_a_training_step_of_the_models_is_counted_whichever_way_gradients_are_made() -> None:
-    prompts = competitors.batches(TINY, "cpu")
-    counted = {name: flops.count(competitors.build(name, TINY, prompts, "cpu").step) for name in competitors.OURS}
-    weights = 12 * TINY.layers * TINY.width**2
-    tokens = TINY.batch * (2 * TINY.points - 1)
-    # Three products a weight and token; attention and what is folded come on top, what the last block spares goes off.
-    for name in ("ours, gpt2", "ours, gpt2, autograd"):
-        assert 0.6 < counted[name] / (6 * weights * tokens) < 1.8
 
 
 # Tables
@@ -411,104 +297,3 @@ def test_products_are_in_full_precision_while_it_is_measured(monkeypatch: pytest
     finally:
         torch.set_float32_matmul_precision(before)
     assert during == ["highest"]
-
-
-# Throughput
-
-
-def test_everything_that_is_registered_is_timed() -> None:
-    from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, INPUTS
-    from icl_curriculum.verify.cases import built_in
-
-    model = TransformerConfig(width=8, layers=1, heads=2)
-    extent = throughput.Extent(prompts=4, points=9, dims=4, costly_prompts=1, model=model)
-    jobs = throughput.jobs(Settings(rounds=2), extent)
-    assert [job.name for job in jobs] == ["drawing", "the default model", "baselines"]
-    drawn = throughput.drawing(extent, "cpu")
-    names = {item.name for item in drawn}
-    assert {*built_in(FUNCTION_CLASSES), *(f"{name} inputs" for name in built_in(INPUTS))} <= names
-    assert {"random_quadrants", "orthogonal_queries"} <= names
-    assert {item.dims for item in drawn if item.name != "chebyshev"} == {4}
-    timed = throughput.baselines(extent)
-    kinds = {item.name.partition("/")[0] for item in timed}
-    assert kinds == set(built_in(BASELINES)) - {"sklearn"}
-    costly = {item.name: item.note for item in timed if item.prompts == 1}
-    assert set(costly.values()) == {"k = 2, 4, 8 alone; scaled"}
-    assert {"greedy_tree", "gradient_boosting", "mlp_gd"} == {name.partition("/")[0] for name in costly}
-
-
-def test_times_are_scaled_to_1280_prompts_and_set_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    items = [
-        throughput.Timed("plain", clock.taking("plain", 0.5), 64, 41, 20),
-        throughput.Timed("queries", clock.taking("queries", 1.0), 64, 41, 20, beside="plain"),
-    ]
-    real = timing.interleaved
-    monkeypatch.setattr(
-        throughput, "interleaved", lambda given, rounds, **rest: real(given, rounds, **{**rest, "clock": clock})
-    )
-    plain, queries = throughput.measure("answering", lambda: items, 3, 1, "cpu", quiet).rows
-    assert plain["prompts_per_second"] == 128
-    assert plain["seconds_per_1280"] == plain["seconds_per_1280_min"] == 10
-    assert queries["ratio"] == 2.0
-    assert queries["note"] == "ratio: its time over that of plain"
-
-
-# Memory and children
-
-
-def test_peaks_of_memory_are_of_fresh_processes() -> None:
-    size = replace(TINY, width=256, layers=6, heads=4)
-    request = memory.Request(size, "ours, fast", "step", 1, "cpu")
-    ((peak, imported),) = children.in_children(memory.peak_memory, [request])
-    weights = 4 * 12 * size.layers * size.width**2 / memory.MIB
-    # Weights, their gradients and the momentum, and not the interpreter with torch.
-    assert 3 * weights < peak < 12 * weights
-    assert imported > 100
-
-
-def test_the_rows_of_memory_name_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[memory.Request] = []
-
-    def answered(work: Any, requests: list[memory.Request]) -> list[tuple[float, float]]:
-        asked.extend(requests)
-        return [(float(len(asked)), 300.0)]
-
-    monkeypatch.setattr(memory, "in_children", answered)
-    table = memory.measure(TINY, 1, "cpu", quiet)
-    found = [(row["work"], row["competitor"], row["prompts"], row["peak_mib"]) for row in table.rows]
-    assert found == [
-        (work, name, prompts, float(number))
-        for number, (work, prompts, name) in enumerate(
-            ((work, n, name) for work, n in (("step", 4), ("evaluation", 64)) for name in memory.COMPETITORS), 1
-        )
-    ]
-    assert [request.threads for request in asked] == [1] * 6
-
-
-def _work(request: str, say: Callable[[str], None]) -> str:
-    say(f"about {request}")
-    if request == "bad":
-        raise ValueError("a bad request")
-    if request == "gone":
-        os._exit(3)
-    return request.upper()
-
-
-def test_a_child_that_ends_without_an_answer_is_an_error_and_the_others_are_heard() -> None:
-    heard: list[tuple[int, str]] = []
-    with pytest.raises(children.ChildFailed, match="ended with code 3"):
-        children.in_children(_work, ["gone"], lambda *said: heard.append(said))
-    assert heard == [(0, "about gone")]
-
-
-@pytest.mark.parametrize(
-    ("request_", "last"), [("a", ("answered", "A")), ("bad", ("failed", "ValueError: a bad request"))]
-)
-def test_a_child_answers_or_says_why_not(monkeypatch: pytest.MonkeyPatch, request_: str, last: tuple[str, str]) -> None:
-    monkeypatch.setattr(children.signal, "signal", lambda *args: None)
-    mine, theirs = multiprocessing.Pipe(duplex=False)
-    children._child(_work, request_, theirs)
-    assert mine.recv() == ("said", f"about {request_}")
-    kind, message = mine.recv()
-    assert (kind, message.partition("\n")[0]) == last

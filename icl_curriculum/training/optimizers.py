@@ -38,24 +38,30 @@ def orthogonalize(matrices: Tensor, quintics: Sequence[tuple[float, float, float
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     shape = x.shape
     x = x.reshape(-1, *shape[-2:])
-    long = shape[-1] >= 2 * shape[-2]
-    gram, product = torch.bmm(x, x.mT), None
-    for i, (a, b, c) in enumerate(quintics):
-        if i and not long:
+    if shape[-1] >= 2 * shape[-2]:
+        x = torch.bmm(_factor_by_gram(torch.bmm(x, x.mT), quintics), x)
+    else:
+        for a, b, c in quintics:
             gram = torch.bmm(x, x.mT)
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        if not long:
-            x = torch.baddbmm(x, polynomial, x, beta=a)
-            continue
-        # Polynomials of one symmetric matrix: they commute.
-        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = polynomial if product is None else torch.bmm(polynomial, product)
-        if i + 1 < len(quintics):
-            gram = torch.bmm(torch.bmm(polynomial, gram), polynomial)
-    if product is not None:
-        x = torch.bmm(product, x)
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x = x.reshape(shape)
     return x.mT if tall else x
+
+
+def _factor_by_gram(gram: Tensor, quintics: Sequence[tuple[float, float, float]]) -> Tensor:
+    """What the quintics together multiply x (n, rows, columns) by, from ``gram`` = x x^T alone."""
+    factors: list[Tensor] = []
+    for i, (a, b, c) in enumerate(quintics):
+        if i:
+            # Polynomials of one symmetric matrix: they commute.
+            gram = torch.bmm(torch.bmm(factors[-1], gram), factors[-1])
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        factors.append(factor)
+    product = factors[0]
+    for factor in factors[1:]:
+        product = torch.bmm(factor, product)
+    return product
 
 
 State = dict[str, list[Tensor]]
@@ -146,12 +152,12 @@ class Optimizers:
 
     def step(self, factor: float) -> None:
         """Update, in float32, with every peak rate times ``factor``, and clear the gradients."""
-        for member, peak in zip(self.members, self.peaks, strict=True):
-            member.lr = peak * factor
-            with arithmetic("float32", self.device):
+        with arithmetic("float32", self.device):
+            for member, peak in zip(self.members, self.peaks, strict=True):
+                member.lr = peak * factor
                 member.step()
-            for parameter in member.parameters:
-                parameter.grad = None
+                for parameter in member.parameters:
+                    parameter.grad = None
 
     def state_dict(self) -> list[State]:
         return [member.state for member in self.members]
