@@ -18,7 +18,7 @@ help:
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11 ...")'
-	@echo "setting up $(VENV) (once; about two minutes and 1.5 GB, most of it PyTorch)"
+	@echo "setting up $(VENV) (once; about two minutes and 1.6 GB, most of it PyTorch)"
 	@$(PYTHON) -m venv $(VENV) || (echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

@@ -12,7 +12,7 @@ from typing import Any
 
 from icl_curriculum.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.computing import computing_threads, is_out_of_memory, reproducible
-from icl_curriculum.contracts import ComponentFailed
+from icl_curriculum.contracts import ComponentFailed, at_work
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.experiment import NOT_HASHED, Run
 from icl_curriculum.experiment_files import read_toml
@@ -146,6 +146,9 @@ class _Execution:
         self.clock = time.monotonic()
         with self._noting_failure():
             self.trainer = Trainer(run, device)
+            with at_work(run.experiment.model, "prepare"):
+                self.trainer.model.prepare()
+            # Its clock starts here: no rate or time left is taken from what happens once.
             self.recorder = Recorder(self.trainer, directory)
 
     @property

@@ -16,13 +16,14 @@ from finished_runs import FINISHED, PER_PROMPT, Finished, assert_same_results, e
 from tiny_runs import tables, tiny_run, tiny_values
 from torch import Tensor
 
-from icl_curriculum import final_evaluation, provenance
+from icl_curriculum import execution, final_evaluation, provenance
 from icl_curriculum.baselines import Zero
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
 from icl_curriculum.execution import RunFailed, directory_of, execute, is_finished
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import build
+from icl_curriculum.models import Transformer
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import COLUMNS
@@ -133,6 +134,23 @@ def test_timing_has_every_interval_and_the_evaluation(finished: Finished) -> Non
     assert list(table["phase"]) == ["training", "training", "training", "evaluation"]
     assert list(table["step"]) == [5, 10, 12, 12]
     assert (table[["seconds", "prompts_per_second"]] > 0).all(axis=None)
+
+
+def test_models_prepare_before_the_clock_of_training_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    recorder = execution.Recorder
+
+    def prepared(model: Any) -> None:
+        order.append("prepared")
+
+    def made(*arguments: Any) -> Any:
+        order.append("clock")
+        return recorder(*arguments)
+
+    monkeypatch.setattr(Transformer, "prepare", prepared)
+    monkeypatch.setattr(execution, "Recorder", made)
+    execute(tiny_run(), tmp_path, report=lambda progress: order.append(progress.phase))
+    assert order[:3] == ["prepared", "clock", "training"]
 
 
 def test_provenance_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,26 @@ def test_gradients_are_not_overwritten_by_another_models() -> None:
     assert all(torch.equal(found[name], kept[name]) for name in kept)
 
 
+def test_preparing_compiles_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    by_hand = training_pass.loss_gradients
+
+    def noted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return by_hand(*arguments)
+
+    monkeypatch.setattr(training_pass, "loss_gradients", noted)
+    model = model_of()
+    _, found = gradients(model, Transformer.backward, batch())
+    kept = {name: value.clone() for name, value in model.named_parameters()}
+    model.prepare()
+    assert len(asked) == 2
+    assert all(torch.equal(value, kept[name]) for name, value in model.named_parameters())
+    assert all(model.get_parameter(name).grad is value for name, value in found.items())
+    model_of(attention="plain").prepare()
+    assert len(asked) == 2
+
+
 def test_frozen_parameters_get_no_gradient() -> None:
     model = model_of()
     model.qkv.requires_grad_(False)

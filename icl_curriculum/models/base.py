@@ -55,6 +55,12 @@ class Model(nn.Module):
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 
+    def prepare(self) -> None:
+        """Do what the first update would wait for, such as compiling; changes neither weights nor gradients.
+
+        Nothing, unless a model has something of the kind.
+        """
+
     @torch.no_grad()
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """`forward` without gradients, in passes of ``prompts_per_pass`` prompts."""
