@@ -21,7 +21,7 @@ from icl_curriculum.final_evaluation import evaluate
 from icl_curriculum.provenance import provenance
 from icl_curriculum.recording import Interval, Recorder
 from icl_curriculum.registry import UserError
-from icl_curriculum.results import RunDirectory, read_manifest
+from icl_curriculum.results import GROWING, RunDirectory, read_manifest
 from icl_curriculum.training import Diverged, Trainer
 
 
@@ -196,6 +196,11 @@ class _Execution:
     def _resume(self) -> None:
         with reading_checkpoint(self.state_file):
             state = read_checkpoint(self.state_file, self.run, self.device)
+            if {*state["tables"]} != {*GROWING}:
+                raise UserError(
+                    f"{self.directory.path} was begun by a version of icl_curriculum that writes other tables; "
+                    f"finish it with that one, or start the run afresh with --fresh"
+                )
             self.trainer.load_state_dict(state["trainer"])
             self.directory.cut_tables(state["tables"])
             self.recorder.pending = Interval.from_plain(state["pending"])

@@ -57,7 +57,7 @@ class Interval:
 
 
 class Recorder:
-    """Writes training.csv, curriculum.csv, learning.csv and timing.csv of one run."""
+    """Writes training.csv, curriculum.csv, learning.csv, exposure.csv and timing.csv of one run."""
 
     def __init__(self, trainer: Trainer, directory: RunDirectory) -> None:
         self.trainer = trainer
@@ -104,7 +104,7 @@ class Recorder:
         return mean, updates / seconds
 
     def evaluate(self) -> None:
-        """Write the model's errors on the learning banks, which no training stream can draw."""
+        """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""
         rows: list[list[Any]] = []
         config = self.trainer.run.experiment.model
         entry = Entry("model", "model", self.trainer.model, config)
@@ -119,4 +119,8 @@ class Recorder:
                 if row.metric in ("normalized_error", "median_error")
             ]  # fmt: skip
         self.directory.append("learning", rows)
+        seen, flops = self.trainer.prompts_seen, self.trainer.flops
+        self.directory.append(
+            "exposure", [[self.trainer.step, *cell, seen[cell], flops[cell]] for cell in self.trainer.tasks]
+        )
         self.mark += time.monotonic() - began

@@ -37,6 +37,7 @@ COLUMNS: dict[str, list[str]] = {
         *_RUN, "step", "learner", "learner_kind", "function_class", "input_distribution", "shift",
         "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high", "n_prompts",
     ],
+    "exposure": [*_RUN, "step", "function_class", "input_distribution", "prompts", "flops"],
     "curriculum": [*_RUN, "step", "function_class", "input_distribution", "planned_share", "drawn_share"],
     "timing": [*_RUN, "step", "phase", "seconds", "prompts_per_second"],
 }  # fmt: skip
@@ -45,7 +46,7 @@ COLUMNS: dict[str, list[str]] = {
 RUN_COLUMNS = [*_RUN, "status", "config_hash", "device", "threads", "package_version", "torch_version"]
 
 #: Tables that grow during training and are cut back on resuming.
-GROWING = ("training", "learning", "curriculum", "timing")
+GROWING = ("training", "learning", "exposure", "curriculum", "timing")
 
 
 def format_value(value: Any) -> str:
@@ -148,6 +149,7 @@ class RunDirectory:
     def check_intact(self) -> None:
         """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
         manifest = read_manifest(self.path) or {}
+        check_version(self.path, manifest)
         for name, columns in COLUMNS.items():
             _rows_of(self.table(name), csv_text([columns]), manifest)
         weights = self.path / "model.safetensors"
@@ -201,6 +203,17 @@ def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
+    """UserError for a finished run whose tables are not those that this version writes."""
+    written = manifest.get("tables", {})
+    others = [name for name in COLUMNS if name not in written]
+    if written and others:
+        raise UserError(
+            f"{run_dir} was written by icl_curriculum {manifest.get('package_version', 'of another version')}, which "
+            f"has no {others[0]}.csv; --fresh moves it aside and trains it anew, --results DIR keeps both"
+        )
+
+
 def _rows_of(table: Path, header: str, manifest: Mapping[str, Any]) -> str:
     """The rows of a finished run's table; UserError if it is not as the run left it."""
     try:
@@ -242,6 +255,8 @@ def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     runs.sort(key=lambda item: (list(hashes).index(item[1]["variant"]), item[1]["seed"]))
     rows = [[manifest.get(key) for key in RUN_COLUMNS] for _, manifest in runs]
     write_atomically(experiment / "runs.csv", csv_text([RUN_COLUMNS, *rows]))
+    for path, manifest in runs:
+        check_version(path, manifest)
     for name, columns in COLUMNS.items():
         header = csv_text([columns])
         parts = [header]

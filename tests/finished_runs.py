@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icl_curriculum.execution import Progress, directory_of, execute
 from icl_curriculum.experiment import Run
+from icl_curriculum.results import COLUMNS
 
 #: Both classes in every batch, so that a resumed run must restore every count.
 PER_PROMPT = {
@@ -61,7 +62,7 @@ def weights(run: Finished) -> dict[str, Tensor]:
 
 
 def assert_same_results(found: Finished, expected: Finished) -> None:
-    assert set(tables(found.path)) == {"training.csv", "learning.csv", "curriculum.csv", "evaluation.csv"}
+    assert set(tables(found.path)) == {f"{name}.csv" for name in COLUMNS} - {"timing.csv"}
     for name, content in tables(expected.path).items():
         assert tables(found.path)[name] == content, name
     for name, value in weights(expected).items():

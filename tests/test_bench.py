@@ -23,6 +23,7 @@ from icl_curriculum import bench
 from icl_curriculum.bench import competitors, memory, step, tables, view
 from icl_curriculum.bench.competitors import HUGGING_FACE
 from icl_curriculum.bench.tables import Column, Job, Section, Settings, Table, Tell
+from icl_curriculum.provenance import package_version
 from icl_curriculum.registry import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ def test_rows_are_written_with_what_they_were_measured_on(tmp_path: Path) -> Non
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", row["date"])
     assert row["cpu"]
     assert (row["cores"], row["threads"], row["device"]) == (str(os.cpu_count()), "2", "cpu")
-    assert (row["torch_version"], row["package_version"]) == (torch.__version__, "0.1.0")
+    assert (row["torch_version"], row["package_version"]) == (torch.__version__, package_version())
     assert row["python_version"] == sys.version.split()[0]
 
 

@@ -95,3 +95,8 @@ def square_products(device: str, sides: Sequence[int] = SQUARES) -> dict[int, Ca
 
         products[n] = product
     return products
+
+
+def peak(rates: dict[int, list[float]]) -> list[float]:
+    """The best rate of each round, from rates by size of matrix."""
+    return [max(values) for values in zip(*rates.values(), strict=True)]

@@ -17,6 +17,7 @@ from icl_curriculum.computing import arithmetic, check_precision
 from icl_curriculum.contracts import at_work
 from icl_curriculum.curricula import Shares
 from icl_curriculum.experiment import Run
+from icl_curriculum.flops import count
 from icl_curriculum.models.base import Model
 from icl_curriculum.prompts import Prompts
 from icl_curriculum.streams import Streams, generator
@@ -75,8 +76,10 @@ class Trainer:
         self.step = 0
         self.curriculum_state = self.plan.initial_state()
         self.prompts_seen: Counter[Cell] = Counter()
+        self.flops: Counter[Cell] = Counter()
         self.trained_points = 0
         self.offered: set[Cell] = set()
+        self._counted: dict[int, int] = {}
 
     @property
     def model(self) -> Model:
@@ -96,6 +99,8 @@ class Trainer:
             by_cell = dict(zip(batch, losses, strict=True))
         self.step += 1
         self.prompts_seen.update(counts)
+        for cell, n in counts.items():
+            self.flops[cell] += n * self._flops_of_prompt(shares.points)
         self.trained_points = max(self.trained_points, shares.points)
         self.offered |= {
             (c, i) for c, p in shares.function_classes.items() for i, q in shares.inputs.items() if p * q > 0
@@ -104,6 +109,16 @@ class Trainer:
             signals = {cell: float(loss) / self.trivial[cell] for cell, loss in by_cell.items()}
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return Update(self.step, shares, counts, by_cell, self.config.optimizer.learning_rate * factor)
+
+    def _flops_of_prompt(self, points: int) -> int:
+        """Operations of an update for each prompt of so many points: of the products in the model's forward passes."""
+        if points not in self._counted:
+            xs = torch.zeros(1, points, self.plan.dims, device=self.device)
+            # Not by calling the model, which may be compiled: nothing of that would be seen.
+            with torch.no_grad():
+                forward = count(lambda: self.model.forward(xs, xs[..., 0]))
+            self._counted[points] = round(forward * self.method.forward_passes)
+        return self._counted[points]
 
     def _draw_cells(self, shares: Shares) -> dict[Cell, int]:
         """How many prompts of each cell: one draw for the batch, or one per prompt."""
@@ -141,6 +156,7 @@ class Trainer:
             "optimizers": self.trainee.optimizers.state_dict(),
             "curriculum": self.curriculum_state,
             "prompts_seen": [[*cell, n] for cell, n in self.prompts_seen.items()],
+            "flops": [[*cell, n] for cell, n in self.flops.items()],
             "trained_points": self.trained_points,
             "offered": [list(cell) for cell in sorted(self.offered)],
         }
@@ -151,6 +167,7 @@ class Trainer:
         self.trainee.optimizers.load_state_dict(state["optimizers"])
         self.curriculum_state = state["curriculum"]
         self.prompts_seen = Counter({(c, i): n for c, i, n in state["prompts_seen"]})
+        self.flops = Counter({(c, i): n for c, i, n in state["flops"]})
         self.trained_points = state["trained_points"]
         self.offered = {(c, i) for c, i in state["offered"]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class Portion:
 
 class TrainingMethod(Component):
     """Owns what an update is, for a group of runs of one shape (one run is a group of one)."""
+
+    #: What an update costs for each of its prompts, in forward passes: a backward pass is as much as two.
+    forward_passes: ClassVar[float] = 3.0
 
     @abstractmethod
     def update(

@@ -60,8 +60,3 @@ def _attention_product(query: Tensor, key: Tensor, value: Tensor) -> int:
     # Widths of keys and values are the same in every model here.
     assert value.shape[-1] == width
     return 2 * batch_and_heads * asking * key.shape[2] * width
-
-
-def peak(rates: dict[int, list[float]]) -> list[float]:
-    """The best rate of each round, from rates by size of matrix."""
-    return [max(values) for values in zip(*rates.values(), strict=True)]
