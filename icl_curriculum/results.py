@@ -192,13 +192,24 @@ def read_manifest(run_dir: Path) -> dict[str, Any] | None:
 
 def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Directories of finished runs with their manifests, by name."""
+    return [(path, manifest) for path, manifest in _all_runs(experiment) if manifest["status"] == "finished"]
+
+
+def unfinished_runs(experiment: Path) -> dict[str, str]:
+    """Runs that were begun and are not finished, with what their manifests say of them."""
+    runs = _all_runs(experiment)
+    return {path.name: manifest["status"] for path, manifest in runs if manifest["status"] != "finished"}
+
+
+def _all_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories of runs with a manifest that can be read, by name."""
     found = []
     for path in sorted(experiment.glob("*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, OSError):
             continue
-        if _is_manifest(manifest) and manifest["status"] == "finished" and manifest["run"] == path.parent.name:
+        if _is_manifest(manifest) and manifest["run"] == path.parent.name:
             found.append((path.parent, manifest))
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from icl_curriculum.figures.tables import METRICS, read_table
+from icl_curriculum.result_tables import METRICS, read_table
 
 #: Prompt lengths that are shown, as shares of the longest.
 SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from icl_curriculum.figures.tables import METRICS, read_table
+from icl_curriculum.result_tables import METRICS, read_table
 
 #: What a star in a table of errors means.
 MEDIAN = "* median error, as the mean squared error is infinite"

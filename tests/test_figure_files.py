@@ -98,7 +98,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 def test_names_that_look_like_missing_values_or_numbers_are_kept(tmp_path: Path) -> None:
     tables = make_tables(["None", "7"], [0], shifts=())
     write(tables, tmp_path)
-    from icl_curriculum.figures.tables import read_table
+    from icl_curriculum.result_tables import read_table
 
     figure = draw("error_by_examples", {"evaluation": read_table(tmp_path, "evaluation")})
     assert list(panels(figure)) == ["None", "7"]

@@ -16,7 +16,7 @@ from reading_figures import band, legend_labels, line, panels, said, texts, tick
 
 from icl_curriculum import figures
 from icl_curriculum.figures import drawing
-from icl_curriculum.figures.tables import read_table
+from icl_curriculum.result_tables import read_table
 
 K = 4
 FRESH = "noisy_linear/label_noise=0.5"

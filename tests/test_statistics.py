@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from icl_curriculum.statistics import Array, bootstrap_weights, mean_interval, median_interval
+from icl_curriculum.statistics.prompts import Array, bootstrap_weights, mean_interval, median_interval
 
 Interval = Callable[[Array, float], tuple[Array, Array]]
 

@@ -17,7 +17,7 @@ from icl_curriculum.contracts import at_work
 from icl_curriculum.evaluation.learners import Entry
 from icl_curriculum.prompts import Learner, Prompts
 from icl_curriculum.registry import UserError, described, source_of
-from icl_curriculum.statistics import Array
+from icl_curriculum.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
 PART = 32

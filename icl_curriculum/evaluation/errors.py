@@ -16,7 +16,7 @@ from icl_curriculum.evaluation.asking import Failure, Working, ask, defined_leng
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import Entry
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.statistics import Array, mean_interval, median_interval
+from icl_curriculum.statistics.prompts import Array, mean_interval, median_interval
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from icl_curriculum.figures.pool_sizes import error_by_pool_size as error_by_pool_size
     from icl_curriculum.figures.shares import curriculum as curriculum
     from icl_curriculum.figures.shifted import out_of_distribution as out_of_distribution
-    from icl_curriculum.figures.tables import NothingToDraw as NothingToDraw
+    from icl_curriculum.result_tables import NothingToDraw as NothingToDraw
 
 #: Public name: the module that defines it.
 _EXPORTS = {
-    "NothingToDraw": "tables",
+    "NothingToDraw": "drawing",
     "curriculum": "shares",
     "draw_all": "drawing",
     "draw_heat_map": "drawing",

@@ -22,9 +22,9 @@ from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
-from icl_curriculum.figures.tables import COLUMNS, NothingToDraw, distinct, read_table
 from icl_curriculum.files import write_atomically
 from icl_curriculum.registry import UserError
+from icl_curriculum.result_tables import COLUMNS, NothingToDraw, distinct, read_table
 
 DPI = 150
 

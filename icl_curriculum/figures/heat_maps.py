@@ -33,7 +33,7 @@ from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrap
 from icl_curriculum.figures.names import ZERO, inputs_label, learner_label, pretty
 from icl_curriculum.figures.panels import MARGIN, Grid, styled
 from icl_curriculum.figures.scales import error_label
-from icl_curriculum.figures.tables import (
+from icl_curriculum.result_tables import (
     METRICS,
     Cell,
     NothingToDraw,

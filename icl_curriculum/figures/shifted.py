@@ -25,7 +25,7 @@ from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label
 from icl_curriculum.figures.notes import fewer_prompts
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, Grid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
-from icl_curriculum.figures.tables import (
+from icl_curriculum.result_tables import (
     METRICS,
     Cell,
     NothingToDraw,

@@ -1,9 +1,10 @@
-"""Reading result tables and cutting them down to what a figure shows."""
+"""Reading result tables and cutting them down to what figures and comparisons take."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pandas as pd
 
 from icl_curriculum.registry import UserError
 
-#: What each figure may rely on; tables may hold more columns.
+#: What a reader may rely on; tables may hold more columns.
 COLUMNS: dict[str, list[str]] = {
     "learning": [
         "variant", "seed", "step", "prompts_seen", "function_class", "input_distribution",
@@ -25,6 +26,7 @@ COLUMNS: dict[str, list[str]] = {
         "input_distribution", "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
         "n_prompts",
     ],
+    "exposure": ["variant", "seed", "step", "function_class", "input_distribution", "prompts", "flops"],
     "curriculum": [
         "variant", "seed", "step", "function_class", "input_distribution", "planned_share", "drawn_share",
     ],
@@ -47,7 +49,10 @@ _TYPES = {
         "str",
     ),
     **dict.fromkeys(("seed", "n_context", "n_prompts"), "int64"),
-    **dict.fromkeys(("step", "prompts_seen", "value", "ci_low", "ci_high", "planned_share", "drawn_share"), "float64"),
+    **dict.fromkeys(
+        ("step", "prompts_seen", "prompts", "flops", "value", "ci_low", "ci_high", "planned_share", "drawn_share"),
+        "float64",
+    ),
 }
 
 _MAY_BE_MISSING = ("value", "ci_low", "ci_high")
@@ -58,7 +63,8 @@ _CHOICES: dict[Hashable, tuple[object, ...]] = {
 # A share may exceed 1 by the last digit that is written.
 _GREATEST: dict[Hashable, float] = {
     **dict.fromkeys(("planned_share", "drawn_share"), 1 + 1e-6),
-    **dict.fromkeys(("seed", "n_context", "n_prompts", "step", "prompts_seen"), float(2**63)),
+    **dict.fromkeys(("seed", "n_context", "n_prompts", "step", "prompts_seen", "prompts"), float(2**63)),
+    "flops": math.inf,
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 

@@ -1,4 +1,4 @@
-"""Statistics on plain arrays: bootstrap intervals. Arrays in, numbers out."""
+"""Bootstrap intervals over the prompts of a bank."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""The tables of an experiment that comparisons rest on, and what is missing of them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from icl_curriculum.registry import UserError
+from icl_curriculum.result_tables import distinct, read_table
+from icl_curriculum.results import finished_runs, unfinished_runs
+
+#: The columns that tell a cell.
+CELL = ["function_class", "input_distribution"]
+#: The columns that tell a run.
+RUN = ["experiment", "variant", "seed"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
+
+    ``manifests``: of the finished runs whose folders are there, by run; a copy of the tables alone has none.
+    """
+
+    directory: Path
+    name: str
+    learning: pd.DataFrame
+    evaluation: pd.DataFrame
+    curriculum: pd.DataFrame
+    exposure: pd.DataFrame | None
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> list[str]:
+        return distinct(self.evaluation["variant"])
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(int(seed) for seed in self.evaluation["seed"].unique())
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """The experiment's own cells, in the order of its config."""
+        return [(str(c), str(i)) for c, i in self.curriculum[CELL].drop_duplicates().itertuples(index=False)]
+
+
+def open_source(directory: Path) -> Source:
+    """UserError, naming the file, where a table is missing or damaged or no run is finished."""
+    if not (directory / "evaluation.csv").is_file() and (unfinished := unfinished_runs(directory)):
+        states = ", ".join(f"{run} is {status}" for run, status in unfinished.items())
+        raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
+    evaluation = read_table(directory, "evaluation")
+    models = evaluation[evaluation["learner_kind"] == "model"]
+    if models.empty:
+        raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")
+    learning, curriculum = read_table(directory, "learning"), read_table(directory, "curriculum")
+    missing = []
+    exposure = None
+    if (directory / "exposure.csv").is_file():
+        exposure = read_table(directory, "exposure")
+    else:
+        missing.append(
+            "There is no exposure.csv: the runs are of an earlier version of icl_curriculum, so what was spent on each "
+            "class, and every comparison at equal exposure, is left out."
+        )
+    missing += _missing_runs(directory, models)
+    manifests = {path.name: manifest for path, manifest in finished_runs(directory)}
+    versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
+    if len(versions) > 1:
+        missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
+    return Source(
+        directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
+        tuple(missing),
+    )  # fmt: skip
+
+
+def _missing_runs(directory: Path, models: pd.DataFrame) -> list[str]:
+    """Runs that others lead to expect: a seed that other variants have, and runs that were begun."""
+    variants, seeds = distinct(models["variant"]), sorted(models["seed"].unique())
+    there = set(zip(models["variant"], models["seed"], strict=True))
+    unfinished = unfinished_runs(directory)
+    lacking = [f"{variant}-seed{seed}" for variant, seed in itertools.product(variants, seeds)]
+    lacking = [
+        name
+        for name, pair in zip(lacking, itertools.product(variants, seeds), strict=True)
+        if pair not in there and name not in unfinished
+    ]
+    found = []
+    if lacking:
+        found.append(f"Missing, though other variants have that seed: {', '.join(lacking)}.")
+    if unfinished:
+        states = ", ".join(f"{run} ({status})" for run, status in unfinished.items())
+        found.append(f"Begun but not finished, and so left out: {states}.")
+    if len(seeds) == 1:
+        found.append(
+            "There is one training seed only: nothing can be said on how another would end; intervals need two or more."
+        )
+    return found

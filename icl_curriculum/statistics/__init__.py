@@ -1,0 +1,5 @@
+"""Statistics on plain arrays: arrays in, numbers out.
+
+`prompts`: intervals over the prompts of a bank. `seeds`: over training seeds. `curves`: numbers of one learning curve.
+Nothing is imported here, as the second takes scipy, which training can do without.
+"""

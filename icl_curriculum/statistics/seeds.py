@@ -1,0 +1,161 @@
+"""Statistics over training seeds: few values, and every one of them a whole training run.
+
+Intervals are at the level ``confidence`` (0.9 by default, as published with Garg et al. 2022's errors).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Array], Array]
+
+CONFIDENCE = 0.9
+_APART = 1e-9
+RESAMPLES = 5000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, from ``n`` values; the ends are NaN where the values allow none."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def _mean(values: Array) -> Array:
+    return np.asarray(values.mean(axis=-1))
+
+
+def _median(values: Array) -> Array:
+    return np.median(values, axis=-1)
+
+
+def interquartile_mean(values: ArrayLike) -> Array:
+    """The mean of the values, along the last axis, without the least and the greatest quarter, rounded down.
+
+    Of five values the middle three, of fewer than four all. Source: Agarwal et al. 2021 (arXiv 2108.13264), who
+    take `scipy.stats.trim_mean` for it too.
+    """
+    return np.asarray(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=-1))
+
+
+#: Over the last axis.
+STATISTICS: dict[str, Statistic] = {"mean": _mean, "median": _median, "iqm": interquartile_mean}
+
+
+def estimate(
+    strata: Sequence[ArrayLike], statistic: str = "iqm", *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
+) -> Estimate:
+    """A statistic of all values together, with its stratified bootstrap interval.
+
+    ``strata``: groups of runs, each (runs,) or (runs, values of a run): runs are drawn anew within their group, each
+    with all its values, since the errors of one run on several classes go together. One group of single values is
+    the plain case. The interval is t (``high`` and ``low`` lie as far from the statistic as Student's quantile of the
+    bootstrap's standard error, which is widened by sqrt(n / (n - 1))): percentiles of so few values cover far less
+    than they promise. Sources: Agarwal et al. 2021 for strata, Hesterberg 2015 (arXiv 1411.5279) for the interval.
+    Without an interval where a group has one run, or a value is infinite.
+    """
+    groups = [np.asarray(group, dtype=np.float64) for group in strata]
+    groups = [group.reshape(len(group), -1) for group in groups]
+    values = np.concatenate([group.ravel() for group in groups])
+    n = len(values)
+    if n == 0:
+        raise ValueError("expected at least one value, found none")
+    chosen = STATISTICS[statistic]
+    with np.errstate(invalid="ignore"):
+        found = float(chosen(values))
+    fewest = min(len(group) for group in groups)
+    if fewest < 2 or not np.isfinite(values).all():
+        return Estimate(found, math.nan, math.nan, n)
+    generator = np.random.default_rng(0)
+    drawn = [group[generator.integers(0, len(group), (resamples, len(group)))] for group in groups]
+    samples = chosen(np.concatenate([part.reshape(resamples, -1) for part in drawn], axis=1))
+    freedom = sum(len(group) - 1 for group in groups)
+    error = float(samples.std()) * math.sqrt(fewest / (fewest - 1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    return Estimate(found, found - reach, found + reach, n)
+
+
+def paired_difference(ours: ArrayLike, theirs: ArrayLike, *, confidence: float = CONFIDENCE) -> Estimate:
+    """Mean of ``ours`` - ``theirs``, seed by seed, with the interval of `estimate`: what both share cancels.
+
+    Both (seeds,), in the same order.
+    """
+    first, second = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"expected as many values on both sides, found {first.shape} and {second.shape}")
+    with np.errstate(invalid="ignore"):
+        return estimate([first - second], "mean", confidence=confidence)
+
+
+def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike, *, confidence: float = CONFIDENCE) -> Estimate:
+    """P(a run of ours has the lower value than one of theirs), ties counted half: over all pairs of runs.
+
+    Source: Agarwal et al. 2021. The interval is Newcombe's fifth method (Statistics in Medicine 25, 2006, 559-573),
+    which does not shrink to a point where all pairs agree, as a bootstrap does.
+    """
+    first, second = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    m, n = len(first), len(second)
+    found = float(np.mean((first[:, None] < second) + 0.5 * (first[:, None] == second)))
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    others = (m + n) / 2 - 1
+
+    def excess(theta: float) -> float:
+        """Squared distance less what the variance at ``theta`` allows: its roots are the interval's ends."""
+        spread = theta * (1 - theta) / (m * n)
+        spread *= 1 + others * (1 - theta) / (2 - theta) + others * theta / (1 + theta)
+        return (theta - found) ** 2 - z**2 * spread
+
+    # 0 and 1 are roots themselves where that was found, but not the ends that are sought.
+    low = 0.0 if found == 0 else optimize.brentq(excess, 0.0, found - _APART)
+    high = 1.0 if found == 1 else optimize.brentq(excess, found + _APART, 1.0)
+    return Estimate(found, float(low), float(high), min(m, n))
+
+
+def share_below(values: ArrayLike, threshold: float, *, confidence: float = CONFIDENCE) -> Estimate:
+    """The share of runs whose value is at most ``threshold``, with its binomial interval (Wilson 1927).
+
+    Wilson's interval covers at its level on average over the share; the exact one covers more, and is wider.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    reached, n = int((array <= threshold).sum()), len(array)
+    interval = stats.binomtest(reached, n).proportion_ci(confidence, method="wilson")
+    return Estimate(reached / n, float(interval.low), float(interval.high), n)
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Two standard deviations of a reported error, kept apart.
+
+    ``seeds``: over training seeds, on one bank. ``prompts``: of one run's error, over banks of that size.
+    """
+
+    seeds: float
+    prompts: float
+
+
+def spreads(values: ArrayLike, lows: ArrayLike, highs: ArrayLike, *, confidence: float = CONFIDENCE) -> Spreads:
+    """How far another training seed, and how far another bank of prompts, would move an error.
+
+    ``values``: a run's error each; ``lows``, ``highs``: their intervals over prompts at level ``confidence``, all
+    (seeds,). Over seeds: the sample standard deviation (n - 1), on the shared bank. Over prompts: the root mean square
+    of the intervals' half widths over the normal quantile. As all runs answer the same prompts, a bank that is hard by
+    chance moves all of them together: it shows in no spread over seeds. NaN where it cannot be said.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    halves = (np.asarray(highs, dtype=np.float64) - np.asarray(lows, dtype=np.float64)) / 2
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    finite = np.isfinite(array).all()
+    return Spreads(
+        seeds=float(array.std(ddof=1)) if len(array) > 1 and finite else math.nan,
+        prompts=float(np.sqrt(np.mean(halves**2)) / z),
+    )
