@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 
-.PHONY: help experiment plot list verify bench test lint clean
+.PHONY: help experiment plot report compare list verify bench test lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
 	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
+	@echo "make report NAME=mixed                            write its report.html: one page with everything"
+	@echo "make compare NAME=\"mixed random\"                 statistics over seeds, pair by pair"
 	@echo "make list                                         experiments, function classes, curricula, ..."
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
@@ -35,6 +37,14 @@ experiment: $(READY)
 plot: $(READY)
 	@test -n "$(NAME)" || (echo "which experiment? e.g. make plot NAME=mixed" >&2; exit 2)
 	@$(BIN)/icl plot $(NAME) $(ARGS)
+
+report: $(READY)
+	@test -n "$(NAME)" || (echo "which experiment? e.g. make report NAME=mixed" >&2; exit 2)
+	@$(BIN)/icl report $(NAME) $(ARGS)
+
+compare: $(READY)
+	@test -n "$(NAME)" || (echo "which experiments? e.g. make compare NAME=\"mixed random\"" >&2; exit 2)
+	@$(BIN)/icl compare $(NAME) $(ARGS)
 
 list: $(READY)
 	@$(BIN)/icl list $(ARGS)

@@ -11,9 +11,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from icl_curriculum.options import (
+    DEFAULT_ERROR,
     LARGEST,
     Debug,
     Device,
+    Error,
     FunctionClasses,
     Inputs,
     Name,
@@ -67,6 +69,7 @@ def run(
     if outcome.finished or outcome.skipped:
         view.note("drawing figures")
         display.show_results(outcome.directory, figures.draw_all(outcome.directory))
+        display.show_report(outcome.directory)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -185,6 +188,43 @@ def plot(
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     display.show_figures(figures.draw_all(find_results(name, results), baselines=shown))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="experiments by name, or folders of results")],
+    against: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
+    ] = None,
+    error: Error = DEFAULT_ERROR,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
+    ] = None,
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Statistics over seeds of an experiment's variants, or of several experiments, pair by pair."""
+    from icl_curriculum import display
+    from icl_curriculum.comparison import command, view
+
+    compared = command.compare(names, results, threshold=error, output=output)
+    view.check_variant(compared.found, against)
+    view.show(display.console, compared, against)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    error: Error = DEFAULT_ERROR,
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Write an experiment's report.html, one page that needs nothing else, and its summary.csv."""
+    from icl_curriculum import display
+    from icl_curriculum.results import find_results
+
+    display.show_report(find_results(name, results), threshold=error)
 
 
 @app.command("list")

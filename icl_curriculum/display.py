@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from icl_curriculum.options import DEFAULT_ERROR
 from icl_curriculum.score_tables import score_tables
 from icl_curriculum.summaries import error_table, grid_table
 
@@ -232,6 +233,19 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
     console.print(error_table(directory))
     console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
     show_figures(figures)
+
+
+def show_report(directory: Path, threshold: float = DEFAULT_ERROR) -> None:
+    """Write summary.csv and report.html of an experiment, and say what is missing and where they lie."""
+    from icl_curriculum.comparison import command
+    from icl_curriculum.report import write_report
+
+    compared = command.describe(directory, threshold=threshold)
+    page = write_report(compared.sources[0], compared.found, compared.table)
+    for text in compared.sources[0].missing:
+        console.print(f"note: {text}", soft_wrap=True)
+    console.print(f"summary: {compared.path}", soft_wrap=True)
+    console.print(f"report:  {page}", soft_wrap=True)
 
 
 def show_figures(figures: Sequence[Path]) -> None:

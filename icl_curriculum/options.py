@@ -9,6 +9,8 @@ import typer
 
 #: More than any machine holds.
 LARGEST = 1_000_000
+#: The normalized error that convergence and data efficiency ask for.
+DEFAULT_ERROR = 0.5
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
 Set = Annotated[
@@ -22,6 +24,10 @@ Plugins = Annotated[
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Error = Annotated[
+    float,
+    typer.Option(metavar="E", help="the error that convergence and data efficiency ask for; 1 is predicting zero"),
+]
 # Read by `main`, which sees to errors of every command.
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ RUN = ["experiment", "variant", "seed"]
 class Source:
     """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
 
-    ``manifests``: of the finished runs whose folders are there, by run; a copy of the tables alone has none.
+    ``manifests``: of the finished runs whose folders are there, by run, and ``configs``, resolved, by variant; a copy
+    of the tables alone has none.
     """
 
     directory: Path
@@ -33,6 +36,7 @@ class Source:
     curriculum: pd.DataFrame
     exposure: pd.DataFrame | None
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
     @property
@@ -75,8 +79,19 @@ def open_source(directory: Path) -> Source:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
-        tuple(missing),
+        _configs(directory, manifests), tuple(missing),
     )  # fmt: skip
+
+
+def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One run's resolved config for each variant; they differ in nothing but the seed."""
+    found: dict[str, dict[str, Any]] = {}
+    for run, manifest in manifests.items():
+        # A damaged config is a matter of its own: what was measured stands in the tables.
+        with contextlib.suppress(OSError, ValueError):
+            if manifest["variant"] not in found:
+                found[manifest["variant"]] = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
+    return found
 
 
 def _missing_runs(directory: Path, models: pd.DataFrame) -> list[str]:

@@ -64,8 +64,8 @@ def summary(found: Outcomes) -> pd.DataFrame:
     table = found.rows
     for variant, *cell in table[["variant", *CELL]].drop_duplicates().itertuples(index=False):
         rows += _of_variant(_where(table, variant, cell), found)
-    for cell in table[CELL].drop_duplicates().itertuples(index=False):
-        rows += _of_pairs(table[(table[CELL] == list(cell)).all(axis=1)], found)
+    for name, inputs in table[CELL].drop_duplicates().itertuples(index=False):
+        rows += _of_pairs(table[(table[CELL] == [name, inputs]).all(axis=1)], found)
     rows += _over_cells(table, found.confidence)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -188,7 +188,7 @@ def single_task(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[Row]:
-    """The interquartile mean over seeds and cells, of variants that were trained on all, and of the single-task ones."""
+    """The interquartile mean over seeds and cells: of variants trained on all of them, and of the single-task ones."""
     cells = list(rows[CELL].drop_duplicates().itertuples(index=False, name=None))
     if len(cells) < 2 or rows["metric"].nunique() > 1:
         return

@@ -1,0 +1,66 @@
+"""What `icl compare` and `icl report` do before they show it: open, hold side by side, write summary.csv."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from icl_curriculum.comparison import comparable
+from icl_curriculum.comparison.answers import Answer, answers
+from icl_curriculum.comparison.outcomes import Outcomes
+from icl_curriculum.comparison.sources import Source, open_source
+from icl_curriculum.comparison.summary import summary, write_summary
+from icl_curriculum.files import check_writable
+from icl_curriculum.options import DEFAULT_ERROR
+from icl_curriculum.registry import UserError
+from icl_curriculum.results import find_results
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Everything that experiments say together, and where it was written."""
+
+    sources: list[Source]
+    found: Outcomes
+    table: pd.DataFrame
+    answers: list[Answer]
+    path: Path
+
+
+def compare(
+    names: Sequence[str], results: Path, *, threshold: float = DEFAULT_ERROR, output: Path | None = None
+) -> Compared:
+    """Set experiments side by side, or the variants of one, and write summary.csv.
+
+    It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. Raises
+    UserError if a table is missing or damaged, and, saying why, for what is not comparable.
+    """
+    folders = [find_results(name, results) for name in names]
+    for number, folder in enumerate(folders):
+        if any(folder.resolve() == other.resolve() for other in folders[:number]):
+            raise UserError(f"{folder} is named twice; expected every experiment once")
+        if any(folder.name == other.name for other in folders[:number]):
+            raise UserError(f"two folders have the name {folder.name!r}, so their variants could not be told apart")
+    sources = [open_source(folder) for folder in folders]
+    comparable.check(sources)
+    return _compared(sources, threshold, output or (folders[0] if len(folders) == 1 else results / "compare"))
+
+
+def describe(directory: Path, *, threshold: float = DEFAULT_ERROR) -> Compared:
+    """The same of one experiment's folder; variants that are not comparable are a notice in its report, no error."""
+    return _compared([open_source(directory)], threshold, directory)
+
+
+def _compared(sources: list[Source], threshold: float, folder: Path) -> Compared:
+    if not 0 < threshold < math.inf:
+        raise UserError(f"--error: expected a number above 0, found {threshold:g}")
+    check_writable(folder)
+    found = comparable.together(sources, threshold=threshold)
+    table = summary(found)
+    path = folder / "summary.csv"
+    write_summary(path, table)
+    return Compared(sources, found, table, answers(found, table), path)

@@ -1,0 +1,72 @@
+"""The statistics in the terminal: for each cell what every variant came to, what it took, and pair by pair."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+from icl_curriculum.comparison import sheets
+from icl_curriculum.comparison.answers import cell_name
+from icl_curriculum.comparison.command import Compared
+from icl_curriculum.comparison.outcomes import Outcomes
+from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.comparison.summary import single_task
+from icl_curriculum.registry import UserError, did_you_mean
+
+
+def reference_of(found: Outcomes, cell: tuple[str, str], against: str | None = None) -> str | None:
+    """What a cell's variants are compared with: the one given, else the single-task one, else the first; or none."""
+    rows = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
+    variants = list(dict.fromkeys(rows["variant"]))
+    if len(variants) < 2:
+        return None
+    chosen = against or single_task(found.rows).get(cell) or variants[0]
+    return chosen if chosen in variants else None
+
+
+def check_variant(found: Outcomes, against: str | None) -> None:
+    """UserError for a variant that is not there."""
+    variants = set(found.rows["variant"])
+    if against is not None and against not in variants:
+        raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
+
+
+def show(console: Console, compared: Compared, against: str | None) -> None:
+    """Print all of it; ``against``: the variant that pairs are compared with, by default the single-task one."""
+    found, table = compared.found, compared.table
+    rows = found.rows
+    for text in (text for source in compared.sources for text in source.missing):
+        console.print(f"note: {text}", soft_wrap=True)
+    cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
+    for cell in cells:
+        own = rows[(rows[CELL] == list(cell)).all(axis=1) & rows["trained"]]
+        if own.empty:
+            continue
+        k, level = int(own["n_context"].iloc[0]), f"{found.confidence:.0%}"
+        what = str(own["metric"].iloc[0]).replace("_", " ")
+        console.print(f"\n{cell_name(cell, cells)}: {what} at {k} examples, {level} intervals over seeds", style="bold")
+        print_sheet(console, sheets.errors(own, table, cell))
+        print_sheet(console, sheets.spent(own, table, cell, found.threshold))
+        if reference := reference_of(found, cell, against):
+            print_sheet(console, sheets.pairs(own, table, cell, reference))
+    for answer in compared.answers:
+        console.print(f"\n{answer.heading}", style="bold")
+        for sentence in answer.sentences:
+            console.print(sentence.replace("`", ""), soft_wrap=True)
+    console.print(f"\nsummary: {compared.path}", soft_wrap=True)
+
+
+def print_sheet(console: Console, sheet: sheets.Sheet) -> None:
+    """A table as wide as it is: on a terminal that is narrower its lines are broken, but nothing is left out."""
+    made = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, column in enumerate(sheet.columns):
+        made.add_column("" if column == "variant" else column, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in sheet.rows:
+        made.add_row(*(entry.text for entry in row))
+    wide = Console(width=400, highlight=False, markup=False, file=io.StringIO(), color_system=None)
+    with wide.capture() as captured:
+        wide.print(made)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    console.print("\n".join(lines), soft_wrap=True)
