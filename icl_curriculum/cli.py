@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from icl_curriculum.options import (
-    DEFAULT_ERROR,
     LARGEST,
     Debug,
     Device,
@@ -29,6 +28,7 @@ from icl_curriculum.options import (
     parse_seeds,
     parse_threads,
 )
+from icl_curriculum.statistics import THRESHOLD
 
 app = typer.Typer(
     help="In-context learning of synthetic function classes: train, evaluate, plot.",
@@ -196,7 +196,7 @@ def compare(
     against: Annotated[
         str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
     ] = None,
-    error: Error = DEFAULT_ERROR,
+    error: Error = THRESHOLD,
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
@@ -216,7 +216,7 @@ def compare(
 @app.command()
 def report(
     name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
-    error: Error = DEFAULT_ERROR,
+    error: Error = THRESHOLD,
     results: Results = Path("results"),
     debug: Debug = False,
 ) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from icl_curriculum.options import DEFAULT_ERROR
 from icl_curriculum.score_tables import score_tables
+from icl_curriculum.statistics import THRESHOLD
 from icl_curriculum.summaries import error_table, grid_table
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
@@ -235,7 +235,7 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
     show_figures(figures)
 
 
-def show_report(directory: Path, threshold: float = DEFAULT_ERROR) -> None:
+def show_report(directory: Path, threshold: float = THRESHOLD) -> None:
     """Write summary.csv and report.html of an experiment, and say what is missing and where they lie."""
     from icl_curriculum.comparison import command
     from icl_curriculum.report import write_report

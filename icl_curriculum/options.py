@@ -9,8 +9,6 @@ import typer
 
 #: More than any machine holds.
 LARGEST = 1_000_000
-#: The normalized error that convergence and data efficiency ask for.
-DEFAULT_ERROR = 0.5
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
 Set = Annotated[

@@ -15,9 +15,9 @@ from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import Source, open_source
 from icl_curriculum.comparison.summary import summary, write_summary
 from icl_curriculum.files import check_writable
-from icl_curriculum.options import DEFAULT_ERROR
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import find_results
+from icl_curriculum.statistics import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Compared:
 
 
 def compare(
-    names: Sequence[str], results: Path, *, threshold: float = DEFAULT_ERROR, output: Path | None = None
+    names: Sequence[str], results: Path, *, threshold: float = THRESHOLD, output: Path | None = None
 ) -> Compared:
     """Set experiments side by side, or the variants of one, and write summary.csv.
 
@@ -50,7 +50,7 @@ def compare(
     return _compared(sources, threshold, output or (folders[0] if len(folders) == 1 else results / "compare"))
 
 
-def describe(directory: Path, *, threshold: float = DEFAULT_ERROR) -> Compared:
+def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
     """The same of one experiment's folder; variants that are not comparable are a notice in its report, no error."""
     return _compared([open_source(directory)], threshold, directory)
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.comparison.sources import CELL, RUN, Source
-from icl_curriculum.options import DEFAULT_ERROR
 from icl_curriculum.result_tables import final, with_metric
+from icl_curriculum.statistics import THRESHOLD
 from icl_curriculum.statistics.curves import first_below, plateau_end
 
 #: A row of `outcomes`, after the run's and the cell's columns.
@@ -59,7 +59,7 @@ class Outcomes:
     confidence: float
 
 
-def outcomes(source: Source, *, threshold: float = DEFAULT_ERROR, confidence: float = 0.9) -> Outcomes:
+def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float = 0.9) -> Outcomes:
     """Every run's outcome in each of the experiment's cells; ``confidence``: of the intervals in evaluation.csv."""
     models = final(source.evaluation)
     models = models[models["learner_kind"] == "model"]
