@@ -241,7 +241,7 @@ def show_report(directory: Path, threshold: float = THRESHOLD) -> None:
     from icl_curriculum.report import write_report
 
     compared = command.describe(directory, threshold=threshold)
-    page = write_report(compared.sources[0], compared.found, compared.table)
+    page = write_report(compared)
     for text in compared.sources[0].missing:
         console.print(f"note: {text}", soft_wrap=True)
     console.print(f"summary: {compared.path}", soft_wrap=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
-from icl_curriculum.comparison.summary import ALL, SINGLE_TASK, number, single_task
+from icl_curriculum.comparison.summary import ALL, SINGLE_TASK, Numbers, single_task
 from icl_curriculum.comparison.wording import between, count, error, listed
 from icl_curriculum.figures.names import inputs_label, pretty, shift_label
 
@@ -24,12 +24,12 @@ class Answer:
     sentences: list[str]
 
 
-def answers(found: Outcomes, table: pd.DataFrame) -> list[Answer]:
-    """What the experiment says: over all cells, then of each. ``table``: its `summary`."""
+def answers(found: Outcomes, numbers: Numbers) -> list[Answer]:
+    """What the experiment says: over all cells, then of each. ``numbers``: of its `summary`."""
     rows = found.rows
     cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
-    given = [Answer("All together", _overall(found, table, cells))]
-    given += [Answer(cell_name(cell, cells), _of_cell(found, table, cell)) for cell in cells]
+    given = [Answer("All together", _overall(found, numbers, cells))]
+    given += [Answer(cell_name(cell, cells), _of_cell(found, numbers, cell)) for cell in cells]
     return [answer for answer in given if answer.sentences]
 
 
@@ -45,9 +45,10 @@ def _ticked(names: list[str]) -> str:
     return listed([f"`{name}`" for name in names])
 
 
-def _overall(found: Outcomes, table: pd.DataFrame, cells: list[Cell]) -> list[str]:
+def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
     rows = found.rows
     level = f"{found.confidence:.0%}"
+    table = numbers.table
     over = table[(table["function_class"] == ALL) & (table["statistic"] == "iqm")].sort_values("value", kind="stable")
     sentences = []
     one_class, one_input = (len({cell[i] for cell in cells}) == 1 for i in (0, 1))
@@ -68,7 +69,7 @@ def _overall(found: Outcomes, table: pd.DataFrame, cells: list[Cell]) -> list[st
     if len(failed):
         parts = []
         for variant, name, inputs in failed[["variant", *CELL]].drop_duplicates().itertuples(index=False):
-            share = number(table, "converged", "share", variant=variant, function_class=name, input_distribution=inputs)
+            share = numbers("converged", "share", variant, (name, inputs))
             parts.append(
                 f"`{variant}` on {cell_name((name, inputs), cells)} ({round((1 - share.value) * share.n)} of {share.n})"
             )
@@ -76,11 +77,12 @@ def _overall(found: Outcomes, table: pd.DataFrame, cells: list[Cell]) -> list[st
                          f"{listed(parts)}.")  # fmt: skip
     elif len(trained):
         sentences.append(f"Every run came down to an error of {limit} on everything that it was trained on.")
-    return sentences + _forgotten(table, cells)
+    return sentences + _forgotten(numbers, cells)
 
 
-def _forgotten(table: pd.DataFrame, cells: list[Cell]) -> list[str]:
+def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
     """Which variants lost what they had learned, the mean over seeds beyond its interval."""
+    table = numbers.table
     rows = table[(table["quantity"] == "forgotten") & (table["statistic"] == "mean")]
     if rows.empty:
         return []
@@ -98,15 +100,14 @@ def _forgotten(table: pd.DataFrame, cells: list[Cell]) -> list[str]:
     return [f"From the end of its block to the end of training, the error rises with {'; '.join(parts)}."]
 
 
-def _of_cell(found: Outcomes, table: pd.DataFrame, cell: Cell) -> list[str]:
+def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     rows = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
     if rows.empty:
         return ["No variant was trained on it."]
-    where = dict(zip(CELL, cell, strict=True))
     variants = list(dict.fromkeys(rows["variant"]))
     steps = rows.groupby("variant", sort=False)["steps"].first()
     full = [variant for variant in variants if steps[variant] == steps.max()]
-    made = {name: number(table, "error", "iqm", variant=name, versus=None, **where) for name in variants}
+    made = {name: numbers("error", "iqm", name, cell) for name in variants}
     ranked = sorted(full, key=lambda variant: made[variant].value)
     k, best = int(rows["n_context"].iloc[0]), ranked[0]
     at_end = [f"`{name}` {error(made[name].value)}" for name in ranked[1:]]
@@ -119,11 +120,11 @@ def _of_cell(found: Outcomes, table: pd.DataFrame, cell: Cell) -> list[str]:
         ]
     alone = single_task(found.rows).get(cell)
     if alone is not None and alone in full:
-        sentences += _against(found, table, cell, alone, [name for name in ranked if name != alone])
+        sentences += _against(found, numbers, cell, alone, [name for name in ranked if name != alone])
         brief = [name for name in variants if name not in full and rows.set_index("variant")["single"][[name]].all()]
         sentences += [
             f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
-            f"{count(number(table, 'prompts', 'mean', variant=name, **where).value)} prompts), the error is "
+            f"{count(numbers('prompts', 'mean', name, cell).value)} prompts), the error is "
             f"{error(made[name].value)}{_in_brackets(between(made[name], least=0.0))}."
             for name in brief
         ]
@@ -134,13 +135,12 @@ def _in_brackets(interval: str) -> str:
     return "" if interval == "–" else f" ({interval})"
 
 
-def _against(found: Outcomes, table: pd.DataFrame, cell: Cell, alone: str, others: list[str]) -> list[str]:
+def _against(found: Outcomes, numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
     """Every other variant against the one that was trained on the cell alone: by steps, then by exposure."""
-    where = dict(zip(CELL, cell, strict=True))
     better, worse, open_, unpaired = [], [], [], []
     for name in others:
-        difference = number(table, "error", "paired_difference", variant=name, versus=alone, **where)
-        won = number(table, "error", "seeds_better", variant=name, versus=alone, **where)
+        difference = numbers("error", "paired_difference", name, cell, alone)
+        won = numbers("error", "seeds_better", name, cell, alone)
         text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds lower)"
         if math.isnan(difference.low):
             unpaired.append(f"`{name}`")
@@ -156,12 +156,12 @@ def _against(found: Outcomes, table: pd.DataFrame, cell: Cell, alone: str, other
     sentences = [f"Against `{alone}` after as many steps, the error is {'; '.join(said)}."] if said else []
     parts = []
     for name in others:
-        ours = number(table, "error_at_equal_exposure", "mean", variant=name, versus=alone, **where)
-        theirs = number(table, "error_at_equal_exposure", "versus_mean", variant=name, versus=alone, **where)
-        difference = number(table, "error_at_equal_exposure", "paired_difference", variant=name, versus=alone, **where)
+        ours = numbers("error_at_equal_exposure", "mean", name, cell, alone)
+        theirs = numbers("error_at_equal_exposure", "versus_mean", name, cell, alone)
+        difference = numbers("error_at_equal_exposure", "paired_difference", name, cell, alone)
         if math.isnan(ours.value):
             continue
-        prompts = number(table, "equal_exposure", "mean", variant=name, versus=alone, **where)
+        prompts = numbers("equal_exposure", "mean", name, cell, alone)
         verdict = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart"
         if math.isnan(difference.low):
             verdict = "too few seeds"

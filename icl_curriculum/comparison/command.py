@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from icl_curriculum.comparison import comparable
 from icl_curriculum.comparison.answers import Answer, answers
 from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import Source, open_source
-from icl_curriculum.comparison.summary import summary, write_summary
+from icl_curriculum.comparison.summary import Numbers, summary, write_summary
 from icl_curriculum.files import check_writable
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import find_results
@@ -26,7 +24,7 @@ class Compared:
 
     sources: list[Source]
     found: Outcomes
-    table: pd.DataFrame
+    numbers: Numbers
     answers: list[Answer]
     path: Path
 
@@ -63,4 +61,5 @@ def _compared(sources: list[Source], threshold: float, folder: Path) -> Compared
     table = summary(found)
     path = folder / "summary.csv"
     write_summary(path, table)
-    return Compared(sources, found, table, answers(found, table), path)
+    numbers = Numbers(table)
+    return Compared(sources, found, numbers, answers(found, numbers), path)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
-from icl_curriculum.comparison.summary import number
+from icl_curriculum.comparison.summary import Numbers
 from icl_curriculum.comparison.wording import between, count, error, operations
 from icl_curriculum.figures.names import shift_label
 from icl_curriculum.statistics.seeds import Estimate, estimate
@@ -63,7 +63,7 @@ def by_variant(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(variant), rows[rows["variant"] == variant]
 
 
-def errors(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell) -> Sheet:
+def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
     """Final errors of the variants in ``rows``, one cell's: statistics over seeds, two spreads, and every seed's."""
     made = Sheet(
         ["variant", "IQM", "interval", "mean", "median", "SD, seeds", "SD, prompts", "each seed"],
@@ -74,11 +74,9 @@ def errors(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell) -> Sheet:
             "SD, prompts": "standard deviation of one run's error over banks of that many prompts",
         },
     )
-    where = dict(zip(CELL, cell, strict=True))
     for variant, own in by_variant(rows):
         found = {
-            name: number(table, "error", name, variant=variant, versus=None, **where)
-            for name in ("iqm", "mean", "median", "seed_sd", "prompt_sd")
+            name: numbers("error", name, variant, cell) for name in ("iqm", "mean", "median", "seed_sd", "prompt_sd")
         }
         each = " ".join(error(value) for value in own["error"]) if len(own) < MANY else f"{len(own)} seeds"
         made.add(
@@ -89,7 +87,7 @@ def errors(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell) -> Sheet:
     return made
 
 
-def spent(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell, threshold: float) -> Sheet:
+def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) -> Sheet:
     """What variants spent on a cell, how many seeds came down to the threshold and when, and what was lost."""
     made = Sheet(
         ["variant", "steps", "prompts", "FLOP", f"≤ {threshold:g}", "interval", "plateau", "steps to it",
@@ -106,24 +104,23 @@ def spent(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell, threshold: float)
             "worst shift": "highest error under any shift, IQM",
         },
     )  # fmt: skip
-    where = dict(zip(CELL, cell, strict=True))
     for variant, own in by_variant(rows):
-        share = number(table, "converged", "share", variant=variant, **where)
+        share = numbers("converged", "share", variant, cell)
         events = ("plateau_end", "steps_to_error", "prompts_to_error")
-        flops = number(table, "flops", "mean", variant=variant, **where).value
+        flops = numbers("flops", "mean", variant, cell).value
         made.add(
             variant, _count(float(own["steps"].iloc[0])),
-            _count(number(table, "prompts", "mean", variant=variant, **where).value),
+            _count(numbers("prompts", "mean", variant, cell).value),
             Entry(operations(flops), flops),
             _of(share.value * share.n, share.n), _interval(share),
-            *(_count(number(table, name, "median", variant=variant, **where).value) for name in events),
-            _error(number(table, "forgotten", "mean", variant=variant, **where).value),
-            _error(number(table, "worst_error", "iqm", variant=variant, **where).value),
+            *(_count(numbers(name, "median", variant, cell).value) for name in events),
+            _error(numbers("forgotten", "mean", variant, cell).value),
+            _error(numbers("worst_error", "iqm", variant, cell).value),
         )  # fmt: skip
     return made
 
 
-def pairs(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell, reference: str) -> Sheet:
+def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> Sheet:
     """Every other variant against one: at the end of training, and after as many prompts of the cell."""
     made = Sheet(
         [f"against {reference}", "difference", "interval", "seeds lower", "P(lower)", "interval of P", "at prompts",
@@ -135,16 +132,15 @@ def pairs(rows: pd.DataFrame, table: pd.DataFrame, cell: Cell, reference: str) -
         },
     )  # fmt: skip
     for variant, _ in by_variant(rows[rows["variant"] != reference]):
-        where = {"variant": variant, "versus": reference, **dict(zip(CELL, cell, strict=True))}
         entries = []
         for quantity in ("error", "error_at_equal_exposure"):
-            difference = number(table, quantity, "paired_difference", **where)
-            won = number(table, quantity, "seeds_better", **where)
+            difference = numbers(quantity, "paired_difference", variant, cell, reference)
+            won = numbers(quantity, "seeds_better", variant, cell, reference)
             entries.append((_error(difference.value), _interval(difference), _of(won.value, won.n)))
-        chance = number(table, "error", "probability_of_improvement", **where)
+        chance = numbers("error", "probability_of_improvement", variant, cell, reference)
         made.add(
             variant, *entries[0], Entry(f"{chance.value:.2f}", chance.value), _interval(chance),
-            _count(number(table, "equal_exposure", "mean", **where).value), *entries[1],
+            _count(numbers("equal_exposure", "mean", variant, cell, reference).value), *entries[1],
         )  # fmt: skip
     return made
 

@@ -207,13 +207,26 @@ def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[Row]:
         yield [rows["experiment"].iloc[0], SINGLE_TASK, None, *head, *_numbers(made)[:3], min(map(len, strata))]
 
 
-def number(table: pd.DataFrame, quantity: str, statistic: str, **where: Any) -> Estimate:
-    """One number of a summary, by any of its other columns; NaN where there is none."""
-    rows = table[(table["quantity"] == quantity) & (table["statistic"] == statistic)]
-    for column, value in where.items():
-        rows = rows[rows[column].isna() if value is None else rows[column] == value]
-    if rows.empty:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    row = rows.iloc[0]
-    low, high = (math.nan if row[column] is None else float(row[column]) for column in ("ci_low", "ci_high"))
-    return Estimate(float(row["value"]), low, high, int(row["n_seeds"]))
+class Numbers:
+    """A summary, to be asked for single numbers."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+        keys = ["quantity", "statistic", "variant", "versus", *CELL]
+        over_seeds = table[table["statistic"] != "seed"]
+        self._found: dict[tuple[str | None, ...], Estimate] = {}
+        for *key, value, low, high, n in over_seeds[[*keys, "value", "ci_low", "ci_high", "n_seeds"]].itertuples(
+            index=False
+        ):
+            plain = tuple(None if pd.isna(part) else str(part) for part in key)
+            self._found[plain] = Estimate(_plain(value), _plain(low), _plain(high), int(n))
+
+    def __call__(
+        self, quantity: str, statistic: str, variant: str, cell: tuple[str, str], versus: str | None = None
+    ) -> Estimate:
+        """A number of a variant in a cell, or against another variant; NaN where there is none."""
+        return self._found.get((quantity, statistic, variant, versus, *cell), Estimate(math.nan, math.nan, math.nan, 0))
+
+
+def _plain(value: Any) -> float:
+    return math.nan if value is None else float(value)

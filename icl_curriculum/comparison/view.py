@@ -35,7 +35,7 @@ def check_variant(found: Outcomes, against: str | None) -> None:
 
 def show(console: Console, compared: Compared, against: str | None) -> None:
     """Print all of it; ``against``: the variant that pairs are compared with, by default the single-task one."""
-    found, table = compared.found, compared.table
+    found, numbers = compared.found, compared.numbers
     rows = found.rows
     for text in (text for source in compared.sources for text in source.missing):
         console.print(f"note: {text}", soft_wrap=True)
@@ -47,10 +47,10 @@ def show(console: Console, compared: Compared, against: str | None) -> None:
         k, level = int(own["n_context"].iloc[0]), f"{found.confidence:.0%}"
         what = str(own["metric"].iloc[0]).replace("_", " ")
         console.print(f"\n{cell_name(cell, cells)}: {what} at {k} examples, {level} intervals over seeds", style="bold")
-        print_sheet(console, sheets.errors(own, table, cell))
-        print_sheet(console, sheets.spent(own, table, cell, found.threshold))
+        print_sheet(console, sheets.errors(own, numbers, cell))
+        print_sheet(console, sheets.spent(own, numbers, cell, found.threshold))
         if reference := reference_of(found, cell, against):
-            print_sheet(console, sheets.pairs(own, table, cell, reference))
+            print_sheet(console, sheets.pairs(own, numbers, cell, reference))
     for answer in compared.answers:
         console.print(f"\n{answer.heading}", style="bold")
         for sentence in answer.sentences:

@@ -9,16 +9,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tomli_w
 from matplotlib.figure import Figure
 
 from icl_curriculum import figures
 from icl_curriculum.comparison import sheets
-from icl_curriculum.comparison.answers import Answer, answers, cell_name
+from icl_curriculum.comparison.answers import Answer, cell_name
+from icl_curriculum.comparison.command import Compared
 from icl_curriculum.comparison.comparable import problems
 from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL, Source
+from icl_curriculum.comparison.summary import Numbers
 from icl_curriculum.comparison.view import reference_of
 from icl_curriculum.comparison.wording import count, error
 from icl_curriculum.result_tables import NothingToDraw
@@ -100,19 +101,20 @@ FILES = {
 }
 
 
-def gather(source: Source, found: Outcomes, table: pd.DataFrame) -> Content:
-    """Everything for the page; ``table``: the experiment's summary."""
+def gather(compared: Compared) -> Content:
+    """Everything for the page of one experiment."""
+    source, found, numbers = compared.sources[0], compared.found, compared.numbers
     rows = found.rows
     cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
     config = next(iter(source.configs.values()), {})
-    sections = [_cell_section(found, table, cell, cells) for cell in cells]
+    sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
     sections += _whole_sections(found)
     return Content(
         name=source.name,
         question=config.get("description", ""),
         setting=_setting(source, found, config),
         notices=[*source.missing, *problems([source])],
-        answers=answers(found, table),
+        answers=compared.answers,
         sections=[section for section in sections if section.pictures or section.tables],
         asked=_asked(found, cells),
         configs=_configs(source),
@@ -145,14 +147,14 @@ def _drawn(draw: Callable[[], Figure], caption: str, alternative: str) -> list[P
     return []
 
 
-def _cell_section(found: Outcomes, table: pd.DataFrame, cell: Cell, cells: list[Cell]) -> Section:
+def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> Section:
     """A cell's figures and tables."""
     own = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
     anchor = f"cell-{cells.index(cell) + 1}"
     name = cell_name(cell, cells)
     if own.empty:
         return Section(anchor, name)
-    made = sheets.errors(own, table, cell)
+    made = sheets.errors(own, numbers, cell)
     ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
     k = int(own["n_context"].iloc[0])
     pictures = [
@@ -184,10 +186,10 @@ def _cell_section(found: Outcomes, table: pd.DataFrame, cell: Cell, cells: list[
     ]
     tables = [
         Table(f"{name}: errors at the end of training", made),
-        Table(f"{name}: what was spent, and when it was learned", sheets.spent(own, table, cell, found.threshold)),
+        Table(f"{name}: what was spent, and when it was learned", sheets.spent(own, numbers, cell, found.threshold)),
     ]
     if reference := reference_of(found, cell):
-        tables.append(Table(f"{name}: against {reference}", sheets.pairs(own, table, cell, reference)))
+        tables.append(Table(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
     return Section(anchor, name, pictures=pictures, tables=tables)
 
 

@@ -11,28 +11,23 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import Source
+from icl_curriculum.comparison.command import Compared
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.files import write_atomically
 from icl_curriculum.report.content import gather
 
 
-def write_report(source: Source, found: Outcomes, table: pd.DataFrame) -> Path:
-    """Write ``report.html`` into the experiment's folder; returns its path. Equal tables give equal bytes.
-
-    ``found``, ``table``: the experiment's `outcomes` and `summary`.
-    """
-    path = source.directory / "report.html"
-    write_atomically(path, render(source, found, table))
+def write_report(compared: Compared) -> Path:
+    """Write ``report.html`` into the folder of the one experiment; returns its path. Equal tables give equal bytes."""
+    path = compared.sources[0].directory / "report.html"
+    write_atomically(path, render(compared))
     return path
 
 
-def render(source: Source, found: Outcomes, table: pd.DataFrame) -> str:
+def render(compared: Compared) -> str:
     """The page as text."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -40,7 +35,7 @@ def render(source: Source, found: Outcomes, table: pd.DataFrame) -> str:
     )  # fmt: skip
     environment.filters |= {"image": _image, "ticked": _ticked, "sortable": _sortable}
     return environment.get_template("page.html").render(
-        content=gather(source, found, table), style=Markup(_text("page.css")), script=Markup(_text("page.js"))
+        content=gather(compared), style=Markup(_text("page.css")), script=Markup(_text("page.js"))
     )
 
 
