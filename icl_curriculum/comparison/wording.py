@@ -48,7 +48,7 @@ def operations(value: float) -> str:
     """
     if math.isnan(value) or value <= 0:
         return "–" if math.isnan(value) else "0"
-    power = min(5, int(math.log10(value) // 3))
+    power = min(5, int(math.log10(float(f"{value:.3g}")) // 3))
     return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".rstrip()
 
 
