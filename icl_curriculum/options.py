@@ -22,6 +22,9 @@ Plugins = Annotated[
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Log = Annotated[
+    list[str] | None, typer.Option("--log", metavar="LOGGER", help="log live to tensorboard or wandb; can be repeated")
+]
 # Read by `main`, which sees to errors of every command.
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
