@@ -17,6 +17,7 @@ from icl_curriculum.options import (
     Error,
     FunctionClasses,
     Inputs,
+    Log,
     Name,
     NPrompts,
     Plugins,
@@ -53,6 +54,7 @@ def run(
         bool,
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
+    log: Log = None,
     debug: Debug = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
@@ -62,7 +64,7 @@ def run(
     device = launch.resolve_device(device)
     with display.live_view(loaded, device) as view:
         outcome = launch.launch(
-            loaded, results, jobs=jobs, device=device, fresh=fresh,
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (),
             report=view.report, queued=view.queued, started=view.started, ended=view.ended,
         )  # fmt: skip
     display.show_failures(outcome, debug=debug)

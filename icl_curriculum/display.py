@@ -64,6 +64,9 @@ class View:
             console.print(f"{run}: starting")
 
     def report(self, progress: RunProgress) -> None:
+        if progress.warning:
+            console.print(f"warning: {progress.warning}", style="yellow", soft_wrap=True)
+            return
         run, detail = progress.run, progress.phase
         if progress.total:
             detail += f" {progress.done}/{progress.total}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from icl_curriculum.experiment import NOT_HASHED, Run
 from icl_curriculum.experiment_files import read_toml
 from icl_curriculum.files import holder, is_locked, write_atomically
 from icl_curriculum.final_evaluation import evaluate
+from icl_curriculum.live_logging import LiveLogging
 from icl_curriculum.provenance import provenance
 from icl_curriculum.recording import Interval, Recorder
 from icl_curriculum.registry import UserError
@@ -29,7 +31,8 @@ from icl_curriculum.training import Diverged, Trainer
 class Progress:
     """How far a run is; ``loss`` is the latest normalized training loss, ``rate`` units per second.
 
-    ``detail``: what takes long within a unit, of which the ``share`` is done.
+    ``detail``: what takes long within a unit, of which the ``share`` is done. ``warning``: what went wrong beside the
+    run, which goes on; such a report tells nothing else.
     """
 
     run: str
@@ -40,6 +43,7 @@ class Progress:
     rate: float | None = None
     detail: str = ""
     share: float = 0.0
+    warning: str = ""
 
 
 Report = Callable[[Progress], None]
@@ -49,8 +53,10 @@ class RunFailed(Exception):
     """A run that started and could not finish; what it wrote is kept."""
 
 
-def _silent(progress: Progress) -> None:
-    pass
+def only_warnings(progress: Progress) -> None:
+    """What hears the reports if nobody else does."""
+    if progress.warning:
+        warnings.warn(progress.warning, RuntimeWarning, stacklevel=2)
 
 
 def directory_of(run: Run, results: Path) -> RunDirectory:
@@ -102,12 +108,21 @@ def in_use(run: Run, results: Path) -> str | None:
     return holder(directory.lock) if is_locked(directory.lock) else None
 
 
-def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _silent, wait: bool = False) -> None:
+def execute(
+    run: Run,
+    results: Path,
+    *,
+    device: str = "cpu",
+    report: Report = only_warnings,
+    wait: bool = False,
+    log: Sequence[str] = (),
+) -> None:
     """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
 
     Raises UserError if the directory holds another config or damaged files, `files.Locked` if another process
     is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
     contract, or the disk is full. What was written is kept, and the next call continues from it.
+    ``log``: names of `live_logging.BACKENDS`; one that breaks is reported as a warning.
     """
     directory = directory_of(run, results)
 
@@ -119,7 +134,7 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
             return
         try:
             with reproducible(device):
-                _Execution(run, directory, device, report).finish()
+                _Execution(run, directory, device, report, log).finish()
         except ComponentFailed as error:
             raise RunFailed(f"{run.name}: {error}") from error
         except (MemoryError, RuntimeError) as error:
@@ -139,17 +154,18 @@ def execute(run: Run, results: Path, *, device: str = "cpu", report: Report = _s
 class _Execution:
     """The state of one run while it executes."""
 
-    def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report) -> None:
+    def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report, log: Sequence[str]) -> None:
         self.run, self.directory, self.device, self.report = run, directory, device, report
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
         self.clock = time.monotonic()
+        live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
             # Its clock starts here: no rate or time left is taken from what happens once.
-            self.recorder = Recorder(self.trainer, directory)
+            self.recorder = Recorder(self.trainer, directory, live)
 
     @property
     def state_file(self) -> Path:
@@ -157,9 +173,10 @@ class _Execution:
 
     def finish(self) -> None:
         with self._noting_failure():
-            self._begin()
-            self._manifest("running")
-            self._train()
+            with contextlib.closing(self.recorder.live):
+                self._begin()
+                self._manifest("running")
+                self._train()
             evaluated = evaluate(self.trainer, self.directory, self._evaluated)
             weights = write_weights(self.directory.path, self.trainer.model)
             self._manifest(
@@ -219,6 +236,9 @@ class _Execution:
                 self.recorder.evaluate()
             if step % config.checkpoint_every == 0 or last:
                 self._checkpoint()
+
+    def _warn(self, text: str) -> None:
+        self.report(Progress(self.run.name, "training", 0, 0, warning=text))
 
     def _evaluated(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
         self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail, share))

@@ -26,6 +26,9 @@ Error = Annotated[
     float,
     typer.Option(metavar="E", help="the error that convergence and data efficiency ask for; 1 is predicting zero"),
 ]
+Log = Annotated[
+    list[str] | None, typer.Option("--log", metavar="LOGGER", help="log live to tensorboard or wandb; can be repeated")
+]
 # Read by `main`, which sees to errors of every command.
 Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 

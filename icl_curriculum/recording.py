@@ -8,6 +8,7 @@ from typing import Any
 
 from icl_curriculum.contracts import at_work
 from icl_curriculum.evaluation import Entry, answers, learning_banks, metric_rows
+from icl_curriculum.live_logging import LiveLogging
 from icl_curriculum.results import RunDirectory
 from icl_curriculum.training import Trainer, Update
 from icl_curriculum.training.loop import Cell
@@ -57,11 +58,15 @@ class Interval:
 
 
 class Recorder:
-    """Writes training.csv, curriculum.csv, learning.csv, exposure.csv and timing.csv of one run."""
+    """Writes training.csv, curriculum.csv, learning.csv, exposure.csv and timing.csv of one run.
 
-    def __init__(self, trainer: Trainer, directory: RunDirectory) -> None:
+    What is logged live has the names of tables and columns: ``training/loss/linear/gaussian``.
+    """
+
+    def __init__(self, trainer: Trainer, directory: RunDirectory, live: LiveLogging) -> None:
         self.trainer = trainer
         self.directory = directory
+        self.live = live
         self.pending = Interval()
         self.learning = [(bank, bank.draw()) for bank in learning_banks(trainer.run.experiment)]
         self.mark = time.monotonic()
@@ -97,6 +102,16 @@ class Recorder:
         now = time.monotonic()
         seconds, self.mark = now - self.mark, now
         self.directory.append("timing", [[step, "training", seconds, drawn / seconds]])
+        self.live.scalars(step, {
+            **{f"training/loss/{'/'.join(cell)}": loss for cell, loss in losses.items()},
+            **{f"training/normalized_loss/{'/'.join(cell)}": loss for cell, loss in normalized.items()},
+            "training/learning_rate": interval.learning_rate,
+            "training/prompts_seen": seen.total(),
+            **{f"curriculum/drawn_share/{'/'.join(cell)}": interval.n_prompts[cell] / drawn
+               for cell in self.trainer.tasks},
+        })  # fmt: skip
+        # No rate or time left is taken from what the logger needs.
+        self.mark += time.monotonic() - now
         for cell, loss in losses.items():
             self.trainer.check_loss(cell, loss)
         updates, self.pending = interval.updates, Interval()
@@ -123,4 +138,8 @@ class Recorder:
         self.directory.append(
             "exposure", [[self.trainer.step, *cell, seen[cell], flops[cell]] for cell in self.trainer.tasks]
         )
+        # Of every bank and metric the longest prompt, which comes last.
+        errors = {f"learning/{metric}/{function_class}/{inputs}": value
+                  for _, _, function_class, inputs, _, metric, value in rows}  # fmt: skip
+        self.live.scalars(self.trainer.step, errors)
         self.mark += time.monotonic() - began

@@ -31,7 +31,7 @@ FLOORS = [
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
-    {"results", "training", "evaluation", "testing", "growing_table"},
+    {"results", "training", "evaluation", "testing", "growing_table", "live_logging"},
     {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch", "checking", "verify", "bench", "evaluating", "scoring"},
     {"options", "score_tables", "summaries", "display", "listing", "cli"},

@@ -100,7 +100,7 @@ def in_this_process(pool: Pool, runs: list[Run], jobs: int) -> list[Failure]:
     """Without workers, which take seconds to start; `make experiment` below has one, and test_launch.py many."""
     for run in runs:
         pool.started(run.name)
-        executing(run, pool.results, device=pool.device, report=pool.report)
+        executing(run, pool.results, device=pool.device, report=pool.report, log=pool.log)
         pool.ended(run.name, None)
     return []
 

@@ -11,12 +11,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from icl_curriculum.execution import Report, directory_of, execute, in_use, is_finished, move_aside
+from icl_curriculum.execution import Report, directory_of, execute, in_use, is_finished, move_aside, only_warnings
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load
 from icl_curriculum.files import Locked, check_writable
 from icl_curriculum.launch.devices import available_cores, default_jobs, resolve_device
 from icl_curriculum.launch.pool import Failure, Pool
+from icl_curriculum.live_logging import chosen
 from icl_curriculum.registry import UserError
 from icl_curriculum.results import collect, read_manifest
 
@@ -43,6 +44,7 @@ def launch(
     jobs: int | None = None,
     device: str = "cpu",
     fresh: bool = False,
+    log: Sequence[str] = (),
     report: Report,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
@@ -51,10 +53,11 @@ def launch(
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
     Checks every run's directory before starting any. A failed run does not stop the others. A run that
-    another process takes up in the meantime is waited for.
+    another process takes up in the meantime is waited for. ``log`` names `live_logging.BACKENDS`.
     Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside), is in
-    use, or cannot be written to.
+    use, or cannot be written to, and for a logger that is unknown or not installed.
     """
+    log = chosen(log)
     check_writable(results / runs[0].experiment.name)
     for run in runs:
         if holder := in_use(run, results):
@@ -73,7 +76,7 @@ def launch(
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
-    failures = Pool(results, device, report, started, ended).execute(waiting, jobs) if waiting else []
+    failures = Pool(results, device, report, started, ended, log).execute(waiting, jobs) if waiting else []
     directory = results / runs[0].experiment.name
     failed = {failure.run for failure in failures}
     finished = [run.name for run in waiting if run.name not in failed]
@@ -104,16 +107,19 @@ def run(
     results: str | Path = "results",
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
+    log: Sequence[str] = (),
     report: Report | None = None,
 ) -> Path:
     """Train and evaluate an experiment in this process, run after run; returns its results directory.
 
-    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``.
+    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
+    for ``--log``, e.g. ``("tensorboard",)``.
     Finished runs are kept. Raises UserError for a bad config, RunFailed if a run diverges.
     """
     runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    log = chosen(log)
     for each in runs:
-        execute(each, Path(results), device=resolve_device(device), report=report or (lambda progress: None))
+        execute(each, Path(results), device=resolve_device(device), report=report or only_warnings, log=log)
     directory = Path(results) / runs[0].experiment.name
     collect(directory, {each.variant: each.hash() for each in runs})
     return directory

@@ -46,8 +46,9 @@ class Pool:
         report: Report,
         started: Callable[[str], None],
         ended: Callable[[str, Failure | None], None],
+        log: Sequence[str] = (),
     ) -> None:
-        self.results, self.device = results, device
+        self.results, self.device, self.log = results, device, log
         self.report, self.started, self.ended = report, started, ended
         self.messages: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         self.workers: dict[str, subprocess.Popen[str]] = {}
@@ -83,7 +84,7 @@ class Pool:
             copy.write_bytes(content)
         values = {
             "results": str(self.results), "device": self.device, "hash": run.hash(),
-            "plugins": [str(copy) for copy in copies], "run": run.config(),
+            "plugins": [str(copy) for copy in copies], "log": list(self.log), "run": run.config(),
         }  # fmt: skip
         unit = folder / "unit.toml"
         unit.write_text(tomli_w.dumps(values), encoding="utf-8")

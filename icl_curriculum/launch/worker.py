@@ -38,7 +38,7 @@ def work(unit: Path, say: Say) -> int:
         run = rebuild(config, copies, source=str(unit), known_as=config["plugins"])
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
-        execute(run, Path(values["results"]), device=values["device"], report=report, wait=True)
+        execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])
     except KeyboardInterrupt:
         return 130
     except Exception as error:
