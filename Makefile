@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
+BROWSER_READY := $(VENV)/.ready-browser
+# Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
+export CHROMIUM ?=
 
-.PHONY: help experiment plot report compare list verify bench test lint clean
+.PHONY: help experiment plot report compare list verify bench test test-browser chromium lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
@@ -16,6 +19,7 @@ help:
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
+	@echo "make test-browser                                 the reports in a real browser (needs Chromium)"
 	@echo "make lint                                         ruff and mypy alone"
 
 $(READY): pyproject.toml constraints.txt
@@ -28,6 +32,11 @@ $(READY): pyproject.toml constraints.txt
 $(TEST_READY): $(READY)
 	@echo "adding what the tests need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(BROWSER_READY): $(TEST_READY)
+	@echo "adding what drives the browser"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	@touch $@
 
 experiment: $(READY)
@@ -62,6 +71,12 @@ lint: $(TEST_READY)
 
 test: lint
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+chromium:
+	@$(PYTHON) tests/browser/chromium.py
+
+test-browser: chromium $(BROWSER_READY)
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from finished_runs import Finished
     from tiny_runs import Icl
 
+# Left to `make test-browser`: they need Chromium.
+collect_ignore = ["browser"]
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     # "no" also in pytest-xdist's workers.

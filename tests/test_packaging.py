@@ -100,7 +100,8 @@ def test_the_wheel_holds_every_module_and_every_experiment(wheel_names: set[str]
 
 def test_constraints_pin_every_direct_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["browser"]]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert {requirement.split(">=")[0].lower() for requirement in wanted} <= pinned
@@ -112,3 +113,27 @@ def test_the_top_level_is_bare() -> None:
     top = {name.split("/")[0] for name in listed.splitlines()}
     files = {"pyproject.toml", "README.md", "Makefile", "constraints.txt", ".gitignore"}
     assert top <= files | {"icl_curriculum", "experiments", "results", "tests", "docs", ".ci"}
+
+
+def test_the_browser_is_left_to_a_target_of_its_own() -> None:
+    """`make test` needs no Chromium, and says nothing of the tests that do; CI runs both."""
+    from conftest import collect_ignore
+
+    assert collect_ignore == ["browser"]
+    assert "make test-browser" in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_without_chromium_one_line_says_how_to_install_it(tmp_path: Path) -> None:
+    script = ROOT / "tests/browser/chromium.py"
+    for variables, said in (
+        ({"PATH": str(tmp_path)}, "no Chromium on PATH (chromium, chromium-browser, google-chrome)"),
+        ({"PATH": str(tmp_path), "CHROMIUM": "nowhere"}, "CHROMIUM=nowhere is no program"),
+    ):
+        done = subprocess.run([sys.executable, script], env=variables, capture_output=True, text=True)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(said)
+        assert "apt-get install chromium" in line
+    (tmp_path / "chromium-browser").touch(mode=0o755)
+    done = subprocess.run([sys.executable, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,86 @@
+"""A report as its readers see it: on a phone and a desk, by day and by night, by mouse and keyboard, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from page import Open, Scheme, View
+
+WINDOWS: list[tuple[int, Scheme]] = [*product((380, 1400), ("light", "dark"))]
+
+
+@pytest.fixture(scope="module", params=WINDOWS, ids=lambda window: "-".join(map(str, window)))
+def view(open_page: Open, report: Path, request: pytest.FixtureRequest) -> Iterator[View]:
+    """The report in one window, for what only looks."""
+    width, scheme = request.param
+    with open_page(report, width=width, scheme=scheme) as view:
+        yield view
+
+
+@pytest.fixture
+def fresh(open_page: Open, report: Path) -> Iterator[View]:
+    """The report in a window of its own, for what sorts, tabs and prints. Nothing that is done there makes trouble."""
+    with open_page(report) as view:
+        yield view
+        assert view.trouble() == []
+
+
+def test_the_page_is_one_file_and_opens_without_a_complaint(view: View) -> None:
+    assert view.trouble() == []
+
+
+def test_nothing_is_wider_than_the_window(view: View) -> None:
+    assert view.overflow() == []
+
+
+def test_text_stands_out_from_its_background(view: View) -> None:
+    assert view.contrast() == []
+
+
+def test_the_dark_page_is_dark_and_the_light_one_light(view: View) -> None:
+    dark = view.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    assert view.brightness() < 0.1 if dark else view.brightness() > 0.8
+
+
+def test_a_screenshot_of_every_window_is_kept(view: View, screenshots: Path, request: pytest.FixtureRequest) -> None:
+    assert view.screenshot(screenshots / f"report-{request.node.callspec.id}.png").stat().st_size > 10_000
+
+
+def test_screen_readers_find_their_way(fresh: View) -> None:
+    assert fresh.structure() == []
+
+
+def test_links_lead_somewhere(fresh: View) -> None:
+    assert fresh.measure("links")
+    assert fresh.broken_links() == []
+
+
+def test_every_column_with_a_button_sorts_in_both_directions(fresh: View) -> None:
+    tables = fresh.tables()
+    buttons = [(table.index, i) for table in tables for i, header in enumerate(table.headers) if header.button]
+    assert buttons
+    assert all(len(table.rows) >= 2 for table in tables)
+    assert [fault for table, column in buttons for fault in fresh.sorting(table, column)] == []
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_table_can_be_sorted_with_the_keyboard(fresh: View, key: str) -> None:
+    table = fresh.table(0)
+    column = next(i for i, header in enumerate(table.headers) if header.button)
+    assert fresh.sorting(0, column, key) == []
+
+
+def test_the_tab_key_reaches_everything_and_shows_where_it_is(fresh: View) -> None:
+    assert fresh.focus() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_keeps_what_the_screen_shows(open_page: Open, report: Path, screenshots: Path, scheme: Scheme) -> None:
+    with open_page(report, scheme=scheme) as view:
+        assert view.print() == []
+        with view.on_paper():
+            view.screenshot(screenshots / f"report-print-{scheme}.png")
+        assert view.trouble() == []
