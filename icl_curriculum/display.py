@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from icl_curriculum.score_tables import score_tables
 from icl_curriculum.statistics import THRESHOLD
 from icl_curriculum.summaries import error_table, grid_table
+from icl_curriculum.wide_tables import print_whole
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
     from icl_curriculum.evaluating import Written
@@ -233,7 +234,11 @@ def show_failures(outcome: Outcome, *, debug: bool) -> None:
 
 def show_results(directory: Path, figures: Sequence[Path]) -> None:
     """The table of errors, and where the files lie."""
-    console.print(error_table(directory))
+    table = error_table(directory)
+    if table.columns[0].header == "variant":
+        print_whole(console, table)
+    else:
+        console.print(table)
     console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
     show_figures(figures)
 

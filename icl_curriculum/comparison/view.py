@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +12,7 @@ from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
 from icl_curriculum.comparison.summary import single_task
 from icl_curriculum.registry import UserError, did_you_mean
+from icl_curriculum.wide_tables import print_whole
 
 
 def reference_of(found: Outcomes, cell: tuple[str, str], against: str | None = None) -> str | None:
@@ -59,14 +58,9 @@ def show(console: Console, compared: Compared, against: str | None) -> None:
 
 
 def print_sheet(console: Console, sheet: sheets.Sheet) -> None:
-    """A table as wide as it is: on a terminal that is narrower its lines are broken, but nothing is left out."""
     made = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(sheet.columns):
         made.add_column("" if column == "variant" else column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in sheet.rows:
         made.add_row(*(entry.text for entry in row))
-    wide = Console(width=400, highlight=False, markup=False, file=io.StringIO(), color_system=None)
-    with wide.capture() as captured:
-        wide.print(made)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    console.print("\n".join(lines), soft_wrap=True)
+    print_whole(console, made)
