@@ -66,7 +66,7 @@ def run(
     display.show_failures(outcome, debug=debug)
     if outcome.finished or outcome.skipped:
         view.note("drawing figures")
-        display.show_results(outcome.directory, figures.draw_all(outcome.directory))
+        display.show_results(outcome.directory, figures.draw_all(outcome.directory, say=view.note))
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -176,6 +176,14 @@ def plot(
             "--baselines", metavar="BASELINE", help="'all', or one by its id; can be repeated; default: the best ones"
         ),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="VARIANT",
+            help="which has figures of its own: 'all', or one by its name; can be repeated; default: all of up to six",
+        ),
+    ] = None,
     results: Results = Path("results"),
     debug: Debug = False,
 ) -> None:
@@ -184,7 +192,8 @@ def plot(
     from icl_curriculum.results import find_results
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
-    display.show_figures(figures.draw_all(find_results(name, results), baselines=shown))
+    directory = find_results(name, results)
+    display.show_figures(figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note))
 
 
 @app.command("list")

@@ -234,6 +234,10 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
     show_figures(figures)
 
 
+def show_note(text: str) -> None:
+    console.print(text, soft_wrap=True)
+
+
 def show_figures(figures: Sequence[Path]) -> None:
     for figure in figures:
         console.print(f"figure:  {figure}", soft_wrap=True)
