@@ -70,7 +70,7 @@ def run(
     display.show_failures(outcome, debug=debug)
     if outcome.finished or outcome.skipped:
         view.note("drawing figures")
-        display.show_results(outcome.directory, figures.draw_all(outcome.directory))
+        display.show_results(outcome.directory, figures.draw_all(outcome.directory, say=view.note))
         display.show_report(outcome.directory)
     if outcome.failures:
         raise typer.Exit(1)
@@ -181,6 +181,14 @@ def plot(
             "--baselines", metavar="BASELINE", help="'all', or one by its id; can be repeated; default: the best ones"
         ),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="VARIANT",
+            help="which has figures of its own: 'all', or one by its name; can be repeated; default: all of up to six",
+        ),
+    ] = None,
     results: Results = Path("results"),
     debug: Debug = False,
 ) -> None:
@@ -189,7 +197,8 @@ def plot(
     from icl_curriculum.results import find_results
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
-    display.show_figures(figures.draw_all(find_results(name, results), baselines=shown))
+    directory = find_results(name, results)
+    display.show_figures(figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note))
 
 
 @app.command()
@@ -210,8 +219,7 @@ def compare(
     from icl_curriculum import display
     from icl_curriculum.comparison import command, view
 
-    compared = command.compare(names, results, threshold=error, output=output)
-    view.check_variant(compared.found, against)
+    compared = command.compare(names, results, threshold=error, output=output, against=against)
     view.show(display.console, compared, against)
 
 

@@ -256,6 +256,10 @@ def show_report(directory: Path, threshold: float = THRESHOLD) -> None:
     console.print(f"report:  {page}", soft_wrap=True)
 
 
+def show_note(text: str) -> None:
+    console.print(text, soft_wrap=True)
+
+
 def show_figures(figures: Sequence[Path]) -> None:
     for figure in figures:
         console.print(f"figure:  {figure}", soft_wrap=True)

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from reading_figures import legend_labels, said
 
 from icl_curriculum import figures
-from icl_curriculum.figures.heat_maps import COLOURS, error_text, text_colour
+from icl_curriculum.figures.coloured_cells import COLOURS, error_text, text_colour
 from icl_curriculum.registry import UserError
 
 MANY_SHIFTS = [

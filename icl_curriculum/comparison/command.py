@@ -13,7 +13,7 @@ from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import Source, open_source
 from icl_curriculum.comparison.summary import Numbers, summary, write_summary
 from icl_curriculum.files import check_writable
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import UserError, did_you_mean
 from icl_curriculum.results import find_results
 from icl_curriculum.statistics import THRESHOLD
 
@@ -30,12 +30,18 @@ class Compared:
 
 
 def compare(
-    names: Sequence[str], results: Path, *, threshold: float = THRESHOLD, output: Path | None = None
+    names: Sequence[str],
+    results: Path,
+    *,
+    threshold: float = THRESHOLD,
+    output: Path | None = None,
+    against: str | None = None,
 ) -> Compared:
     """Set experiments side by side, or the variants of one, and write summary.csv.
 
     It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. Raises
-    UserError if a table is missing or damaged, and, saying why, for what is not comparable.
+    UserError, before anything is written, if a table is missing or damaged, if no variant has the name ``against``,
+    and, saying why, for what is not comparable.
     """
     folders = [find_results(name, results) for name in names]
     for number, folder in enumerate(folders):
@@ -45,7 +51,8 @@ def compare(
             raise UserError(f"two folders have the name {folder.name!r}, so their variants could not be told apart")
     sources = [open_source(folder) for folder in folders]
     comparable.check(sources)
-    return _compared(sources, threshold, output or (folders[0] if len(folders) == 1 else results / "compare"))
+    folder = output or (folders[0] if len(folders) == 1 else results / "compare")
+    return _compared(sources, threshold, folder, against)
 
 
 def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
@@ -53,11 +60,14 @@ def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
     return _compared([open_source(directory)], threshold, directory)
 
 
-def _compared(sources: list[Source], threshold: float, folder: Path) -> Compared:
+def _compared(sources: list[Source], threshold: float, folder: Path, against: str | None = None) -> Compared:
     if not 0 < threshold < math.inf:
         raise UserError(f"--error: expected a number above 0, found {threshold:g}")
-    check_writable(folder)
     found = comparable.together(sources, threshold=threshold)
+    variants = set(found.rows["variant"])
+    if against is not None and against not in variants:
+        raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
+    check_writable(folder)
     table = summary(found)
     path = folder / "summary.csv"
     write_summary(path, table)

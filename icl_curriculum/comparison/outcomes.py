@@ -36,6 +36,9 @@ QUANTITIES = {
     "worst_shift": "under which",
 }
 
+#: ``shift``: as `shift_name` gives it; ``shift_kind``: "inputs" where the inputs are others, else "shift".
+SHIFTED = [*RUN, *CELL, "shift", "shift_kind", "n_context", "metric", "value"]
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -51,12 +54,16 @@ Key = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """``rows`` as `QUANTITIES` says, in the order of variants, cells and seeds, and the curve of each."""
+    """``rows`` as `QUANTITIES` says, in the order of variants, cells and seeds, and the curve of each.
+
+    ``shifted``: the errors of trained cells under each shift, a row per run, cell and shift with the columns `SHIFTED`.
+    """
 
     rows: pd.DataFrame
     curves: dict[Key, Curve]
     threshold: float
     confidence: float
+    shifted: pd.DataFrame
 
 
 def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float = 0.9) -> Outcomes:
@@ -67,6 +74,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
     planned = _last_trained(source.curriculum)
     curves: dict[Key, Curve] = {}
     rows = []
+    under_shifts = []
     cells = source.cells
     inputs_of = {name: {i for c, i in cells if c == name} for name, _ in cells}
     for cell in cells:
@@ -93,6 +101,8 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
             )
             of_run = shifted[(shifted["variant"] == variant) & (shifted["seed"] == seed)]
             worst_error, worst_shift = _worst(of_run) if last > 0 else (math.nan, "")
+            if last > 0 and len(of_run):
+                under_shifts.append(_tidy(of_run, inputs))
             end = spent.get(key)
             rows.append(
                 [source.name, key[0], key[1], function_class, inputs, longest, metric, steps, last > 0, single,
@@ -103,9 +113,13 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
                  after, curve.errors[-1] - after, worst_error, worst_shift]
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
+    shifted = pd.concat(under_shifts) if under_shifts else pd.DataFrame(columns=SHIFTED)
     order = {variant: i for i, variant in enumerate(source.variants)}
-    table = table.sort_values(["variant"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
-    return Outcomes(table, curves, threshold, confidence)
+    table, shifted = (
+        frame.sort_values(["variant"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
+        for frame in (table, shifted)
+    )
+    return Outcomes(table, curves, threshold, confidence, shifted)
 
 
 def _of_cell(table: pd.DataFrame, cell: tuple[str, str]) -> pd.DataFrame:
@@ -154,10 +168,24 @@ def _shifted(of_class: pd.DataFrame, inputs: str, trained: set[str]) -> pd.DataF
     return of_class[((shift != "none") & (given == inputs)) | ((shift == "none") & ~given.isin(trained))]
 
 
+def _tidy(rows: pd.DataFrame, inputs: str) -> pd.DataFrame:
+    """A run's rows of a cell's shifts, with the columns `SHIFTED`: ``inputs`` are the cell's."""
+    changed = rows["shift"] == "none"
+    names = [shift_name(*pair) for pair in zip(rows["shift"], rows["input_distribution"], strict=True)]
+    return rows.assign(
+        input_distribution=inputs, shift=names, shift_kind=np.where(changed, "inputs", "shift"), value=_errors(rows)
+    )[SHIFTED]
+
+
+def _errors(rows: pd.DataFrame) -> np.ndarray:
+    """An error that is missing is that of a model that overflowed: infinitely bad."""
+    return np.where(rows["value"].isna(), np.inf, rows["value"])
+
+
 def _worst(rows: pd.DataFrame) -> tuple[float, str]:
     if rows.empty:
         return math.nan, ""
-    values = np.where(rows["value"].isna(), np.inf, rows["value"])
+    values = _errors(rows)
     worst = rows.iloc[int(values.argmax())]
     return float(values.max()), shift_name(str(worst["shift"]), str(worst["input_distribution"]))
 
@@ -168,7 +196,5 @@ def shift_name(shift: str, inputs: str) -> str:
 
 
 def _finite_error(found: pd.DataFrame) -> tuple[float, float, float]:
-    """An error that is missing is that of a model that overflowed: infinitely bad."""
     row = found.iloc[0]
-    value = math.inf if math.isnan(row["value"]) else float(row["value"])
-    return value, float(row["ci_low"]), float(row["ci_high"])
+    return float(_errors(found)[0]), float(row["ci_low"]), float(row["ci_high"])

@@ -11,7 +11,6 @@ from icl_curriculum.comparison.command import Compared
 from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
 from icl_curriculum.comparison.summary import single_task
-from icl_curriculum.registry import UserError, did_you_mean
 from icl_curriculum.wide_tables import print_whole
 
 
@@ -23,13 +22,6 @@ def reference_of(found: Outcomes, cell: tuple[str, str], against: str | None = N
         return None
     chosen = against or single_task(found.rows).get(cell) or variants[0]
     return chosen if chosen in variants else None
-
-
-def check_variant(found: Outcomes, against: str | None) -> None:
-    """UserError for a variant that is not there."""
-    variants = set(found.rows["variant"])
-    if against is not None and against not in variants:
-        raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
 
 
 def show(console: Console, compared: Compared, against: str | None) -> None:

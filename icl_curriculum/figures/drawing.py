@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from icl_curriculum.comparison.outcomes import outcomes
+from icl_curriculum.comparison.sources import Source
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heat_maps import heat_map
@@ -22,8 +24,12 @@ from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
+from icl_curriculum.figures.trained_asked import trained_by_asked
+from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
+from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
+from icl_curriculum.figures.variant_shifts import errors_under_shifts
 from icl_curriculum.files import write_atomically
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import UserError, did_you_mean
 from icl_curriculum.result_tables import COLUMNS, NothingToDraw, distinct, read_table
 
 DPI = 150
@@ -49,22 +55,79 @@ FIGURES: dict[str, Drawing] = {
 }
 
 
-def draw_all(directory: Path, *, baselines: Baselines = "best") -> list[Path]:
+#: Figures that set the variants of an experiment side by side: from its outcomes.
+ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
+    curves_by_variant, errors_by_seed, error_by_exposure, trained_by_asked, forgetting, errors_under_shifts,
+)  # fmt: skip
+
+#: Up to so many variants have figures of their own without being asked for.
+MOST_VARIANTS = 6
+
+#: Tables that older results lack.
+_OPTIONAL = ("exposure",)
+
+
+def draw_all(
+    directory: Path, *, baselines: Baselines = "best", variants: str | Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Path]:  # fmt: skip
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
 
-    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all. A directory
-    with evaluation.csv alone holds scores, see `draw_scores`. ``baselines``: those in `error_by_examples`.
+    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all, as those of
+    `ACROSS_VARIANTS` do. ``variants``: those that have figures of their own, by name, or ``"all"``; by default all of
+    up to six and none of more, which ``say`` is told. A directory with evaluation.csv alone holds scores, see
+    `draw_scores`. ``baselines``: those in `error_by_examples`.
     Equal tables give equal bytes. Raises UserError, before anything is drawn, if a table is missing, damaged
-    or lacks a column, for a baseline that is in none, and if there is nothing to draw.
+    or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
-        drawn = draw_scores(directory, baselines=baselines)
+        tables = {"evaluation": read_table(directory, "evaluation")}
+        drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"))
     else:
-        tables = {name: read_table(directory, name) for name in COLUMNS}
+        there = [name for name in COLUMNS if name not in _OPTIONAL or (directory / f"{name}.csv").is_file()]
+        tables = {name: read_table(directory, name) for name in there}
         _check_variants(directory, tables)
-        drawn = _draw(directory, tables, baselines)
+        own = _with_own_figures(directory, tables, variants)
+        drawn = _draw(directory, tables, baselines, own) + _draw_across(directory, tables)
+        if not own and drawn:
+            say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
     if not drawn:
         raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
+    return drawn
+
+
+def _with_own_figures(
+    directory: Path, tables: Mapping[str, pd.DataFrame], asked: str | Sequence[str] | None
+) -> list[str]:
+    """The variants that have figures of their own; UserError for one that there is not."""
+    known = list(dict.fromkeys(name for table in tables.values() for name in distinct(table["variant"])))
+    if asked is None:
+        return known if len(known) <= MOST_VARIANTS else []
+    names = [asked] if isinstance(asked, str) else list(asked)
+    if names == ["all"]:
+        return known
+    for name in names:
+        if name not in known:
+            hint, listed = did_you_mean(name, known), f"known: {', '.join(known)}"
+            raise UserError(f"{directory} has no variant {name!r}{hint if listed in hint else f'{hint} {listed}'}")
+    return names
+
+
+def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """The figures of variants side by side, where there are several."""
+    evaluation = tables["evaluation"]
+    models = evaluation[evaluation["learner_kind"] == "model"]
+    if models["variant"].nunique() < 2:
+        return []
+    source = Source(
+        directory, str(models["experiment"].iloc[0]), tables["learning"], evaluation, tables["curriculum"],
+        tables.get("exposure"),
+    )  # fmt: skip
+    found = outcomes(source)
+    drawn = []
+    for draw in ACROSS_VARIANTS:
+        with contextlib.suppress(NothingToDraw), _any_script():
+            drawn.append(_save(draw(found), directory / "figures" / draw.__name__))
     return drawn
 
 
@@ -73,14 +136,18 @@ def draw_scores(directory: Path, *, baselines: Baselines = "best") -> list[Path]
 
     Raises UserError if the table is missing, damaged or lacks a column, and for a baseline that it does not have.
     """
-    return _draw(directory, {"evaluation": read_table(directory, "evaluation")}, baselines)
+    evaluation = read_table(directory, "evaluation")
+    return _draw(directory, {"evaluation": evaluation}, baselines, distinct(evaluation["variant"]))
 
 
 #: The tables that only training writes.
 _TRAINING = ("learning", "curriculum")
 
 
-def _draw(directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines) -> list[Path]:
+def _draw(
+    directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str]
+) -> list[Path]:
+    """``own``: the variants that have figures of their own."""
     drawn = []
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:
@@ -89,7 +156,9 @@ def _draw(directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baseli
         options = {"baselines": baselines} if "baselines" in drawing.options else {}
         variants = distinct(sources[0]["variant"])
         # Quoting keeps distinct variants distinct, whatever their names hold.
-        calls: dict[str, dict[str, str]] = {f"{name}_{quote(each, safe='=,+')}": {"variant": each} for each in variants}
+        calls: dict[str, dict[str, str]] = {
+            f"{name}_{quote(each, safe='=,+')}": {"variant": each} for each in variants if each in own
+        }
         if drawing.across_variants or len(variants) == 1:
             calls = {name: {}}
         for stem, of_variant in calls.items():

@@ -6,20 +6,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-from numpy.typing import NDArray
 
 from icl_curriculum.figures.categories import (
     UNSHIFTED,
@@ -29,10 +20,9 @@ from icl_curriculum.figures.categories import (
     errors_by_category,
     several,
 )
-from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
-from icl_curriculum.figures.names import ZERO, inputs_label, learner_label, pretty
-from icl_curriculum.figures.panels import MARGIN, Grid, styled
-from icl_curriculum.figures.scales import error_label
+from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
+from icl_curriculum.figures.names import inputs_label, learner_label, pretty
+from icl_curriculum.figures.panels import styled
 from icl_curriculum.result_tables import (
     METRICS,
     Cell,
@@ -42,26 +32,6 @@ from icl_curriculum.result_tables import (
     final,
     of_variant,
 )
-
-#: Its lightness grows all the way, and readers with any colour vision see it alike.
-COLOURS = matplotlib.colormaps["viridis"]
-
-#: Errors outside these bounds have the colours of the bounds, in every figure the same.
-BEST, WORST = 0.01, 10.0
-_SCALE = LogNorm(BEST, WORST)
-_TICKS = {BEST: f"≤{BEST:g}", 0.1: "0.1", 1.0: "1", WORST: f"≥{WORST:g}"}
-
-_GREY = "#606060"
-_MISSING: dict[str, Any] = {"facecolor": "#FAFAFA", "edgecolor": "#C4C4C4", "hatch": "////", "linewidth": 0.0}
-_OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.4}
-_DAGGER = "†"
-
-#: Inches.
-_NARROWEST_CELL, _LOWEST_CELL = 0.44, 0.25
-_ROW_LABEL, _COLUMN_LABEL = 3.0, 1.5
-_BAR_WIDTH, _BAR_HEIGHT, _BAR_STRIP = 2.6, 0.1, 0.62
-_GAP = 0.07
-_NARROWEST_FIGURE = 4.4
 
 
 @dataclass(frozen=True)
@@ -93,47 +63,22 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     numbers = np.array([[_mean(row.found.get(category)) for category in labels] for row in rows])
     marked = [[category in row.found and row.found[category].metric != metrics[0] for category in labels]
               for row in rows]  # fmt: skip
-    texts = [[error_text(number) + _DAGGER * by_median for number, by_median in zip(*line, strict=True)]
-             for line in zip(numbers, marked, strict=True)]  # fmt: skip
-
-    layout = _Layout.of([row.label for row in rows], list(labels.values()), texts)
-    grid = Grid.of(1, columns=1, height=layout.height, width=layout.width)
-    axes = grid.axes[0]
-    mesh = _draw_cells(axes, numbers, texts)
-    _separate(axes, list(labels))
-    for i, row in enumerate(rows):
-        if row.is_trained:
-            _outline(axes, i, list(labels).index(UNSHIFTED), inset=layout.inset)
+    categories = list(labels)
+    unshifted = categories.index(UNSHIFTED) if UNSHIFTED in labels else 0
+    table_of_errors = NumberTable(
+        rows=[row.label for row in rows], columns=list(labels.values()), numbers=numbers, by_median=np.array(marked),
+        outlined=frozenset((i, unshifted) for i, row in enumerate(rows) if row.is_trained), outline="in distribution",
+    )  # fmt: skip
 
     k = several(errors.k for errors in shown if errors.category == UNSHIFTED)
     seeds = models["seed"].nunique()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     note = [f"The model's error{mean}, at k = {k} in-context examples unless a column says otherwise."]
-    note += [f"{_DAGGER} median error, as the mean is infinite."] * any(map(any, marked))
-    note += ["∞: the model's predictions overflowed."] * bool(np.isinf(numbers).any())
-    bottom, _ = grid.frame("Error by function class, inputs and shift", variant, note, _legend(rows, numbers))
-    bar = grid.figure.add_subplot()
-    _draw_scale(grid.figure, bar, mesh, metrics[0])
-    layout.place(grid.figure, axes, bar, bottom)
-    return grid.figure
-
-
-def error_text(error: float) -> str:
-    """An error to two significant digits, in few characters; ``n/a`` for none.
-
-    >>> [error_text(error) for error in (0.0553, 0.996, 1.24, 13.2, 134.0, 25_000.0, 0.00034)]
-    ['0.055', '1.0', '1.2', '13', '130', '2e4', '3e-4']
-    """
-    if math.isnan(error):
-        return "n/a"
-    if error == 0 or math.isinf(error):
-        return "∞" if error else "0"
-    digits, exponent = f"{error:.1e}".split("e")
-    power = int(exponent)
-    if not -3 <= power <= 3:
-        digits, exponent = f"{error:.0e}".split("e")
-        return f"{digits}e{int(exponent)}"
-    return f"{float(digits) * 10.0**power:.{max(0, 1 - power)}f}"
+    figure = table_figure(
+        table_of_errors, metrics[0], title="Error by function class, inputs and shift", variant=variant, note=note
+    )
+    _separate(figure.axes[0], categories)
+    return figure
 
 
 def _rows(models: pd.DataFrame) -> list[Row]:
@@ -161,138 +106,8 @@ def _mean(found: CategoryErrors | None) -> float:
     return math.nan if found is None else float(found.errors["value"].mean())
 
 
-def _draw_cells(axes: Axes, numbers: NDArray[np.float64], texts: Sequence[Sequence[str]]) -> QuadMesh:
-    """The coloured cells with their numbers; ``numbers``: rows by columns, NaN where there is none."""
-    missing = np.isnan(numbers)
-    coloured = np.ma.array(np.clip(numbers, BEST, WORST), mask=missing)
-    mesh = axes.pcolormesh(coloured, cmap=COLOURS, norm=_SCALE, edgecolors="white", linewidth=0.8)
-    colours = COLOURS(_SCALE(coloured))
-    for (i, j), absent in np.ndenumerate(missing):
-        if absent:
-            axes.add_patch(Rectangle((j, i), 1, 1, gid="n/a", **_MISSING))
-        colour = _GREY if absent else text_colour(tuple(colours[i, j]))
-        axes.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", color=colour)
-    axes.set(xlim=(0, numbers.shape[1]), ylim=(numbers.shape[0], 0))
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    return mesh
-
-
 def _separate(axes: Axes, categories: Sequence[Category]) -> None:
     """Gaps between columns of different kinds."""
     for j, (left, right) in enumerate(itertools.pairwise(categories), start=1):
         if left.kind != right.kind:
             axes.axvline(j, color="white", linewidth=4, gid="gap")
-
-
-def _outline(axes: Axes, i: int, j: int, *, inset: tuple[float, float]) -> None:
-    """Mark a cell; ``inset``: from its edges, in widths and heights of a cell."""
-    x, y = inset
-    box = Rectangle((j + x, i + y), 1 - 2 * x, 1 - 2 * y, gid="in distribution", zorder=3, **_OUTLINE)
-    # White around the black shows it on the darkest colours too.
-    box.set_path_effects([withStroke(linewidth=3, foreground="white")])
-    axes.add_patch(box)
-
-
-def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh, metric: str) -> None:
-    """The colour bar, with the zero predictor's error marked."""
-    bar = figure.colorbar(mesh, cax=axes, orientation="horizontal")
-    # No seams between the colours in viewers that smooth edges.
-    bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
-    axes.xaxis.set_major_locator(FixedLocator(list(_TICKS)))
-    axes.xaxis.set_major_formatter(FixedFormatter(list(_TICKS.values())))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.axvline(1, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
-    axes.set_xlabel(error_label(metric).replace("\n", " "), labelpad=2)
-
-
-def _legend(rows: Sequence[Row], numbers: NDArray[np.float64]) -> dict[str, Artist]:
-    handles: dict[str, Artist] = {}
-    if any(row.is_trained for row in rows):
-        handles["in distribution"] = Patch(**_OUTLINE)
-    if np.isnan(numbers).any():
-        handles["n/a: undefined, or not evaluated"] = Patch(**_MISSING)
-    return handles
-
-
-def text_colour(background: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever has the greater contrast by WCAG 2's relative luminance."""
-    channels = np.array(to_rgb(background))
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
-    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Sizes and places in inches. Column labels rise towards their columns at 45 degrees."""
-
-    rows: Sequence[str]
-    columns: Sequence[str]
-    cell_width: float
-    cell_height: float
-
-    @classmethod
-    def of(cls, rows: Sequence[str], columns: Sequence[str], texts: Sequence[Sequence[str]]) -> _Layout:
-        """Room for every text: ``rows`` and ``columns`` are labels, ``texts`` stand in the cells."""
-        rows = [wrapped(label, _ROW_LABEL, TEXT) for label in rows]
-        width = _COLUMN_LABEL
-        while any(wrapped(label, width, TEXT).count("\n") > 1 for label in columns):
-            width *= 1.2
-        columns = [wrapped(label, width, TEXT) for label in columns]
-        widest = max(text_width(text, TEXT) for line in texts for text in line)
-        highest = max(text_height(label, TEXT) for label in rows)
-        return cls(rows, columns, max(_NARROWEST_CELL, widest + 0.1), max(_LOWEST_CELL, highest + _GAP))
-
-    @property
-    def left(self) -> float:
-        """What labels take left of the cells: of the rows, or of the first columns."""
-        taken = [text_width(label, TEXT) + _GAP for label in self.rows]
-        taken += [self._reach(label) - (j + 0.5) * self.cell_width for j, label in enumerate(self.columns)]
-        return MARGIN + max(taken)
-
-    @property
-    def below(self) -> float:
-        """What the labels of columns take."""
-        return self._drop + max(self._reach(label) for label in self.columns)
-
-    @property
-    def width(self) -> float:
-        return max(_NARROWEST_FIGURE, self.left + len(self.columns) * self.cell_width + 2 * MARGIN)
-
-    @property
-    def height(self) -> float:
-        """Of everything between note and legend."""
-        return len(self.rows) * self.cell_height + self.below + _BAR_STRIP
-
-    @property
-    def inset(self) -> tuple[float, float]:
-        return 0.02 / self.cell_width, 0.02 / self.cell_height
-
-    @property
-    def _drop(self) -> float:
-        """From the cells to the middle of the labels' ends."""
-        return _GAP + max(text_height(label, TEXT) for label in self.columns) / 2 * math.sqrt(0.5)
-
-    @staticmethod
-    def _reach(label: str) -> float:
-        """How far a label goes from its end, to the left as well as down."""
-        return (text_width(label, TEXT) + text_height(label, TEXT) / 2) * math.sqrt(0.5)
-
-    def place(self, figure: Figure, axes: Axes, bar: Axes, bottom: float) -> None:
-        """Put the cells with their labels and the colour bar above ``bottom``."""
-        figure_width, figure_height = self.width, figure.get_figheight()
-        width, height = len(self.columns) * self.cell_width, len(self.rows) * self.cell_height
-        places = {
-            axes: (self.left, bottom + _BAR_STRIP + self.below, width, height),
-            bar: ((figure_width - _BAR_WIDTH) / 2, bottom + _BAR_STRIP / 2, _BAR_WIDTH, _BAR_HEIGHT),
-        }
-        for placed, (x, y, w, h) in places.items():
-            placed.set_position((x / figure_width, y / figure_height, w / figure_width, h / figure_height))
-        axes.set_yticks(np.arange(len(self.rows)) + 0.5, self.rows)
-        axes.set_xticks(
-            np.arange(len(self.columns)) + 0.5, self.columns, rotation=45, ha="right", va="center",
-            rotation_mode="anchor",
-        )  # fmt: skip
-        axes.tick_params(length=0, pad=_GAP * 72)
-        axes.tick_params(axis="x", pad=self._drop * 72)

@@ -71,12 +71,18 @@ class Grid:
     columns: int
     height: float
     left: float
+    right: float = 0.0
+    shared_rows: bool = True
 
     @classmethod
-    def of(cls, count: int, *, columns: int, height: float, left: float = 0.65, width: float | None = None) -> Grid:
+    def of(
+        cls, count: int, *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
+        width: float | None = None, shared_rows: bool = True,
+    ) -> Grid:  # fmt: skip
         """``count`` panels with shared axes; ``height`` of each, and what labels take at the ``left``, in inches.
 
-        ``width``: of the figure, if it is not to follow from the number of columns.
+        ``right``: what stands at the right of each panel; ``width``: of the figure, if it is not to follow from the
+        number of columns; ``shared_rows``: whether panels share their y axis, or else each has labels of its own.
         """
         width = width or min(FULL_WIDTH, left + columns * WIDEST_PANEL)
         figure = Figure(figsize=(width, 4))
@@ -84,8 +90,10 @@ class Grid:
         axes: list[Axes] = []
         for i in range(count):
             first = axes[0] if axes else None
-            axes.append(figure.add_subplot(cells[divmod(i, columns)], sharex=first, sharey=first))
-        return cls(figure, axes, columns, height, left)
+            axes.append(
+                figure.add_subplot(cells[divmod(i, columns)], sharex=first, sharey=first if shared_rows else None)
+            )
+        return cls(figure, axes, columns, height, left, right, shared_rows)
 
     @property
     def rows(self) -> int:
@@ -95,7 +103,7 @@ class Grid:
         """Labels at the left and lower edges of the grid, and wherever a panel's y label is not its neighbour's."""
         for i, (axes, ylabel) in enumerate(zip(self.axes, ylabels, strict=True)):
             lowest, leftmost = i + self.columns >= len(self.axes), i % self.columns == 0
-            axes.tick_params(labelbottom=lowest, labelleft=leftmost)
+            axes.tick_params(labelbottom=lowest, labelleft=leftmost or not self.shared_rows)
             if lowest:
                 axes.set_xlabel(xlabel)
             if leftmost or ylabel != ylabels[i - 1]:
@@ -116,14 +124,17 @@ class Grid:
             self.title_panel(axes, *lines)
 
     def finish(
-        self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
+        self, title: str | None, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> Figure:
-        """The figure, framed, with the panels laid out within the frame."""
+        """The figure, framed, with the panels laid out within the frame.
+
+        ``title``: None where a caption beside the figure says it; the note stays.
+        """
         self._place(*self.frame(title, variant, note, extra))
         return self.figure
 
     def frame(
-        self, title: str, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
+        self, title: str | None, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> tuple[float, float]:
         """Title and note above the panels, below them a legend of all labelled artists and of ``extra``.
 
@@ -131,7 +142,7 @@ class Grid:
         """
         figure = self.figure
         width = figure.get_figwidth()
-        title = title if variant is None else f"{title}: {plain(variant)}"
+        title = (title or "") if variant is None else f"{title}: {plain(variant)}"
         title = wrapped(title, width - 2 * MARGIN, TITLE, "bold")
         text = wrapped(" ".join(note), width - 2 * MARGIN, TEXT)
         title_height, note_height = text_height(title, TITLE), text_height(text, TEXT)
@@ -146,9 +157,10 @@ class Grid:
 
         total = header + sum(sum(self._row(row)) for row in range(self.rows)) + legend_height
         figure.set_figheight(total)
-        figure.suptitle(
-            title, x=MARGIN / width, y=1 - MARGIN / total, ha="left", va="top", fontsize=TITLE, fontweight="bold"
-        )
+        if title:
+            figure.suptitle(
+                title, x=MARGIN / width, y=1 - MARGIN / total, ha="left", va="top", fontsize=TITLE, fontweight="bold"
+            )
         figure.text(
             MARGIN / width, 1 - (MARGIN + title_height) / total, text, ha="left", va="top", fontsize=TEXT,
             color="#444444",
@@ -184,7 +196,7 @@ class Grid:
         """Inches that a panel's labels and ticks take at its left."""
         axes = self.axes[i]
         taken = MARGIN + _TICKS
-        if i % self.columns == 0:
+        if i % self.columns == 0 or not self.shared_rows:
             taken += max(text_width(label, TEXT) for _, label in _ticks(axes.yaxis))
         if ylabel := axes.get_ylabel():
             taken += text_height(ylabel, TEXT) + 0.05
@@ -195,7 +207,7 @@ class Grid:
         places = [(place * panel, text_width(label, TEXT) / 2) for place, label in _ticks(self.axes[0].xaxis)]
         before = max((half - place for place, half in places), default=0)
         after = max((place + half - panel for place, half in places), default=0)
-        return MARGIN + max(before, 0), MARGIN + max(after, 0)
+        return MARGIN + max(before, 0), MARGIN + max(after, self.right, 0)
 
     def _add_legend(self, handles: Mapping[str, Artist]) -> float:
         """A legend at the figure's lower edge in as few rows as fit; its height in inches."""

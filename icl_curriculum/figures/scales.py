@@ -71,6 +71,19 @@ def count_scale(axis: Axis, bins: int = 4) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
 
 
+def log_count_scale(axes: Axes, values: Iterable[ArrayLike]) -> None:
+    """A logarithmic x axis over ``values``, which are counts, with labels at one, two or three in each power of ten."""
+    found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
+    low, high = float(found.min()) / 1.15, float(found.max()) * 1.15
+    axes.set(xscale="log", xlim=(low, high))
+    steps = (1,) if high / low > 300 else (1, 3) if high / low > 12 else (1, 2, 5)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**e for e in decades for step in steps if low <= step * 10.0**e <= high]
+    axes.xaxis.set_major_locator(FixedLocator(ticks or [float(found.max())]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
 def short_count(value: float) -> str:
     """A count in few characters.
 

@@ -1,0 +1,50 @@
+"""Which variant knows which function class: errors in numbers, on what was trained and on what was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from icl_curriculum.comparison.outcomes import Outcomes
+from icl_curriculum.figures.coloured_cells import NARROWEST_FIGURE, NumberTable, table_figure
+from icl_curriculum.figures.names import plain
+from icl_curriculum.figures.panels import styled
+from icl_curriculum.figures.variants import NARROW, Cell, Shown
+from icl_curriculum.result_tables import distinct
+from icl_curriculum.statistics.seeds import interquartile_mean
+
+
+@styled
+def trained_by_asked(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+    """The error at the end of training of every variant on every cell, also those that it was not trained on.
+
+    A row per variant, a column per cell: interquartile means over seeds; outlined where it was trained. ``cells``: as
+    in `curves_by_variant`. Raises NothingToDraw if there is no error.
+    """
+    shown = Shown.of(outcomes, cells)
+    variants = distinct(outcomes.rows["variant"])
+    numbers = np.full((len(variants), len(shown.cells)), math.nan)
+    outlined = set()
+    for j, cell in enumerate(shown.cells):
+        for variant, rows in shown.of_cell(cell).groupby("variant", sort=False):
+            i = variants.index(str(variant))
+            numbers[i, j] = float(interquartile_mean(rows["error"]))
+            if rows["trained"].any():
+                outlined.add((i, j))
+    other = [shown.metric(cell) != shown.first_metric for cell in shown.cells]
+    columns = [shown.label(cell).replace("\n", ", ") for cell in shown.cells]
+    by_median = np.tile(other, (len(variants), 1))
+    table = NumberTable(
+        rows=list(map(plain, variants)), columns=columns, numbers=numbers, by_median=by_median,
+        outlined=frozenset(outlined), outline="trained on",
+    )  # fmt: skip
+    note = [shown.examples] + [f"Interquartile means of {shown.seeds} seeds."] * (shown.seeds != "1")
+    title = "Error of each variant on each function class"
+    title += " and inputs" if shown.several_inputs else ""
+    return table_figure(
+        table, shown.first_metric, title=None if shown.narrow else title, note=note,
+        narrowest=NARROW if shown.narrow else NARROWEST_FIGURE,
+    )  # fmt: skip

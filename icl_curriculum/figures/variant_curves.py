@@ -1,0 +1,128 @@
+"""Error against training steps, or against prompts of the class, with a line for each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from icl_curriculum.comparison.outcomes import Curve, Outcomes
+from icl_curriculum.figures.names import GREY, LearnerStyle
+from icl_curriculum.figures.panels import styled
+from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, log_count_scale
+from icl_curriculum.figures.variants import Cell, Shown
+from icl_curriculum.statistics.curves import value_at_exposure
+
+Array = NDArray[np.float64]
+#: The seeds of a variant -> where they were measured, and the errors there: (seeds, places).
+Aligned = Callable[[Sequence[Curve]], tuple[Array, Array]]
+
+#: A line for each seed up to so many of them in a panel.
+_MOST_LINES = 10
+
+
+@styled
+def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+    """Error on fixed prompts against the training step: a panel per cell, a line per variant that was trained on it.
+
+    Mean over seeds, in a band from the least to the greatest. ``cells``: which (function class, inputs), None for
+    all; one is drawn without a title, as wide as a telephone. Raises NothingToDraw if none was trained on.
+    """
+    return _curves(
+        outcomes, cells, _by_step, "training step", "Error during training", otherwise="no errors during training"
+    )
+
+
+@styled
+def error_by_exposure(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+    """Error on fixed prompts against the prompts of the class that were seen: which variant needs the least data?
+
+    A panel per cell, a line per variant that was trained on it: mean over seeds, as far as all of them got, from the
+    first measurement at which all had seen a prompt of it. Where other classes are trained for a while, the error right
+    after the last prompt counts. ``cells``: as in `curves_by_variant`. Raises NothingToDraw without exposure.csv.
+    """
+    return _curves(
+        outcomes, cells, _by_prompts, "prompts of the class seen", "Error by prompts of the class",
+        otherwise="no record of the prompts of each class (exposure.csv)",
+    )  # fmt: skip
+
+
+def _curves(
+    outcomes: Outcomes, cells: Sequence[Cell] | None, aligned: Aligned, xlabel: str, title: str, *, otherwise: str
+) -> Figure:
+    shown = Shown.of(outcomes, cells)
+    found: dict[Cell, dict[str, tuple[Array, Array]]] = {}
+    for cell in shown.cells:
+        for variant, rows in shown.trained(cell).items():
+            xs, errors = aligned([outcomes.curves[variant, int(seed), *cell] for seed in rows["seed"]])
+            if len(xs):
+                found.setdefault(cell, {})[variant] = xs, errors
+    shown = shown.only(found, otherwise)
+
+    grid = shown.grid(height=1.9)
+    by_step = aligned is _by_step
+    for axes, cell in zip(grid.axes, shown.cells, strict=True):
+        for variant, (xs, errors) in found[cell].items():
+            _draw(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
+        axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
+        axes.axhline(1, color=GREY, linewidth=0.8, gid="zero")
+    of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
+    note = error_scale(grid.axes[0], "y", [errors for _, errors in of_all])
+    if by_step:
+        grid.axes[0].set_xlim(0, max(float(xs[-1]) for xs, _ in of_all))
+        count_scale(grid.axes[0].xaxis, 4)
+    else:
+        log_count_scale(grid.axes[0], [xs for xs, _ in of_all])
+    shown.title_panels(grid)
+    if not by_step and shown.several_inputs:
+        xlabel = xlabel.replace("the class", "class and inputs")
+    grid.label(xlabel, [error_label(shown.metric(cell)) for cell in shown.cells])
+    handles: dict[str, Artist] = shown.legend((name for cell in shown.cells for name in found[cell]), lines=True)
+    handles[f"threshold {outcomes.threshold:g}"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    counts = {len(errors) for _, errors in of_all}
+    reach = "" if by_step else ", as far as all of them got"
+    said = f"Lines: mean of {shown.seeds} seeds{reach}; bands: from the least to the greatest."
+    return shown.finish(grid, title, [shown.examples, said if counts != {1} else "One seed.", *note], handles)
+
+
+def _by_step(curves: Sequence[Curve]) -> tuple[Array, Array]:
+    steps = curves[0].steps
+    for curve in curves[1:]:
+        steps = np.intersect1d(steps, curve.steps)
+    return steps, np.array([curve.errors[np.isin(curve.steps, steps)] for curve in curves])
+
+
+def _by_prompts(curves: Sequence[Curve]) -> tuple[Array, Array]:
+    """At each exposure at which any seed was measured, from that to that which all seeds reached."""
+    measured = [curve.prompts[curve.prompts > 0] for curve in curves]
+    if not all(map(len, measured)):
+        return np.empty(0), np.empty((len(curves), 0))
+    places = np.unique(np.concatenate(measured))
+    first, last = max(prompts.min() for prompts in measured), min(prompts.max() for prompts in measured)
+    places = places[(first <= places) & (places <= last)]
+    errors = [[value_at_exposure(curve.prompts, curve.errors, place) for place in places] for curve in curves]
+    return places, np.array(errors)
+
+
+def _draw(axes: Axes, xs: Array, errors: Array, variant: str, style: LearnerStyle, *, singles: int) -> None:
+    """The mean over seeds with its band; ``singles``: how many lines there would be, if each seed had its own."""
+    with np.errstate(invalid="ignore"):
+        mean = errors.mean(axis=0)
+    axes.plot(
+        xs, bounded(mean), color=style.colour, linestyle=style.line, linewidth=style.width, marker=style.marker,
+        markersize=4.5, markevery=[-1], clip_on=False, gid=variant, zorder=4,
+    )  # fmt: skip
+    if len(errors) > 1:
+        low, high = bounded(errors.min(axis=0)), bounded(errors.max(axis=0))
+        axes.fill_between(xs, low, high, color=style.colour, alpha=0.13, linewidth=0, gid=f"{variant} range")
+        if singles <= _MOST_LINES:
+            for of_seed in errors:
+                axes.plot(
+                    xs, bounded(of_seed), color=style.colour, linewidth=0.5, alpha=0.6, gid=f"{variant} seed", zorder=3
+                )

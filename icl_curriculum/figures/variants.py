@@ -1,0 +1,206 @@
+"""What the figures that set variants side by side share: how each variant looks, which cells, and the sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from icl_curriculum.comparison.outcomes import Outcomes
+from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.lettering import TEXT, text_height, wrapped
+from icl_curriculum.figures.names import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    LearnerStyle,
+    inputs_label,
+    plain,
+    pretty,
+)
+from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for
+from icl_curriculum.result_tables import METRICS, NothingToDraw, distinct
+
+#: Inches: of a figure of one cell, as wide as a telephone.
+NARROW = 3.6
+
+#: Inches that the names of variants take at most.
+_NAMES = 1.2
+
+#: Function class and inputs.
+Cell = tuple[str, str]
+
+#: Of variants that train on several cells, through which counting goes at once; six and five share no factor.
+_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (1.2, 0.9)), (0, (8, 1.2, 1, 1.2, 1, 1.2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: Of the first, second, ... variant that trains on a cell alone.
+_ALONE: tuple[tuple[str, Any], ...] = ((BLACK, "-"), (GREY, (0, (2.5, 1))), ("#5A4632", (0, (1, 1))))
+_MARKERS_ALONE = ("d", "*", "<", ">", "p", "h", "H", "8")
+
+
+def variant_styles(variants: Sequence[str], alone: Mapping[str, Cell] | None = None) -> dict[str, LearnerStyle]:
+    """A style for each variant, by its place among the ``variants``.
+
+    ``alone``: the cell of each that trains on one cell only. These are black or grey, as they are what the coloured
+    ones are compared with: the first of each cell black, the second grey, with a marker for each cell. So two styles
+    differ by colour and line wherever both can stand in one panel, and everywhere by these or the marker.
+    """
+    alone = alone or {}
+    cells = list(dict.fromkeys(alone[variant] for variant in variants if variant in alone))
+    styles = {}
+    seen: dict[Cell, int] = {}
+    coloured = 0
+    for variant in variants:
+        if cell := alone.get(variant):
+            rank = seen[cell] = seen.get(cell, -1) + 1
+            colour, line = _ALONE[rank % len(_ALONE)]
+            marker = _MARKERS_ALONE[(cells.index(cell) + rank // len(_ALONE)) % len(_MARKERS_ALONE)]
+        else:
+            colour, line = _COLOURS[coloured % len(_COLOURS)], _LINES[coloured % len(_LINES)]
+            marker = _MARKERS[coloured % len(_MARKERS)]
+            coloured += 1
+        styles[variant] = LearnerStyle(colour, line, marker, 1.6)
+    return styles
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The chosen cells of an experiment, and the style of each of its variants.
+
+    ``narrow``: one cell that was asked for, to be drawn as wide as a telephone and without a title.
+    """
+
+    rows: pd.DataFrame
+    cells: list[Cell]
+    styles: dict[str, LearnerStyle]
+    narrow: bool
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None) -> Shown:
+        """``cells``: as asked for, None for all. Raises NothingToDraw if there is none of them."""
+        rows = outcomes.rows
+        found = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
+        chosen = [cell for cell in found if cells is None or cell in cells]
+        if not chosen:
+            raise NothingToDraw("no errors in any of the cells")
+        single = rows[rows["single"].astype(bool)].drop_duplicates("variant")
+        alone = {str(v): (str(c), str(i)) for v, c, i in single[["variant", *CELL]].itertuples(index=False)}
+        styles = variant_styles(distinct(rows["variant"]), alone)
+        return cls(rows, chosen, styles, cells is not None and len(chosen) == 1)
+
+    def only(self, cells: Iterable[Cell], otherwise: str) -> Shown:
+        """Those of the chosen cells. Raises NothingToDraw, saying ``otherwise``, if there is none."""
+        kept = {*cells}
+        left = [cell for cell in self.cells if cell in kept]
+        if not left:
+            raise NothingToDraw(otherwise)
+        return Shown(self.rows, left, self.styles, self.narrow)
+
+    def of_cell(self, cell: Cell) -> pd.DataFrame:
+        return self.rows[(self.rows["function_class"] == cell[0]) & (self.rows["input_distribution"] == cell[1])]
+
+    def trained(self, cell: Cell) -> dict[str, pd.DataFrame]:
+        """The rows of each variant that was trained on a cell, in the order of the table."""
+        own = self.of_cell(cell)
+        own = own[own["trained"].astype(bool)]
+        return {variant: own[own["variant"] == variant] for variant in distinct(own["variant"])}
+
+    def metric(self, cell: Cell) -> str:
+        return str(self.of_cell(cell)["metric"].iloc[0])
+
+    @property
+    def first_metric(self) -> str:
+        """That which most figures are by: the normalized error where any panel has it."""
+        return next(metric for metric in METRICS if any(self.metric(cell) == metric for cell in self.cells))
+
+    @property
+    def several_inputs(self) -> bool:
+        return self.rows["input_distribution"].nunique() > 1
+
+    @property
+    def seeds(self) -> str:
+        counts = self.rows.groupby("variant")["seed"].nunique()
+        return several(counts)
+
+    @property
+    def examples(self) -> str:
+        k = several(int(n) for cell in self.cells for n in self.of_cell(cell)["n_context"])
+        return f"At k = {k} in-context examples."
+
+    def label(self, cell: Cell) -> str:
+        """A cell in words, with inputs only where the experiment has several."""
+        return pretty(cell[0]) + (f"\n{inputs_label(cell[1])}" if self.several_inputs else "")
+
+    def title_panels(self, grid: Grid, *, metrics: bool = False) -> None:
+        """``metrics``: name the metric of panels that have another than the first."""
+        for axes, cell in zip(grid.axes, self.cells, strict=True):
+            other = metrics and self.metric(cell) != self.first_metric
+            grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({METRICS[self.metric(cell)]})"] * other)
+
+    def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
+             shared_rows: bool = True) -> Grid:  # fmt: skip
+        """A panel for each cell, ``most`` beside each other; see `Grid.of`."""
+        columns = columns_for(len(self.cells), most=most)
+        if self.narrow:
+            width: float | None = NARROW
+        else:
+            width = FULL_WIDTH if columns > 1 else None
+        return Grid.of(
+            len(self.cells), columns=columns, height=height, left=left, right=right, width=width,
+            shared_rows=shared_rows,
+        )  # fmt: skip
+
+    def finish(self, grid: Grid, title: str, note: Iterable[str], extra: Mapping[str, Artist]) -> Figure:
+        return grid.finish(None if self.narrow else title, None, note, extra)
+
+    def legend(self, variants: Iterable[str], *, lines: bool) -> dict[str, Artist]:
+        """The variants in the order of the table: lines that end in markers, or markers alone."""
+        wanted = {*variants}
+        return {plain(name): sample(style, lines) for name, style in self.styles.items() if name in wanted}
+
+
+def row_labels(variants: Sequence[str]) -> list[str]:
+    """The names of variants, broken to what the left of a panel has room for."""
+    return [wrapped(plain(variant), _NAMES, TEXT) for variant in variants]
+
+
+def row_height(groups: Iterable[Iterable[str]], lowest: float) -> float:
+    """Inches of a row with the names of variants in it, and at least the ``lowest``."""
+    labels = row_labels([variant for group in groups for variant in group])
+    return max(lowest, *(text_height(label, TEXT) + 0.06 for label in labels))
+
+
+def label_rows(axes: Axes, variants: Sequence[str], count: int) -> None:
+    """A row for each variant from the top, with its name; room for ``count`` rows."""
+    axes.set_yticks(range(len(variants)), row_labels(variants))
+    shade_rows(axes, len(variants))
+    axes.set_ylim(count - 0.5, -0.5)
+
+
+def shade_rows(axes: Axes, count: int) -> None:
+    """Every other row grey instead of lines between rows."""
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    for row in range(1, count, 2):
+        axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
+
+
+def sample(style: LearnerStyle, line: bool) -> Line2D:
+    """What stands for a style in a legend."""
+    return Line2D(
+        [], [], color=style.colour, linestyle=style.line if line else "none", linewidth=style.width,
+        marker=style.marker, markersize=4.5,
+    )  # fmt: skip
