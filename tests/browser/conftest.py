@@ -25,15 +25,29 @@ def stand_in(folder: Path) -> Path:
     return Path(shutil.copy(Path(__file__).with_name("stand_in.html"), folder / "report.html"))
 
 
+#: Small runs of several variants, so that every kind of figure and table is there.
+EXPERIMENT = """
+extends = "smoke.toml"
+description = "Does the page show everything?"
+seeds = [0, 1]
+[evaluation]
+shifts = ["skewed", { name = "scaled_inputs", factor = 2.0 }]
+[variants]
+single_linear = { curriculum.function_classes = { name = "single", only = "linear" } }
+sequential = { curriculum.function_classes = "sequential" }
+a_variant_with_a_name_that_is_longer_than_most_are_in_any_experiment = { curriculum.function_classes = "mixed" }
+"""
+
+
 def written_report(folder: Path) -> Path:
-    """What `icl report` writes of the committed example."""
-    shutil.copytree(ROOT / "results/example_mixed", folder, dirs_exist_ok=True)
-    subprocess.run([sys.executable, "-m", "icl_curriculum", "report", str(folder)], check=True)
-    return folder / "report.html"
+    """What `icl run` writes of an experiment of several variants."""
+    (folder / "page.toml").write_text(EXPERIMENT)
+    command = [sys.executable, "-m", "icl_curriculum", "run", str(folder / "page.toml"), "--results", str(folder)]
+    subprocess.run(command, check=True)
+    return folder / "page" / "report.html"
 
 
-#: `written_report` as soon as `icl report` writes one of the committed example.
-make_report = stand_in
+make_report = written_report
 
 
 @pytest.fixture(scope="session")
