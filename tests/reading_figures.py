@@ -85,7 +85,8 @@ def texts(figure: Figure) -> list[Text]:
     return [text for text in found if text.get_text()]
 
 
-def check_layout(figure: Figure, name: str) -> None:
+def check_layout(figure: Figure, name: str, *, lowest: float = 0.3) -> None:
+    """``lowest``: inches that every panel has at least, where a bar of colours is one too."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     edges = figure.bbox.padded(1)
@@ -99,5 +100,5 @@ def check_layout(figure: Figure, name: str) -> None:
     (legend,) = figure.legends
     for axes in figure.axes:
         assert not legend.get_window_extent().overlaps(axes.get_window_extent()), name
-        assert axes.get_window_extent().height / figure.dpi > 0.3, name
+        assert axes.get_window_extent().height / figure.dpi > lowest, name
     assert min(float(text.get_fontsize()) for text in shown) >= 8

@@ -110,7 +110,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
                  *_finite_error(found),
                  plateau_end(curve.steps, curve.errors), first_below(curve.steps, curve.errors, threshold),
                  first_below(curve.prompts, curve.errors, threshold) if last > 0 and end else math.nan,
-                 after, curve.errors[-1] - after, worst_error, worst_shift]
+                 after, _difference(curve.errors[-1], after), worst_error, worst_shift]
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
     shifted = pd.concat(under_shifts) if under_shifts else pd.DataFrame(columns=SHIFTED)
@@ -160,6 +160,11 @@ def _after_block(curve: Curve, last: float, steps: float) -> float:
     """The error at the last measurement while the cell was in training; NaN if that lasted to the end, or never was."""
     before = curve.errors[curve.steps <= last]
     return float(before[-1]) if 0 < last < steps and len(before) else math.nan
+
+
+def _difference(last: float, after: float) -> float:
+    """NaN where both are infinite."""
+    return math.nan if math.isinf(last) and math.isinf(after) else float(last - after)
 
 
 def _shifted(of_class: pd.DataFrame, inputs: str, trained: set[str]) -> pd.DataFrame:

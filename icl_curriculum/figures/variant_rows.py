@@ -99,7 +99,7 @@ def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figur
         zero_line(axes, "x")
         for row, (variant, stopped) in enumerate(found[cell].items()):
             after = stopped["error_after_block"].to_numpy(dtype=np.float64)
-            end = after + stopped["forgotten"].to_numpy(dtype=np.float64)
+            end = np.array([outcomes.curves[variant, int(seed), *cell].errors[-1] for seed in stopped["seed"]])
             drawn += [after, end]
             heights = row + (np.arange(len(after)) - (len(after) - 1) / 2) * 0.8 / max(len(after), 3)
             _draw_dumbbells(axes, after, end, heights, variant, shown.styles[variant])
