@@ -102,7 +102,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
                  *_finite_error(found),
                  plateau_end(curve.steps, curve.errors), first_below(curve.steps, curve.errors, threshold),
                  first_below(curve.prompts, curve.errors, threshold) if last > 0 and end else math.nan,
-                 after, curve.errors[-1] - after, worst_error, worst_shift]
+                 after, float(curve.errors[-1]) - after, worst_error, worst_shift]
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
     order = {variant: i for i, variant in enumerate(source.variants)}
