@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from outcomes_to_draw import BATCH, FIVE, LINEAR, QUADRATIC, STEPS, VARIANTS, make_outcomes
 from made_up_tables import make_tables, write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from outcomes_to_draw import BATCH, FIVE, LINEAR, QUADRATIC, STEPS, VARIANTS, make_outcomes
 from reading_figures import band, check_layout, legend_labels, line, panels, said, tick_labels
 
 from icl_curriculum import figures

@@ -20,19 +20,19 @@ from icl_curriculum.statistics.curves import first_below, plateau_end
 #: A row of `outcomes`, after the run's and the cell's columns.
 QUANTITIES = {
     "steps": "updates in all",
-    "trained": "whether the run's curriculum drew the cell at all",
-    "single": "whether it drew nothing else",
-    "prompts": "prompts of the cell that the run was trained on",
+    "trained": "whether the run's curriculum ever gave the cell a share",
+    "single": "whether it gave a share to no other of the experiment's cells",
+    "prompts": "prompts of the cell that the run was trained on; NaN without exposure.csv",
     "flops": "operations of the products spent on them, forward and backward",
     "error": "on the evaluation bank, at the end of training",
     "error_low": "end of its interval over prompts",
     "error_high": "end of its interval over prompts",
     "plateau_end": "step at which the error leaves the plateau (statistics.curves.plateau_end); inf: it never does",
     "steps_to_error": "updates until the error is first at most the threshold; inf: never",
-    "prompts_to_error": "prompts of the cell until then",
-    "error_after_block": "on the learning bank, when the cell was last trained on; NaN where that was to the end",
+    "prompts_to_error": "prompts of the cell until then; NaN for a cell that was not trained",
+    "error_after_block": "on the learning bank, when the cell last had a share; NaN where that was the end, or never",
     "forgotten": "how much higher the error is at the end of training; NaN likewise",
-    "worst_error": "the highest error under any shift that the experiment evaluates, for a trained cell",
+    "worst_error": "the highest error under any shift that has the cell's metric, for a trained cell; inf: overflow",
     "worst_shift": "under which",
 }
 

@@ -25,7 +25,7 @@ RUN = ["experiment", "variant", "seed"]
 class Source:
     """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
 
-    ``manifests``: of the finished runs whose folders are there, by run, and ``configs``, resolved, by variant; a copy
+    ``manifests``: of the tables' runs whose folders are there, by run, and ``configs``, resolved, by variant; a copy
     of the tables alone has none.
     """
 
@@ -73,7 +73,9 @@ def open_source(directory: Path) -> Source:
             "class, and every comparison at equal exposure, is left out."
         )
     missing += _missing_runs(directory, models)
-    manifests = {path.name: manifest for path, manifest in finished_runs(directory)}
+    # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
+    in_tables = set(models["run"])
+    manifests = {path.name: manifest for path, manifest in finished_runs(directory) if path.name in in_tables}
     versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
     if len(versions) > 1:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
