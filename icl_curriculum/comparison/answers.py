@@ -11,7 +11,7 @@ from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
 from icl_curriculum.comparison.summary import ALL, SINGLE_TASK, Numbers, single_task
 from icl_curriculum.comparison.wording import between, count, error, listed
-from icl_curriculum.figures.names import inputs_label, pretty, shift_label
+from icl_curriculum.labels import inputs_label, pretty, shift_label
 
 Cell = tuple[str, str]
 

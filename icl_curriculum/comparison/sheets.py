@@ -13,7 +13,7 @@ from icl_curriculum.comparison.outcomes import Outcomes
 from icl_curriculum.comparison.sources import CELL
 from icl_curriculum.comparison.summary import Numbers
 from icl_curriculum.comparison.wording import between, count, error, operations
-from icl_curriculum.figures.names import shift_label
+from icl_curriculum.labels import shift_label
 from icl_curriculum.statistics.seeds import Estimate, estimate
 
 #: From so many seeds on, single ones are not listed.
