@@ -122,13 +122,31 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     if alone is not None and alone in full:
         sentences += _against(found, numbers, cell, alone, [name for name in ranked if name != alone])
         brief = [name for name in variants if name not in full and rows.set_index("variant")["single"][[name]].all()]
-        sentences += [
-            f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
-            f"{count(numbers('prompts', 'mean', name, cell).value)} prompts), the error is "
-            f"{error(made[name].value)}{_in_brackets(between(made[name], least=0.0))}."
-            for name in brief
-        ]
+        for name in brief:
+            prompts = numbers("prompts", "mean", name, cell).value
+            sentences.append(
+                f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
+                f"{count(prompts)} prompts), the error is {error(made[name].value)}"
+                f"{_in_brackets(between(made[name], least=0.0))}{_with_as_many(numbers, cell, name, prompts, ranked)}."
+            )
     return sentences + _worst(rows)
+
+
+#: Exposures that differ by less than this share count as equal.
+_AS_MANY = 0.15
+
+
+def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, others: list[str]) -> str:
+    """How variants that have seen about as many prompts of a cell end, compared with one trained on it alone."""
+    parts = []
+    for name in others:
+        if abs(numbers("prompts", "mean", name, cell).value / prompts - 1) < _AS_MANY:
+            difference = numbers("error", "paired_difference", name, cell, brief)
+            won = numbers("error", "seeds_better", name, cell, brief)
+            way = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart from it"
+            by = "" if way.startswith("not") else f" by {error(abs(difference.value))}"
+            parts.append(f"`{name}` is {way}{by} ({int(won.value)} of {won.n} seeds lower)")
+    return f"; with about as many prompts of it, {listed(parts)}" if parts else ""
 
 
 def _in_brackets(interval: str) -> str:
