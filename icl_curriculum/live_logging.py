@@ -106,7 +106,8 @@ BACKENDS: dict[str, Backend] = {
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of backends, each once. UserError for one that is unknown, or whose package is not installed."""
+    """The names of backends, or one, each once. UserError for one that is unknown or whose package is not installed."""
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in BACKENDS:
             raise UserError(f"--log {name}: unknown{did_you_mean(name, BACKENDS)}")

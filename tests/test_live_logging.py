@@ -157,6 +157,10 @@ def test_a_launch_refuses_as_the_command_does(tmp_path: Path) -> None:
         execute(tiny_run(), tmp_path, log=["nothing"])
 
 
+def test_one_name_need_not_be_a_list() -> None:
+    assert chosen("tensorboard") == chosen(["tensorboard", "tensorboard"]) == ("tensorboard",)
+
+
 # TensorBoard
 
 

@@ -28,6 +28,7 @@ FLOORS = [
         "files",
         "fields",
         "computing",
+        "flops",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
