@@ -85,6 +85,8 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
     assert {command[1] for command in ICL} == {
         "run",
         "plot",
+        "compare",
+        "report",
         "show",
         "list",
         "check",

