@@ -160,7 +160,7 @@ def test_one_at_a_time_two_at_a_time_and_in_this_process_give_the_same_bytes(
 ) -> None:
     expected = tables(two_at_a_time.outcome.directory / folder)
     assert tables(one_at_a_time.outcome.directory / folder) == expected
-    assert len(expected) == (5 if folder == "" else 4)
+    assert len(expected) == (6 if folder == "" else 5)
 
 
 def test_fresh_moves_aside_and_repeats_only_what_changed(one_at_a_time: Launched) -> None:

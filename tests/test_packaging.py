@@ -29,12 +29,14 @@ FLOORS = [
         "fields",
         "computing",
         "flops",
+        "labels",
+        "wide_tables",
     },
     {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
     {"config", "experiment", "mistakes", "experiment_files", "component_text"},
-    {"results", "training", "evaluation", "testing", "growing_table", "live_logging"},
+    {"results", "result_tables", "training", "evaluation", "testing", "growing_table", "live_logging", "comparison"},
     {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch", "checking", "verify", "bench", "evaluating", "scoring"},
+    {"launch", "checking", "verify", "bench", "evaluating", "scoring", "report"},
     {"options", "score_tables", "summaries", "display", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -254,7 +254,7 @@ def test_collecting_twice_changes_no_byte(tmp_path: Path) -> None:
     before = contents(tmp_path)
     collect(tmp_path, {"mixed": "h"})
     assert contents(tmp_path) == before
-    assert len(before) == 6
+    assert len(before) == 7
 
 
 def test_unfinished_runs_are_left_out_and_runs_of_other_configs_named(tmp_path: Path) -> None:
@@ -322,6 +322,7 @@ def test_the_columns_are_those_that_readers_were_promised() -> None:
         "learning": "step prompts_seen function_class input_distribution n_context metric value",
         "evaluation": "step learner learner_kind function_class input_distribution shift in_distribution n_context "
         "metric value ci_low ci_high n_prompts",
+        "exposure": "step function_class input_distribution prompts flops",
         "curriculum": "step function_class input_distribution planned_share drawn_share",
     }
     for name, columns in expected.items():

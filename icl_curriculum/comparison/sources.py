@@ -72,6 +72,7 @@ def open_source(directory: Path) -> Source:
             "There is no exposure.csv: the runs are of an earlier version of icl_curriculum, so what was spent on each "
             "class, and every comparison at equal exposure, is left out."
         )
+    _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
     missing += _missing_runs(directory, models)
     # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
     in_tables = set(models["run"])
@@ -83,6 +84,20 @@ def open_source(directory: Path) -> Source:
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
         _configs(directory, manifests), tuple(missing),
     )  # fmt: skip
+
+
+def _check_runs(directory: Path, models: pd.DataFrame, tables: dict[str, pd.DataFrame | None]) -> None:
+    """UserError for a table that lacks a run of evaluation.csv: they were not collected together."""
+    keys = ["variant", "seed"]
+    runs = set(models[keys].itertuples(index=False, name=None))
+    for name, table in tables.items():
+        lacking = runs - set(table[keys].itertuples(index=False, name=None)) if table is not None else set()
+        if lacking:
+            variant, seed = min(lacking)
+            raise UserError(
+                f"{directory}: evaluation.csv holds the run {variant}-seed{seed}, {name}.csv does not; restore the "
+                f"tables, or run the experiment again, which collects them"
+            )
 
 
 def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -65,10 +65,10 @@ def estimate(
     with all its values, since the errors of one run on several classes go together. One group of single values is
     the plain case. The interval is t (``high`` and ``low`` lie as far from the statistic as Student's quantile of the
     bootstrap's standard error, which is widened by sqrt(n / (n - 1))): percentiles of so few values cover far less
-    than they promise. Of several groups, n is the runs of the smallest, and the degrees of freedom are those of all
-    together, which supposes that they spread alike: where one of four groups of three spreads far more than the
-    others, an interval of 90% covers 81%. Sources: Agarwal et al. 2021 for strata, Hesterberg 2015 (arXiv 1411.5279)
-    for the interval. Without an interval where a group has one run, or a value is infinite or missing.
+    than they promise. Of several groups, each counts by what it alone makes the statistic vary: for the factor of its
+    n, and for the degrees of freedom, by Welch and Satterthwaite. Sources: Agarwal et al. 2021 for strata, Hesterberg
+    2015 (arXiv 1411.5279) for the interval, Welch 1947. Without an interval where a group has one run, or a value is
+    infinite or missing.
     """
     groups = [np.asarray(group, dtype=np.float64) for group in strata]
     n = sum(group.size for group in groups)
@@ -78,17 +78,28 @@ def estimate(
     chosen = STATISTICS[statistic]
     with np.errstate(invalid="ignore"):
         found = float(chosen(values))
-    fewest = min(len(group) for group in groups)
-    if fewest < 2 or not np.isfinite(values).all():
+    if min(len(group) for group in groups) < 2 or not np.isfinite(values).all():
         return Estimate(found, math.nan, math.nan, n)
     groups = [group.reshape(len(group), -1) for group in groups]
     generator = np.random.default_rng(0)
     drawn = [group[generator.integers(0, len(group), (resamples, len(group)))] for group in groups]
-    samples = chosen(np.concatenate([part.reshape(resamples, -1) for part in drawn], axis=1))
-    freedom = sum(len(group) - 1 for group in groups)
-    error = float(samples.std()) * math.sqrt(fewest / (fewest - 1))
+    drawn = [part.reshape(resamples, -1) for part in drawn]
+    variance = float(chosen(np.concatenate(drawn, axis=1)).var())
+    sizes = np.array([len(group) for group in groups], dtype=np.float64)
+    alone = np.array([_alone(chosen, groups, drawn, i) for i in range(len(groups))]) if len(groups) > 1 else np.ones(1)
+    if not alone.sum() > 0:
+        return Estimate(found, found, found, n)
+    widened = alone * sizes / (sizes - 1)
+    freedom = widened.sum() ** 2 / (widened**2 / (sizes - 1)).sum()
+    error = math.sqrt(variance * widened.sum() / alone.sum())
     reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     return Estimate(found, found - reach, found + reach, n)
+
+
+def _alone(chosen: Statistic, groups: Sequence[Array], drawn: Sequence[Array], i: int) -> float:
+    """The variance of a statistic when only one group is drawn anew."""
+    others = [np.broadcast_to(group.ravel(), part.shape) for group, part in zip(groups, drawn, strict=True)]
+    return float(chosen(np.concatenate([*others[:i], drawn[i], *others[i + 1 :]], axis=1)).var())
 
 
 def paired_difference(ours: ArrayLike, theirs: ArrayLike, *, confidence: float = CONFIDENCE) -> Estimate:
