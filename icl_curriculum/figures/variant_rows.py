@@ -18,7 +18,7 @@ from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
 from icl_curriculum.figures.panels import Grid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import Cell, Shown, label_rows, row_height
-from icl_curriculum.statistics.seeds import Estimate, estimate
+from icl_curriculum.statistics.seeds import CONFIDENCE, Estimate, estimate
 
 #: Inches: of a row, what the names of variants take, and the counts at the right.
 _ROW, _LEFT, _COUNTS = 0.27, 1.1, 0.3
@@ -68,7 +68,7 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
     handles: dict[str, Artist] = {"one seed": _dot()}
     if any(e.n > 1 for e in estimates):
         handles["interquartile mean"] = Line2D([], [], linestyle="none", marker="D", markersize=4.5, color=BLACK)
-        handles["its 90% interval"] = Line2D([], [], marker="|", color=BLACK, linewidth=1.4)
+        handles[f"its {CONFIDENCE:.0%} interval"] = Line2D([], [], marker="|", color=BLACK, linewidth=1.4)
     handles["threshold"] = Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
     handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
     return shown.finish(grid, "Error at the end of training, by seed", note, handles)

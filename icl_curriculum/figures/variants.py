@@ -153,7 +153,8 @@ class Shown:
     def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
              shared_rows: bool = True) -> Grid:  # fmt: skip
         """A panel for each cell, ``most`` beside each other; see `Grid.of`."""
-        columns = columns_for(len(self.cells), most=most)
+        # One column of three would leave no gap, and half of the page empty.
+        columns = min(len(self.cells), most) if most == 2 else columns_for(len(self.cells), most=most)
         if self.narrow:
             width: float | None = NARROW
         else:
