@@ -198,6 +198,20 @@ def test_a_damaged_table(several: Path, icl: Icl, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("name", ["learning", "curriculum", "exposure"])
+def test_tables_that_were_not_collected_together(several: Path, icl: Icl, command: str, name: str) -> None:
+    file = several / f"{name}.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table[table["variant"] != "mixed"].to_csv(file, index=False, lineterminator="\n")
+    code, _, complaint = icl(command, "several")
+    assert code == 2
+    assert complaint.startswith(
+        f"error: results/several: evaluation.csv holds the run mixed-seed0, {name}.csv does not; restore the tables"
+    )
+    assert not (several / "summary.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
 def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, command: str) -> None:
     (several / "exposure.csv").unlink()
     for name in ("evaluation", "learning", "curriculum"):

@@ -301,9 +301,7 @@ def test_intervals_cover_as_often_as_measured(kind: str, statistic: str) -> None
         pytest.param([1.0, 1.0, 1.0, 1.0], "iqm", 0.9, id="of which the statistic takes two"),
     ],
 )
-def test_intervals_over_groups_cover_at_their_level(
-    spread: Sequence[float], statistic: str, expected: float
-) -> None:
+def test_intervals_over_groups_cover_at_their_level(spread: Sequence[float], statistic: str, expected: float) -> None:
     """Four cells of three runs each at levels far apart."""
     made = intervals(lambda generator: [10 * i + s * generator.normal(size=3) for i, s in enumerate(spread)], statistic)
     assert covered(15.0, made) == pytest.approx(expected, abs=3 * standard_error(expected, EXPERIMENTS))

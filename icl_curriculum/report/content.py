@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table with its caption; the columns in ``stacked`` are wide."""
+    """A sortable table with its caption."""
 
     caption: str
     sheet: sheets.Sheet
