@@ -212,6 +212,18 @@ def test_tables_that_were_not_collected_together(several: Path, icl: Icl, comman
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("name", ["evaluation", "learning"])
+def test_a_class_without_results_is_said(several: Path, icl: Icl, command: str, name: str) -> None:
+    file = several / f"{name}.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table[table["function_class"] != "linear"].to_csv(file, index=False, lineterminator="\n")
+    code, printed, _ = icl(command, "several")
+    assert code == 0
+    assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in printed
+    assert set(summary(several)["function_class"]) == {"quadratic"}
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
 def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, command: str) -> None:
     (several / "exposure.csv").unlink()
     for name in ("evaluation", "learning", "curriculum"):

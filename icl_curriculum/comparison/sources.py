@@ -74,6 +74,13 @@ def open_source(directory: Path) -> Source:
         )
     _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
     missing += _missing_runs(directory, models)
+    for cell in curriculum[CELL].drop_duplicates().itertuples(index=False, name=None):
+        for name, table in (("evaluation", models[models["shift"] == "none"]), ("learning", learning)):
+            if not (table[CELL] == list(cell)).all(axis=1).any():
+                missing.append(
+                    f"{name}.csv holds no error of {cell[0]} with {cell[1]} inputs, which curriculum.csv has: that "
+                    f"class is left out."
+                )
     # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
     in_tables = set(models["run"])
     manifests = {path.name: manifest for path, manifest in finished_runs(directory) if path.name in in_tables}
