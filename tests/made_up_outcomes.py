@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icl_curriculum.comparison.outcomes import QUANTITIES, Curve, Key, Outcomes
+from icl_curriculum.comparison.outcomes import QUANTITIES, SHIFTED, Curve, Key, Outcomes
 from icl_curriculum.comparison.sources import CELL, RUN
 
 LINEAR, QUADRATIC = ("linear", "gaussian"), ("quadratic", "gaussian")
@@ -52,4 +52,4 @@ def made_up(
                 key: Key = (name, seed, *cell)
                 curves[key] = Curve(steps * part, prompts * part, np.array([1.0, (1 + error) / 2, error]))
     table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
-    return Outcomes(table, curves, threshold, 0.9)
+    return Outcomes(table, curves, threshold, 0.9, pd.DataFrame(columns=SHIFTED))

@@ -144,9 +144,10 @@ def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Results) -> None:
 
 def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Results) -> None:
     assert set(tables(smoke.directory)) == {
-        "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "curriculum.csv"
+        "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "exposure.csv", "curriculum.csv", "summary.csv"
     }  # fmt: skip
     assert (smoke.directory / "timing.csv").is_file()
+    assert (smoke.directory / "report.html").is_file()
     assert (smoke.directory / "mixed-seed0" / "model.safetensors").is_file()
     evaluation = pd.read_csv(smoke.directory / "evaluation.csv")
     assert set(evaluation["function_class"]) == CLASSES

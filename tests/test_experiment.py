@@ -25,7 +25,8 @@ from icl_curriculum.shifts import standard_shifts
 
 SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
 #: Those that ask about something else than the curriculum.
-OTHERS = ("base", "smoke", "robustness", "task_diversity")
+COMPARISONS = ("curricula", "curricula_hermite", "curricula_inputs", "curricula_reference")
+OTHERS = ("base", "smoke", "robustness", "task_diversity", *COMPARISONS)
 DERIVED = [name for name in SHIPPED if name not in OTHERS]
 
 
@@ -77,6 +78,40 @@ def test_the_catalogue_of_experiments_is_there() -> None:
         assert load(name)[0].experiment.curriculum.function_classes.spec() == {"name": "single", "only": only}
     for name in ("mixed", "sequential", "random"):
         assert load(name)[0].experiment.curriculum.function_classes.id == name
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_variants_that_are_compared_share_all_but_the_curriculum_and_what_it_says(name: str) -> None:
+    """Seeds, banks and model are the same; a variant may have another recipe or fewer steps."""
+    runs = load(name)
+    experiment = runs[0].experiment
+    kept = {run.variant: run.config() for run in runs}
+    first = next(iter(kept.values()))
+    for config in kept.values():
+        for key in ("dims", "points", "function_classes", "inputs", "evaluation"):
+            assert config[key] == first[key]
+    if name != "curricula_reference":
+        assert experiment.seeds == (0, 1, 2, 3, 4)
+        assert all(config["model"] == first["model"] for config in kept.values())
+        over = "inputs" if name == "curricula_inputs" else "function_classes"
+        curricula = {config["curriculum"][over]["name"] for config in kept.values()}
+        assert curricula == {"single", "sequential", "mixed", "random", "when_converged", "bandit"}
+
+
+@pytest.mark.parametrize("name", COMPARISONS[:3])
+def test_brief_variants_have_as_many_steps_as_mixed_spends_on_their_item(name: str) -> None:
+    runs = {run.variant: run.experiment for run in load(name)}
+    mixed = runs["mixed"].plan()
+    brief = {variant: experiment for variant, experiment in runs.items() if variant.startswith("brief")}
+    assert brief
+    for experiment in brief.values():
+        over = experiment.curriculum.inputs if name == "curricula_inputs" else experiment.curriculum.function_classes
+        state = mixed.initial_state()
+        shares = [mixed.shares(step, state) for step in range(mixed.steps)]
+        spent = sum(
+            (each.inputs if name == "curricula_inputs" else each.function_classes)[over.only] for each in shares
+        )
+        assert experiment.training.steps == round(spent)
 
 
 def test_robustness_is_the_mixed_curriculum_on_more_banks() -> None:

@@ -242,7 +242,7 @@ def test_the_command_with_fresh_trains_it_anew(
 
     as_of_an_earlier_version(copied)
     monkeypatch.setattr(Pool, "execute", here)
-    monkeypatch.setattr(figures, "draw_all", lambda directory: [])
+    monkeypatch.setattr(figures, "draw_all", lambda directory, **options: [])
     file = write_toml(tmp_path / "tiny.toml", tiny_values(FINISHED))
     code, _, complaint = icl("run", file, "--results", copied.results, "--device", "cpu", "--fresh")
     assert code == 0, complaint

@@ -205,7 +205,7 @@ def stub(tmp_path: Path, quick_python: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "")
     monkeypatch.delenv("WANDB_ERROR_REPORTING")
     monkeypatch.setattr(sys, "executable", str(quick_python))
-    monkeypatch.setattr("icl_curriculum.figures.draw_all", lambda directory: [])
+    monkeypatch.setattr("icl_curriculum.figures.draw_all", lambda directory, **options: [])
     yield Stub(tmp_path / "calls")
     sys.modules.pop("wandb", None)
 

@@ -113,7 +113,7 @@ class Trainer:
     def _flops_of_prompt(self, points: int) -> int:
         """Operations of an update for each prompt of so many points: of the products in the model's forward passes."""
         if points not in self._counted:
-            xs = torch.zeros(1, points, self.plan.dims, device=self.device)
+            xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
                 forward = count(lambda: self.model.forward(xs, xs[..., 0]))
