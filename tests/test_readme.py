@@ -22,6 +22,7 @@ from icl_curriculum import bench, figures
 from icl_curriculum.cli import main
 from icl_curriculum.execution import execute as executing
 from icl_curriculum.experiment import Run
+from icl_curriculum.experiment_files import experiment_names
 from icl_curriculum.launch import Failure
 from icl_curriculum.launch.pool import Pool
 from icl_curriculum.listing import coverage_table
@@ -251,3 +252,9 @@ def test_every_class_and_distribution_is_in_the_catalogue_of_the_readme() -> Non
 def test_every_experiment_is_in_the_readme() -> None:
     names = {path.stem for path in (ROOT / "experiments").glob("*.toml")} - {"base"}
     assert all(f"`{name}`" in README for name in names)
+
+
+def test_experiments_that_the_text_names_are_there() -> None:
+    named = set(re.findall(r"make experiment NAME=(\w+)", README))
+    assert {"mixed", "curricula", "curricula_hermite", "curricula_inputs", "curricula_reference"} <= named
+    assert named <= set(experiment_names())
