@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 import icl_curriculum
-from icl_curriculum import bench, figures
+from icl_curriculum import bench, figures, report
 from icl_curriculum.cli import main
+from icl_curriculum.comparison.command import Compared
 from icl_curriculum.execution import execute as executing
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import experiment_names
@@ -54,6 +55,8 @@ def commands() -> list[list[str]]:
 
 #: The experiments of the README whose figures are looked at; the others' would take as long as all else.
 DRAWN = ("my_mixed", "my_classes", "smoke")
+#: Likewise those whose reports are written.
+REPORTED = ("mixed", "smoke")
 ICL = [command for command in commands() if command[0] == "icl"]
 MAKE = [command for command in commands() if command[0] == "make"]
 
@@ -120,6 +123,13 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
         return draw_all(directory, **options) if directory.name in DRAWN else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
+    write_report = report.write_report
+
+    def write_some(compared: Compared) -> Path:
+        written = compared.sources[0].directory.name in REPORTED
+        return write_report(compared) if written else compared.path
+
+    monkeypatch.setattr(report, "write_report", write_some)
     monkeypatch.setattr(Pool, "execute", in_this_process)
     tiny = bench.Size("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
@@ -138,6 +148,8 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     curve = pd.read_csv(folder / "results/my_classes/learning.csv")
     assert list(curve["function_class"].unique()) == ["linear", "cubic"]
     assert (folder / "results/my_classes/figures/learning_curves.png").is_file()
+    assert (folder / "results/mixed/report.html").is_file()
+    assert (folder / "results/compare/summary.csv").is_file()
 
 
 @pytest.mark.usefixtures("fresh_registries")
