@@ -13,6 +13,7 @@ from made_up_runs import FLOPS, MISSING, K, Told, write_manifest, write_runs
 
 from icl_curriculum.comparison.outcomes import QUANTITIES, Outcomes, outcomes
 from icl_curriculum.comparison.sources import open_source
+from icl_curriculum.comparison.summary import Numbers, summary
 from icl_curriculum.registry import UserError
 from icl_curriculum.result_tables import COLUMNS, read_table
 
@@ -194,10 +195,23 @@ def test_a_cell_that_was_never_trained_has_an_error_and_no_more(tmp_path: Path) 
     ("threshold", "steps", "prompts"), [(0.8, 25, 200), (0.5, 50, 400), (0.3, 50, 400), (0.2, INF, INF), (1.0, 0, 0)]
 )
 def test_the_threshold_can_be_told(tmp_path: Path, threshold: float, steps: float, prompts: float) -> None:
-    found = found_in(tmp_path, FIRST, SECOND, threshold=threshold, confidence=0.8)
+    found = found_in(tmp_path, FIRST, SECOND, threshold=threshold)
     row = only(found, function_class="linear")
     assert (row["steps_to_error"], row["prompts_to_error"]) == (steps, prompts)
-    assert (found.threshold, found.confidence) == (threshold, 0.8)
+    assert found.threshold == threshold
+
+
+def test_the_level_of_intervals_over_prompts_is_the_runs_own(tmp_path: Path) -> None:
+    """evaluation.confidence of the config: intervals of another level are no other spread over prompts."""
+    directory = write_runs(tmp_path, [FIRST])
+    assert outcomes(open_source(directory)).prompt_confidence == 0.9
+    folder = write_manifest(directory, FIRST.variant)
+    (folder / "config.toml").write_text("[evaluation]\nconfidence = 0.5\n", encoding="utf-8")
+    found = outcomes(open_source(directory))
+    assert found.prompt_confidence == 0.5
+    spread = Numbers(summary(found))("error", "prompt_sd", FIRST.variant, found.cells[0]).value
+    row = only(found, function_class=found.cells[0][0])
+    assert spread == pytest.approx((row["error_high"] - row["error_low"]) / 2 / 0.67449, rel=1e-4)
 
 
 def test_a_model_that_learned_nothing_reached_nothing(tmp_path: Path) -> None:

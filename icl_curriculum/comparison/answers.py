@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.comparison.sources import CELL, Cell
 from icl_curriculum.comparison.summary import ALL, SINGLE_TASK, Numbers, single_task
 from icl_curriculum.comparison.wording import between, count, error, listed
 from icl_curriculum.labels import inputs_label, pretty, shift_label
-
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,7 @@ class Answer:
 
 def answers(found: Outcomes, numbers: Numbers) -> list[Answer]:
     """What the experiment says: over all cells, then of each. ``numbers``: of its `summary`."""
-    rows = found.rows
-    cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
+    cells = found.cells
     given = [Answer("All together", _overall(found, numbers, cells))]
     given += [Answer(cell_name(cell, cells), _of_cell(found, numbers, cell)) for cell in cells]
     return [answer for answer in given if answer.sentences]
@@ -101,7 +98,7 @@ def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
 
 
 def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
-    rows = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
+    rows = found.trained_on(cell)
     if rows.empty:
         return ["No variant was trained on it."]
     variants = list(dict.fromkeys(rows["variant"]))

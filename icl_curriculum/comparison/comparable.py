@@ -11,11 +11,9 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Outcomes, outcomes
-from icl_curriculum.comparison.sources import Source
+from icl_curriculum.comparison.sources import Cell, Source, in_cell
 from icl_curriculum.registry import UserError
 from icl_curriculum.result_tables import METRICS
-
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,8 @@ def _differ(one: Bank, other: Bank) -> str:
 
 def _banks(source: Source, cell: Cell) -> list[Bank]:
     """The bank that each variant answered in a cell."""
-    rows = source.evaluation
-    rows = rows[
-        (rows["function_class"] == cell[0]) & (rows["input_distribution"] == cell[1]) & (rows["shift"] == "none")
-    ]
+    rows = in_cell(source.evaluation, cell)
+    rows = rows[rows["shift"] == "none"]
     longest = source.learning.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
@@ -118,9 +114,9 @@ def check(sources: Sequence[Source]) -> None:
         raise UserError("not comparable: " + "\nnot comparable: ".join(found[:5]) + more)
 
 
-def together(sources: Sequence[Source], *, threshold: float, confidence: float = 0.9) -> Outcomes:
+def together(sources: Sequence[Source], *, threshold: float) -> Outcomes:
     """The outcomes of several experiments as if they were one; their variants are named so that all differ."""
-    parts = [outcomes(source, threshold=threshold, confidence=confidence) for source in sources]
+    parts = [outcomes(source, threshold=threshold) for source in sources]
     if len(sources) == 1:
         return parts[0]
     # Two folders may hold runs of one experiment's name.

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from icl_curriculum.comparison.sources import CELL, RUN, Source
+from icl_curriculum.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell
 from icl_curriculum.result_tables import final, with_metric
 from icl_curriculum.statistics import THRESHOLD
 from icl_curriculum.statistics.curves import first_below, plateau_end
+from icl_curriculum.statistics.seeds import CONFIDENCE
 
 #: A row of `outcomes`, after the run's and the cell's columns.
 QUANTITIES = {
@@ -57,6 +58,7 @@ class Outcomes:
     """``rows`` as `QUANTITIES` says, in the order of variants, cells and seeds, and the curve of each.
 
     ``shifted``: the errors of trained cells under each shift, a row per run, cell and shift with the columns `SHIFTED`.
+    ``confidence``: of intervals over seeds, ``prompt_confidence`` of those over prompts, as evaluation.csv has them.
     """
 
     rows: pd.DataFrame
@@ -64,10 +66,20 @@ class Outcomes:
     threshold: float
     confidence: float
     shifted: pd.DataFrame
+    prompt_confidence: float = CONFIDENCE
+
+    @property
+    def cells(self) -> list[Cell]:
+        return cells_of(self.rows)
+
+    def trained_on(self, cell: Cell) -> pd.DataFrame:
+        """The rows of the variants that were trained on a cell."""
+        own = in_cell(self.rows, cell)
+        return own[own["trained"].astype(bool)]
 
 
-def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float = 0.9) -> Outcomes:
-    """Every run's outcome in each of the experiment's cells; ``confidence``: of the intervals in evaluation.csv."""
+def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
+    """Every run's outcome in each of the experiment's cells."""
     models = final(source.evaluation)
     models = models[models["learner_kind"] == "model"]
     spent = _spent(source)
@@ -80,7 +92,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
     for cell in cells:
         function_class, inputs = cell
         of_class = models[models["function_class"] == function_class]
-        learning = _of_cell(source.learning, cell)
+        learning = in_cell(source.learning, cell)
         if not len(learning):
             continue
         longest = int(learning["n_context"].max())
@@ -119,11 +131,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, confidence: float 
         frame.sort_values(["variant"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
         for frame in (table, shifted)
     )
-    return Outcomes(table, curves, threshold, confidence, shifted)
-
-
-def _of_cell(table: pd.DataFrame, cell: tuple[str, str]) -> pd.DataFrame:
-    return table[(table["function_class"] == cell[0]) & (table["input_distribution"] == cell[1])]
+    return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence)
 
 
 def _spent(source: Source) -> dict[Key, list[tuple[float, float, float]]]:

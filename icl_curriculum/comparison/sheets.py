@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.comparison.sources import Cell, cells_of, in_cell
 from icl_curriculum.comparison.summary import Numbers
 from icl_curriculum.comparison.wording import between, count, error, operations
 from icl_curriculum.labels import shift_label
-from icl_curriculum.statistics.seeds import Estimate, estimate
+from icl_curriculum.statistics.seeds import Estimate, interquartile_mean
 
 #: From so many seeds on, single ones are not listed.
 MANY = 10
-
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -147,19 +145,15 @@ def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> S
 
 def ledger(rows: pd.DataFrame) -> Sheet:
     """Prompts and operations that each run spent on each cell: a row per run, a pair of columns per cell."""
-    cells = list(rows[CELL].drop_duplicates().itertuples(index=False, name=None))
+    cells = cells_of(rows)
     several = len({inputs for _, inputs in cells}) > 1
     names = [f"{name}, {inputs}" if several else str(name) for name, inputs in cells]
     made = Sheet(["run", "steps", *(f"{name}: {what}" for name in names for what in ("prompts", "FLOP"))])
     for (variant, seed), own in rows.groupby(["variant", "seed"], sort=False):
-        by_cell = own.set_index(CELL)
         entries = []
         for cell in cells:
-            prompts, flops = (
-                (float(by_cell.loc[cell, "prompts"]), float(by_cell.loc[cell, "flops"]))
-                if cell in by_cell.index
-                else (math.nan, math.nan)
-            )
+            spent_on = in_cell(own, cell)[["prompts", "flops"]].to_numpy(np.float64)
+            prompts, flops = spent_on[0] if len(spent_on) else (math.nan, math.nan)
             entries += [_count(prompts), Entry(operations(flops), flops)]
         made.add(f"{variant}, seed {seed}", _count(float(own["steps"].iloc[0])), *entries)
     return made
@@ -195,10 +189,9 @@ def asked(found: Outcomes) -> dict[str, dict[Cell, Asked]]:
     """Trained x asked: for every variant its error in every cell, trained on or not."""
     given: dict[str, dict[Cell, Asked]] = {}
     for variant, own in by_variant(found.rows):
+        by_cell = {cell: in_cell(own, cell) for cell in cells_of(own)}
         given[variant] = {
-            (str(name), str(inputs)): Asked(
-                estimate([rows["error"].to_numpy(np.float64)], resamples=1).value, bool(rows["trained"].any())
-            )
-            for (name, inputs), rows in ((key, rows) for key, rows in own.groupby(CELL) if isinstance(key, tuple))
+            cell: Asked(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
+            for cell, rows in by_cell.items()
         }
     return given

@@ -19,6 +19,18 @@ from icl_curriculum.results import finished_runs, unfinished_runs
 CELL = ["function_class", "input_distribution"]
 #: The columns that tell a run.
 RUN = ["experiment", "variant", "seed"]
+#: A function class and inputs.
+Cell = tuple[str, str]
+
+
+def cells_of(table: pd.DataFrame) -> list[Cell]:
+    """The cells of a table, in order of appearance."""
+    return [(str(c), str(i)) for c, i in table[CELL].drop_duplicates().itertuples(index=False)]
+
+
+def in_cell(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """The rows of one cell."""
+    return table[(table["function_class"] == cell[0]) & (table["input_distribution"] == cell[1])]
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,15 @@ class Source:
         return sorted(int(seed) for seed in self.evaluation["seed"].unique())
 
     @property
-    def cells(self) -> list[tuple[str, str]]:
+    def cells(self) -> list[Cell]:
         """The experiment's own cells, in the order of its config."""
-        return [(str(c), str(i)) for c, i in self.curriculum[CELL].drop_duplicates().itertuples(index=False)]
+        return cells_of(self.curriculum)
+
+    @property
+    def confidence(self) -> float:
+        """The level of the intervals over prompts in evaluation.csv; as by default where no config is there."""
+        levels = [config.get("evaluation", {}).get("confidence") for config in self.configs.values()]
+        return float(next(filter(None, levels), 0.9))
 
 
 def open_source(directory: Path) -> Source:
@@ -74,9 +92,9 @@ def open_source(directory: Path) -> Source:
         )
     _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
     missing += _missing_runs(directory, models)
-    for cell in curriculum[CELL].drop_duplicates().itertuples(index=False, name=None):
+    for cell in cells_of(curriculum):
         for name, table in (("evaluation", models[models["shift"] == "none"]), ("learning", learning)):
-            if not (table[CELL] == list(cell)).all(axis=1).any():
+            if in_cell(table, cell).empty:
                 missing.append(
                     f"{name}.csv holds no error of {cell[0]} with {cell[1]} inputs, which curriculum.csv has: that "
                     f"class is left out."

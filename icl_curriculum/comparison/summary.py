@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.comparison.outcomes import Curve, Key, Outcomes
-from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.comparison.sources import CELL, Cell, cells_of, in_cell
 from icl_curriculum.files import write_atomically
 from icl_curriculum.results import csv_text
 from icl_curriculum.statistics.curves import value_at_exposure
@@ -62,10 +62,10 @@ def summary(found: Outcomes) -> pd.DataFrame:
     """The rows of summary.csv, with the columns `COLUMNS`."""
     rows: list[Row] = []
     table = found.rows
-    for variant, *cell in table[["variant", *CELL]].drop_duplicates().itertuples(index=False):
-        rows += _of_variant(_where(table, variant, cell), found)
-    for name, inputs in table[CELL].drop_duplicates().itertuples(index=False):
-        rows += _of_pairs(table[(table[CELL] == [name, inputs]).all(axis=1)], found)
+    for variant, name, inputs in table[["variant", *CELL]].drop_duplicates().itertuples(index=False):
+        rows += _of_variant(_where(table, variant, (name, inputs)), found)
+    for cell in found.cells:
+        rows += _of_pairs(found.trained_on(cell), found)
     rows += _over_cells(table, found.confidence)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -76,8 +76,8 @@ def write_summary(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, csv_text([COLUMNS, *plain.itertuples(index=False)]))
 
 
-def _where(table: pd.DataFrame, variant: str, cell: Sequence[str]) -> pd.DataFrame:
-    return table[(table["variant"] == variant) & (table[CELL] == list(cell)).all(axis=1)]
+def _where(table: pd.DataFrame, variant: str, cell: Cell) -> pd.DataFrame:
+    return in_cell(table[table["variant"] == variant], cell)
 
 
 def _of_variant(rows: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
@@ -100,7 +100,7 @@ def _of_variant(rows: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
             # Of events, some of which may never have happened, only the median is a number.
             median = float(np.median(kept)) if quantity in _EVENTS else float(kept.mean())
             yield [*head, quantity, "median" if quantity in _EVENTS else "mean", None, median, None, None, len(kept)]
-    apart = spreads(rows["error"], rows["error_low"], rows["error_high"], confidence=found.confidence)
+    apart = spreads(rows["error"], rows["error_low"], rows["error_high"], confidence=found.prompt_confidence)
     yield [*head, "error", "seed_sd", None, apart.seeds, None, None, n]
     yield [*head, "error", "prompt_sd", None, apart.prompts, None, None, n]
     below = share_below(rows["error"], found.threshold, confidence=found.confidence)
@@ -111,9 +111,8 @@ def _numbers(made: Estimate) -> Row:
     return [made.value, made.low, made.high, made.n]
 
 
-def _of_pairs(rows: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
+def _of_pairs(trained: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
     """Every two variants that were trained on a cell."""
-    trained = rows[rows["trained"]]
     variants = list(dict.fromkeys(trained["variant"]))
     by_variant = {variant: trained[trained["variant"] == variant].set_index("seed") for variant in variants}
     for i, ours in enumerate(variants):
@@ -142,7 +141,7 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, found: Outcomes) -> Itera
         yield [*head, "equal_exposure", "mean", None, float(exposure), None, None, len(seeds)]
 
 
-def _key(variant: str, seed: int, cell: tuple[str, str]) -> Key:
+def _key(variant: str, seed: int, cell: Cell) -> Key:
     return (variant, seed, *cell)
 
 
@@ -180,7 +179,7 @@ def _compared(head: Row, quantity: str, ours: pd.Series, theirs: pd.Series, conf
     yield [*head, quantity, "probability_of_improvement", None, *_numbers(chance)]
 
 
-def single_task(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+def single_task(rows: pd.DataFrame) -> dict[Cell, str]:
     """For each cell the variant that was trained on it alone, for the most steps; cells without one are absent."""
     alone = rows[rows["single"]].sort_values("steps", ascending=False, kind="stable")
     chosen = alone.drop_duplicates(CELL)
@@ -189,7 +188,7 @@ def single_task(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[Row]:
     """The interquartile mean over seeds and cells: of variants trained on all of them, and of the single-task ones."""
-    cells = list(rows[CELL].drop_duplicates().itertuples(index=False, name=None))
+    cells = cells_of(rows)
     if len(cells) < 2 or rows["metric"].nunique() > 1:
         return
     metric, longest = rows["metric"].iloc[0], rows["n_context"].max()
@@ -221,9 +220,7 @@ class Numbers:
             plain = tuple(None if pd.isna(part) else str(part) for part in key)
             self._found[plain] = Estimate(_plain(value), _plain(low), _plain(high), int(n))
 
-    def __call__(
-        self, quantity: str, statistic: str, variant: str, cell: tuple[str, str], versus: str | None = None
-    ) -> Estimate:
+    def __call__(self, quantity: str, statistic: str, variant: str, cell: Cell, versus: str | None = None) -> Estimate:
         """A number of a variant in a cell, or against another variant; NaN where there is none."""
         return self._found.get((quantity, statistic, variant, versus, *cell), Estimate(math.nan, math.nan, math.nan, 0))
 

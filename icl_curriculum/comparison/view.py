@@ -9,15 +9,13 @@ from icl_curriculum.comparison import sheets
 from icl_curriculum.comparison.answers import cell_name
 from icl_curriculum.comparison.command import Compared
 from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL
 from icl_curriculum.comparison.summary import single_task
 from icl_curriculum.wide_tables import print_whole
 
 
 def reference_of(found: Outcomes, cell: tuple[str, str], against: str | None = None) -> str | None:
     """What a cell's variants are compared with: the one given, else the single-task one, else the first; or none."""
-    rows = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
-    variants = list(dict.fromkeys(rows["variant"]))
+    variants = list(dict.fromkeys(found.trained_on(cell)["variant"]))
     if len(variants) < 2:
         return None
     chosen = against or single_task(found.rows).get(cell) or variants[0]
@@ -27,12 +25,11 @@ def reference_of(found: Outcomes, cell: tuple[str, str], against: str | None = N
 def show(console: Console, compared: Compared, against: str | None) -> None:
     """Print all of it; ``against``: the variant that pairs are compared with, by default the single-task one."""
     found, numbers = compared.found, compared.numbers
-    rows = found.rows
     for text in (text for source in compared.sources for text in source.missing):
         console.print(f"note: {text}", soft_wrap=True)
-    cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
+    cells = found.cells
     for cell in cells:
-        own = rows[(rows[CELL] == list(cell)).all(axis=1) & rows["trained"]]
+        own = found.trained_on(cell)
         if own.empty:
             continue
         k, level = int(own["n_context"].iloc[0]), f"{found.confidence:.0%}"

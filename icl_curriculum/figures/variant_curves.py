@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from icl_curriculum.comparison.outcomes import Curve, Outcomes
+from icl_curriculum.comparison.sources import Cell
 from icl_curriculum.figures.names import GREY, LearnerStyle
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, log_count_scale
-from icl_curriculum.figures.variants import Cell, Shown
+from icl_curriculum.figures.variants import Shown
 from icl_curriculum.statistics.curves import value_at_exposure
 
 Array = NDArray[np.float64]

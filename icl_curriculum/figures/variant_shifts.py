@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from icl_curriculum.comparison.outcomes import Outcomes
+from icl_curriculum.comparison.sources import Cell, in_cell
 from icl_curriculum.figures.names import GREY, inputs_label, shift_label
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
-from icl_curriculum.figures.variants import Cell, Shown, shade_rows
+from icl_curriculum.figures.variants import Shown, shade_rows
 from icl_curriculum.statistics.seeds import interquartile_mean
 
 #: Of a row's height, over which the markers of variants are spread; inches for each, and of a row at least.
@@ -82,7 +83,7 @@ def _errors(shown: Shown, table: pd.DataFrame, cell: Cell) -> dict[Shift, dict[s
     errors: dict[Shift, dict[str, float]] = {
         None: {name: _statistic(rows["error"]) for name, rows in trained.items()}
     }  # fmt: skip
-    own = table[(table["function_class"] == cell[0]) & (table["input_distribution"] == cell[1])]
+    own = in_cell(table, cell)
     for (kind, name, variant), rows in own.groupby(["shift_kind", "shift", "variant"], sort=False):
         errors.setdefault((str(kind), str(name)), {})[str(variant)] = _statistic(rows["value"])
     return errors

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL
+from icl_curriculum.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.lettering import TEXT, text_height, wrapped
 from icl_curriculum.figures.names import (
@@ -38,9 +38,6 @@ NARROW = 3.6
 
 #: Inches that the names of variants take at most.
 _NAMES = 1.2
-
-#: Function class and inputs.
-Cell = tuple[str, str]
 
 #: Of variants that train on several cells, through which counting goes at once; six and five share no factor.
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
@@ -92,8 +89,7 @@ class Shown:
     def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None) -> Shown:
         """``cells``: as asked for, None for all. Raises NothingToDraw if there is none of them."""
         rows = outcomes.rows
-        found = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
-        chosen = [cell for cell in found if cells is None or cell in cells]
+        chosen = [cell for cell in outcomes.cells if cells is None or cell in cells]
         if not chosen:
             raise NothingToDraw("no errors in any of the cells")
         single = rows[rows["single"].astype(bool)].drop_duplicates("variant")
@@ -110,7 +106,7 @@ class Shown:
         return Shown(self.rows, left, self.styles, self.narrow)
 
     def of_cell(self, cell: Cell) -> pd.DataFrame:
-        return self.rows[(self.rows["function_class"] == cell[0]) & (self.rows["input_distribution"] == cell[1])]
+        return in_cell(self.rows, cell)
 
     def trained(self, cell: Cell) -> dict[str, pd.DataFrame]:
         """The rows of each variant that was trained on a cell, in the order of the table."""

@@ -18,13 +18,11 @@ from icl_curriculum.comparison.answers import Answer, cell_name
 from icl_curriculum.comparison.command import Compared
 from icl_curriculum.comparison.comparable import problems
 from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL, Source
+from icl_curriculum.comparison.sources import Cell, Source
 from icl_curriculum.comparison.summary import Numbers
 from icl_curriculum.comparison.view import reference_of
 from icl_curriculum.comparison.wording import count, error
 from icl_curriculum.result_tables import NothingToDraw
-
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ FILES = {
 def gather(compared: Compared) -> Content:
     """Everything for the page of one experiment."""
     source, found, numbers = compared.sources[0], compared.found, compared.numbers
-    rows = found.rows
-    cells = [(str(c), str(i)) for c, i in rows[CELL].drop_duplicates().itertuples(index=False)]
+    cells = found.cells
     config = next(iter(source.configs.values()), {})
     sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
     sections += _whole_sections(found)
@@ -149,7 +146,7 @@ def _drawn(draw: Callable[[], Figure], caption: str, alternative: str) -> list[P
 
 def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> Section:
     """A cell's figures and tables."""
-    own = found.rows[(found.rows[CELL] == list(cell)).all(axis=1) & found.rows["trained"]]
+    own = found.trained_on(cell)
     anchor = f"cell-{cells.index(cell) + 1}"
     name = cell_name(cell, cells)
     if own.empty:
