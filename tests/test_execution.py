@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from finished_runs import FINISHED, PER_PROMPT, Finished, assert_same_results, executed, weights
-from tiny_runs import tables, tiny_run, tiny_values
+from tiny_runs import tables, tiny_run, tiny_values, write_toml
 from torch import Tensor
 
 from icl_curriculum import execution, final_evaluation, provenance
@@ -151,6 +153,19 @@ def test_models_prepare_before_the_clock_of_training_starts(tmp_path: Path, monk
     monkeypatch.setattr(execution, "Recorder", made)
     execute(tiny_run(), tmp_path, report=lambda progress: order.append(progress.phase))
     assert order[:3] == ["prepared", "clock", "training"]
+
+
+def test_a_run_does_not_import_what_takes_seconds_and_is_not_needed(tmp_path: Path, quick_python: Path) -> None:
+    """Every worker would, once."""
+    file = write_toml(tmp_path / "tiny.toml", tiny_values())
+    script = f"""
+        import sys
+        import icl_curriculum
+        icl_curriculum.run({str(file)!r}, results={str(tmp_path)!r}, device="cpu")
+        print(*(name for name in ("torch._dynamo", "sympy") if name in sys.modules))
+    """
+    done = subprocess.run([str(quick_python), "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.stdout == "\n", done.stderr
 
 
 def test_provenance_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DO
 TOY = [
     "dims=3", "points=5", "training.steps=8", "training.batch_size=4", "training.learning_every=4",
     "evaluation.n_prompts=4", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
-    "evaluation.shifts=[]",
+    "evaluation.shifts=[]", 'evaluation.baselines=["zero", "least_squares"]',
 ]  # fmt: skip
 TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
 TOY_BENCH = {

@@ -76,7 +76,8 @@ class Weights(Block):
             if not value.requires_grad:
                 continue
             if not value.is_leaf:
-                torch.autograd.backward(value, gradient)
+                # Not `value.backward(gradient)`: its check of the shapes imports sympy, which takes every run a second.
+                (value * gradient).sum().backward()  # type: ignore[no-untyped-call]
             elif value.grad is None:
                 value.grad = gradient
             else:
