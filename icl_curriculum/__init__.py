@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from icl_curriculum.checkpoints import load_model as load_model
     from icl_curriculum.curricula import Curriculum as Curriculum
     from icl_curriculum.curricula import register_curriculum as register_curriculum
-    from icl_curriculum.execution import RunFailed as RunFailed
     from icl_curriculum.experiment_files import load as load
     from icl_curriculum.function_classes import FunctionClass as FunctionClass
     from icl_curriculum.function_classes import register_function_class as register_function_class
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from icl_curriculum.models import register_model as register_model
     from icl_curriculum.prompts import Learner as Learner
     from icl_curriculum.prompts import Prompts as Prompts
+    from icl_curriculum.registry import RunFailed as RunFailed
     from icl_curriculum.registry import UserError as UserError
     from icl_curriculum.scoring import score as score
     from icl_curriculum.shifts import Shift as Shift
@@ -43,7 +43,7 @@ _EXPORTS = {
     "Learner": ("prompts", "Learner"),
     "ModelConfig": ("models", "ModelConfig"),
     "Prompts": ("prompts", "Prompts"),
-    "RunFailed": ("execution", "RunFailed"),
+    "RunFailed": ("registry", "RunFailed"),
     "Shift": ("shifts", "Shift"),
     "Streams": ("streams", "Streams"),
     "Task": ("tasks", "Task"),

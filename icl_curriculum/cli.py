@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from icl_curriculum.endings import end_with_a_message
 from icl_curriculum.options import (
     LARGEST,
     Debug,
@@ -58,11 +56,11 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
-    from icl_curriculum import display, experiment_files, figures, launch
+    from icl_curriculum import display, experiment_files, figures, launch, progress
 
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = launch.resolve_device(device)
-    with display.live_view(loaded, device) as view:
+    with progress.live_view(loaded, device) as view:
         outcome = launch.launch(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (),
             report=view.report, queued=view.queued, started=view.started, ended=view.ended,
@@ -95,17 +93,13 @@ def evaluate(
     A component is a name, an id as the tables show it (scaled_inputs/0.5), or a TOML table
     ('{ name = "scaled_inputs", factor = 0.5 }'). Options can be repeated.
     """
-    from icl_curriculum import display, evaluating, launch
-    from icl_curriculum.execution import RunFailed
+    from icl_curriculum import display, evaluating, launch, progress
     from icl_curriculum.grids import Asked
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
     grid = evaluation.grid(Asked(function_class or (), inputs or (), shift or ()), n_prompts)
-    try:
-        with display.bank_view(evaluation.run.name, grid) as advanced:
-            written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
-    except RunFailed as error:
-        _end(error, f"failed: {error}", 1)
+    with progress.bank_view(evaluation.run.name, grid) as advanced:
+        written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
     display.show_evaluation(written, grid)
 
 
@@ -151,9 +145,8 @@ def score(
     A learner is a baseline (ridge, lasso/0.01), a scikit-learn regressor (SVR, or a TOML table with parameters),
     FILE.py:NAME (a function (xs, ys, x_query) -> y, a regressor, an object with predict), or a folder of results.
     """
-    from icl_curriculum import display, launch
+    from icl_curriculum import display, launch, progress
     from icl_curriculum.config import CostlyConfig
-    from icl_curriculum.execution import RunFailed
     from icl_curriculum.grids import Asked
     from icl_curriculum.scoring.command import Scoring, Size
 
@@ -162,11 +155,8 @@ def score(
         learners, Asked(function_class or (), inputs or (), shift or ()), Size(dims, points, n_prompts, bank_seed),
         costly, plugins=plugin or [], device=launch.resolve_device(device),
     )  # fmt: skip
-    try:
-        with display.bank_view("score", scoring.grid) as advanced:
-            written = scoring.score(output, advanced)
-    except RunFailed as error:
-        _end(error, f"failed: {error}", 1)
+    with progress.bank_view("score", scoring.grid) as advanced:
+        written = scoring.score(output, advanced)
     display.show_scores(written)
     if written.silent:
         raise typer.Exit(1)
@@ -354,57 +344,8 @@ def bench(
 
 
 def main() -> None:
-    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug.
-
-    2: a mistake in the command or the config; 1: a run that failed, or a disk that is full; 130 and 143:
-    interrupted or terminated.
-    """
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        app()
-    except _Stopped as error:
-        again = " without --fresh" if "--fresh" in sys.argv else ""
-        hints = {
-            "run": f"; the same command{again} continues where it stopped",
-            "evaluate": "; the banks that were answered are in the table",
-            "score": "; the banks that were answered are in the table",
-            "bench": "; the tables that were printed are written",
-        }
-        hint = hints.get(sys.argv[1] if len(sys.argv) > 1 else "", "")
-        _end(error, f"{error}{hint}", 128 + error.number)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
-    except Exception as error:
-        # Imported only once something went wrong, so that --help stays light.
-        from icl_curriculum.registry import UserError, described
-
-        if isinstance(error, UserError):
-            _end(error, f"error: {error}", 2)
-        _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
-
-
-class _Stopped(BaseException):
-    """A signal asks to stop: unwind, so that no worker process is left behind.
-
-    Not KeyboardInterrupt, of which typer makes an exit without a word.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
-        self.number = number
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    raise _Stopped(number)
-
-
-def _end(error: BaseException, message: str, code: int) -> NoReturn:
-    if "--debug" in sys.argv:
-        traceback.print_exception(error)
-    typer.echo(message, err=True)
-    sys.exit(code)
+    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug."""
+    end_with_a_message(app)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from icl_curriculum import figures
 from icl_curriculum.computing import computing_threads, is_out_of_memory
 from icl_curriculum.contracts import ComponentFailed, at_work
 from icl_curriculum.evaluation import BANK_VERSION, Bank
-from icl_curriculum.execution import RunFailed
 from icl_curriculum.files import check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.final_evaluation import Advanced, Scored, score_banks
 from icl_curriculum.grids import ALL, Asked, Frame, Grid, build_grid
 from icl_curriculum.growing_table import CELL, GrowingTable, merged_failures
 from icl_curriculum.plugin_files import copies_of, load_plugin, package_hash
 from icl_curriculum.provenance import provenance
-from icl_curriculum.registry import Component, UserError
+from icl_curriculum.registry import Component, RunFailed, UserError
 from icl_curriculum.shifts import Shift, standard_shifts
 from icl_curriculum.trained_runs import open_run
 

@@ -22,7 +22,7 @@ from icl_curriculum.final_evaluation import evaluate
 from icl_curriculum.live_logging import LiveLogging
 from icl_curriculum.provenance import provenance
 from icl_curriculum.recording import Interval, Recorder
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import RunFailed, UserError
 from icl_curriculum.results import GROWING, RunDirectory, read_manifest
 from icl_curriculum.training import Diverged, Trainer
 
@@ -47,10 +47,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-
-
-class RunFailed(Exception):
-    """A run that started and could not finish; what it wrote is kept."""
 
 
 def only_warnings(progress: Progress) -> None:

@@ -29,6 +29,10 @@ class UserError(Exception):
     """A mistake in what the user wrote. The command line prints it and exits with code 2."""
 
 
+class RunFailed(Exception):
+    """A run that started and could not finish; what it wrote is kept."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the closest known name, else the list of them all."""
     known = sorted(known)

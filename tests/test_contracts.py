@@ -12,9 +12,9 @@ from helpers import task_of
 from tiny_runs import TINY, write_toml
 
 from icl_curriculum.contracts import ComponentFailed
-from icl_curriculum.execution import RunFailed, execute
+from icl_curriculum.execution import execute
 from icl_curriculum.experiment_files import load
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import RunFailed, UserError
 from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.tasks import Task
 

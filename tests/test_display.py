@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
-from icl_curriculum import display
-from icl_curriculum.display import View, duration, live_view
+from icl_curriculum import display, progress
 from icl_curriculum.execution import Progress
 from icl_curriculum.launch import Failure
+from icl_curriculum.progress import View, duration, live_view
 from icl_curriculum.summaries import error_table
 
 EXAMPLE = Path(__file__).parent.parent / "results/example_mixed"
@@ -93,7 +93,7 @@ def test_a_failed_run_stops_no_other_and_is_named_at_the_end(shown: tuple[Path, 
 def test_debug_shows_the_traceback_of_a_failed_run(shown: tuple[Path, int, list[str]]) -> None:
     said = "\n".join(shown[2])
     assert "Traceback (most recent call last)" in said
-    assert "icl_curriculum.execution.RunFailed" in said
+    assert "icl_curriculum.registry.RunFailed" in said
 
 
 # Without a terminal
@@ -101,8 +101,8 @@ def test_debug_shows_the_traceback_of_a_failed_run(shown: tuple[Path, int, list[
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> View:
-    monkeypatch.setattr(display, "LINE_EVERY", 0.0)
-    monkeypatch.setattr(display, "ESTIMATE_AFTER", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress, "ESTIMATE_AFTER", 0.0)
     return View(None)
 
 
@@ -130,11 +130,11 @@ def test_between_lines_only_the_latest_of_each_run_is_kept(
     plain: View, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain.queued(["a", "b"])
-    monkeypatch.setattr(display, "LINE_EVERY", 1e9)
+    monkeypatch.setattr(progress, "LINE_EVERY", 1e9)
     for step in (10, 20, 30):
         plain.report(Progress("a", "training", step, 100, 0.5, None))
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(display, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     plain.report(Progress("b", "training", 5, 100, 0.5, None))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["a: training 30/100  loss 0.500", "b: training 5/100  loss 0.500"]
@@ -145,12 +145,30 @@ def test_what_a_resumed_run_had_done_before_does_not_flatter_the_estimate(
 ) -> None:
     """Half of the steps were there at the start; a quarter took 10 seconds; a quarter is left."""
     now = 100.0
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     plain.queued(["a"])
     plain.report(Progress("a", "training", 50, 100))
     now = 110.0
     plain.report(Progress("a", "training", 75, 100))
     assert plain._overall() == "0 of 1 runs done; about 10s left"
+
+
+def test_a_long_run_weighs_more_than_a_short_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 1,100 steps 100 took 10 seconds: the short run is through, and 1,000 are left."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    brief, long = tiny_run({"training.steps": 100}), tiny_run({"training.steps": 1000}, seed=1)
+    with live_view([brief, long], "cpu") as view:
+        view.queued([brief.name, long.name])
+        view.report(Progress(brief.name, "training", 0, 100))
+        now = 110.0
+        view.report(Progress(brief.name, "training", 100, 100))
+    assert view._overall() == "0 of 2 runs done; about 1m40s left"
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "tiny: 2 runs of 100–1000 steps, 8 prompts of 5 points in 2 dimensions, on cpu"
+    )
 
 
 def test_a_run_that_waits_for_another_process_says_so(plain: View, capsys: pytest.CaptureFixture[str]) -> None:

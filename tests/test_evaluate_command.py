@@ -12,11 +12,11 @@ from finished_runs import Finished
 from tiny_runs import Icl, tables
 
 from icl_curriculum import figures
-from icl_curriculum.display import View
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.execution import Progress
 from icl_curriculum.files import locked, write_atomically
 from icl_curriculum.function_classes import Linear
+from icl_curriculum.progress import View
 from icl_curriculum.registry import KINDS
 from icl_curriculum.shifts import STANDARD
 

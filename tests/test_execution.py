@@ -22,12 +22,12 @@ from icl_curriculum import execution, final_evaluation, provenance
 from icl_curriculum.baselines import Zero
 from icl_curriculum.checkpoints import load_model
 from icl_curriculum.evaluation import evaluation_banks
-from icl_curriculum.execution import RunFailed, directory_of, execute, is_finished
+from icl_curriculum.execution import directory_of, execute, is_finished
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import build
 from icl_curriculum.models import Transformer
 from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import RunFailed, UserError
 from icl_curriculum.results import COLUMNS
 from icl_curriculum.training import Trainer
 

@@ -13,7 +13,8 @@ import pytest
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
 from icl_curriculum.cli import main
-from icl_curriculum.execution import RunFailed, execute
+from icl_curriculum.execution import execute
+from icl_curriculum.registry import RunFailed
 from icl_curriculum.results import RunDirectory
 
 RUN = tiny_run({"evaluation.shifts": []})

@@ -17,12 +17,12 @@ from tiny_runs import TINY, nested, tables, tiny_run, tiny_values, write_toml
 
 import icl_curriculum
 from icl_curriculum.evaluation import evaluation_banks
-from icl_curriculum.execution import Progress, RunFailed, directory_of, execute
+from icl_curriculum.execution import Progress, directory_of, execute
 from icl_curriculum.experiment import Run
 from icl_curriculum.experiment_files import load
 from icl_curriculum.launch import Failure, Outcome, launch
 from icl_curriculum.launch.pool import Pool, _ending
-from icl_curriculum.registry import FUNCTION_CLASSES, UserError
+from icl_curriculum.registry import FUNCTION_CLASSES, RunFailed, UserError
 
 DIVERGES = nested({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")})
 

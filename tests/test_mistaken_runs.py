@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from mistaken import steady
 from tiny_runs import tiny_run, tiny_values
 
-from icl_curriculum.execution import RunFailed, execute
+from icl_curriculum.execution import execute
 from icl_curriculum.experiment_files import build
 from icl_curriculum.figures import draw_all
-from icl_curriculum.registry import UserError
+from icl_curriculum.registry import RunFailed, UserError
 from icl_curriculum.results import collect
 
 #: Values of each key, small enough for a run of a fraction of a second; some are too far out.

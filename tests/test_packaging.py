@@ -37,7 +37,7 @@ FLOORS = [
     {"results", "result_tables", "training", "evaluation", "testing", "growing_table", "live_logging", "comparison"},
     {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
     {"launch", "checking", "verify", "bench", "evaluating", "scoring", "report"},
-    {"options", "score_tables", "summaries", "display", "listing", "cli"},
+    {"options", "score_tables", "summaries", "display", "progress", "endings", "listing", "cli"},
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -12,8 +12,8 @@ from finished_runs import Finished, executed
 from tiny_runs import Icl
 
 from icl_curriculum import figures
-from icl_curriculum.display import View
 from icl_curriculum.execution import Progress
+from icl_curriculum.progress import View
 
 LEARNERS = """
 import numpy as np

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.execution import Progress, RunFailed, execute
+from icl_curriculum.execution import Progress, execute
 from icl_curriculum.experiment_files import read_toml, rebuild
-from icl_curriculum.registry import UserError, described
+from icl_curriculum.registry import RunFailed, UserError, described
 
 Say = Callable[[dict[str, Any]], None]
 

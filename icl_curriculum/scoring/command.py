@@ -15,7 +15,6 @@ from icl_curriculum.computing import computing_threads, is_out_of_memory
 from icl_curriculum.config import CostlyConfig
 from icl_curriculum.contracts import ComponentFailed
 from icl_curriculum.evaluation import BANK_VERSION, Bank, Failure, Working
-from icl_curriculum.execution import RunFailed
 from icl_curriculum.experiment import Experiment
 from icl_curriculum.files import check_writable, locked, remove_leftovers
 from icl_curriculum.final_evaluation import Advanced
@@ -24,7 +23,7 @@ from icl_curriculum.grids import ALL, Asked, Frame, Grid, build_grid
 from icl_curriculum.growing_table import CELL, GrowingTable, merged_failures
 from icl_curriculum.plugin_files import defined_in_module, load_plugin
 from icl_curriculum.provenance import provenance
-from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, UserError, described, did_you_mean
+from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, RunFailed, UserError, described, did_you_mean
 from icl_curriculum.results import finished_runs
 from icl_curriculum.scoring.banks import AskedBank
 from icl_curriculum.scoring.learners import (
