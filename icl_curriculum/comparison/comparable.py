@@ -35,7 +35,7 @@ class Bank:
 
 def problems(sources: Sequence[Source]) -> list[str]:
     """Why some of the sources' variants cannot be compared, one sentence each; nothing if all can."""
-    banks = [(cell, bank) for source in sources for cell in source.cells for bank in _banks(source, cell)]
+    banks = [bank for source in sources for bank in _banks(source)]
     found: dict[str, None] = {}
     for cell in dict.fromkeys(cell for cell, _ in banks):
         of_cell = [bank for other, bank in banks if other == cell]
@@ -69,16 +69,16 @@ def _differ(one: Bank, other: Bank) -> str:
     return ""
 
 
-def _banks(source: Source, cell: Cell) -> list[Bank]:
-    """The bank that each variant answered in a cell."""
-    rows = in_cell(source.evaluation, cell)
-    rows = rows[rows["shift"] == "none"]
+def _banks(source: Source) -> list[tuple[Cell, Bank]]:
+    """The bank that each variant answered in each cell."""
+    # The shifts' rows are the most by far, and are left out once.
+    unshifted = source.evaluation[source.evaluation["shift"] == "none"]
     longest = source.learning.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
     found = []
-    for variant in source.variants:
-        own = rows[rows["variant"] == variant]
+    for cell, variant in itertools.product(source.cells, source.variants):
+        own = in_cell(unshifted[unshifted["variant"] == variant], cell)
         own = own[own["seed"] == own["seed"].min()] if len(own) else own
         models = own[own["learner_kind"] == "model"]
         if models.empty or (*cell, variant) not in longest.index:
@@ -95,7 +95,8 @@ def _banks(source: Source, cell: Cell) -> list[Bank]:
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
         learning = (config["learning_prompts"], config["bank_seed"]) if "learning_prompts" in config else None
-        found.append(Bank(label, n_context, metric, content, answers, _scale(models, n_context), learning))
+        bank = Bank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
+        found.append((cell, bank))
     return found
 
 

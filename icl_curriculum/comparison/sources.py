@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import tomllib
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Source:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def variants(self) -> list[str]:
         return distinct(self.evaluation["variant"])
 
@@ -59,7 +60,7 @@ class Source:
     def seeds(self) -> list[int]:
         return sorted(int(seed) for seed in self.evaluation["seed"].unique())
 
-    @property
+    @functools.cached_property
     def cells(self) -> list[Cell]:
         """The experiment's own cells, in the order of its config."""
         return cells_of(self.curriculum)
