@@ -197,12 +197,16 @@ def test_a_damaged_table(several: Path, icl: Icl, command: str) -> None:
     assert complaint.startswith("error: results/several/learning.csv is damaged: ")
 
 
+def leave_out(file: Path, column: str, value: str) -> None:
+    """The rows of a table where a column has a value; the others keep their bytes."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table[table[column] != value].to_csv(file, index=False, lineterminator="\n")
+
+
 @pytest.mark.parametrize("command", ["compare", "report"])
 @pytest.mark.parametrize("name", ["learning", "curriculum", "exposure"])
 def test_tables_that_were_not_collected_together(several: Path, icl: Icl, command: str, name: str) -> None:
-    file = several / f"{name}.csv"
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    table[table["variant"] != "mixed"].to_csv(file, index=False, lineterminator="\n")
+    leave_out(several / f"{name}.csv", "variant", "mixed")
     code, _, complaint = icl(command, "several")
     assert code == 2
     assert complaint.startswith(
@@ -214,9 +218,7 @@ def test_tables_that_were_not_collected_together(several: Path, icl: Icl, comman
 @pytest.mark.parametrize("command", ["compare", "report"])
 @pytest.mark.parametrize("name", ["evaluation", "learning"])
 def test_a_class_without_results_is_said(several: Path, icl: Icl, command: str, name: str) -> None:
-    file = several / f"{name}.csv"
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    table[table["function_class"] != "linear"].to_csv(file, index=False, lineterminator="\n")
+    leave_out(several / f"{name}.csv", "function_class", "linear")
     code, printed, _ = icl(command, "several")
     assert code == 0
     assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in printed
