@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_curriculum.contracts import at_work, expect_shape
+from icl_curriculum.core.contracts import at_work, expect_shape
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import INPUTS, Component
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import INPUTS, Component, UserError
-from icl_curriculum.streams import Streams
 
 _DENOMINATOR_PROMPTS = 1 << 18
 _DENOMINATOR_CHUNK = 1 << 14

@@ -86,7 +86,7 @@ def quick_python() -> Iterator[Path]:
 @pytest.fixture
 def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test registers or imports is forgotten when it ends."""
-    from icl_curriculum.registry import KINDS
+    from icl_curriculum.core.registry import KINDS
 
     for registry in KINDS.values():
         importlib.import_module(registry._module)  # so that the copy holds what is built in
@@ -127,7 +127,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     from finished_runs import Finished
     from tiny_runs import Killed, killed_at, tiny_run
 
-    from icl_curriculum.execution import execute
+    from icl_curriculum.runs.execution import execute
 
     run, results = tiny_run(), tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Killed):

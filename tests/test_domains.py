@@ -13,9 +13,10 @@ from mistaken import icl
 from tiny_runs import tiny_run, tiny_values, write_toml
 from undefined import SHIFT_SPECS, UNDEFINED
 
-from icl_curriculum.evaluation import evaluation_banks
-from icl_curriculum.experiment_files import build
-from icl_curriculum.registry import FUNCTION_CLASSES, SHIFTS, UserError
+from icl_curriculum.config.loading import build
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
+from icl_curriculum.runs.evaluation import evaluation_banks
 from icl_curriculum.shifts import why_undefined
 from icl_curriculum.tasks import Task
 

@@ -1,8 +1,7 @@
-"""The package as it is shipped and the house it keeps."""
+"""The package as it is shipped."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tomllib
@@ -10,76 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "icl_curriculum"
-
-# Floors of the house: a room imports only rooms of its own floor or below; folders are one room.
-FLOORS = [
-    {
-        "streams",
-        "prompts",
-        "registry",
-        "statistics",
-        "prefix_regression",
-        "provenance",
-        "plugin_files",
-        "contracts",
-        "files",
-        "fields",
-        "computing",
-        "flops",
-        "labels",
-        "wide_tables",
-    },
-    {"inputs", "function_classes", "models", "baselines", "tasks", "shifts", "curricula"},
-    {"config", "experiment", "mistakes", "experiment_files", "component_text"},
-    {"results", "result_tables", "training", "evaluation", "testing", "growing_table", "live_logging", "comparison"},
-    {"grids", "trained_runs", "recording", "final_evaluation", "checkpoints", "execution", "figures"},
-    {"launch", "checking", "verify", "bench", "evaluating", "scoring", "report"},
-    {"options", "score_tables", "summaries", "display", "progress", "endings", "listing", "cli"},
-]  # fmt: skip
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-
-
-def room_of(module: str) -> str:
-    return module.split(".")[1]
-
-
-def imports(path: Path) -> set[str]:
-    """The rooms that a file imports, wherever in the file the import stands."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "icl_curriculum":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("icl_curriculum."):
-            found.add(room_of(str(node.module)))
-        elif isinstance(node, ast.Import):
-            found |= {room_of(alias.name) for alias in node.names if alias.name.startswith("icl_curriculum.")}
-    return found
-
-
-FILES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__")]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_only_point_down_the_house(path: Path) -> None:
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    above = {other for other in imports(path) if FLOOR[other] > FLOOR[room]}
-    assert not above, f"{room} imports {above} from a floor above"
-
-
-def test_rooms_of_one_floor_do_not_go_in_circles() -> None:
-    arrows = {room: set[str]() for room in FLOOR}
-    for path in FILES:
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        arrows[room] |= imports(path) - {room}
-    open_rooms = dict(arrows)
-    while open_rooms:
-        leaves = [room for room, targets in open_rooms.items() if not targets & set(open_rooms)]
-        assert leaves, f"imports go in a circle among {sorted(open_rooms)}"
-        for room in leaves:
-            del open_rooms[room]
 
 
 @pytest.fixture(scope="module")

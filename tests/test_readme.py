@@ -16,20 +16,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from places import ROOT
 
 import icl_curriculum
-from icl_curriculum import bench, figures, report
+from icl_curriculum import bench, figures
+from icl_curriculum import pages as report
 from icl_curriculum.cli import main
-from icl_curriculum.comparison.command import Compared
-from icl_curriculum.execution import execute as executing
-from icl_curriculum.experiment import Run
-from icl_curriculum.experiment_files import experiment_names
-from icl_curriculum.launch import Failure
-from icl_curriculum.launch.pool import Pool
-from icl_curriculum.listing import coverage_table
-from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
+from icl_curriculum.cli.listing import coverage_table
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.loading import experiment_names
+from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
+from icl_curriculum.results.comparison.command import Compared
+from icl_curriculum.runs.execution import execute as executing
+from icl_curriculum.runs.launch import Failure
+from icl_curriculum.runs.pool import Pool
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 TOY = [
@@ -154,7 +155,7 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
 
 @pytest.mark.usefixtures("fresh_registries")
 def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icl_curriculum.experiment_files import load
+    from icl_curriculum.config.loading import load
 
     monkeypatch.chdir(folder)
     for number, body in enumerate(blocks("toml")):
@@ -234,7 +235,7 @@ def test_make_without_a_name_says_what_is_missing() -> None:
 def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
     from rich.console import Console
 
-    from icl_curriculum.summaries import error_table
+    from icl_curriculum.cli.error_tables import error_table
 
     printed = io.StringIO()
     Console(file=printed, width=80).print(error_table(ROOT / "results/example_mixed"))

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum import tasks
+from icl_curriculum.core.registry import FUNCTION_CLASSES
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass, Linear, Parameters, Quadratic, register_function_class
 from icl_curriculum.function_classes.base import InputSampler
-from icl_curriculum.registry import FUNCTION_CLASSES
-from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 
 EVERY_CLASS = pytest.mark.parametrize("name", FUNCTION_CLASSES.names())

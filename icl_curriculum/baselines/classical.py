@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
-from icl_curriculum.prefix_regression import predict_every_prefix
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import predict_every_prefix
 
 
 @register_baseline("zero")

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
 
 # Rounding decides what is left of a diagonal entry below this share of it.
 _ROUNDING = 1e-13

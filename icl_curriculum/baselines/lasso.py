@@ -15,7 +15,7 @@ from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.lasso_paths import LassoFits
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
 
 # Where weights are tied, e.g. of two equal columns, there is more than one solution. Penalties that differ by up to
 # this share of alpha choose one of them, and keep a path from going in circles among them.

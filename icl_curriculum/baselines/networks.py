@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.streams import generator
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import generator
 
 #: Adam's decays and what keeps its division safe, as in PyTorch.
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8

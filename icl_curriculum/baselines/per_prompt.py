@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
 
 Array = NDArray[np.float64]
 #: From the first k examples, (k, dims) and (k,), k at least 1, and the query (dims,): the prediction at the query.

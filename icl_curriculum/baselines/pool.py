@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
 
 # Numbers held at once; and a label of a member's own counts as its value if it is off by less than this share
 # of the members' root mean square: float32 rounds.

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError, described, did_you_mean
+from icl_curriculum.core.errors import UserError, described, did_you_mean
+from icl_curriculum.core.prompts import Prompts
 
 # Where scikit-learn keeps its regressors: a list of them all means importing all of it, which takes many seconds.
 _HOMES = (

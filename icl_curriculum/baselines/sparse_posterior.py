@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
-from icl_curriculum.prefix_regression import fit_every_prefix, log_evidence
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import fit_every_prefix, log_evidence
 
 #: It weighs all supports, and is not offered where there are more.
 MOST_SUPPORTS = 20_000

@@ -11,7 +11,7 @@ from torch import Tensor
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.per_prompt import answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
 
 
 @register_baseline("greedy_tree")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from icl_curriculum.bench import memory, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, Column, Job, Section, Settings, Size, Table
 from icl_curriculum.bench.view import show
-from icl_curriculum.launch.devices import available_cores, resolve_device
-from icl_curriculum.registry import UserError, did_you_mean
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.machine import available_cores, resolve_device
 
 SECTIONS: dict[str, Section] = {
     "step": Section("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),

@@ -18,13 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl_curriculum.bench.tables import Size
-from icl_curriculum.config import OptimizerConfig, TrainingConfig
-from icl_curriculum.experiment_files import RECIPES
+from icl_curriculum.config.loading import RECIPES
+from icl_curriculum.config.tables import OptimizerConfig, TrainingConfig
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.models import Transformer, TransformerConfig
 from icl_curriculum.models.base import Model
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
-from icl_curriculum.streams import Streams, generator
 from icl_curriculum.tasks import Task
 from icl_curriculum.training.methods import InContext, Portion, Trainee
 from icl_curriculum.training.optimizers import Optimizers

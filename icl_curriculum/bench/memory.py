@@ -22,8 +22,8 @@ from icl_curriculum.bench import competitors
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.competitors import HUGGING_FACE
 from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
-from icl_curriculum.computing import computing_threads
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.prompts import Prompts
 
 COLUMNS = (
     Column("size"),

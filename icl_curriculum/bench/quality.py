@@ -20,13 +20,12 @@ import torch
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.tables import Column, Job, Row, Settings, Table, Tell, measured_on
 from icl_curriculum.bench.timing import waiting_for
-from icl_curriculum.computing import computing_threads
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.loading import load, packaged_folder
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.machine import available_cores, computing_threads
 from icl_curriculum.evaluation import Bank
-from icl_curriculum.experiment import Run
-from icl_curriculum.experiment_files import load, packaged_folder
-from icl_curriculum.files import write_atomically
-from icl_curriculum.launch.devices import available_cores
-from icl_curriculum.registry import UserError
 from icl_curriculum.training import Trainer
 
 EXPERIMENT = "single_linear"

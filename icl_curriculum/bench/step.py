@@ -10,8 +10,8 @@ from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
 from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, peak, ratios, square_products, waiting_for
-from icl_curriculum.computing import arithmetic, computing_threads
-from icl_curriculum.flops import count
+from icl_curriculum.core.machine import arithmetic, computing_threads
+from icl_curriculum.models.flops import count
 
 COLUMNS = (
     Column("size"),

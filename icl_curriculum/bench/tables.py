@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from icl_curriculum.files import write_atomically
-from icl_curriculum.provenance import provenance
-from icl_curriculum.results import csv_text
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.results.columns import csv_text
 
 Row = dict[str, Any]
 

@@ -18,14 +18,15 @@ import torch
 from icl_curriculum.baselines import Baseline
 from icl_curriculum.bench.tables import Column, Job, Row, Settings, Table, Tell, measured_on
 from icl_curriculum.bench.timing import interleaved, ratios, waiting_for
-from icl_curriculum.computing import computing_threads
-from icl_curriculum.config import CostlyConfig
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS
+from icl_curriculum.core.streams import Streams, generator
+from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.models import TransformerConfig
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS, UserError
 from icl_curriculum.shifts import Shift
-from icl_curriculum.streams import Streams, generator
 from icl_curriculum.tasks import Task
 from icl_curriculum.verify.cases import Spec, built_in, task_of
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from icl_curriculum.bench.tables import Column, Job, Row, Section, Settings, Table, write
-from icl_curriculum.files import check_writable
+from icl_curriculum.core.files import check_writable
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from icl_curriculum.registry import CURRICULA, Component, UserError
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import CURRICULA, Component
 
 State = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.curricula.base import Curriculum, State, block_of, check_blocks, register_curriculum
-from icl_curriculum.registry import UserError, did_you_mean
 
 
 @register_curriculum("single")

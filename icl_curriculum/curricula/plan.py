@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from icl_curriculum.contracts import at_work, broken_contract
+from icl_curriculum.core.contracts import at_work, broken_contract
 from icl_curriculum.curricula.base import Curriculum, State
 
 

@@ -1,14 +1,7 @@
 """Frozen evaluation banks, and errors at each prompt length."""
 
 from icl_curriculum.evaluation.asking import Failure, Working, answers, ask, defined_lengths
-from icl_curriculum.evaluation.banks import (
-    BANK_VERSION,
-    Bank,
-    content_hash,
-    evaluation_banks,
-    learning_banks,
-    undefined_cells,
-)
+from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.errors import Row, metric_rows, score
 from icl_curriculum.evaluation.learners import Entry, Oracle, oracle_entry
 
@@ -24,10 +17,7 @@ __all__ = [
     "ask",
     "content_hash",
     "defined_lengths",
-    "evaluation_banks",
-    "learning_banks",
     "metric_rows",
     "oracle_entry",
     "score",
-    "undefined_cells",
 ]

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
-from icl_curriculum.computing import is_out_of_memory
-from icl_curriculum.config import CostlyConfig
-from icl_curriculum.contracts import at_work
+from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.errors import UserError, described
+from icl_curriculum.core.machine import is_out_of_memory
+from icl_curriculum.core.prompts import Learner, Prompts
+from icl_curriculum.core.registry import LARGEST, Strict, source_of
 from icl_curriculum.evaluation.learners import Entry
-from icl_curriculum.prompts import Learner, Prompts
-from icl_curriculum.registry import UserError, described, source_of
-from icl_curriculum.statistics.prompts import Array
+from icl_curriculum.results.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
 PART = 32
@@ -166,3 +169,34 @@ class _Trial:
 def _is_no_failure(error: Exception) -> bool:
     """Whether an error is of the caller's config or of the machine, not of a prompt."""
     return isinstance(error, UserError | MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error))
+
+
+def _lengths(value: object) -> object:
+    if value is None or value == "all":
+        return value
+    numbers = tuple(value) if isinstance(value, list | tuple) else ()
+    if not numbers or not all(type(number) is int and 0 <= number <= LARGEST for number in numbers):
+        raise PydanticCustomError("lengths", "expected 'all' or a list of numbers of examples, as in [5, 10]")
+    return numbers
+
+
+Lengths = Annotated[Literal["all"] | tuple[int, ...] | None, PlainValidator(_lengths)]
+
+
+class CostlyConfig(Strict):
+    """``[evaluation.costly]``: what is asked of baselines that fit every prompt and length anew."""
+
+    n_prompts: int = Field(128, ge=2, le=LARGEST, description="prompts of each bank, its first ones")
+    lengths: Lengths = Field(None, description="'all', or numbers of examples; default: d/2, d, 2 d and 4 d")
+
+    def asked(self, dims: int, points: int) -> tuple[int, ...]:
+        """The prompt lengths to ask, whether or not prompts of ``points`` points have them all."""
+        if self.lengths == "all":
+            return tuple(range(points))
+        return self.lengths or (max(1, dims // 2), dims, 2 * dims, 4 * dims)
+
+    def check(self, longest: int, source: str) -> None:
+        """UserError, naming the ``source``, for a length that no prompt has: the ``longest`` has so many examples."""
+        for k in self.lengths or ():
+            if isinstance(k, int) and k > longest:
+                raise UserError(f"{source}: {k} exceeds the longest prompt, {longest} examples")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import torch
 
-from icl_curriculum.contracts import at_work, broken_contract, expect_shape
-from icl_curriculum.experiment import Experiment
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.shifts import Shift, why_undefined
-from icl_curriculum.streams import Streams
+from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import Streams
+from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
 
 #: Raised when what a bank's streams draw changes on purpose; part of every bank hash.
@@ -101,37 +99,3 @@ def content_hash(prompts: Prompts) -> str:
             digest.update(repr((tuple(value.shape), str(value.dtype))).encode())
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
-    """Every cell of the experiment as it is, then under every shift that is defined for it, each once."""
-    config = experiment.evaluation
-    seen: set[tuple[str, str, str]] = set()
-    for shift in (None, *config.shifts):
-        for task in experiment.tasks().values():
-            if shift is not None and why_undefined(shift, task) is not None:
-                continue
-            bank = Bank(task, shift, config.n_prompts, experiment.points, config.bank_seed)
-            if bank.key not in seen:
-                seen.add(bank.key)
-                yield bank
-
-
-def undefined_cells(experiment: Experiment) -> list[str]:
-    """``parity under random_quadrants: <reason>``: the shifts of the experiment that a class is not evaluated under."""
-    reasons = {
-        f"{task.function_class.id} under {shift.id}: {reason}": None
-        for shift in experiment.evaluation.shifts
-        for task in experiment.tasks().values()
-        if (reason := why_undefined(shift, task)) is not None
-    }
-    return list(reasons)
-
-
-def learning_banks(experiment: Experiment) -> list[Bank]:
-    """The small banks behind learning.csv: every cell, unshifted."""
-    config = experiment.evaluation
-    return [
-        Bank(task, None, config.learning_prompts, experiment.points, config.bank_seed, "learning")
-        for task in experiment.tasks().values()
-    ]

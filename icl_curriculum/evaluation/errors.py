@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_curriculum.config import CostlyConfig
-from icl_curriculum.evaluation.asking import Failure, Working, ask, defined_lengths
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.evaluation.asking import CostlyConfig, Failure, Working, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import Entry
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.statistics.prompts import Array, mean_interval, median_interval
+from icl_curriculum.results.statistics.prompts import Array, mean_interval, median_interval
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.baselines import pool_posterior_mean
+from icl_curriculum.core.prompts import Learner, Prompts
+from icl_curriculum.core.registry import Component
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.prompts import Learner, Prompts
-from icl_curriculum.registry import Component
 
 #: Of larger pools the posterior mean is computed where it is asked for by name, as the baseline `dmmse`.
 LARGEST_POOL = 8192

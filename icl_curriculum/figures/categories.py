@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icl_curriculum.figures.names import inputs_label, shift_label
-from icl_curriculum.result_tables import Cell, with_metric
+from icl_curriculum.results.tables import Cell, with_metric
 
 
 class Kind(IntEnum):

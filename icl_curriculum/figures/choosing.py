@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.figures.curves import look_alike
 from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.scales import bounded
-from icl_curriculum.registry import UserError, did_you_mean
-from icl_curriculum.result_tables import distinct
+from icl_curriculum.results.tables import distinct
 
 #: ``"best"``, ``"all"``, or ids of baselines.
 Baselines = str | Sequence[str]

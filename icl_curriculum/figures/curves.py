@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from icl_curriculum.figures.names import LearnerStyle, learner_label
 from icl_curriculum.figures.scales import bounded, range_label
-from icl_curriculum.result_tables import over_seeds
+from icl_curriculum.results.tables import over_seeds
 
 #: Curves closer than this everywhere, in powers of ten, look like one.
 SAME = 0.05

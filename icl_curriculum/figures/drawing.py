@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from icl_curriculum.comparison.outcomes import outcomes
-from icl_curriculum.comparison.sources import Source
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heat_maps import heat_map
@@ -28,9 +28,10 @@ from icl_curriculum.figures.trained_asked import trained_by_asked
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
-from icl_curriculum.files import write_atomically
-from icl_curriculum.registry import UserError, did_you_mean
-from icl_curriculum.result_tables import COLUMNS, NothingToDraw, distinct, read_table
+from icl_curriculum.results.comparison.outcomes import outcomes
+from icl_curriculum.results.comparison.sources import Source
+from icl_curriculum.results.tables import COLUMNS, distinct, read_table
+from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
 
 DPI = 150
 

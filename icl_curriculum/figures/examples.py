@@ -15,7 +15,7 @@ from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, lear
 from icl_curriculum.figures.notes import fewer_prompts
 from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for, styled
 from icl_curriculum.figures.scales import count_scale, error_label, error_scale, zero_line
-from icl_curriculum.result_tables import (
+from icl_curriculum.results.tables import (
     Cell,
     NothingToDraw,
     distinct,

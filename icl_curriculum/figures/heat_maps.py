@@ -23,15 +23,7 @@ from icl_curriculum.figures.categories import (
 from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
 from icl_curriculum.figures.names import inputs_label, learner_label, pretty
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.result_tables import (
-    METRICS,
-    Cell,
-    NothingToDraw,
-    distinct,
-    evaluated_cells,
-    final,
-    of_variant,
-)
+from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
 
 
 @dataclass(frozen=True)

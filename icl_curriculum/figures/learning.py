@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, GREY, SKY
 from icl_curriculum.figures.panels import Grid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, range_label
-from icl_curriculum.result_tables import (
+from icl_curriculum.results.tables import (
     Block,
     Cell,
     NothingToDraw,

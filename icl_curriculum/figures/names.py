@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from icl_curriculum import labels
+from icl_curriculum.results import labels
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.lettering import TEXT, TITLE, TITLE_OF_PANEL, text_height, text_width, wrapped
 from icl_curriculum.figures.names import inputs_label, plain, pretty
-from icl_curriculum.result_tables import Cell
+from icl_curriculum.results.tables import Cell
 
 #: Inches, as printed.
 FULL_WIDTH = 7.2

@@ -17,7 +17,7 @@ from icl_curriculum.figures.curves import TrainedModel, draw_model, draw_referen
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
 from icl_curriculum.figures.panels import Grid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
-from icl_curriculum.result_tables import Cell, NothingToDraw, distinct, final, with_metric
+from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, final, with_metric
 
 #: What the model is compared with: the learner that knows the pool, and those that expect fresh functions.
 REFERENCES = ("dmmse", "ridge", "oracle")

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 from numpy.typing import ArrayLike, NDArray
 
 from icl_curriculum.figures.names import GREY, ZERO, learner_label
-from icl_curriculum.result_tables import METRICS
+from icl_curriculum.results.tables import METRICS
 
 #: Errors outside these bounds are drawn on them, so that 0 has a place on a logarithmic axis.
 FLOOR, CEILING = 1e-3, 1e2

@@ -13,7 +13,7 @@ from icl_curriculum.figures.learning import class_colours
 from icl_curriculum.figures.names import CLASS_COLOURS, HATCHES, inputs_label, pretty
 from icl_curriculum.figures.panels import Grid, styled
 from icl_curriculum.figures.scales import count_scale
-from icl_curriculum.result_tables import NothingToDraw, blocks, distinct, of_variant, shares_by_step
+from icl_curriculum.results.tables import NothingToDraw, blocks, distinct, of_variant, shares_by_step
 
 #: Drawn shares are averaged over logged intervals until about this many remain.
 POINTS = 60

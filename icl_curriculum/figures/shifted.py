@@ -25,15 +25,7 @@ from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label
 from icl_curriculum.figures.notes import fewer_prompts
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, Grid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
-from icl_curriculum.result_tables import (
-    METRICS,
-    Cell,
-    NothingToDraw,
-    evaluated_cells,
-    final,
-    of_variant,
-    over_seeds,
-)
+from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
 #: The model above, the learner that it is compared with below.
 _OFFSET = 0.17

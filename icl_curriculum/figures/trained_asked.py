@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import Cell
 from icl_curriculum.figures.coloured_cells import NARROWEST_FIGURE, NumberTable, table_figure
 from icl_curriculum.figures.names import plain
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.variants import NARROW, Shown
-from icl_curriculum.result_tables import distinct
-from icl_curriculum.statistics.seeds import interquartile_mean
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Cell
+from icl_curriculum.results.statistics.seeds import interquartile_mean
+from icl_curriculum.results.tables import distinct
 
 
 @styled

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from icl_curriculum.comparison.outcomes import Curve, Outcomes
-from icl_curriculum.comparison.sources import Cell
 from icl_curriculum.figures.names import GREY, LearnerStyle
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, log_count_scale
 from icl_curriculum.figures.variants import Shown
-from icl_curriculum.statistics.curves import value_at_exposure
+from icl_curriculum.results.comparison.outcomes import Curve, Outcomes
+from icl_curriculum.results.comparison.sources import Cell
+from icl_curriculum.results.statistics.curves import value_at_exposure
 
 Array = NDArray[np.float64]
 #: The seeds of a variant -> where they were measured, and the errors there: (seeds, places).

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import Cell
 from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
 from icl_curriculum.figures.panels import Grid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import Shown, label_rows, row_height
-from icl_curriculum.statistics.seeds import CONFIDENCE, Estimate, estimate
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Cell
+from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate, estimate
 
 #: Inches: of a row, what the names of variants take, and the counts at the right.
 _ROW, _LEFT, _COUNTS = 0.27, 1.1, 0.3

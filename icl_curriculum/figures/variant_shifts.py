@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import Cell, in_cell
 from icl_curriculum.figures.names import GREY, inputs_label, shift_label
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import Shown, shade_rows
-from icl_curriculum.statistics.seeds import interquartile_mean
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Cell, in_cell
+from icl_curriculum.results.statistics.seeds import interquartile_mean
 
 #: Of a row's height, over which the markers of variants are spread; inches for each, and of a row at least.
 _SPREAD, _EACH, _LOWEST = 0.72, 0.075, 0.26

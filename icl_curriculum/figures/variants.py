@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from icl_curriculum.comparison.outcomes import Outcomes
-from icl_curriculum.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.lettering import TEXT, text_height, wrapped
 from icl_curriculum.figures.names import (
@@ -31,7 +29,9 @@ from icl_curriculum.figures.names import (
     pretty,
 )
 from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for
-from icl_curriculum.result_tables import METRICS, NothingToDraw, distinct
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
+from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
 
 #: Inches: of a figure of one cell, as wide as a telephone.
 NARROW = 3.6

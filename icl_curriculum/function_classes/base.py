@@ -18,12 +18,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.contracts import expect_shape
-from icl_curriculum.fields import Registered
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import FUNCTION_CLASSES, Component, UserError
-from icl_curriculum.streams import Streams
-from icl_curriculum.streams import generator as stream_generator
+from icl_curriculum.core.contracts import expect_shape
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered
+from icl_curriculum.core.streams import Streams
+from icl_curriculum.core.streams import generator as stream_generator
 
 Parameters = dict[str, Tensor]
 OracleKind = Literal["optimum", "lower bound"] | None

@@ -9,6 +9,9 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
@@ -17,9 +20,6 @@ from icl_curriculum.function_classes.base import (
     normal,
     register_function_class,
 )
-from icl_curriculum.prefix_regression import predict_every_prefix
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
 
 #: Variance of the rounding of float32 labels, which close inputs would else enlarge without bound.
 _ROUNDING = 1e-13

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import fit_every_prefix, log_evidence
 from icl_curriculum.function_classes.base import Parameters, register_function_class
 from icl_curriculum.function_classes.linear import Linear
-from icl_curriculum.prefix_regression import fit_every_prefix, log_evidence
-from icl_curriculum.prompts import Prompts
 
 
 @register_function_class("gaussian_mixture")

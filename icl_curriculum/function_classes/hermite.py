@@ -13,6 +13,8 @@ from numpy.polynomial import hermite_e
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
@@ -21,8 +23,6 @@ from icl_curriculum.function_classes.base import (
     register_function_class,
     unit_vectors,
 )
-from icl_curriculum.prefix_regression import predict_every_prefix
-from icl_curriculum.prompts import Prompts
 
 
 @register_function_class("hermite")

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
@@ -18,9 +21,6 @@ from icl_curriculum.function_classes.base import (
     normal,
     register_function_class,
 )
-from icl_curriculum.prefix_regression import predict_every_prefix
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
 
 
 @register_function_class("linear")

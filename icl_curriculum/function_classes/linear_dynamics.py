@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import (
     FunctionClass,
     InputSampler,
@@ -19,7 +20,6 @@ from icl_curriculum.function_classes.base import (
     normal,
     register_function_class,
 )
-from icl_curriculum.streams import Streams
 
 
 @register_function_class("linear_dynamics")

@@ -12,6 +12,8 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes.base import (
     OracleKind,
     OutsideDomain,
@@ -19,8 +21,6 @@ from icl_curriculum.function_classes.base import (
     SignValued,
     register_function_class,
 )
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import UserError
 
 #: The oracle weighs all subsets; beyond this many it is not offered.
 MOST_SUBSETS = 20_000

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes.base import (
     FunctionClass,
     OracleKind,
@@ -17,8 +19,6 @@ from icl_curriculum.function_classes.base import (
     normal,
     register_function_class,
 )
-from icl_curriculum.prefix_regression import predict_every_prefix
-from icl_curriculum.prompts import Prompts
 
 
 @register_function_class("quadratic")

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.fields import Registered
-from icl_curriculum.registry import INPUTS, Component
+from icl_curriculum.core.registry import INPUTS, Component, Registered
 
 
 class InputDistribution(Component):

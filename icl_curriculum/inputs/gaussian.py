@@ -13,9 +13,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.streams import generator as stream_generator
 from icl_curriculum.inputs.base import InputDistribution, register_inputs
-from icl_curriculum.registry import UserError
-from icl_curriculum.streams import generator as stream_generator
 
 
 @register_inputs("gaussian")

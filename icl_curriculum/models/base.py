@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import MODELS, Component
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import MODELS, Component
 
 
 class Model(nn.Module):

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Model, ModelConfig, register_model
-from icl_curriculum.registry import UserError
 
 
 @register_model("transformer")
@@ -198,8 +198,8 @@ class Transformer(Model):
         """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
         if not self._known_by_hand(xs):
             return super().backward(xs, ys, targets, weights)
-        from icl_curriculum.models.training_pass import Shape, loss_gradients
-        from icl_curriculum.models.weights import Weights
+        from icl_curriculum.models.cpu_step.training_pass import Shape, loss_gradients
+        from icl_curriculum.models.cpu_step.weights import Weights
 
         points = self._check_points(xs)
         parameters = Weights.of(self, points)

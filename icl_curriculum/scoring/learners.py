@@ -14,14 +14,15 @@ from torch import Tensor
 from icl_curriculum.baselines import Baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
-from icl_curriculum.component_text import component
+from icl_curriculum.config.identifiers import component
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.evaluation import Entry
-from icl_curriculum.final_evaluation import Trained
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.models import Model
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import BASELINES, UserError
-from icl_curriculum.trained_runs import open_run
+from icl_curriculum.runs.evaluation import Trained
+from icl_curriculum.scoring.trained_runs import open_run
 
 #: What the tables call the run of learners that have none.
 NAME = "score"

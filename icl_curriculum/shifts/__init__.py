@@ -4,12 +4,7 @@ from icl_curriculum.shifts.base import Shift, register_shift, why_undefined
 from icl_curriculum.shifts.coverage import coverage, reference_task
 from icl_curriculum.shifts.other_inputs import HalfSubspace, OtherInputs, ScaledInputs, Skewed
 from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, ScaledOutputs
-from icl_curriculum.shifts.queries import (
-    OppositeQuadrants,
-    OrthogonalQueries,
-    OverlappingQueries,
-    RandomQuadrants,
-)
+from icl_curriculum.shifts.queries import OppositeQuadrants, OrthogonalQueries, OverlappingQueries, RandomQuadrants
 from icl_curriculum.shifts.standard import STANDARD, standard_shifts
 
 __all__ = [

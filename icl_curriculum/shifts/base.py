@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from icl_curriculum.contracts import at_work
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import SHIFTS, Component, UserError
-from icl_curriculum.streams import Streams
+from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import SHIFTS, Component
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.tasks import Task
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, UserError
 from icl_curriculum.shifts.base import Shift, why_undefined
 from icl_curriculum.tasks import Task
 

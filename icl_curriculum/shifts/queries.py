@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.inputs import InOneOrthant, random_orthants
-from icl_curriculum.prompts import Prompts
 from icl_curriculum.shifts.base import Shift, register_shift
-from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 
 _OWNS = "each input follows from the one before"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from icl_curriculum.registry import SHIFTS
+from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.shifts.base import Shift
 
 #: Names or tables, in the order in which figures show them.

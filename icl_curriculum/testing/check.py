@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes.base import FunctionClass
-from icl_curriculum.registry import FUNCTION_CLASSES, UserError, did_you_mean
 from icl_curriculum.testing import conduct, contract, distribution, domain, moments, oracles
 from icl_curriculum.testing.rules import Finding, Note, Result, Rule, unless_raised
 from icl_curriculum.testing.subject import Subject

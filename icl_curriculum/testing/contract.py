@@ -10,8 +10,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from icl_curriculum.mistakes import problems
-from icl_curriculum.registry import BASELINES, FUNCTION_CLASSES, UserError
+from icl_curriculum.config.mistakes import problems
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
 

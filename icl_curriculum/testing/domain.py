@@ -12,10 +12,11 @@ from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from icl_curriculum.config.mistakes import problems
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.inputs import AnyInputs, InputDistribution, Scaled
-from icl_curriculum.mistakes import problems
-from icl_curriculum.registry import INPUTS, UserError, did_you_mean
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.subject import MORE_DIMS, Subject

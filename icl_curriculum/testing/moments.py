@@ -16,8 +16,8 @@ from typing import cast
 
 import torch
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.inputs import Gaussian, InputDistribution, Scaled, Skewed, StudentT
-from icl_curriculum.registry import UserError
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.subject import Subject, doubled

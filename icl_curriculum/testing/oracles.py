@@ -12,8 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes.base import FunctionClass
-from icl_curriculum.prompts import Prompts
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.subject import Subject

@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
+from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
 from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.registry import FUNCTION_CLASSES, INPUTS, UserError
-from icl_curriculum.streams import Streams, generator
 
 DIMS = (1, 2, 3, 5, 8)
 #: Where to look for allowed dimensions if the class refuses all of `DIMS`, and how many to take.

@@ -1,7 +1,7 @@
 """The training loop, training methods and optimizers."""
 
-from icl_curriculum.training.loop import Diverged, Trainer, Update
 from icl_curriculum.training.methods import InContext, Portion, Trainee, TrainingMethod, register_method
+from icl_curriculum.training.trainer import Diverged, Trainer, Update
 
 __all__ = [
     "Diverged",

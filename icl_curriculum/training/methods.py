@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts, concatenate
+from icl_curriculum.core.registry import METHODS, Component
 from icl_curriculum.models.base import Model
-from icl_curriculum.prompts import Prompts, concatenate
-from icl_curriculum.registry import METHODS, Component
 from icl_curriculum.training.optimizers import Optimizers
 
 

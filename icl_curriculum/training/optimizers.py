@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from icl_curriculum.computing import arithmetic
-from icl_curriculum.config import OptimizerConfig, ScheduleConfig
+from icl_curriculum.config.tables import OptimizerConfig, ScheduleConfig
+from icl_curriculum.core.machine import arithmetic
 from icl_curriculum.models.base import Model
 
 # Odd quintics a x + b x^3 + c x^5, one after another: each brings what the one before leaves of [0.003, 1] as near to 1

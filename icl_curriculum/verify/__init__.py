@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from icl_curriculum.registry import UserError, did_you_mean
+from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
 from icl_curriculum.verify.checks import Check, Outcome, Section
 from icl_curriculum.verify.view import show

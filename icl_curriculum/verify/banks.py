@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from icl_curriculum import evaluation
-from icl_curriculum.computing import computing_threads
+from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank, content_hash
-from icl_curriculum.prompts import Prompts
 from icl_curriculum.verify.cases import banks_of, tasks
 from icl_curriculum.verify.checks import Check, Outcome
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, SHIFTS, Registry
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.registry import BUILT_IN, FUNCTION_CLASSES, SHIFTS, Registry, UserError
 from icl_curriculum.shifts import Shift, reference_task, why_undefined
 from icl_curriculum.tasks import Task
 

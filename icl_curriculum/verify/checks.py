@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from icl_curriculum.registry import described
+from icl_curriculum.core.errors import described
 from icl_curriculum.testing.moments import Estimate, Z
 
 #: Relative difference that is left to the order of summation in float64.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
+from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
-from icl_curriculum.registry import SHIFTS
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.moments import Estimate

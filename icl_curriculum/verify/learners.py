@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Learner, Prompts
+from icl_curriculum.core.registry import BASELINES, SHIFTS
 from icl_curriculum.evaluation import Bank, Oracle, answers
-from icl_curriculum.prompts import Learner, Prompts
-from icl_curriculum.registry import BASELINES, SHIFTS
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.moments import estimate_of

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from icl_curriculum.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.testing.moments import BUDGET, Estimate, estimate_of
 
 #: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.

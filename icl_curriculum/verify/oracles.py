@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import FUNCTION_CLASSES
 from icl_curriculum.verify.cases import Spec
 from icl_curriculum.verify.checks import Figure, printed
 from icl_curriculum.verify.learners import FEW, NONE, ORACLE, PROMPTS, RAW, Case, Golden

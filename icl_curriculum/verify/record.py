@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from icl_curriculum import evaluation
-from icl_curriculum.files import write_atomically
-from icl_curriculum.registry import UserError
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import write_atomically
 from icl_curriculum.verify.banks import GOLDEN, POINTS, PROMPTS, banks, described, read, same_prompts
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
-from icl_curriculum.computing import computing_threads
-from icl_curriculum.launch.devices import available_cores
+from icl_curriculum.core.machine import available_cores, computing_threads
 from icl_curriculum.verify.checks import Check, Outcome
 
 #: Cases at once, at most: each holds prompts of some hundred megabytes.

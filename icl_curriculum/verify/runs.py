@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from icl_curriculum.registry import UserError
-from icl_curriculum.results import COLUMNS, read_manifest, text_hash
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.columns import COLUMNS, text_hash
+from icl_curriculum.results.directory import read_manifest
 
 #: What the config of a run of the published size says.
 DIMS = 20

@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 import torch
 
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import FUNCTION_CLASSES
+from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.prompts import Prompts
-from icl_curriculum.registry import FUNCTION_CLASSES
-from icl_curriculum.streams import Streams
 from icl_curriculum.tasks import Task
 from icl_curriculum.verify.cases import Spec, built_in, named, task_of
 from icl_curriculum.verify.checks import Check, Outcome, drawn, exact, rounded

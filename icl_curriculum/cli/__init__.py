@@ -1,0 +1,361 @@
+"""The command line: parse, call, show. No science and no file formats live here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icl_curriculum.cli.endings import end_with_a_message
+from icl_curriculum.cli.options import (
+    LARGEST,
+    Debug,
+    Device,
+    Error,
+    FunctionClasses,
+    Inputs,
+    Log,
+    Name,
+    NPrompts,
+    Plugins,
+    Results,
+    Seeds,
+    Set,
+    Shifts,
+    parse_lengths,
+    parse_seeds,
+    parse_threads,
+)
+from icl_curriculum.results.statistics import THRESHOLD
+
+app = typer.Typer(
+    help="In-context learning of synthetic function classes: train, evaluate, plot.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def run(
+    name: Name,
+    set_: Set = None,
+    seeds: Seeds = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="runs at once; default: what keeps all cores busy")
+    ] = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+    plugin: Plugins = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
+    ] = False,
+    log: Log = None,
+    debug: Debug = False,
+) -> None:
+    """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
+    from icl_curriculum import figures
+    from icl_curriculum.cli import display, progress
+    from icl_curriculum.config import loading as experiment_files
+    from icl_curriculum.runs import launch
+
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
+    device = launch.resolve_device(device)
+    with progress.live_view(loaded, device) as view:
+        outcome = launch.launch(
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (),
+            report=view.report, queued=view.queued, started=view.started, ended=view.ended,
+        )  # fmt: skip
+    display.show_failures(outcome, debug=debug)
+    if outcome.finished or outcome.skipped:
+        view.note("drawing figures")
+        display.show_results(outcome.directory, figures.draw_all(outcome.directory, say=view.note))
+        display.show_report(outcome.directory)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the folder of a finished run")],
+    function_class: FunctionClasses = None,
+    inputs: Inputs = None,
+    shift: Shifts = None,
+    n_prompts: NPrompts = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/evaluate")
+    ] = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
+
+    A component is a name, an id as the tables show it (scaled_inputs/0.5), or a TOML table
+    ('{ name = "scaled_inputs", factor = 0.5 }'). Options can be repeated.
+    """
+    from icl_curriculum.cli import display, progress
+    from icl_curriculum.runs import launch
+    from icl_curriculum.scoring import evaluate as evaluating
+    from icl_curriculum.scoring.grid import Asked
+
+    evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
+    grid = evaluation.grid(Asked(function_class or (), inputs or (), shift or ()), n_prompts)
+    with progress.bank_view(evaluation.run.name, grid) as advanced:
+        written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
+    display.show_evaluation(written, grid)
+
+
+@app.command()
+def score(
+    learners: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LEARNER",
+            help="a baseline, a scikit-learn regressor, FILE.py:NAME, or the folder of a trained run or of several",
+        ),
+    ],
+    function_class: FunctionClasses = None,
+    inputs: Inputs = None,
+    shift: Shifts = None,
+    dims: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST, metavar="D", help="dimensions; default: the runs', or 5")
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(min=2, max=LARGEST, metavar="K+1", help="points of a prompt; default: the runs', or 4 D + 1"),
+    ] = None,
+    n_prompts: NPrompts = None,
+    bank_seed: Annotated[
+        int | None, typer.Option(min=0, metavar="SEED", help="seed of the banks; default: the runs', or 0")
+    ] = None,
+    costly_prompts: Annotated[
+        int, typer.Option(min=2, max=LARGEST, metavar="N", help="prompts for what fits every one of them anew")
+    ] = 128,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5,10", help="examples for what fits every prompt anew, or 'all'; default: d/2, d, 2d, 4d"
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; for trained models")] = "auto",
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
+
+    A learner is a baseline (ridge, lasso/0.01), a scikit-learn regressor (SVR, or a TOML table with parameters),
+    FILE.py:NAME (a function (xs, ys, x_query) -> y, a regressor, an object with predict), or a folder of results.
+    """
+    from icl_curriculum.cli import display, progress
+    from icl_curriculum.evaluation.asking import CostlyConfig
+    from icl_curriculum.runs import launch
+    from icl_curriculum.scoring.grid import Asked
+    from icl_curriculum.scoring.score_folder import Scoring, Size
+
+    costly = CostlyConfig(n_prompts=costly_prompts, lengths=parse_lengths(lengths))
+    scoring = Scoring(
+        learners, Asked(function_class or (), inputs or (), shift or ()), Size(dims, points, n_prompts, bank_seed),
+        costly, plugins=plugin or [], device=launch.resolve_device(device),
+    )  # fmt: skip
+    with progress.bank_view("score", scoring.grid) as advanced:
+        written = scoring.score(output, advanced)
+    display.show_scores(written)
+    if written.silent:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baselines", metavar="BASELINE", help="'all', or one by its id; can be repeated; default: the best ones"
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="VARIANT",
+            help="which has figures of its own: 'all', or one by its name; can be repeated; default: all of up to six",
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Redraw an experiment's figures, or those of scores, from its CSV files alone."""
+    from icl_curriculum import figures
+    from icl_curriculum.cli import display
+    from icl_curriculum.results.directory import find_results
+
+    shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
+    directory = find_results(name, results)
+    display.show_figures(figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="experiments by name, or folders of results")],
+    against: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
+    ] = None,
+    error: Error = THRESHOLD,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
+    ] = None,
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Statistics over seeds of an experiment's variants, or of several experiments, pair by pair."""
+    from icl_curriculum.cli import comparison as view
+    from icl_curriculum.cli import display
+    from icl_curriculum.results.comparison import command
+
+    compared = command.compare(names, results, threshold=error, output=output, against=against)
+    view.show(display.console, compared, against)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    error: Error = THRESHOLD,
+    results: Results = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Write an experiment's report.html, one page that needs nothing else, and its summary.csv."""
+    from icl_curriculum.cli import display
+    from icl_curriculum.results.directory import find_results
+
+    display.show_report(find_results(name, results), threshold=error)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="only this kind of component")] = None,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """List experiments and every registered component, with where it comes from and what it is."""
+    from icl_curriculum.cli import listing
+    from icl_curriculum.core import plugins as plugin_files
+
+    for file in plugin or []:
+        plugin_files.load_plugin(file)
+    listing.show_components(kind)
+
+
+@app.command()
+def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None, debug: Debug = False) -> None:
+    """Print the resolved config of an experiment: every field, defaults included."""
+    import tomli_w
+
+    from icl_curriculum.config import loading as experiment_files
+
+    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
+    variants = {item.variant: item for item in loaded}
+    for variant, item in variants.items():
+        values = item.experiment.resolved()
+        if len(variants) > 1:
+            typer.echo(f"# variant {variant}")
+            values.pop("variants")
+        typer.echo(tomli_w.dumps(values))
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[FUNCTION_CLASS]", help="a registered name, or a plugin file")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="every function class there is")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of the class, e.g. degree=3")
+    ] = None,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Hold a function class to the plugin contract: shapes, randomness, independence, moments, oracle."""
+    from icl_curriculum.cli import checking, listing
+
+    subjects = checking.subjects(name, everything=all_, overrides=set_ or [], plugins=plugin or [])
+    if not listing.show_checks(subjects, every_rule=not all_):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...",
+            help="only these: trivial_errors, denominators, banks, oracles, baselines, published",
+        ),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="folder of results, whose runs stand beside published ones")
+    ] = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Hold the suite to its golden numbers: moments of every class and shift, recorded banks, errors of oracles and
+    baselines; and set trained models beside published ones of their size.
+    """
+    from icl_curriculum import verify
+    from icl_curriculum.cli.display import console
+
+    if not verify.show(verify.chosen(sections or [], results), console, debug=debug):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION]...", help="only these: step, quality, throughput, memory"),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="quality: train the published recipe, too, which takes many minutes")
+    ] = False,
+    threads: Annotated[
+        str | None, typer.Option(metavar="1,2", help="numbers of CPU threads; default: 1, and 2 where there are cores")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    rounds: Annotated[
+        int, typer.Option(min=2, max=LARGEST, metavar="N", help="turns of every competitor; more give closer numbers")
+    ] = 12,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="quality: a key of the fast recipe, e.g. training.steps=200"),
+    ] = None,
+    results: Results = Path("results"),
+    record: Annotated[
+        bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure speed: training steps beside Hugging Face's GPT-2, time to quality, throughput, memory.
+
+    Tables are printed and written to DIR/bench.
+    """
+    from icl_curriculum import bench
+    from icl_curriculum.cli.display import console
+
+    device = bench.usable_device(device)
+    settings = bench.Settings(
+        threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
+        overrides=tuple(set_ or ()), results=results, record=record,
+    )  # fmt: skip
+    bench.show(bench.chosen(sections or [], settings), settings, console)
+
+
+def main() -> None:
+    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug."""
+    end_with_a_message(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What the command line shows in the end: errors, what failed, and where the results lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
+from icl_curriculum.results.statistics import THRESHOLD
+
+if TYPE_CHECKING:  # these import torch, which `icl plot` does without
+    from icl_curriculum.runs.launch import Outcome
+    from icl_curriculum.scoring.evaluate import Written
+    from icl_curriculum.scoring.grid import Grid
+    from icl_curriculum.scoring.score_folder import Written as Scores
+
+# Names are the user's: nothing in them is markup.
+console = Console(highlight=False, markup=False, soft_wrap=False)
+
+
+def show_evaluation(written: Written, grid: Grid) -> None:
+    """The errors that were asked for, why others are undefined, what failed, and where the files lie."""
+    console.print(grid_table(written.table.parent, [bank.key for bank in grid.banks]))
+    for reason in grid.undefined:
+        console.print(f"undefined: {reason}", soft_wrap=True)
+    show_baseline_failures(written.failures)
+    console.print(f"table:   {written.table}", soft_wrap=True)
+    if written.figure is not None:
+        show_figures([written.figure])
+
+
+def show_scores(written: Scores) -> None:
+    """The errors of every learner, why cells are undefined, what failed, and where the files lie."""
+    for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
+        console.print(title, soft_wrap=True)
+        console.print(table)
+    for reason in written.grid.undefined:
+        console.print(f"undefined: {reason}", soft_wrap=True)
+    show_baseline_failures(written.failures)
+    for name in written.silent:
+        console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
+    console.print(f"table:   {written.table}", soft_wrap=True)
+    show_figures(written.figures)
+
+
+def show_baseline_failures(failures: Sequence[str]) -> None:
+    """Prompts that are missing from a baseline's errors."""
+    for text in failures:
+        console.print(f"left out: {text}", soft_wrap=True)
+
+
+def show_failures(outcome: Outcome, *, debug: bool) -> None:
+    """What was kept, left out, and failed and why."""
+    if outcome.skipped:
+        console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
+    show_baseline_failures(outcome.baseline_failures)
+    if outcome.left_out:
+        others = ", ".join(outcome.left_out)
+        console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)
+    for failure in outcome.failures:
+        console.print("failed: ", style="red", end="")
+        console.print(failure.message, soft_wrap=True)
+        if debug and failure.details:
+            console.print(failure.details, soft_wrap=True)
+
+
+def show_results(directory: Path, figures: Sequence[Path]) -> None:
+    """The table of errors, and where the files lie."""
+    table = error_table(directory)
+    if table.columns[0].header == "variant":
+        print_whole(console, table)
+    else:
+        console.print(table)
+    console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
+    show_figures(figures)
+
+
+def show_report(directory: Path, threshold: float = THRESHOLD) -> None:
+    """Write summary.csv and report.html of an experiment, and say what is missing and where they lie."""
+    from icl_curriculum.pages import write_report
+    from icl_curriculum.results.comparison import command
+
+    compared = command.describe(directory, threshold=threshold)
+    page = write_report(compared)
+    for text in compared.sources[0].missing:
+        console.print(f"note: {text}", soft_wrap=True)
+    console.print(f"summary: {compared.path}", soft_wrap=True)
+    console.print(f"report:  {page}", soft_wrap=True)
+
+
+def show_note(text: str) -> None:
+    console.print(text, soft_wrap=True)
+
+
+def show_figures(figures: Sequence[Path]) -> None:
+    for figure in figures:
+        console.print(f"figure:  {figure}", soft_wrap=True)

@@ -1,0 +1,183 @@
+"""The tables of errors that commands end with, from result tables alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from icl_curriculum.results.tables import METRICS, read_table
+
+#: What a star in a table of errors means.
+MEDIAN = "* median error, as the mean squared error is infinite"
+
+
+def error_table(directory: Path) -> Table:
+    """Errors of the trained models without a shift, beside the best baseline and the oracle.
+
+    The best of the baselines that were asked at the longest prompts: a dagger marks it if on fewer of them.
+    """
+    frame = read_table(directory, "evaluation")
+    inputs = read_table(directory, "curriculum")["input_distribution"].unique()
+    primary = frame["metric"].isin(["normalized_error", "median_error"])
+    frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
+    longest = int(frame.loc[frame["learner_kind"] == "model", "n_context"].max())
+    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
+    seeds = frame["seed"].nunique()
+    several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
+    title = f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)"
+    table = Table(
+        title=title, min_width=len(title),
+        title_justify="left", box=None, header_style="", pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for column, shown in several.items():
+        if shown:
+            table.add_column(column.split("_")[0], overflow="fold")
+    table.add_column("function class", overflow="fold")
+    for length in lengths:
+        table.add_column(f"k={length}", justify="right")
+    table.add_column("min–max", justify="right")
+    table.add_column(f"best baseline, k={longest}", overflow="fold")
+    table.add_column("oracle", justify="right")
+    notes: dict[str, None] = {}
+    for (variant, function_class, input_distribution), cell in frame.groupby(
+        ["variant", "function_class", "input_distribution"], sort=False
+    ):
+        model = cell[cell["learner_kind"] == "model"]
+        at_end = cell[cell["n_context"] == longest]
+        final = at_end.loc[at_end["learner_kind"] == "model", "value"]
+        oracle = at_end.loc[at_end["learner_kind"] == "oracle", "value"]
+        best, note = _best_baseline(at_end)
+        names = {"variant": str(variant), "input_distribution": str(input_distribution)}
+        trained = bool(model["in_distribution"].any())
+        star = "*" if (model["metric"] == "median_error").any() else ""
+        notes |= dict.fromkeys(filter(None, [MEDIAN if star else "", note]))
+        table.add_row(
+            *(name for column, name in names.items() if several[column]),
+            f"{function_class}{star}{'' if trained else ' (not trained on)'}",
+            *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
+            f"{final.min():.3f}–{final.max():.3f}",
+            best,
+            f"{oracle.mean():.3f}" if len(oracle) else "–",
+        )
+    if notes:
+        table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
+    """The baseline with the least error, the first by name of several; and what must be said of it, if anything."""
+    # A baseline's errors may be undefined everywhere.
+    rows = errors[(errors["learner_kind"] == "baseline") & errors["value"].notna()]
+    if rows.empty:
+        return "–", ""
+    means = rows.groupby("learner")["value"].mean()
+    best = means.idxmin()
+    asked, most = int(rows.loc[rows["learner"] == best, "n_prompts"].min()), int(errors["n_prompts"].max())
+    fewer = asked < most
+    return f"{means.min():.3f} {best}{'†' * fewer}", f"† on {asked} prompts instead of {most}" * fewer
+
+
+def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Table:
+    """Errors of the model by inputs and shift, a column for each class, of the cells asked for.
+
+    A cell: function class, input distribution, shift.
+    """
+    frame = read_table(directory, "evaluation")
+    frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
+    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
+    frame = frame[[cell in asked for cell in cells]]
+    plain = frame[frame["shift"] == "none"]
+    longest = int((plain if len(plain) else frame)["n_context"].max())
+    classes = list(dict.fromkeys(frame["function_class"]))
+    table = Table(
+        title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
+        title_justify="left", box=None, header_style="", pad_edge=False,
+    )  # fmt: skip
+    for column in ("inputs", "shift"):
+        table.add_column(column, no_wrap=True)
+    for column in classes:
+        table.add_column(column.replace("_", " "), overflow="fold", justify="right")
+    for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
+        # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
+        within = rows[rows["n_context"] <= longest]
+        last = within if len(within) else rows
+        last = last[last["n_context"] == last["n_context"].max()]
+        k = int(last["n_context"].iloc[0])
+        if (last["metric"] == "median_error").any():
+            table.caption, table.caption_justify = MEDIAN, "left"
+        numbers = [_shown(last[last["function_class"] == name]) for name in classes]
+        table.add_row(str(inputs), str(shift) if k == longest else f"{shift} (k = {k})", *numbers)
+    return table
+
+
+def _shown(errors: pd.DataFrame) -> str:
+    """A cell of `grid_table`, with a star where it is a median."""
+    if not len(errors):
+        return "–"
+    return f"{errors['value'].mean():.3g}{'*' if (errors['metric'] == 'median_error').any() else ''}"
+
+
+#: Prompt lengths that are shown, as shares of the longest.
+SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+
+
+def score_tables(
+    directory: Path, asked: Sequence[tuple[str, str, str]], learners: Collection[str]
+) -> Iterator[tuple[str, Table]]:
+    """Errors of the learners and the oracle: a title and a table for each cell of class, inputs and shift."""
+    frame = read_table(directory, "evaluation")
+    frame = frame[frame["metric"].isin(METRICS)]
+    frame = frame[frame["learner"].isin(learners) | (frame["learner_kind"] == "oracle")]
+    for function_class, inputs, shift in asked:
+        cell = frame[
+            (frame["function_class"] == function_class)
+            & (frame["input_distribution"] == inputs)
+            & (frame["shift"] == shift)
+        ]
+        if len(cell):
+            names = ", ".join([function_class, f"{inputs} inputs", *[shift] * (shift != "none")])
+            median = (cell["metric"] == "median_error").any()
+            kind = "median error (the mean is infinite)" if median else "normalized error (1 = predicting zero)"
+            yield f"{names}: {kind}", _score_table(cell)
+
+
+def _score_table(cell: pd.DataFrame) -> Table:
+    table = Table(box=None, header_style="", pad_edge=False)
+    table.add_column("learner", overflow="fold")
+    lengths = _shown_lengths(cell)
+    for k in lengths:
+        table.add_column(f"k={k}", justify="right")
+    table.add_column("prompts", justify="right")
+    for learner, rows in cell.groupby("learner", sort=False):
+        values = rows.groupby("n_context")["value"].mean()
+        counts = rows["n_prompts"]
+        few, many = int(counts.min()), int(counts.max())
+        table.add_row(
+            str(learner),
+            *(f"{values[k]:.3f}" if k in values.index else "–" for k in lengths),
+            f"{few}" if few == many else f"{few}–{many}",
+        )
+    return table
+
+
+def _shown_lengths(cell: pd.DataFrame) -> list[int]:
+    """Prompt lengths to show: those that all learners have, or else a few of the longest learner's, evenly."""
+    by_learner = [set(rows["n_context"]) for _, rows in cell.groupby("learner")]
+    common = sorted(set.intersection(*by_learner) - {0}) or sorted(set.union(*by_learner))
+    if len(common) <= len(SHARES):
+        return common
+    return sorted({common[int(np.abs(np.asarray(common) - share * common[-1]).argmin())] for share in SHARES})
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table as wide as it is: a narrower terminal breaks its lines, but nothing is folded or left out."""
+    wide = Console(width=1000, highlight=False, markup=False, file=io.StringIO(), color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    console.print("\n".join(line.rstrip() for line in captured.get().splitlines()), soft_wrap=True)

@@ -1,0 +1,124 @@
+"""What the command line says of components: lists of them, and how they keep their contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from icl_curriculum.cli.display import console
+from icl_curriculum.config.loading import experiment_names, find, read
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.registry import FUNCTION_CLASSES, KINDS, Registry, origin_of
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.shifts import coverage
+from icl_curriculum.testing import check, describe
+
+#: What is no kind of component: the table of function classes and shifts.
+COVERAGE = "coverage"
+
+
+def coverage_table() -> str:
+    """A Markdown table of function class x shift, ✓ where it is defined, else a number of the reasons below it."""
+    reasons = coverage()
+    classes = list(dict.fromkeys(name for name, _ in reasons))
+    shifts = list(dict.fromkeys(shift for _, shift in reasons))
+    numbers = {reason: i for i, reason in enumerate(dict.fromkeys(filter(None, reasons.values())), start=1)}
+    lines = [f"| | {' | '.join(shift.replace('_', ' ') for shift in shifts)} |", "|---|" + ":-:|" * len(shifts)]
+    for name in classes:
+        cells = [reasons[name, shift] for shift in shifts]
+        lines.append(f"| `{name}` | {' | '.join('✓' if cell is None else str(numbers[cell]) for cell in cells)} |")
+    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in numbers.items())])
+
+
+def show_components(kind: str | None) -> None:
+    """Experiments and components by kind: name, origin, one line."""
+    kinds = ["experiments", *KINDS]
+    if kind is not None and kind not in (*kinds, COVERAGE):
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, (*kinds, COVERAGE))}")
+    if kind == COVERAGE:
+        console.print(coverage_table(), soft_wrap=True)
+        return
+    for shown in [kind] if kind else kinds:
+        rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
+        title = shown.replace("_", " ")
+        if not console.is_terminal:
+            # For grep: a component a line, however long.
+            widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+            lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
+            console.print("\n".join([title, *lines, ""]), soft_wrap=True)
+            continue
+        table = Table(title=title, title_justify="left", show_edge=False, box=None, padding=(0, 2))
+        table.add_column("name", no_wrap=True)
+        for column in ("from", "what it is"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+
+
+Rows = list[tuple[str, str, str]]
+
+
+def _experiment_rows() -> Rows:
+    rows = []
+    for name in experiment_names():
+        path = find(name)
+        try:
+            rows.append((name, _near(str(path)), str(read(path).get("description", ""))))
+        except UserError as error:
+            rows.append((name, "cannot be used", str(error)))
+    return rows
+
+
+def _component_rows(registry: Registry) -> Rows:
+    rows = []
+    for name in registry.names():
+        try:
+            rows.append((name, _near(registry.origin(name)), registry.get(name).summary()))
+        except UserError as error:
+            # One broken package must not hide all the others.
+            rows.append((name, "cannot be used", str(error)))
+    return rows
+
+
+def _near(origin: str) -> str:
+    """A path as seen from the working directory, where it lies below it."""
+    path = Path(origin)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else origin
+
+
+def show_checks(subjects: Mapping[str, FunctionClass | str], *, every_rule: bool) -> bool:
+    """Check function classes and print what was found, rule by rule or a line a class; True if all are sound."""
+    broken = []
+    for name, subject in subjects.items():
+        try:
+            sound = _show_check(name, subject, every_rule=every_rule)
+        except UserError as error:
+            # One broken package must not hide all the others.
+            console.print(f"{name}: {error}", soft_wrap=True)
+            sound = False
+        if not sound:
+            broken.append(name)
+    if len(subjects) > 1:
+        verdict = f"these do not: {', '.join(broken)}" if broken else "all keep the contract"
+        console.print(f"{len(subjects)} function classes; {verdict}", soft_wrap=True)
+    return not broken
+
+
+def _show_check(name: str, subject: FunctionClass | str, *, every_rule: bool) -> bool:
+    origin = _near(FUNCTION_CLASSES.origin(name) if isinstance(subject, str) else origin_of(subject))
+    console.print(f"{name} ({origin})", soft_wrap=True, end="\n" if every_rule else ": ")
+    results = []
+    for result in check(subject):
+        results.append(result)
+        if every_rule:
+            console.print(describe(result), soft_wrap=True)
+    failed = [result for result in results if result.status == "failed"]
+    held = sum(result.status == "ok" for result in results)
+    console.print(f"{held} rules hold, {len(failed)} do not, {len(results) - held - len(failed)} do not apply")
+    for result in failed if not every_rule else ():
+        console.print(describe(result), soft_wrap=True)
+    return not failed

@@ -1,0 +1,80 @@
+"""Options that commands share, and how their texts are read. Light: ``icl --help`` imports it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+#: More than any machine holds.
+LARGEST = 1_000_000
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
+]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
+]
+Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Error = Annotated[
+    float,
+    typer.Option(metavar="E", help="the error that convergence and data efficiency ask for; 1 is predicting zero"),
+]
+Log = Annotated[
+    list[str] | None, typer.Option("--log", metavar="LOGGER", help="log live to tensorboard or wandb; can be repeated")
+]
+# Read by `main`, which sees to errors of every command.
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
+
+FunctionClasses = Annotated[
+    list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
+]
+Inputs = Annotated[
+    list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
+]
+Shifts = Annotated[list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")]
+NPrompts = Annotated[
+    int | None,
+    typer.Option(min=2, max=LARGEST, metavar="N", help="prompts of each bank; default: the run's own, or 1280"),
+]
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """``0,1,2``. UserError for anything else."""
+    return None if text is None else _numbers(text, "--seeds", "non-negative whole numbers", "--seeds 0,1,2", 1000)
+
+
+def parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
+    """``all``, or ``5,10``. UserError for anything else."""
+    if text is None or text == "all":
+        return "all" if text else None
+    return tuple(_numbers(text, "--lengths", "'all' or numbers of examples", "5,10", len(str(LARGEST))))
+
+
+def parse_threads(text: str | None) -> tuple[int, ...] | None:
+    """``1,2``, each once. UserError for anything else."""
+    if text is None:
+        return None
+    expected = "numbers of threads from 1 to 1024"
+    numbers = _numbers(text, "--threads", expected, "--threads 1,2", 4)
+    if not all(1 <= number <= 1024 for number in numbers):
+        from icl_curriculum.core.errors import UserError
+
+        raise UserError(f"--threads {text}: expected {expected} with commas between, e.g. --threads 1,2")
+    return tuple(dict.fromkeys(numbers))
+
+
+def _numbers(text: str, option: str, expected: str, example: str, digits: int) -> list[int]:
+    from icl_curriculum.core.errors import UserError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= digits for part in parts):
+        shown = text if len(text) <= 100 else f"{text[:100]}…"
+        raise UserError(f"{option} {shown}: expected {expected} with commas between, e.g. {example}")
+    return [int(part) for part in parts]

@@ -1,0 +1,195 @@
+"""How far long work is: bars on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from icl_curriculum.cli.display import console
+
+if TYPE_CHECKING:  # these import torch
+    from icl_curriculum.config.experiment import Run
+    from icl_curriculum.runs.evaluation import Advanced
+    from icl_curriculum.runs.execution import Progress as RunProgress
+    from icl_curriculum.runs.launch import Failure
+    from icl_curriculum.scoring.grid import Grid
+
+#: Seconds between lines where there is no terminal.
+LINE_EVERY = 5.0
+#: Seconds of training before the time that all runs need is worth an estimate.
+ESTIMATE_AFTER = 2.0
+
+
+class View:
+    """One line per run: its phase, how far it is, its loss, the time left; and one for all of them.
+
+    ``work``: by the names of the runs, what their training takes, in any unit; alike if not given.
+    """
+
+    def __init__(self, bars: Progress | None, work: Mapping[str, float] | None = None) -> None:
+        self.bars = bars
+        self.work = work or {}
+        self.tasks: dict[str, TaskID] = {}
+        self.overall: TaskID | None = None
+        self.printed = time.monotonic()
+        self.began: float | None = None
+        self.latest: dict[str, str] = {}
+        #: Of every run's training, what is done.
+        self.shares: dict[str, float] = {}
+        self.shares_at_start: dict[str, float] = {}
+        self.endings: list[str] = []
+
+    def queued(self, runs: Sequence[str]) -> None:
+        self.shares = dict.fromkeys(runs, 0.0)
+        if self.bars is None:
+            return
+        for run in runs:
+            self.tasks[run] = self.bars.add_task(run, start=False, total=1, detail="waiting for its turn")
+        if len(runs) > 1:
+            self.overall = self.bars.add_task(
+                "all", total=self._worth(dict.fromkeys(runs, 1.0)), detail=f"{len(runs)} runs"
+            )
+
+    def started(self, run: str) -> None:
+        if self.bars is not None:
+            self.bars.start_task(self.tasks[run])
+            self.bars.update(self.tasks[run], detail="starting")
+        else:
+            console.print(f"{run}: starting")
+
+    def report(self, progress: RunProgress) -> None:
+        if progress.warning:
+            console.print(f"warning: {progress.warning}", style="yellow", soft_wrap=True)
+            return
+        run, detail = progress.run, progress.phase
+        if progress.total:
+            detail += f" {progress.done}/{progress.total}"
+        if progress.detail:
+            detail += f" ({progress.detail})"
+        if progress.loss is not None:
+            detail += f"  loss {progress.loss:.3f}"
+        if progress.rate:
+            unit = "steps" if progress.phase == "training" else "banks"
+            left = duration((progress.total - progress.done - progress.share) / progress.rate)
+            detail += f"  {left} left" + (f"  {progress.rate:.1f} {unit}/s" if progress.rate >= 0.05 else "")
+        if progress.phase == "training":
+            self.shares[run] = progress.done / progress.total
+            self.shares_at_start.setdefault(run, self.shares[run])
+            self.began = self.began or time.monotonic()
+        if self.bars is not None:
+            self.bars.update(self.tasks[run], completed=progress.done, total=progress.total or None, detail=detail)
+            self._update_overall()
+            return
+        self.latest[run] = detail
+        if time.monotonic() - self.printed >= LINE_EVERY:
+            self.printed = time.monotonic()
+            for run, text in self.latest.items():
+                console.print(f"{run}: {text}", soft_wrap=True)
+            if len(self.shares) > 1:
+                console.print(f"all: {self._overall()}")
+            self.latest.clear()
+
+    def ended(self, run: str, failure: Failure | None) -> None:
+        self.latest.pop(run, None)
+        self.shares[run] = 1.0
+        self.endings.append("done" if failure is None else "failed")
+        text = "done" if failure is None else "failed"
+        if self.bars is not None:
+            self.bars.update(self.tasks[run], completed=1, total=1, detail=text)
+            self._update_overall()
+        else:
+            console.print(f"{run}: {text}")
+
+    def note(self, text: str) -> None:
+        console.print(text)
+
+    def _update_overall(self) -> None:
+        if self.bars is not None and self.overall is not None:
+            self.bars.update(self.overall, completed=self._worth(self.shares), detail=self._overall())
+
+    def _worth(self, shares: Mapping[str, float]) -> float:
+        """Shares of runs as work."""
+        return sum(share * self.work.get(run, 1.0) for run, share in shares.items())
+
+    def _overall(self) -> str:
+        """``1 of 3 runs done, 1 failed; about 2m05s left``, from how fast all runs together have advanced."""
+        done, failed = self.endings.count("done"), self.endings.count("failed")
+        text = f"{done} of {len(self.shares)} runs done" + (f", {failed} failed" if failed else "")
+        # What a resumed run had done before is no sign of today's speed.
+        advanced = self._worth(self.shares) - self._worth(self.shares_at_start)
+        left = self._worth({run: 1.0 - share for run, share in self.shares.items()})
+        seconds = time.monotonic() - self.began if self.began else 0.0
+        if left > 0 and advanced > 0 and seconds > ESTIMATE_AFTER:
+            text += f"; about {duration(seconds * left / advanced)} left"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """``75`` as ``1m15s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+@contextlib.contextmanager
+def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
+    """Announce the runs, then follow them: bars on a terminal, plain lines elsewhere."""
+    from icl_curriculum.runs.evaluation import undefined_cells
+
+    experiments = [run.experiment for run in runs]
+    steps, prompts = (_range(getattr(item.training, key) for item in experiments) for key in ("steps", "batch_size"))
+    points, dims = (_range(getattr(item, key) for item in experiments) for key in ("points", "dims"))
+    console.print(
+        f"{experiments[0].name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {steps} steps, "
+        f"{prompts} prompts of {points} points in {dims} dimensions, on {device}"
+    )
+    for text in dict.fromkeys(text for run in runs for text in undefined_cells(run.experiment)):
+        console.print(f"undefined: {text}", soft_wrap=True)
+    work = {run.name: run.experiment.training.steps * run.experiment.training.batch_size for run in runs}
+    with _view(work) as view:
+        yield view
+
+
+def _range(values: Iterable[int]) -> str:
+    """``1200``, or ``300–1200`` where they differ."""
+    ordered = sorted(set(values))
+    return f"{ordered[0]}–{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
+
+
+@contextlib.contextmanager
+def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
+    if not console.is_terminal:
+        yield View(None, work)
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[detail]}", markup=False),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield View(bars, work)
+
+
+@contextlib.contextmanager
+def bank_view(run: str, grid: Grid) -> Iterator[Advanced]:
+    """Announce the banks of a run's evaluation; what it yields is told how far it is."""
+    from icl_curriculum.runs.execution import Progress as RunProgress
+
+    first = grid.banks[0]
+    banks = "bank" if len(grid.banks) == 1 else "banks"
+    console.print(f"{run}: {len(grid.banks)} {banks} of {first.n_prompts} prompts of {first.points} points")
+    with _view() as view:
+        view.queued([run])
+        if view.bars is not None:
+            view.started(run)
+
+        def advanced(done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
+            view.report(RunProgress(run, "evaluation", done, total, None, rate, detail, share))
+
+        yield advanced

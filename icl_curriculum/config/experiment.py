@@ -1,0 +1,249 @@
+"""The strict config: what an experiment file may say, and the runs it resolves to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import Field
+
+from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.config.tables import AnyModel, CurriculumConfig, EvaluationConfig, TrainingConfig
+from icl_curriculum.core.contracts import ComponentFailed, at_work
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.plugins import copies_of
+from icl_curriculum.core.registry import BASELINES, LARGEST, Component, Strict
+from icl_curriculum.curricula import CurriculumPlan
+from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
+from icl_curriculum.inputs import AnyInputs
+from icl_curriculum.tasks import Task
+
+
+class Experiment(Strict):
+    """One experiment file, resolved: every field has a value."""
+
+    name: str = Field("experiment", description="name in the tables and of the folder under results/")
+    description: str = Field("", description="one sentence on what is asked")
+    recipe: Literal["fast", "reference"] = Field(
+        "fast", description="defaults of model and optimizer: fastest found, or as published"
+    )
+    dims: int = Field(5, ge=1, le=LARGEST, description="dimensions of the inputs, d")
+    points: int = Field(21, ge=2, le=LARGEST, description="points of a prompt, K examples and a query: K + 1")
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**63 - 1)], ...] = Field(
+        (0, 1, 2), strict=False, min_length=1, description="training seeds"
+    )
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of a run; part of the hash, since results differ in the last bits"
+    )
+    function_classes: tuple[AnyFunctionClass, ...] = Field(
+        ("linear",),
+        strict=False,
+        min_length=1,
+        validate_default=True,
+        description="function classes, in curriculum order",
+    )
+    inputs: tuple[AnyInputs, ...] = Field(
+        ("gaussian",),
+        strict=False,
+        min_length=1,
+        validate_default=True,
+        description="input distributions, in order",
+    )
+    curriculum: CurriculumConfig = Field(default_factory=CurriculumConfig, description="what to train on when")
+    model: AnyModel = Field("transformer", validate_default=True, description="the model")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="the training loop")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="banks, shifts and baselines")
+    variants: dict[str, dict[str, Any]] = Field({}, description="name = changed keys; one run per variant and seed")
+    plugins: tuple[str, ...] = Field((), strict=False, description="plugin files, relative to the experiment file")
+
+    def plan(self) -> CurriculumPlan:
+        """The curricula over this experiment's function classes and input distributions."""
+        return CurriculumPlan(
+            over_function_classes=self.curriculum.function_classes,
+            over_inputs=self.curriculum.inputs,
+            function_classes=tuple(item.id for item in self.function_classes),
+            inputs=tuple(item.id for item in self.inputs),
+            steps=self.training.steps,
+            dims=self.dims,
+            points=self.points,
+            dims_growth=self.curriculum.dims,
+            points_growth=self.curriculum.points,
+        )
+
+    def tasks(self) -> dict[tuple[str, str], Task]:
+        """The task of each cell (function class id, input distribution id)."""
+        return {
+            (function_class.id, inputs.id): Task(function_class, inputs, self.dims)
+            for function_class in self.function_classes
+            for inputs in self.inputs
+        }
+
+    def check(self) -> None:
+        """Raise UserError for a combination that cannot work, naming the keys."""
+        by_key: dict[str, Sequence[Component]] = {
+            "function_classes": self.function_classes,
+            "inputs": self.inputs,
+            "curriculum.function_classes": (self.curriculum.function_classes,),
+            "curriculum.inputs": (self.curriculum.inputs,),
+            "evaluation.shifts": self.evaluation.shifts,
+            "evaluation.baselines": self.evaluation.baselines or (),
+        }
+        for key, components in by_key.items():
+            ids = [component.id for component in components]
+            for item in ids:
+                if not item.isprintable():
+                    raise UserError(f"{key}: the id {item!r} holds characters that no table or figure can show")
+                if ids.count(item) > 1:
+                    raise UserError(f'{key}: two components have the id {item!r}; give one of them id = "..."')
+                if item in _TAKEN_IDS.get(key, ()):
+                    raise UserError(f"{key}: the id {item!r} has a meaning of its own in the tables; choose another")
+        for number, seed in enumerate(self.seeds):
+            if seed in self.seeds[:number]:
+                raise UserError(f"seeds: {seed} stands there twice; expected every seed once")
+        _check_folder("name", self.name)
+        for variant, changes in self.variants.items():
+            _check_folder("variants", variant)
+            for key in ("seeds", "name", "variants", "plugins"):
+                if key in changes:
+                    raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
+        for number, function_class in enumerate(self.function_classes):
+            with _located(f"function_classes.{number}", function_class):
+                function_class.check_dims(self.dims)
+                for baseline in self.baselines_for(function_class):
+                    baseline.check_dims(self.dims)
+                self._check_growth(function_class)
+        for number, inputs in enumerate(self.inputs):
+            with _located(f"inputs.{number}", inputs):
+                inputs.check_dims(self.dims)
+        for number, function_class in enumerate(self.function_classes):
+            for inputs in self.inputs:
+                with _located(f"function_classes.{number}", function_class):
+                    Task(function_class, inputs, self.dims).check()
+        with _located("model", self.model):
+            self.model.check(dims=self.dims, points=self.points)
+        for key, growth, full in (
+            ("curriculum.dims", self.curriculum.dims, self.dims),
+            ("curriculum.points", self.curriculum.points, self.points),
+        ):
+            if growth is not None and growth.start > full:
+                raise UserError(f"{key}.start: {growth.start} exceeds the experiment's own {full}")
+        longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
+        self.evaluation.costly.check(longest, "evaluation.costly.lengths")
+        for shift in self.evaluation.shifts:
+            with _located("evaluation.shifts", shift), at_work(self.model, "longest_prompt"):
+                asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
+            if asked > allowed:
+                raise UserError(
+                    f"evaluation.shifts: {shift.id!r} asks for prompts of {asked} points, the model's positions allow "
+                    f"{allowed}; set model.max_points = {asked}"
+                )
+        for key, curriculum, items in (
+            ("curriculum.function_classes", self.curriculum.function_classes, self.function_classes),
+            ("curriculum.inputs", self.curriculum.inputs, self.inputs),
+        ):
+            with _located(key, curriculum):
+                curriculum.check([item.id for item in items], self.training.steps)
+
+    def _check_growth(self, function_class: FunctionClass) -> None:
+        """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""
+        if self.curriculum.dims is not None and (function_class.sign_inputs or function_class.owns_inputs):
+            what = "is defined for inputs of -1 and 1" if function_class.sign_inputs else "makes its own inputs"
+            raise UserError(f"curriculum.dims sets coordinates to zero, and {function_class.id} {what}")
+
+    def baselines_for(self, function_class: FunctionClass) -> tuple[Baseline, ...]:
+        """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""
+        chosen: Sequence[Component] | None = self.evaluation.baselines
+        if chosen is None:
+            chosen = [BASELINES.build(name) for name in function_class.baselines]
+        return tuple(item.for_training_on(self.function_classes) for item in chosen if isinstance(item, Baseline))
+
+    def components(self) -> list[Component]:
+        """Everything registered that the experiment is made of."""
+        baselines = [baseline for item in self.function_classes for baseline in self.baselines_for(item)]
+        return [
+            *self.function_classes, *self.inputs, self.curriculum.function_classes, self.curriculum.inputs,
+            self.model, self.training.method, *self.evaluation.shifts, *baselines,
+        ]  # fmt: skip
+
+    def resolved(self) -> dict[str, Any]:
+        """The experiment as plain TOML values, defaults included."""
+        return self.model_dump(mode="python", exclude_none=True)
+
+
+@contextlib.contextmanager
+def _located(key: str, component: Component) -> Iterator[None]:
+    """Name the key in a UserError that knows only the component; what a plugin raises becomes one."""
+    try:
+        with at_work(component, "check"):
+            yield
+    except (UserError, ComponentFailed) as error:
+        text = str(error)
+        raise UserError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
+
+
+def _check_folder(key: str, name: str) -> None:
+    if not re.fullmatch(r"[\w=,+%-][\w=,+%. -]*", name):
+        raise UserError(
+            f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"
+        )
+    check_length(key, name)
+
+
+def check_length(key: str, name: str) -> None:
+    """Raise UserError for a name that the file system has no room for, where figures are named for it too."""
+    longest = 180
+    if len(quote(name, safe=" =,+")) > longest:
+        raise UserError(
+            f"{key}: {name[:40]!r}... is too long for the name of a folder; expected at most {longest} characters, "
+            f"of which letters beyond a to z count for several"
+        )
+
+
+# Ids that mean something else in the tables.
+_TAKEN_IDS = {"evaluation.shifts": ("none",), "evaluation.baselines": ("model", "oracle", "informed_oracle")}
+
+#: Keys of a run's config.toml that its hash leaves out.
+NOT_HASHED = ("name", "description", "plugins", "variant", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: an experiment with its variant applied, and a training seed."""
+
+    experiment: Experiment
+    variant: str
+    seed: int
+    #: Of the plugin files, in their order, then of the installed packages.
+    plugin_hashes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}-seed{self.seed}"
+
+    def plugin_copies(self) -> dict[str, bytes]:
+        """The content of the plugin files by the names of their copies, as it was when they were loaded."""
+        return copies_of(self.experiment.plugins, self.plugin_hashes)
+
+    def config(self) -> dict[str, Any]:
+        """What is written as the run's config.toml."""
+        values = self.experiment.resolved()
+        for key in ("seeds", "variants"):
+            values.pop(key, None)
+        return {"variant": self.variant, "seed": self.seed, **values}
+
+    def hash(self) -> str:
+        """SHA-256 over what decides the results of all seeds: config and plugin contents, not names or paths."""
+        deciding = {key: value for key, value in self.config().items() if key not in NOT_HASHED}
+        text = json.dumps([deciding, sorted(self.plugin_hashes)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def variant_name(experiment: Experiment) -> str:
+    """The variant's name where a file names none: the curriculum's id, fit for a folder."""
+    return experiment.curriculum.function_classes.id.replace("/", "-")

@@ -1,0 +1,87 @@
+"""Components on the command line: a name, an id as the tables show it, or a TOML table.
+
+``laplace``, ``scaled_inputs/0.5``, ``sparse_linear/sparsity=2``, ``other_inputs/student_t/df=5``,
+``{ name = "scaled_inputs", factor = 0.5 }``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import Component, Registered, Registry
+
+
+def component(text: str, registry: Registry, option: str, known: Sequence[Component] = ()) -> Component:
+    """The component that a text means: of ``known`` the one with this id, or a new one.
+
+    UserError naming the ``option`` and the text.
+    """
+    for item in known:
+        if item.id == text:
+            return item
+    source = f"{option} {named(text)}"
+    try:
+        spec = _table(text) if text.lstrip().startswith("{") else _identified(text, registry)
+        refuse_impossible(spec)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    adapter: TypeAdapter[Component] = TypeAdapter(Annotated[Component, Registered(registry)])
+    try:
+        return adapter.validate_python(spec)
+    except ValidationError as error:
+        # The key of the whole is empty: what is wrong stands right behind the option.
+        lines = [line.removeprefix(": ") for line in problems(error)]
+        raise UserError(message(lines, source)) from None
+
+
+def _table(text: str) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"not a valid TOML table: {error}") from None
+    return dict(table["value"])
+
+
+def _identified(text: str, registry: Registry) -> dict[str, Any]:
+    """``name/value/key=value``: values without a key are those of the component's ``id_fields``, in order.
+
+    The value of a field that holds a component is all that follows.
+    """
+    name, *parts = text.split("/")
+    cls = registry.get(name)
+    spec: dict[str, Any] = {"name": name}
+    keys = iter(cls.id_fields)
+    for number, part in enumerate(parts):
+        key, separator, value = part.partition("=")
+        if not separator:
+            key, value = next(keys, ""), part
+        if not key or not value:
+            raise UserError(f"expected {name}, {name}/value or {name}/key=value, found {part!r}")
+        nested = _registry_of(cls, key)
+        if nested is not None:
+            spec[key] = _identified("/".join([value, *parts[number + 1 :]]), nested)
+            break
+        # What is no field of its own belongs to what the component hands on, as those of a regressor.
+        handed_on = key not in cls.model_fields and "parameters" in cls.model_fields
+        (spec.setdefault("parameters", {}) if handed_on else spec)[key] = _value(value)
+    return spec
+
+
+def _registry_of(cls: type[Component], key: str) -> Registry | None:
+    """The registry of the components that a field holds, if it holds one."""
+    field = cls.model_fields.get(key)
+    found = [] if field is None else [item.registry for item in field.metadata if isinstance(item, Registered)]
+    return found[0] if found else None
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+        return text

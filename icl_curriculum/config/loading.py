@@ -1,0 +1,266 @@
+"""Experiment files: finding, inheriting, overriding and reading them, with errors that name the key."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from icl_curriculum.config.experiment import Experiment, Run, check_length, variant_name
+from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
+
+# What `recipe` sets where the file does not. "fast" is the defaults themselves.
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "reference": {
+        "model": {
+            "name": "transformer",
+            "tokens": "alternate",
+            "initialization": "reference",
+            "positions": "token",
+            "normalize_queries_and_keys": False,
+            "activation": "gelu",
+        },
+        "training": {
+            "optimizer": {"name": "adam", "learning_rate": 1e-4, "betas": [0.9, 0.999]},
+            "schedule": {"name": "constant", "warmup": 0.0},
+            "clip": float("inf"),
+        },
+    },
+}
+
+
+def packaged_folder() -> Path:
+    """The experiments that come with the package: beside it in an installed wheel, above it in a checkout."""
+    inside = Path(__file__).parents[1] / "experiments"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "experiments"
+
+
+def experiment_names() -> list[str]:
+    """Names that `find` knows: files in ./experiments and those of the package."""
+    folders = [Path("experiments"), packaged_folder()]
+    return sorted(
+        {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml") if _is_file(path)}
+    )
+
+
+def find(name: str) -> Path:
+    """The file NAME means: a path if it ends in .toml or exists, else ./experiments/NAME.toml, else the package's."""
+    if name.endswith(".toml") or _is_file(Path(name)):
+        path = Path(name)
+        if not _is_file(path):
+            what = "is no file" if os.path.exists(path) else "does not exist"
+            raise UserError(f"experiment file {named(name)} {what}")
+        return path
+    for folder in (Path("experiments"), packaged_folder()):
+        if _is_file(folder / f"{name}.toml"):
+            return folder / f"{name}.toml"
+    raise UserError(f"unknown experiment {shown(name)}{did_you_mean(name, experiment_names())}")
+
+
+def _is_file(path: Path) -> bool:
+    """`Path.is_file`, and False for what cannot be a path at all: too long, or with a null byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def load(
+    name: str,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> list[Run]:
+    """The runs of experiment NAME, one per (variant, seed).
+
+    ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's.
+    Raises UserError naming the file and the key.
+    """
+    path = find(name)
+    values = read(path)
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    if seeds is not None:
+        values["seeds"] = list(seeds)
+    loaded: dict[str, str] = {}
+    for number, file in enumerate(values.get("plugins", [])):
+        try:
+            loaded[file] = load_plugin(Path(file))
+        except UserError as error:
+            raise UserError(f"{path}: plugins.{number}: {error}") from error
+    for plugin in plugins:
+        if not _is_file(Path(plugin)):
+            raise UserError(f"plugin file {named(str(plugin))} does not exist")
+        loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
+    if loaded:
+        values["plugins"] = list(loaded)
+    base = build(values, source=str(path))
+    if not base.variants:
+        check_length(f"{path}: curriculum.function_classes.id", variant_name(base))
+    runs = []
+    for variant, changes in (base.variants or {"": {}}).items():
+        experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
+        hashes = (*loaded.values(), *_package_hashes(experiment))
+        runs += [Run(experiment, variant or variant_name(experiment), seed, hashes) for seed in base.seeds]
+    return runs
+
+
+def load_run(config_file: Path) -> Run:
+    """The run of a run directory's config.toml. Its plugins are loaded from copies beside it where there are any."""
+    config = read_toml(config_file)
+    copies = [config_file.parent / "plugins" / name for name in copy_names(config.get("plugins", []))]
+    return rebuild(config, copies, source=str(config_file))
+
+
+def rebuild(config: dict[str, Any], copies: Sequence[Path], *, source: str, known_as: Sequence[str] = ()) -> Run:
+    """The run whose `Run.config` this is, with its plugins loaded from copies of their files.
+
+    ``known_as``: what messages call them, instead of the copies' own names.
+    """
+    variant, seed = config.get("variant"), config.get("seed")
+    if not isinstance(variant, str) or not isinstance(seed, int):
+        raise UserError(f"{source}: expected the config of a run, with a variant and a seed, found none")
+    names = [Path(name) for name in known_as] or copies
+    hashes = [load_plugin(copy, known_as=name) for copy, name in zip(copies, names, strict=True)]
+    values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
+    experiment = build({**values, "seeds": [seed]}, source=source)
+    return Run(experiment, variant, seed, (*hashes, *_package_hashes(experiment)))
+
+
+def _package_hashes(experiment: Experiment) -> list[str]:
+    """Hashes of the installed packages whose components the experiment uses."""
+    hashes = {package_hash(component) for component in experiment.components()}
+    return sorted(found for found in hashes if found is not None)
+
+
+# What Python does not read, and no experiment needs.
+_TOO_MUCH = "it holds a number of thousands of digits, or brackets in hundreds of brackets"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        # Some editors begin a file with a byte order mark.
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a valid TOML file: {error}") from error
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not a valid TOML file: {_TOO_MUCH}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        refuse_impossible(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return values
+
+
+def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's values merged over those it extends. Plugin paths become absolute."""
+    if path.resolve() in seen:
+        raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
+    values = read_toml(path)
+    if values.get("plugins", []) != []:
+        values["plugins"] = _absolute(values["plugins"], path.parent, f"{path}: plugins")
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends: expected a file name, found {shown(parent)}")
+    candidates = [path.parent / parent, packaged_folder() / parent]
+    parent_path = next((candidate for candidate in candidates if _is_file(candidate)), None)
+    if parent_path is None:
+        raise UserError(f"{path}: extends: {named(parent)} is neither beside this file nor in the package")
+    inherited = read(parent_path, (*seen, path.resolve()))
+    for own in ("name", "description"):
+        inherited.pop(own, None)
+    return merge(inherited, values)
+
+
+def _absolute(plugins: Any, folder: Path, source: str) -> list[str]:
+    """Plugin files as absolute paths; UserError that begins with ``source`` for anything but file names."""
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise UserError(f"{source}: expected a list of file names, found {shown(plugins)}")
+    for number, plugin in enumerate(plugins):
+        if not _is_file(folder / plugin):
+            raise UserError(f"{source}.{number}: plugin file {named(str(folder / plugin))} does not exist")
+    return [str((folder / plugin).resolve()) for plugin in plugins]
+
+
+# Keys that hold one component, and what a table without a name is where there is a default.
+_COMPONENTS = {
+    "model": "transformer",
+    "training.method": "in_context",
+    "curriculum.function_classes": None,
+    "curriculum.inputs": None,
+}
+# Tables whose ``name`` is a plain choice: their other keys hold whatever it is.
+_PLAIN_TABLES = ("training.optimizer", "training.schedule")
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``changes`` over ``base``: tables merge key by key, unless the change names another component."""
+    merged = dict(base)
+    for key, value in changes.items():
+        path, old = f"{prefix}{key}", merged.get(key)
+        if path in _COMPONENTS:
+            old, value = _as_table(old), _as_table(value)
+        if isinstance(old, dict) and isinstance(value, dict):
+            known = old.get("name", _COMPONENTS.get(path))
+            if path in _PLAIN_TABLES or value.get("name", known) == known:
+                value = merge(old, value, f"{path}.")
+        merged[key] = value
+    return merged
+
+
+def _as_table(component: Any) -> Any:
+    return {"name": component} if isinstance(component, str) else component
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``training.steps=200`` as nested tables. A value that is no TOML is taken as a string."""
+    key, separator, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UserError(f"--set {named(text)}: expected key=value with a dotted key, e.g. --set training.steps=200")
+    try:
+        table = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        table = {"value": value}
+    except (ValueError, RecursionError):
+        raise UserError(f"--set {named(text)}: {_TOO_MUCH}") from None
+    if list(table) != ["value"]:
+        raise UserError(f"--set {named(text)}: expected one value, found several lines of TOML")
+    parsed: Any = table["value"]
+    for part in reversed(parts):
+        parsed = {part: parsed}
+    try:
+        refuse_impossible(parsed)
+    except UserError as error:
+        raise UserError(f"--set {named(text)}: {error}") from None
+    if "plugins" in parsed:
+        parsed["plugins"] = _absolute(parsed["plugins"], Path(), f"--set {named(text)}: plugins")
+    return dict(parsed)
+
+
+def build(values: dict[str, Any], *, source: str) -> Experiment:
+    """A checked `Experiment`; UserError names ``source``, the dotted key, what was expected and the closest name."""
+    recipe = values.get("recipe", "fast")
+    try:
+        if isinstance(recipe, str) and recipe in RECIPES:
+            values = merge(RECIPES[recipe], values)
+        experiment = Experiment.model_validate(values)
+        experiment.check()
+    except ValidationError as error:
+        raise UserError(message(problems(error), source)) from None
+    except UserError as error:
+        raise UserError(message([str(error)], source)) from None
+    return experiment

@@ -1,0 +1,105 @@
+"""The tables of an experiment file: strict, frozen pydantic models, every field with a documented default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.core.machine import Precision
+from icl_curriculum.core.registry import (
+    BASELINES,
+    CURRICULA,
+    LARGEST,
+    METHODS,
+    MODELS,
+    SHIFTS,
+    Component,
+    Registered,
+    Strict,
+)
+from icl_curriculum.curricula import Curriculum, Growth
+from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.models.base import ModelConfig
+from icl_curriculum.shifts import Shift
+
+# Each may be written as a name, or as a table with a name and parameters.
+AnyShift = Annotated[Shift, Registered(SHIFTS)]
+AnyCurriculum = Annotated[Curriculum, Registered(CURRICULA)]
+AnyBaseline = Annotated[Baseline, Registered(BASELINES)]
+AnyModel = Annotated[ModelConfig, Registered(MODELS, "transformer")]
+AnyMethod = Annotated[Component, Registered(METHODS, "in_context")]
+
+
+class CurriculumConfig(Strict):
+    """``[curriculum]``."""
+
+    function_classes: AnyCurriculum = Field("mixed", validate_default=True, description="curriculum over classes")
+    inputs: AnyCurriculum = Field("random", validate_default=True, description="curriculum over input distributions")
+    draw: Literal["batch", "prompt"] = Field("batch", description="draw the class once per batch, or per prompt")
+    dims: Growth | None = Field(None, description="growth of the number of non-zero coordinates")
+    points: Growth | None = Field(None, description="growth of the number of points")
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimizerConfig(Strict):
+    """``[training.optimizer]``."""
+
+    name: Literal["adam", "adamw", "muon"] = Field(
+        "muon", description="'muon': block matrices by Muon, everything else by Adam"
+    )
+    learning_rate: float = Field(3e-3, gt=0, le=1e6, description="peak rate of Adam")
+    muon_learning_rate: float = Field(0.02, gt=0, le=1e6, description="peak rate of Muon, a step in spectral norm")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Muon's momentum")
+    weight_decay: float = Field(0.0, ge=0, le=1e6, description="decoupled weight decay (adamw, muon)")
+
+
+class ScheduleConfig(Strict):
+    """``[training.schedule]``: the factor on all learning rates, a pure function of the step."""
+
+    name: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rate falls to 0 at the end")
+    warmup: float = Field(0.02, ge=0, le=1, description="share of the steps over which the rate rises from 0")
+    decay: float = Field(0.4, gt=0, le=1, description="share of the steps, the last ones, over which it falls")
+
+
+class TrainingConfig(Strict):
+    """``[training]``."""
+
+    method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
+    steps: int = Field(1000, ge=1, description="number of updates")
+    batch_size: int = Field(64, ge=1, le=LARGEST, description="prompts per update")
+    loss: Literal["squared", "normalized"] = Field(
+        "squared", description="squared error, or divided by each class's trivial error"
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer and its rates")
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
+    precision: Precision = Field(
+        "float32", description="of matrix products in training; 'tf32' (CUDA) and 'bfloat16' are faster on a GPU"
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile; on CUDA as a graph; takes half a minute, and seldom pays on a CPU",
+    )
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; 'inf' clips nothing")
+    divergence: float = Field(1000.0, gt=1, description="stop when the normalized loss exceeds this")
+    log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")
+    learning_every: int = Field(50, ge=1, description="steps between rows of learning.csv")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+
+
+class EvaluationConfig(Strict):
+    """``[evaluation]``."""
+
+    n_prompts: int = Field(1280, ge=2, le=LARGEST, description="prompts of each frozen bank")
+    bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
+    learning_prompts: int = Field(128, ge=1, le=LARGEST, description="prompts of the banks behind learning.csv")
+    shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
+    baselines: tuple[AnyBaseline, ...] | None = Field(
+        None, strict=False, description="baselines; default: those that suit each class"
+    )
+    costly: CostlyConfig = Field(default_factory=CostlyConfig, description="trees, boosting, networks, scikit-learn")
+    confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")

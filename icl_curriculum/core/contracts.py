@@ -1,0 +1,45 @@
+"""What happens when a component from outside breaks its contract in the middle of a run: it is named."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from icl_curriculum.core.errors import UserError, described
+from icl_curriculum.core.registry import Component, origin_of, source_of
+
+
+class ComponentFailed(Exception):
+    """A component broke its contract while it worked: a run that failed, not a config that is wrong."""
+
+
+@contextlib.contextmanager
+def at_work(component: Component | None, doing: str) -> Iterator[None]:
+    """Turn whatever a component from outside raises into `ComponentFailed`, which names it and the line.
+
+    What is built in, or no component, passes: its errors are the suite's own, or the caller's.
+    """
+    try:
+        yield
+    except (UserError, ComponentFailed):
+        raise
+    except Exception as error:
+        source = None if component is None else source_of(component)
+        if component is None or source is None:
+            raise
+        raise ComponentFailed(
+            f"{component.id!r} ({origin_of(component)}) failed in {doing}: {described(error, source)}"
+        ) from error
+
+
+def broken_contract(component: Component, doing: str, *, found: object, expected: object) -> ComponentFailed:
+    """The error for a component that returned what its contract does not allow."""
+    return ComponentFailed(f"{component.id!r} ({origin_of(component)}): {doing} returned {found}, expected {expected}")
+
+
+def expect_shape(component: Component, doing: str, value: object, shape: tuple[int, ...], axes: str) -> None:
+    """Raise ComponentFailed unless a component returned a tensor of this shape, whose axes have these names."""
+    found = getattr(value, "shape", None)
+    if found is None or tuple(found) != shape:
+        what = f"a {type(value).__name__}" if found is None else f"shape {tuple(found)}"
+        raise broken_contract(component, doing, found=what, expected=f"shape {shape} ({axes})")

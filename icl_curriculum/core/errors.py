@@ -1,0 +1,36 @@
+"""The errors that users see, and how a cause or a misspelt name is worded.
+
+Light: it imports nothing beyond the standard library.
+"""
+
+from __future__ import annotations
+
+import difflib
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake in what the user wrote. The command line prints it and exits with code 2."""
+
+
+class RunFailed(Exception):
+    """A run that started and could not finish; what it wrote is kept."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest known name, else the list of them all."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def described(error: BaseException, source: str | Path | None = None) -> str:
+    """``KeyError: 'w' (my_class.py, line 12)``: an exception as one line, with the line of ``source`` it came by."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = " ".join(text.split())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
+    return f"{text} ({Path(str(source)).name}, line {lines[-1]})" if lines else text

@@ -1,0 +1,97 @@
+"""How numbers are computed: on how many threads, by which kernels, and what it looks like when the memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from icl_curriculum.core.errors import UserError
+
+_OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """torch says it of the CPU in a RuntimeError without a type of its own."""
+    return bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+@contextlib.contextmanager
+def computing_threads(number: int) -> Iterator[None]:
+    """Compute with so many threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        # torch minds its own setting; this one is for the libraries behind numpy.
+        with threadpool_limits(limits=number):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+def check_precision(precision: Precision, device: str) -> None:
+    """Raise UserError for what this kind of device does not have."""
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
+
+
+@contextlib.contextmanager
+def arithmetic(precision: Precision, device: str) -> Iterator[None]:
+    """Matrix products in this precision, whatever it is around; what a model excepts stays in float32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def reproducible(device: str) -> Iterator[None]:
+    """On an accelerator, choose kernels whose sums do not depend on timing. On the CPU all are like that.
+
+    CUDA's matrix products also want CUBLAS_WORKSPACE_CONFIG, which `launch` sets for its workers.
+    """
+    if device == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def resolve_device(device: str) -> str:
+    """``auto``: CUDA, else MPS, else the CPU. UserError for a device that is not there."""
+    import torch
+
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if torch.cuda.is_available():
+        available.append("cuda")
+    if device == "auto":
+        return available[-1]
+    kind, _, index = device.partition(":")
+    numbered = device == kind or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
+    if kind not in available or not numbered:
+        raise UserError(f"--device {device}: not on this machine; available: auto, {', '.join(available)}")
+    return device
+
+
+def available_cores() -> int:
+    """The cores this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,111 @@
+"""Code from outside: plugin files, which are executed here, and what of installed packages is hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+from icl_curriculum.core.errors import UserError, described
+from icl_curriculum.core.registry import BUILT_IN, PACKAGE, Component, origin_of, undone_on_failure
+
+_MODULE = f"{PACKAGE}_plugin_"
+# What was executed, by its hash: a file may change while a command that uses it runs.
+_CONTENTS: dict[str, bytes] = {}
+
+
+def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
+    """Execute a plugin file and return its content's hash. Loading a file twice, or a copy of it, is harmless.
+
+    ``known_as``: what messages call the file, where ``path`` is a copy. Raises UserError if the file is missing
+    or fails to import; nothing of it is then registered.
+    """
+    path = path.resolve()
+    known_as = known_as or path
+    if path.suffix != ".py":
+        raise UserError(f"plugin file {known_as} is not a Python file (expected a name ending in .py)")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        kinds = {FileNotFoundError: "does not exist", IsADirectoryError: "is no file"}
+        raise UserError(f"plugin file {known_as} {kinds.get(type(error), 'cannot be read')}") from None
+    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
+    digest = _hash(content)
+    name = f"{_MODULE}{digest}"
+    if name in sys.modules:
+        return digest
+    module = ModuleType(name)
+    module.__file__ = str(known_as)
+    sys.modules[name] = module
+    try:
+        # Not by Python's own import, whose cache may hold what the file was a moment ago.
+        with undone_on_failure():
+            exec(compile(content, str(known_as), "exec", dont_inherit=True), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"plugin file {known_as} failed to import: {described(error, known_as)}") from error
+    _CONTENTS[digest] = content
+    return digest
+
+
+def defined_in_module(digest: str) -> dict[str, object]:
+    """What a loaded plugin file defines by public names, without what it imports."""
+    module = sys.modules[f"{_MODULE}{digest}"]
+    imported = (type, FunctionType)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+        and not (isinstance(value, imported) and value.__module__ != module.__name__)
+    }  # fmt: skip
+
+
+def copies_of(plugins: Sequence[str], hashes: Sequence[str]) -> dict[str, bytes]:
+    """The content of plugin files, as it was when they were loaded, by the names of their copies."""
+    return {name: _CONTENTS[digest] for name, digest in zip(copy_names(plugins), hashes, strict=False)}
+
+
+def copy_names(plugins: Sequence[str]) -> list[str]:
+    """What copies of plugin files are called: their own names, all numbered where two are equal.
+
+    >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
+    ['0-mine.py', '1-mine.py', '2-yours.py']
+    """
+    names = [Path(plugin).name for plugin in plugins]
+    return names if len(set(names)) == len(names) else [f"{number}-{name}" for number, name in enumerate(names)]
+
+
+def package_hash(component: Component) -> str | None:
+    """Hash of all Python files of the packages that define a component and what it inherits from.
+
+    None for what is built in, and for what a plugin file defines, which is hashed by itself.
+    """
+    if origin_of(component) == BUILT_IN or type(component).__module__.startswith(_MODULE):
+        return None
+    digest = hashlib.sha256()
+    tops = {cls.__module__.split(".")[0]: cls.__module__ for cls in type(component).__mro__}
+    for top, module in sorted(tops.items()):
+        for name, file in [] if top in _NOT_HASHED else _files_of(top, module):
+            digest.update(f"{name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Of these the versions stand in the manifest.
+_NOT_HASHED = {PACKAGE, "pydantic", "torch", "builtins", "abc", "typing"}
+
+
+def _files_of(top: str, module: str) -> list[tuple[str, Path]]:
+    """The Python files of a package, named from its root; of a single module, its own."""
+    package, defining = (getattr(sys.modules.get(name), "__file__", None) for name in (top, module))
+    if package and Path(package).name == "__init__.py":
+        root = Path(package).parent
+        return sorted((str(file.relative_to(root)), file) for file in root.rglob("*.py"))
+    return [(module, Path(defining))] if defining and Path(defining).is_file() else []
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,329 @@
+"""One generic registry for every kind of component, and the base class of what is registered.
+
+Nothing here imports torch: listing and configuring stay light until a component is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import reprlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from icl_curriculum.core.errors import UserError, described, did_you_mean
+
+PACKAGE = "icl_curriculum"
+
+
+BUILT_IN = "built in"
+
+
+class Component(BaseModel):
+    """A registered, configurable piece: its fields are what a TOML may set, checked strictly.
+
+    The id tells a component's parameters apart in the tables: the registered name, then the values of
+    ``id_fields``, then every other parameter that differs from its default, e.g. ``hermite/3`` or
+    ``sparse_linear/sparsity=2``. ``id = "..."`` in a TOML overrides it.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: ClassVar[str] = ""
+    id_fields: ClassVar[tuple[str, ...]] = ()
+
+    given_id: str | None = Field(
+        None, alias="id", min_length=1, pattern=r"^[^\r\n]*$", description="overrides the id shown in the tables"
+    )
+
+    @property
+    def id(self) -> str:
+        if self.given_id is not None:
+            return self.given_id
+        parts = [self.name] + [_show(getattr(self, key)) for key in self.id_fields]
+        for key, info in type(self).model_fields.items():
+            if key not in self.id_fields and key != "given_id" and not _is(getattr(self, key), info.default):
+                parts.append(f"{key}={_show(getattr(self, key))}")
+        return "/".join(parts)
+
+    def spec(self) -> dict[str, Any]:
+        """The component as a TOML table that builds it again, defaults written out."""
+        values = self.model_dump(by_alias=True, exclude_none=True)
+        return {"name": self.name, **values}
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the docstring, without its markup."""
+        return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, Component):
+        return value.id
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _is(value: object, default: object) -> bool:
+    """Whether a field holds its default, which for a component is written as its name."""
+    return value == default or (isinstance(value, Component) and value.id == default)
+
+
+C = TypeVar("C", bound=Component)
+
+
+class Registry:
+    """The components of one kind by name: built in, from plugin files, or from installed packages."""
+
+    def __init__(self, kind: str, group: str, module: str) -> None:
+        self.kind = kind
+        self.group = f"{PACKAGE}.{group}"
+        self._module = f"{PACKAGE}.{module}"
+        self._base: type[Component] = Component
+        self._classes: dict[str, type[Component]] = {}
+        self._origins: dict[str, str] = {}
+        self._entered: dict[str, str] = {}  # by which entry point a name came in
+
+    def of(self, base: type[Component]) -> Callable[[str], Callable[[type[C]], type[C]]]:
+        """State the base class that every component of the kind extends; returns `register`."""
+        self._base = base
+        return self.register
+
+    def register(self, name: str) -> Callable[[type[C]], type[C]]:
+        """Decorator: make a component class known by ``name``.
+
+        UserError for a name that is taken, a class of another kind, or one that lacks a method of the contract.
+        """
+
+        def add(cls: type[C]) -> type[C]:
+            origin = _origin(cls)
+            if name in self._classes:
+                raise self._twice(name, origin, cls.__module__)
+            if not (isinstance(cls, type) and issubclass(cls, self._base)):
+                raise UserError(f"{self.kind} {name!r} in {origin}: expected a subclass of {self._base.__name__}")
+            missing = sorted(getattr(cls, "__abstractmethods__", ()))
+            if missing:
+                raise UserError(
+                    f"{self.kind} {name!r} in {origin} lacks {', '.join(missing)}; "
+                    f"{self._base.__name__} says what each must do"
+                )
+            cls.name = name
+            self._classes[name] = cls
+            self._origins[name] = origin
+            return cls
+
+        return add
+
+    def _twice(self, name: str, origin: str, module: str) -> UserError:
+        if self._origins[name] == origin and self._classes[name].__module__ != module:
+            return UserError(
+                f"{self.kind} {name!r} of {origin} was loaded before with another content; start Python anew"
+            )
+        return UserError(
+            f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {origin}; rename one"
+        )
+
+    def get(self, name: str) -> type[Component]:
+        """The class registered as ``name``; UserError with the closest known name otherwise."""
+        importlib.import_module(self._module)
+        self._load_entry_points(name)
+        if name not in self._classes:
+            raise UserError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
+        return self._classes[name]
+
+    def names(self) -> list[str]:
+        importlib.import_module(self._module)
+        return sorted({*self._classes, *(point.name for point in self._entry_points())})
+
+    def defined_in(self, path: Path) -> list[str]:
+        """The names that a plugin file has registered."""
+        return sorted(name for name, origin in self._origins.items() if origin == str(path.resolve()))
+
+    def origin(self, name: str) -> str:
+        """Where a component came from: ``built in``, a file, or an installed package with its version."""
+        self.get(name)
+        return self._origins[name]
+
+    def build(self, spec: str | dict[str, Any] | Component) -> Component:
+        """A component from its name, or from a table with ``name`` and parameters.
+
+        Raises UserError for an unknown name and pydantic.ValidationError for bad parameters.
+        """
+        if isinstance(spec, Component):
+            return spec
+        if isinstance(spec, str):
+            return self.get(spec).model_validate({})
+        if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise UserError(f"{article} {self.kind} is a name or a table with a 'name', found {reprlib.repr(spec)}")
+        parameters = {key: value for key, value in spec.items() if key != "name"}
+        return self.get(spec["name"]).model_validate(parameters)
+
+    def _entry_points(self) -> tuple[importlib.metadata.EntryPoint, ...]:
+        return _entry_points(importlib.metadata.entry_points, self.group)
+
+    def _load_entry_points(self, name: str) -> None:
+        """Register what installed packages offer under a name. UserError if it is taken, broken or no component."""
+        for point in self._entry_points():
+            source = f"{point.value} of the {_package(point)}"
+            if point.name != name or self._entered.get(name) == source:
+                continue
+            # A module may register more by decorator than the entry point that brought it in.
+            if name in self._classes and (name in self._entered or not _defines(point, self._classes[name])):
+                raise self._twice(name, source, point.module)
+            try:
+                with undone_on_failure():
+                    loaded = point.load()
+            except (Exception, SystemExit) as error:
+                if isinstance(error, UserError):
+                    raise
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} failed to load: {described(error)}"
+                ) from error
+            if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} is {loaded!r}; expected a component class"
+                )
+            decorated = loaded.__dict__.get("name", name)
+            if decorated != name:
+                raise UserError(
+                    f"{self.kind} {name!r}: its entry point {source} is registered as {decorated!r} by its decorator; "
+                    f"use one name for both"
+                )
+            if self._classes.get(name) is not loaded:
+                self.register(name)(loaded)
+            self._entered[name] = source
+
+
+@functools.cache
+def _entry_points(find: Callable[..., Any], group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages offer, read once: reading all their metadata takes milliseconds."""
+    return tuple(find(group=group))
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"package {point.dist.name} {point.dist.version}" if point.dist else "package unknown"
+
+
+def _defines(point: importlib.metadata.EntryPoint, cls: type) -> bool:
+    """Whether a class comes from the package of an entry point."""
+    return point.module.split(".")[0] == cls.__module__.split(".")[0]
+
+
+def _origin(cls: type) -> str:
+    """``built in``, the installed package that offers the class's module, or the file that defines it."""
+    if cls.__module__.split(".")[0] == PACKAGE:
+        return BUILT_IN
+    for registry in KINDS.values():
+        for point in registry._entry_points():
+            if point.dist and _defines(point, cls):
+                return _package(point)
+    return str(_source(cls) or cls.__module__)
+
+
+def _source(cls: type) -> Path | None:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file) if file else None
+
+
+FUNCTION_CLASSES = Registry("function class", "function_classes", "function_classes")
+INPUTS = Registry("input distribution", "inputs", "inputs")
+SHIFTS = Registry("shift", "shifts", "shifts")
+CURRICULA = Registry("curriculum", "curricula", "curricula")
+BASELINES = Registry("baseline", "baselines", "baselines")
+MODELS = Registry("model", "models", "models")
+METHODS = Registry("training method", "methods", "training.methods")
+
+KINDS: dict[str, Registry] = {
+    "function_classes": FUNCTION_CLASSES,
+    "inputs": INPUTS,
+    "shifts": SHIFTS,
+    "curricula": CURRICULA,
+    "baselines": BASELINES,
+    "models": MODELS,
+    "methods": METHODS,
+}
+
+
+@contextlib.contextmanager
+def undone_on_failure() -> Iterator[None]:
+    """Forget what was registered within the block if it fails."""
+    before = [(registry, dict(registry._classes), dict(registry._origins)) for registry in KINDS.values()]
+    try:
+        yield
+    except BaseException:
+        for registry, classes, origins in before:
+            registry._classes, registry._origins = classes, origins
+        raise
+
+
+def origin_of(component: Component) -> str:
+    """Where a component's class came from, also one that nobody registered."""
+    return _origin(type(component))
+
+
+def source_of(component: Component) -> Path | None:
+    """The file that defines a component which is not built in; None for what is."""
+    return None if origin_of(component) == BUILT_IN else _source(type(component))
+
+
+#: Dimensions, points or prompts, more of which no machine holds.
+LARGEST = 1_000_000
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions, nothing changed after reading."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """In ``Annotated[InputDistribution, Registered(INPUTS)]``: built from its name or table, written back as a table.
+
+    ``default``: what a table without a name is of.
+    """
+
+    registry: Registry
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.build, serialization=core_schema.plain_serializer_function_ser_schema(_spec)
+        )
+
+    def build(self, value: Any) -> Component:
+        """A component, whose mistakes are pydantic's errors of the types that `mistakes` unfolds."""
+        if self.default is not None and isinstance(value, dict):
+            value = {"name": self.default, **value}
+        try:
+            component = self.registry.build(value)
+            _ = component.id
+            return component
+        except UserError as error:
+            raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
+        except ValidationError as error:
+            name = value if isinstance(value, str) else value["name"]
+            known = list(self.registry.get(name).model_fields)
+            raise PydanticCustomError(
+                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
+            ) from None
+        except Exception as error:
+            # A plugin's own validator or property; the id is read here so that it fails here.
+            name = value if isinstance(value, str) else value["name"]
+            origin = self.registry.origin(name)
+            if origin == BUILT_IN:
+                raise
+            message = f"{self.registry.kind} {name!r} ({origin}) failed: {described(error, origin)}"
+            raise PydanticCustomError("component", "{message}", {"message": message}) from error
+
+
+def _spec(component: Component) -> dict[str, Any]:
+    return component.spec()

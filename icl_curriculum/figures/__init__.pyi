@@ -1,0 +1,16 @@
+from .drawing import NothingToDraw as NothingToDraw
+from .drawing import draw_all as draw_all
+from .drawing import draw_heat_map as draw_heat_map
+from .drawing import draw_scores as draw_scores
+from .examples import error_by_examples as error_by_examples
+from .heat_maps import heat_map as heat_map
+from .learning import learning_curves as learning_curves
+from .pool_sizes import error_by_pool_size as error_by_pool_size
+from .shares import curriculum as curriculum
+from .shifted import out_of_distribution as out_of_distribution
+from .trained_asked import trained_by_asked as trained_by_asked
+from .variant_curves import curves_by_variant as curves_by_variant
+from .variant_curves import error_by_exposure as error_by_exposure
+from .variant_rows import errors_by_seed as errors_by_seed
+from .variant_rows import forgetting as forgetting
+from .variant_shifts import errors_under_shifts as errors_under_shifts

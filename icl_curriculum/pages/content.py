@@ -1,0 +1,268 @@
+"""What stands in a report: sections of sentences, figures and tables, from an experiment's tables."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tomli_w
+from matplotlib.figure import Figure
+
+from icl_curriculum import figures
+from icl_curriculum.results.comparison import sheets
+from icl_curriculum.results.comparison.answers import Answer, cell_name
+from icl_curriculum.results.comparison.command import Compared
+from icl_curriculum.results.comparison.comparable import problems
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Cell, Source
+from icl_curriculum.results.comparison.summary import Numbers, reference_of
+from icl_curriculum.results.comparison.wording import count, error
+from icl_curriculum.results.tables import NothingToDraw
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, what it shows in a sentence, and the same in words with numbers, for who cannot see it."""
+
+    figure: Figure
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table with its caption."""
+
+    caption: str
+    sheet: sheets.Sheet
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with an anchor of its own."""
+
+    anchor: str
+    heading: str
+    sentences: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page shows."""
+
+    name: str
+    question: str
+    setting: str
+    notices: Sequence[str]
+    answers: Sequence[Answer]
+    sections: Sequence[Section]
+    asked: AskedTable | None
+    configs: Sequence[tuple[str, str]]
+    provenance: Table
+    downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class AskedTable:
+    """Trained x asked, with a colour from the error for every entry."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Shade]]]
+
+
+@dataclass(frozen=True)
+class Shade:
+    """An error, ``weight`` from 0 (perfect) to 1 (no better than predicting zero), and whether it was trained on."""
+
+    text: str
+    weight: float
+    trained: bool
+
+
+#: What each table of an experiment holds, for the list of files.
+FILES = {
+    "summary.csv": "every statistic on this page",
+    "runs.csv": "a row per run",
+    "evaluation.csv": "errors after training, with and without shifts",
+    "learning.csv": "errors while training",
+    "training.csv": "losses",
+    "exposure.csv": "prompts and operations spent on each class",
+    "curriculum.csv": "planned and drawn shares",
+    "timing.csv": "seconds",
+}
+
+
+def gather(compared: Compared) -> Content:
+    """Everything for the page of one experiment."""
+    source, found, numbers = compared.sources[0], compared.found, compared.numbers
+    cells = found.cells
+    config = next(iter(source.configs.values()), {})
+    sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
+    sections += _whole_sections(found)
+    return Content(
+        name=source.name,
+        question=config.get("description", ""),
+        setting=_setting(source, found, config),
+        notices=[*source.missing, *problems([source])],
+        answers=compared.answers,
+        sections=[section for section in sections if section.pictures or section.tables],
+        asked=_asked(found, cells),
+        configs=_configs(source),
+        provenance=_provenance(source),
+        downloads=[(name, what) for name, what in FILES.items() if (source.directory / name).is_file()],
+    )
+
+
+def _setting(source: Source, found: Outcomes, config: dict[str, Any]) -> str:
+    """One paragraph on what was run."""
+    seeds = source.seeds
+    text = f"{len(source.variants)} {'variants' if len(source.variants) > 1 else 'variant'}, "
+    text += f"{len(seeds)} training {'seeds' if len(seeds) > 1 else 'seed'} ({', '.join(map(str, seeds))})"
+    if config:
+        training, model = config["training"], config["model"]
+        text += f"; prompts of {config['points'] - 1} examples and a query in {config['dims']} dimensions"
+        steps = sorted({other["training"]["steps"] for other in source.configs.values()})
+        text += f"; {' or '.join(map(count, steps)) if len(steps) < 4 else f'{steps[0]:,} to {steps[-1]:,}'} steps"
+        text += f" of {training['batch_size']} prompts"
+        if "width" in model:
+            text += f"; a transformer of {model['layers']} layers, {model['width']} wide"
+    text += f". Error: normalized, 1 is that of predicting zero. Intervals: {found.confidence:.0%}, over seeds."
+    return text
+
+
+def _drawn(draw: Callable[[], Figure], caption: str, alternative: str) -> list[Picture]:
+    """A picture, or none where there is nothing to draw."""
+    with contextlib.suppress(NothingToDraw):
+        return [Picture(draw(), caption, alternative)]
+    return []
+
+
+def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> Section:
+    """A cell's figures and tables."""
+    own = found.trained_on(cell)
+    anchor = f"cell-{cells.index(cell) + 1}"
+    name = cell_name(cell, cells)
+    if own.empty:
+        return Section(anchor, name)
+    made = sheets.errors(own, numbers, cell)
+    ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
+    k = int(own["n_context"].iloc[0])
+    pictures = [
+        *_drawn(
+            partial(figures.curves_by_variant, found, cells=[cell]),
+            f"Error at {k} examples while training: mean of the seeds, and their range.",
+            f"Error on {name} against training step. At the end: {ends}.",
+        ),
+        *_drawn(
+            partial(figures.errors_by_seed, found, cells=[cell]),
+            f"Final error of every seed; bars: interquartile mean with its interval; the line is {found.threshold:g}.",
+            f"Final errors on {name} by variant and seed: {'; '.join(f'{r[0].text} {r[-1].text}' for r in made.rows)}.",
+        ),
+        *_drawn(
+            partial(figures.error_by_exposure, found, cells=[cell]),
+            "Error against the prompts of this class alone that had been seen: data efficiency at equal exposure.",
+            f"Error on {name} against prompts of it seen. The table below gives the comparison at equal exposure.",
+        ),
+        *_drawn(
+            partial(figures.forgetting, found, cells=[cell]),
+            "From the end of the class's block to the end of training.",
+            f"Errors on {name} at the end of its block and at the end of training, seed by seed; see the tables.",
+        ),
+        *_drawn(
+            partial(figures.errors_under_shifts, found, cells=[cell]),
+            "Out of distribution: the error under each shift.",
+            f"Errors on {name} under each shift by variant; the highest of each run stand in the tables.",
+        ),
+    ]
+    tables = [
+        Table(f"{name}: errors at the end of training", made),
+        Table(f"{name}: what was spent, and when it was learned", sheets.spent(own, numbers, cell, found.threshold)),
+    ]
+    if reference := reference_of(found, cell):
+        tables.append(Table(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
+    return Section(anchor, name, pictures=pictures, tables=tables)
+
+
+def _whole_sections(found: Outcomes) -> list[Section]:
+    """What is not of one cell alone."""
+    made = []
+    if found.rows["prompts"].notna().any():
+        text = (
+            "Prompts of each class that each run was trained on, and the floating-point operations of the matrix "
+            "products in forward and backward passes on them; optimizer and evaluation are not counted."
+        )
+        made.append(Section("exposure", "Exposure", [text], tables=[Table("Exposure", sheets.ledger(found.rows))]))
+    listed = sheets.seeds(found.rows, found.threshold)
+    made.append(Section("seeds", "Every seed", tables=[Table("Every run on what it was trained on", listed)]))
+    return made
+
+
+def _asked(found: Outcomes, cells: list[Cell]) -> AskedTable | None:
+    given = sheets.asked(found)
+    if len(given) < 2 and len(cells) < 2:
+        return None
+    rows = []
+    for variant, by_cell in given.items():
+        shades = []
+        for cell in cells:
+            one = by_cell.get(cell)
+            shades.append(Shade("–", np.nan, False) if one is None else _shade(one))
+        rows.append((variant, shades))
+    return AskedTable([cell_name(cell, cells) for cell in cells], rows)
+
+
+#: Errors at and below this have the lightest shade.
+_LIGHTEST = 0.003
+
+
+def _shade(one: sheets.Asked) -> Shade:
+    """The shade goes by the logarithm of the error."""
+    bounded = min(1.0, max(_LIGHTEST, one.value)) if not np.isnan(one.value) else 1.0
+    return Shade(error(one.value), 1 - float(np.log(bounded) / np.log(_LIGHTEST)), one.trained)
+
+
+def _configs(source: Source) -> list[tuple[str, str]]:
+    """The first variant's config whole, and of the others what differs from it."""
+    made: list[tuple[str, str]] = []
+    first: dict[str, Any] = {}
+    for variant in [variant for variant in source.variants if variant in source.configs]:
+        config = {key: value for key, value in source.configs[variant].items() if key not in ("variant", "seed")}
+        if not first:
+            first = config
+            made.append((variant, tomli_w.dumps(config)))
+        else:
+            made.append((variant, tomli_w.dumps(_changed(config, first)) or "# as above\n"))
+    return made
+
+
+def _changed(config: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and isinstance(first.get(key), dict):
+            if inner := _changed(value, first[key]):
+                changed[key] = inner
+        elif value != first.get(key):
+            changed[key] = value
+    return changed
+
+
+def _provenance(source: Source) -> Table:
+    """A row per run: hashes, versions, device and time."""
+    made = sheets.Sheet(["run", "config", "weights", "package", "Python", "torch", "commit", "device", "threads",
+                         "started", "seconds"])  # fmt: skip
+    for run, manifest in source.manifests.items():
+        commit = str(manifest.get("git_commit") or "–")[:10] + (" (changed)" if manifest.get("git_dirty") else "")
+        seconds = float(manifest.get("wall_seconds", np.nan))
+        keys = ("config_hash", "weights", "package_version", "python_version", "torch_version")
+        made.add(
+            run, *(sheets.Entry(str(manifest.get(key, "–"))) for key in keys), sheets.Entry(commit),
+            sheets.Entry(str(manifest.get("device", "–"))), sheets.Entry(str(manifest.get("threads", "–"))),
+            sheets.Entry(str(manifest.get("started", "–"))), sheets.Entry(count(seconds), seconds),
+        )  # fmt: skip
+    return Table("Where every run came from", made)

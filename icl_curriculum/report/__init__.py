@@ -1,9 +1,0 @@
-"""One self-contained HTML page for an experiment: `write_report`.
-
-It opens from disk without a network: figures are SVG inside the page, style and script too. Everything in it comes
-from the result tables, the runs' configs and their manifests.
-"""
-
-from icl_curriculum.report.page import write_report
-
-__all__ = ["write_report"]

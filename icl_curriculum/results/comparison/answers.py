@@ -1,0 +1,209 @@
+"""The answer in sentences, every number of which stands in the summary. Names of variants are in backticks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import CELL, Cell
+from icl_curriculum.results.comparison.summary import ALL, SINGLE_TASK, Numbers, single_task
+from icl_curriculum.results.comparison.wording import between, count, error, listed
+from icl_curriculum.results.labels import inputs_label, pretty, shift_label
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences under a heading."""
+
+    heading: str
+    sentences: list[str]
+
+
+def answers(found: Outcomes, numbers: Numbers) -> list[Answer]:
+    """What the experiment says: over all cells, then of each. ``numbers``: of its `summary`."""
+    cells = found.cells
+    given = [Answer("All together", _overall(found, numbers, cells))]
+    given += [Answer(cell_name(cell, cells), _of_cell(found, numbers, cell)) for cell in cells]
+    return [answer for answer in given if answer.sentences]
+
+
+def cell_name(cell: Cell, cells: list[Cell]) -> str:
+    """A cell in words: the class, the inputs, or both, whichever tells it from the others."""
+    name, inputs = pretty(cell[0]), inputs_label(cell[1])
+    if len({i for _, i in cells}) == 1:
+        return name
+    return inputs if len({c for c, _ in cells}) == 1 else f"{name}, {inputs}"
+
+
+def _ticked(names: list[str]) -> str:
+    return listed([f"`{name}`" for name in names])
+
+
+def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
+    rows = found.rows
+    level = f"{found.confidence:.0%}"
+    table = numbers.table
+    over = table[(table["function_class"] == ALL) & (table["statistic"] == "iqm")].sort_values("value", kind="stable")
+    sentences = []
+    one_class, one_input = (len({cell[i] for cell in cells}) == 1 for i in (0, 1))
+    kind = "classes" if one_input else "input distributions" if one_class else "classes with inputs"
+    if len(over):
+        parts = []
+        for variant, value, low, high in over[["variant", "value", "ci_low", "ci_high"]].itertuples(index=False):
+            name = "single-task training, a model for each" if variant == SINGLE_TASK else f"`{variant}`"
+            interval = "" if pd.isna(low) else f" ({error(max(0.0, low))}–{error(high)})"
+            parts.append(f"{name} {error(value)}{interval}")
+        sentences.append(
+            f"Interquartile mean of the final error over all {len(cells)} {kind} and all seeds, with {level} "
+            f"intervals, the lowest first: {'; '.join(parts)}."
+        )
+    trained = rows[rows["trained"]]
+    failed = trained[trained["error"] > found.threshold]
+    limit = f"{found.threshold:g}"
+    if len(failed):
+        parts = []
+        for variant, name, inputs in failed[["variant", *CELL]].drop_duplicates().itertuples(index=False):
+            share = numbers("converged", "share", variant, (name, inputs))
+            parts.append(
+                f"`{variant}` on {cell_name((name, inputs), cells)} ({round((1 - share.value) * share.n)} of {share.n})"
+            )
+        sentences.append(f"Seeds that did not come down to an error of {limit} on what they were trained on: "
+                         f"{listed(parts)}.")  # fmt: skip
+    elif len(trained):
+        sentences.append(f"Every run came down to an error of {limit} on everything that it was trained on.")
+    return sentences + _forgotten(numbers, cells)
+
+
+def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
+    """Which variants lost what they had learned, the mean over seeds beyond its interval."""
+    table = numbers.table
+    rows = table[(table["quantity"] == "forgotten") & (table["statistic"] == "mean")]
+    if rows.empty:
+        return []
+    parts = []
+    for variant in dict.fromkeys(rows["variant"]):
+        own = rows[(rows["variant"] == variant) & (rows["ci_low"].astype(float) > 0)]
+        lost = [
+            f"{cell_name((name, inputs), cells)} by {error(value)} ({error(low)}–{error(high)})"
+            for name, inputs, value, low, high in own[[*CELL, "value", "ci_low", "ci_high"]].itertuples(index=False)
+        ]
+        if lost:
+            parts.append(f"`{variant}` on {listed(lost)}")
+    if not parts:
+        return ["Nothing is forgotten, beyond what seeds differ by, after its block has ended."]
+    return [f"From the end of its block to the end of training, the error rises with {'; '.join(parts)}."]
+
+
+def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
+    rows = found.trained_on(cell)
+    if rows.empty:
+        return ["No variant was trained on it."]
+    variants = list(dict.fromkeys(rows["variant"]))
+    steps = rows.groupby("variant", sort=False)["steps"].first()
+    full = [variant for variant in variants if steps[variant] == steps.max()]
+    made = {name: numbers("error", "iqm", name, cell) for name in variants}
+    ranked = sorted(full, key=lambda variant: made[variant].value)
+    k, best = int(rows["n_context"].iloc[0]), ranked[0]
+    at_end = [f"`{name}` {error(made[name].value)}" for name in ranked[1:]]
+    ends = f"{error(made[best].value)}{_in_brackets(between(made[best], least=0.0))}"
+    sentences = [f"At {k} examples, after {count(steps.max())} steps, `{best}` ends at {ends}."]
+    if at_end:
+        sentences = [
+            f"At {k} examples, after {count(steps.max())} steps, `{best}` ends lowest, at {ends}; then "
+            f"{', '.join(at_end)}."
+        ]
+    alone = single_task(found.rows).get(cell)
+    if alone is not None and alone in full:
+        sentences += _against(found, numbers, cell, alone, [name for name in ranked if name != alone])
+        brief = [name for name in variants if name not in full and rows.set_index("variant")["single"][[name]].all()]
+        for name in brief:
+            prompts = numbers("prompts", "mean", name, cell).value
+            sentences.append(
+                f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
+                f"{count(prompts)} prompts), the error is {error(made[name].value)}"
+                f"{_in_brackets(between(made[name], least=0.0))}{_with_as_many(numbers, cell, name, prompts, ranked)}."
+            )
+    return sentences + _worst(rows)
+
+
+#: Exposures that differ by less than this share count as equal.
+_AS_MANY = 0.15
+
+
+def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, others: list[str]) -> str:
+    """How variants that have seen about as many prompts of a cell end, compared with one trained on it alone."""
+    parts = []
+    for name in others:
+        if abs(numbers("prompts", "mean", name, cell).value / prompts - 1) < _AS_MANY:
+            difference = numbers("error", "paired_difference", name, cell, brief)
+            won = numbers("error", "seeds_better", name, cell, brief)
+            way = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart from it"
+            by = "" if way.startswith("not") else f" by {error(abs(difference.value))}"
+            parts.append(f"`{name}` is {way}{by} ({int(won.value)} of {won.n} seeds lower)")
+    return f"; with about as many prompts of it, {listed(parts)}" if parts else ""
+
+
+def _in_brackets(interval: str) -> str:
+    return "" if interval == "–" else f" ({interval})"
+
+
+def _against(found: Outcomes, numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
+    """Every other variant against the one that was trained on the cell alone: by steps, then by exposure."""
+    better, worse, open_, unpaired = [], [], [], []
+    for name in others:
+        difference = numbers("error", "paired_difference", name, cell, alone)
+        won = numbers("error", "seeds_better", name, cell, alone)
+        text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds lower)"
+        if math.isnan(difference.low):
+            unpaired.append(f"`{name}`")
+        elif difference.high < 0:
+            better.append(text)
+        elif difference.low > 0:
+            worse.append(text)
+        else:
+            open_.append(f"`{name}`")
+    said = [f"lower with {listed(better)}"] * bool(better) + [f"higher with {listed(worse)}"] * bool(worse)
+    said += [f"not told apart with {listed(open_)}"] * bool(open_)
+    said += [f"not judged with {listed(unpaired)}, of fewer than two seeds in common"] * bool(unpaired)
+    sentences = [f"Against `{alone}` after as many steps, the error is {'; '.join(said)}."] if said else []
+    parts = []
+    for name in others:
+        ours = numbers("error_at_equal_exposure", "mean", name, cell, alone)
+        theirs = numbers("error_at_equal_exposure", "versus_mean", name, cell, alone)
+        difference = numbers("error_at_equal_exposure", "paired_difference", name, cell, alone)
+        if math.isnan(ours.value):
+            continue
+        prompts = numbers("equal_exposure", "mean", name, cell, alone)
+        verdict = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart"
+        if math.isnan(difference.low):
+            verdict = "too few seeds"
+        parts.append(
+            f"`{name}` {error(ours.value)} against {error(theirs.value)} at {count(prompts.value)} prompts ({verdict})"
+        )
+    if parts:
+        sentences.append(
+            f"After as many prompts of it, against `{alone}` at that point of its own schedule: {'; '.join(parts)}."
+        )
+    return sentences
+
+
+def _worst(rows: pd.DataFrame) -> list[str]:
+    """The variant that holds up best under the shift that is worst for it, and under which."""
+    shifted = rows[rows["worst_error"].notna()]
+    if shifted.empty:
+        return []
+    means = shifted.groupby("variant", sort=False)["worst_error"].mean()
+    order = means.sort_values(kind="stable")
+    shifts = shifted.groupby("variant", sort=False)["worst_shift"].agg(lambda names: names.mode().iloc[0])
+    first, last = str(order.index[0]), str(order.index[-1])
+    lowest = f"{error(float(order.iloc[0]))} ({shift_label(str(shifts[first]))})"
+    if len(order) == 1:
+        return [f"Under the shift that is worst for it, the error is {lowest}."]
+    highest = f"{error(float(order.iloc[-1]))} ({shift_label(str(shifts[last]))})"
+    return [
+        f"Under the shift that is worst for each, `{first}` keeps the lowest error, {lowest}, `{last}` has the "
+        f"highest, {highest}."
+    ]

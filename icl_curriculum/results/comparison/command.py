@@ -1,0 +1,75 @@
+"""What `icl compare` and `icl report` do before they show it: open, hold side by side, write summary.csv."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.files import check_writable
+from icl_curriculum.results.comparison import comparable
+from icl_curriculum.results.comparison.answers import Answer, answers
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Source, open_source
+from icl_curriculum.results.comparison.summary import Numbers, summary, write_summary
+from icl_curriculum.results.directory import find_results
+from icl_curriculum.results.statistics import THRESHOLD
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Everything that experiments say together, and where it was written."""
+
+    sources: list[Source]
+    found: Outcomes
+    numbers: Numbers
+    answers: list[Answer]
+    path: Path
+
+
+def compare(
+    names: Sequence[str],
+    results: Path,
+    *,
+    threshold: float = THRESHOLD,
+    output: Path | None = None,
+    against: str | None = None,
+) -> Compared:
+    """Set experiments side by side, or the variants of one, and write summary.csv.
+
+    It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. Raises
+    UserError, before anything is written, if a table is missing or damaged, if no variant has the name ``against``,
+    and, saying why, for what is not comparable.
+    """
+    folders = [find_results(name, results) for name in names]
+    for number, folder in enumerate(folders):
+        if any(folder.resolve() == other.resolve() for other in folders[:number]):
+            raise UserError(f"{folder} is named twice; expected every experiment once")
+        if any(folder.name == other.name for other in folders[:number]):
+            raise UserError(f"two folders have the name {folder.name!r}, so their variants could not be told apart")
+    sources = [open_source(folder) for folder in folders]
+    comparable.check(sources)
+    folder = output or (folders[0] if len(folders) == 1 else results / "compare")
+    return _compared(sources, threshold, folder, against)
+
+
+def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
+    """The same of one experiment's folder; variants that are not comparable are a notice in its report, no error."""
+    return _compared([open_source(directory)], threshold, directory)
+
+
+def _compared(sources: list[Source], threshold: float, folder: Path, against: str | None = None) -> Compared:
+    if not 0 < threshold < math.inf:
+        raise UserError(f"--error: expected a number above 0, found {threshold:g}")
+    found = comparable.together(sources, threshold=threshold)
+    variants = set(found.rows["variant"])
+    if against is not None and against not in variants:
+        raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
+    check_writable(folder)
+    table = summary(found)
+    path = folder / "summary.csv"
+    write_summary(path, table)
+    numbers = Numbers(table)
+    return Compared(sources, found, numbers, answers(found, numbers), path)

@@ -1,0 +1,134 @@
+"""What may stand side by side: the same prompts, of the same length, with errors over the same denominator."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
+from icl_curriculum.results.comparison.sources import Cell, Source, in_cell
+from icl_curriculum.results.tables import METRICS
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What tells the bank of a cell from another: its content hash, or what learners without training made of it.
+
+    ``answers``: squared (or median) error by learner and length; ``scale``: the denominator of the normalized error;
+    ``learning``: number and seed of the prompts behind learning curves, where the run's config is there.
+    """
+
+    label: str
+    n_context: int
+    metric: str
+    content: str | None
+    answers: dict[tuple[str, int], float]
+    scale: float
+    learning: tuple[int, int] | None
+
+
+def problems(sources: Sequence[Source]) -> list[str]:
+    """Why some of the sources' variants cannot be compared, one sentence each; nothing if all can."""
+    banks = [bank for source in sources for bank in _banks(source)]
+    found: dict[str, None] = {}
+    for cell in dict.fromkeys(cell for cell, _ in banks):
+        of_cell = [bank for other, bank in banks if other == cell]
+        for one, other in itertools.pairwise(of_cell):
+            if reason := _differ(one, other):
+                found[f"{one.label} and {other.label} were asked {reason} ({cell[0]}, {cell[1]} inputs)"] = None
+    for one_source, other_source in itertools.combinations(sources, 2):
+        if not {*one_source.cells} & {*other_source.cells}:
+            cells = (", ".join(f"{c} with {i} inputs" for c, i in source.cells) for source in sources[:2])
+            found[f"{' and '.join(cells)} have nothing in common: no class with the same inputs is in both"] = None
+    return list(found)
+
+
+def _differ(one: Bank, other: Bank) -> str:
+    if one.n_context != other.n_context:
+        return f"prompts of {one.n_context} and of {other.n_context} examples"
+    if one.metric != other.metric:
+        return f"for other errors, {METRICS[one.metric]} and {METRICS[other.metric]}"
+    common = one.answers.keys() & other.answers.keys()
+    if one.content is not None and other.content is not None:
+        if one.content != other.content:
+            return "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or version)"
+    elif any(not np.isclose(one.answers[key], other.answers[key], rtol=1e-6, atol=1e-12) for key in common):
+        return "other prompts: what learners without training answered differs"
+    elif not common:
+        return "prompts of which nothing tells whether they are the same: no manifest, and no baseline in common"
+    if one.learning and other.learning and one.learning != other.learning:
+        return f"other prompts while they trained (evaluation.learning_prompts {one.learning[0]}, {other.learning[0]})"
+    if not np.isclose(one.scale, other.scale, rtol=1e-5) and not np.isnan(one.scale + other.scale):
+        return f"under another normalization: errors over {one.scale:.6g} and over {other.scale:.6g}"
+    return ""
+
+
+def _banks(source: Source) -> list[tuple[Cell, Bank]]:
+    """The bank that each variant answered in each cell."""
+    # The shifts' rows are the most by far, and are left out once.
+    unshifted = source.evaluation[source.evaluation["shift"] == "none"]
+    longest = source.learning.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
+    hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
+              for name, content in manifest.get("banks", {}).items()}  # fmt: skip
+    found = []
+    for cell, variant in itertools.product(source.cells, source.variants):
+        own = in_cell(unshifted[unshifted["variant"] == variant], cell)
+        own = own[own["seed"] == own["seed"].min()] if len(own) else own
+        models = own[own["learner_kind"] == "model"]
+        if models.empty or (*cell, variant) not in longest.index:
+            continue
+        n_context = int(longest[(*cell, variant)])
+        metric = next((metric for metric in METRICS if (models["metric"] == metric).any()), "")
+        others = own[(own["learner_kind"] != "model") & own["metric"].isin(["squared_error", "median_error"])]
+        answers = {
+            (str(learner), int(k)): float(value)
+            for learner, k, value in others[["learner", "n_context", "value"]].itertuples(index=False)
+            if not np.isnan(value)
+        }
+        label = f"{source.directory.name}/{variant}" if len(source.variants) > 1 else source.directory.name
+        content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
+        config = source.configs.get(variant, {}).get("evaluation", {})
+        learning = (config["learning_prompts"], config["bank_seed"]) if "learning_prompts" in config else None
+        bank = Bank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
+        found.append((cell, bank))
+    return found
+
+
+def _scale(models: pd.DataFrame, n_context: int) -> float:
+    """Squared over normalized error: the second moment that errors are divided by; NaN where it isn't finite."""
+    at = models[models["n_context"] == n_context].set_index("metric")["value"]
+    if {"squared_error", "normalized_error"} <= {*at.index} and at["normalized_error"] > 0:
+        return float(at["squared_error"] / at["normalized_error"])
+    return float("nan")
+
+
+def check(sources: Sequence[Source]) -> None:
+    """UserError, saying why, unless everything in the sources may stand side by side."""
+    if found := problems(sources):
+        more = f"\nand {len(found) - 5} more reasons of the kind" if len(found) > 5 else ""
+        raise UserError("not comparable: " + "\nnot comparable: ".join(found[:5]) + more)
+
+
+def together(sources: Sequence[Source], *, threshold: float) -> Outcomes:
+    """The outcomes of several experiments as if they were one; their variants are named so that all differ."""
+    parts = [outcomes(source, threshold=threshold) for source in sources]
+    if len(sources) == 1:
+        return parts[0]
+    # Two folders may hold runs of one experiment's name.
+    alone = all(len(source.variants) == 1 for source in sources)
+    renamed = []
+    for source, part in zip(sources, parts, strict=True):
+        folder = source.directory.name
+        names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
+        rows = part.rows.assign(variant=part.rows["variant"].map(names))
+        curves = {(names[v], seed, name, inputs): curve for (v, seed, name, inputs), curve in part.curves.items()}
+        renamed.append((rows, curves))
+    rows = pd.concat([rows for rows, _ in renamed], ignore_index=True)
+    curves = {key: curve for _, curves in renamed for key, curve in curves.items()}
+    return dataclasses.replace(parts[0], rows=rows, curves=curves)

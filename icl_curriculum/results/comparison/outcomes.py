@@ -1,0 +1,213 @@
+"""What became of every run in every cell: one row each, from the experiment's tables.
+
+Errors are those of the primary metric: normalized (1 is predicting zero), or the median error where the mean is
+infinite. All are at the longest prompt of training, ``n_context`` examples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from icl_curriculum.results.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell
+from icl_curriculum.results.statistics import THRESHOLD
+from icl_curriculum.results.statistics.curves import first_below, plateau_end
+from icl_curriculum.results.statistics.seeds import CONFIDENCE
+from icl_curriculum.results.tables import final, with_metric
+
+#: A row of `outcomes`, after the run's and the cell's columns.
+QUANTITIES = {
+    "steps": "updates in all",
+    "trained": "whether the run's curriculum ever gave the cell a share",
+    "single": "whether it gave a share to no other of the experiment's cells",
+    "prompts": "prompts of the cell that the run was trained on; NaN without exposure.csv",
+    "flops": "operations of the products spent on them, forward and backward",
+    "error": "on the evaluation bank, at the end of training",
+    "error_low": "end of its interval over prompts",
+    "error_high": "end of its interval over prompts",
+    "plateau_end": "step at which the error leaves the plateau (statistics.curves.plateau_end); inf: it never does",
+    "steps_to_error": "updates until the error is first at most the threshold; inf: never",
+    "prompts_to_error": "prompts of the cell until then; NaN for a cell that was not trained",
+    "error_after_block": "on the learning bank, when the cell last had a share; NaN where that was the end, or never",
+    "forgotten": "how much higher the error is at the end of training; NaN likewise",
+    "worst_error": "the highest error under any shift that has the cell's metric, for a trained cell; inf: overflow",
+    "worst_shift": "under which",
+}
+
+#: ``shift``: as `shift_name` gives it; ``shift_kind``: "inputs" where the inputs are others, else "shift".
+SHIFTED = [*RUN, *CELL, "shift", "shift_kind", "n_context", "metric", "value"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The error of a run in a cell while it trains: at ``steps``, after ``prompts`` of the cell, on a small bank."""
+
+    steps: np.ndarray
+    prompts: np.ndarray
+    errors: np.ndarray
+
+
+Key = tuple[str, int, str, str]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """``rows`` as `QUANTITIES` says, in the order of variants, cells and seeds, and the curve of each.
+
+    ``shifted``: the errors of trained cells under each shift, a row per run, cell and shift with the columns `SHIFTED`.
+    ``confidence``: of intervals over seeds, ``prompt_confidence`` of those over prompts, as evaluation.csv has them.
+    """
+
+    rows: pd.DataFrame
+    curves: dict[Key, Curve]
+    threshold: float
+    confidence: float
+    shifted: pd.DataFrame
+    prompt_confidence: float = CONFIDENCE
+
+    @property
+    def cells(self) -> list[Cell]:
+        return cells_of(self.rows)
+
+    def trained_on(self, cell: Cell) -> pd.DataFrame:
+        """The rows of the variants that were trained on a cell."""
+        own = in_cell(self.rows, cell)
+        return own[own["trained"].astype(bool)]
+
+
+def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
+    """Every run's outcome in each of the experiment's cells."""
+    models = final(source.evaluation)
+    models = models[models["learner_kind"] == "model"]
+    spent = _spent(source)
+    planned = _last_trained(source.curriculum)
+    curves: dict[Key, Curve] = {}
+    rows = []
+    under_shifts = []
+    cells = source.cells
+    inputs_of = {name: {i for c, i in cells if c == name} for name, _ in cells}
+    for cell in cells:
+        function_class, inputs = cell
+        of_class = models[models["function_class"] == function_class]
+        learning = in_cell(source.learning, cell)
+        if not len(learning):
+            continue
+        longest = int(learning["n_context"].max())
+        metric, learned = with_metric(learning[learning["n_context"] == longest])
+        of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
+        own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]
+        shifted = _shifted(of_class, inputs, inputs_of[function_class])
+        for variant, seed in own[["variant", "seed"]].drop_duplicates().itertuples(index=False):
+            found = own[(own["variant"] == variant) & (own["seed"] == seed)]
+            key = (str(variant), int(seed), function_class, inputs)
+            curve = _curve(learned, key, spent)
+            curves[key] = curve
+            last = planned.get(key, 0.0)
+            steps = float(found["step"].iloc[0])
+            after = _after_block(curve, last, steps)
+            single = last > 0 and not any(
+                planned.get((key[0], key[1], *other), 0.0) > 0 for other in cells if other != cell
+            )
+            of_run = shifted[(shifted["variant"] == variant) & (shifted["seed"] == seed)]
+            worst_error, worst_shift = _worst(of_run) if last > 0 else (math.nan, "")
+            if last > 0 and len(of_run):
+                under_shifts.append(_tidy(of_run, inputs))
+            end = spent.get(key)
+            rows.append(
+                [source.name, key[0], key[1], function_class, inputs, longest, metric, steps, last > 0, single,
+                 *(end[-1][1:] if end else (math.nan, math.nan)),
+                 *_finite_error(found),
+                 plateau_end(curve.steps, curve.errors), first_below(curve.steps, curve.errors, threshold),
+                 first_below(curve.prompts, curve.errors, threshold) if last > 0 and end else math.nan,
+                 after, _difference(curve.errors[-1], after), worst_error, worst_shift]
+            )  # fmt: skip
+    table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
+    shifted = pd.concat(under_shifts) if under_shifts else pd.DataFrame(columns=SHIFTED)
+    order = {variant: i for i, variant in enumerate(source.variants)}
+    table, shifted = (
+        frame.sort_values(["variant"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
+        for frame in (table, shifted)
+    )
+    return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence)
+
+
+def _spent(source: Source) -> dict[Key, list[tuple[float, float, float]]]:
+    """Step, prompts and operations so far, by run and cell; nothing without a ledger."""
+    if source.exposure is None:
+        return {}
+    found: dict[Key, list[tuple[float, float, float]]] = {}
+    columns = ["variant", "seed", *CELL, "step", "prompts", "flops"]
+    ordered = source.exposure.sort_values("step", kind="stable")[columns]
+    for variant, seed, function_class, inputs, *numbers in ordered.itertuples(index=False):
+        step, prompts, flops = map(float, numbers)
+        found.setdefault((variant, seed, function_class, inputs), []).append((step, prompts, flops))
+    return found
+
+
+def _last_trained(curriculum: pd.DataFrame) -> dict[Key, float]:
+    """The last step at which a run's curriculum gave a cell a share; cells that it never did are absent."""
+    drawn = curriculum[curriculum["planned_share"] > 0].sort_values("step", kind="stable")
+    columns = ["variant", "seed", *CELL, "step"]
+    return {(v, s, c, i): float(step) for v, s, c, i, step in drawn[columns].itertuples(index=False)}
+
+
+def _curve(learned: pd.DataFrame, key: Key, spent: dict[Key, list[tuple[float, float, float]]]) -> Curve:
+    own = learned[(learned["variant"] == key[0]) & (learned["seed"] == key[1])].sort_values("step")
+    steps, errors = own["step"].to_numpy(np.float64), own["value"].to_numpy(np.float64)
+    ledger = spent.get(key)
+    if ledger is None:
+        return Curve(steps, np.full(len(steps), np.nan), errors)
+    at, prompts, _ = (np.asarray(column, dtype=np.float64) for column in zip(*ledger, strict=True))
+    return Curve(steps, np.interp(steps, at, prompts), errors)
+
+
+def _after_block(curve: Curve, last: float, steps: float) -> float:
+    """The error at the last measurement while the cell was in training; NaN if that lasted to the end, or never was."""
+    before = curve.errors[curve.steps <= last]
+    return float(before[-1]) if 0 < last < steps and len(before) else math.nan
+
+
+def _difference(last: float, after: float) -> float:
+    """NaN where both are infinite."""
+    return math.nan if math.isinf(last) and math.isinf(after) else float(last - after)
+
+
+def _shifted(of_class: pd.DataFrame, inputs: str, trained: set[str]) -> pd.DataFrame:
+    """The rows of a cell's shifts: its own inputs shifted, or inputs that are none of the experiment's."""
+    shift, given = of_class["shift"], of_class["input_distribution"]
+    return of_class[((shift != "none") & (given == inputs)) | ((shift == "none") & ~given.isin(trained))]
+
+
+def _tidy(rows: pd.DataFrame, inputs: str) -> pd.DataFrame:
+    """A run's rows of a cell's shifts, with the columns `SHIFTED`: ``inputs`` are the cell's."""
+    changed = rows["shift"] == "none"
+    names = [shift_name(*pair) for pair in zip(rows["shift"], rows["input_distribution"], strict=True)]
+    return rows.assign(
+        input_distribution=inputs, shift=names, shift_kind=np.where(changed, "inputs", "shift"), value=_errors(rows)
+    )[SHIFTED]
+
+
+def _errors(rows: pd.DataFrame) -> np.ndarray:
+    """An error that is missing is that of a model that overflowed: infinitely bad."""
+    return np.where(rows["value"].isna(), np.inf, rows["value"])
+
+
+def _worst(rows: pd.DataFrame) -> tuple[float, str]:
+    if rows.empty:
+        return math.nan, ""
+    values = _errors(rows)
+    worst = rows.iloc[int(values.argmax())]
+    return float(values.max()), shift_name(str(worst["shift"]), str(worst["input_distribution"]))
+
+
+def shift_name(shift: str, inputs: str) -> str:
+    """What a shift is called where changed inputs stand in a column of their own."""
+    return inputs if shift == "none" else shift
+
+
+def _finite_error(found: pd.DataFrame) -> tuple[float, float, float]:
+    row = found.iloc[0]
+    return float(_errors(found)[0]), float(row["ci_low"]), float(row["ci_high"])

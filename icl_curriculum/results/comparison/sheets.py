@@ -1,0 +1,197 @@
+"""The statistics as tables of texts, each with the number it stands for: for the terminal and for the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.sources import Cell, cells_of, in_cell
+from icl_curriculum.results.comparison.summary import Numbers
+from icl_curriculum.results.comparison.wording import between, count, error, operations
+from icl_curriculum.results.labels import shift_label
+from icl_curriculum.results.statistics.seeds import Estimate, interquartile_mean
+
+#: From so many seeds on, single ones are not listed.
+MANY = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table cell: what is shown, and the number by which to sort (NaN: after all others)."""
+
+    text: str
+    value: float = math.nan
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table whose first column names its rows; ``explained``: what columns mean, for who asks."""
+
+    columns: list[str]
+    rows: list[list[Entry]] = field(default_factory=list)
+    explained: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, *entries: Entry) -> None:
+        self.rows.append([Entry(name), *entries])
+
+
+def _error(value: float) -> Entry:
+    return Entry(error(value), value)
+
+
+def _count(value: float) -> Entry:
+    return Entry(count(value), value)
+
+
+def _interval(made: Estimate, least: float = -math.inf) -> Entry:
+    return Entry(between(made, least=least), made.high - made.low)
+
+
+def _of(part: float, whole: int) -> Entry:
+    return Entry("–") if math.isnan(part) else Entry(f"{part:.0f}/{whole}", part / whole)
+
+
+def by_variant(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    for variant in dict.fromkeys(rows["variant"]):
+        yield str(variant), rows[rows["variant"] == variant]
+
+
+def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
+    """Final errors of the variants in ``rows``, one cell's: statistics over seeds, two spreads, and every seed's."""
+    made = Sheet(
+        ["variant", "IQM", "interval", "mean", "median", "SD, seeds", "SD, prompts", "each seed"],
+        explained={
+            "IQM": "interquartile mean over seeds",
+            "interval": "of the interquartile mean, by bootstrap over seeds",
+            "SD, seeds": "standard deviation over training seeds, on the same prompts",
+            "SD, prompts": "standard deviation of one run's error over banks of that many prompts",
+        },
+    )
+    for variant, own in by_variant(rows):
+        found = {
+            name: numbers("error", name, variant, cell) for name in ("iqm", "mean", "median", "seed_sd", "prompt_sd")
+        }
+        each = " ".join(error(value) for value in own["error"]) if len(own) < MANY else f"{len(own)} seeds"
+        made.add(
+            variant, _error(found["iqm"].value), _interval(found["iqm"], 0.0),
+            *(_error(found[name].value) for name in ("mean", "median", "seed_sd", "prompt_sd")),
+            Entry(each, float(own["error"].min())),
+        )  # fmt: skip
+    return made
+
+
+def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) -> Sheet:
+    """What variants spent on a cell, how many seeds came down to the threshold and when, and what was lost."""
+    made = Sheet(
+        ["variant", "steps", "prompts", "FLOP", f"≤ {threshold:g}", "interval", "plateau", "steps to it",
+         "prompts to it", "forgotten", "worst shift"],
+        explained={
+            "prompts": "of this cell, mean over seeds",
+            "FLOP": "operations of the products on them, forward and backward",
+            f"≤ {threshold:g}": "seeds whose final error is at most that",
+            "interval": "of that share, binomial",
+            "plateau": "median step at which the error leaves 0.9",
+            "steps to it": f"median step at which the error is first at most {threshold:g}",
+            "prompts to it": "median number of prompts of this cell until then",
+            "forgotten": "rise of the error from the end of its block to the end of training, mean",
+            "worst shift": "highest error under any shift, IQM",
+        },
+    )  # fmt: skip
+    for variant, own in by_variant(rows):
+        share = numbers("converged", "share", variant, cell)
+        events = ("plateau_end", "steps_to_error", "prompts_to_error")
+        flops = numbers("flops", "mean", variant, cell).value
+        made.add(
+            variant, _count(float(own["steps"].iloc[0])),
+            _count(numbers("prompts", "mean", variant, cell).value),
+            Entry(operations(flops), flops),
+            _of(share.value * share.n, share.n), _interval(share),
+            *(_count(numbers(name, "median", variant, cell).value) for name in events),
+            _error(numbers("forgotten", "mean", variant, cell).value),
+            _error(numbers("worst_error", "iqm", variant, cell).value),
+        )  # fmt: skip
+    return made
+
+
+def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> Sheet:
+    """Every other variant against one: at the end of training, and after as many prompts of the cell."""
+    made = Sheet(
+        [f"against {reference}", "difference", "interval", "seeds lower", "P(lower)", "interval of P", "at prompts",
+         "difference there", "interval there", "seeds lower there"],
+        explained={
+            "difference": "of the final errors, seed by seed, mean; below 0 it is lower than the reference's",
+            "P(lower)": "probability that a run ends lower than one of the reference",
+            "at prompts": "as many prompts of this cell as the one that saw fewer has seen; errors on the small bank",
+        },
+    )  # fmt: skip
+    for variant, _ in by_variant(rows[rows["variant"] != reference]):
+        entries = []
+        for quantity in ("error", "error_at_equal_exposure"):
+            difference = numbers(quantity, "paired_difference", variant, cell, reference)
+            won = numbers(quantity, "seeds_better", variant, cell, reference)
+            entries.append((_error(difference.value), _interval(difference), _of(won.value, won.n)))
+        chance = numbers("error", "probability_of_improvement", variant, cell, reference)
+        made.add(
+            variant, *entries[0], Entry(f"{chance.value:.2f}", chance.value), _interval(chance),
+            _count(numbers("equal_exposure", "mean", variant, cell, reference).value), *entries[1],
+        )  # fmt: skip
+    return made
+
+
+def ledger(rows: pd.DataFrame) -> Sheet:
+    """Prompts and operations that each run spent on each cell: a row per run, a pair of columns per cell."""
+    cells = cells_of(rows)
+    several = len({inputs for _, inputs in cells}) > 1
+    names = [f"{name}, {inputs}" if several else str(name) for name, inputs in cells]
+    made = Sheet(["run", "steps", *(f"{name}: {what}" for name in names for what in ("prompts", "FLOP"))])
+    for (variant, seed), own in rows.groupby(["variant", "seed"], sort=False):
+        entries = []
+        for cell in cells:
+            spent_on = in_cell(own, cell)[["prompts", "flops"]].to_numpy(np.float64)
+            prompts, flops = spent_on[0] if len(spent_on) else (math.nan, math.nan)
+            entries += [_count(prompts), Entry(operations(flops), flops)]
+        made.add(f"{variant}, seed {seed}", _count(float(own["steps"].iloc[0])), *entries)
+    return made
+
+
+def seeds(rows: pd.DataFrame, threshold: float) -> Sheet:
+    """Every run in every cell that it was trained on."""
+    made = Sheet(
+        ["run", "class", "inputs", "error", "interval over prompts", "plateau", f"steps to {threshold:g}",
+         f"prompts to {threshold:g}", "after its block", "forgotten", "worst error", "under"]
+    )  # fmt: skip
+    for row in rows[rows["trained"]].to_dict("records"):
+        over_prompts = Estimate(row["error"], row["error_low"], row["error_high"], 1)
+        events = (row["plateau_end"], row["steps_to_error"], row["prompts_to_error"])
+        made.add(
+            f"{row['variant']}, seed {row['seed']}", Entry(row["function_class"]), Entry(row["input_distribution"]),
+            _error(row["error"]), _interval(over_prompts), *map(_count, events), _error(row["error_after_block"]),
+            _error(row["forgotten"]), _error(row["worst_error"]),
+            Entry(shift_label(row["worst_shift"]) if row["worst_shift"] else "–"),
+        )  # fmt: skip
+    return made
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An interquartile mean over seeds, and whether the variant was trained on the cell."""
+
+    value: float
+    trained: bool
+
+
+def asked(found: Outcomes) -> dict[str, dict[Cell, Asked]]:
+    """Trained x asked: for every variant its error in every cell, trained on or not."""
+    given: dict[str, dict[Cell, Asked]] = {}
+    for variant, own in by_variant(found.rows):
+        by_cell = {cell: in_cell(own, cell) for cell in cells_of(own)}
+        given[variant] = {
+            cell: Asked(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
+            for cell, rows in by_cell.items()
+        }
+    return given

@@ -1,0 +1,161 @@
+"""The tables of an experiment that comparisons rest on, and what is missing of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.directory import finished_runs, unfinished_runs
+from icl_curriculum.results.tables import distinct, read_table
+
+#: The columns that tell a cell.
+CELL = ["function_class", "input_distribution"]
+#: The columns that tell a run.
+RUN = ["experiment", "variant", "seed"]
+#: A function class and inputs.
+Cell = tuple[str, str]
+
+
+def cells_of(table: pd.DataFrame) -> list[Cell]:
+    """The cells of a table, in order of appearance."""
+    return [(str(c), str(i)) for c, i in table[CELL].drop_duplicates().itertuples(index=False)]
+
+
+def in_cell(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """The rows of one cell."""
+    return table[(table["function_class"] == cell[0]) & (table["input_distribution"] == cell[1])]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
+
+    ``manifests``: of the tables' runs whose folders are there, by run, and ``configs``, resolved, by variant; a copy
+    of the tables alone has none.
+    """
+
+    directory: Path
+    name: str
+    learning: pd.DataFrame
+    evaluation: pd.DataFrame
+    curriculum: pd.DataFrame
+    exposure: pd.DataFrame | None
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def variants(self) -> list[str]:
+        return distinct(self.evaluation["variant"])
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(int(seed) for seed in self.evaluation["seed"].unique())
+
+    @functools.cached_property
+    def cells(self) -> list[Cell]:
+        """The experiment's own cells, in the order of its config."""
+        return cells_of(self.curriculum)
+
+    @property
+    def confidence(self) -> float:
+        """The level of the intervals over prompts in evaluation.csv; as by default where no config is there."""
+        levels = [config.get("evaluation", {}).get("confidence") for config in self.configs.values()]
+        return float(next(filter(None, levels), 0.9))
+
+
+def open_source(directory: Path) -> Source:
+    """UserError, naming the file, where a table is missing or damaged or no run is finished."""
+    if not (directory / "evaluation.csv").is_file() and (unfinished := unfinished_runs(directory)):
+        states = ", ".join(f"{run} is {status}" for run, status in unfinished.items())
+        raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
+    evaluation = read_table(directory, "evaluation")
+    models = evaluation[evaluation["learner_kind"] == "model"]
+    if models.empty:
+        raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")
+    learning, curriculum = read_table(directory, "learning"), read_table(directory, "curriculum")
+    missing = []
+    exposure = None
+    if (directory / "exposure.csv").is_file():
+        exposure = read_table(directory, "exposure")
+    else:
+        missing.append(
+            "There is no exposure.csv: the runs are of an earlier version of icl_curriculum, so what was spent on each "
+            "class, and every comparison at equal exposure, is left out."
+        )
+    _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
+    missing += _missing_runs(directory, models)
+    for cell in cells_of(curriculum):
+        for name, table in (("evaluation", models[models["shift"] == "none"]), ("learning", learning)):
+            if in_cell(table, cell).empty:
+                missing.append(
+                    f"{name}.csv holds no error of {cell[0]} with {cell[1]} inputs, which curriculum.csv has: that "
+                    f"class is left out."
+                )
+    # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
+    in_tables = set(models["run"])
+    manifests = {path.name: manifest for path, manifest in finished_runs(directory) if path.name in in_tables}
+    versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
+    if len(versions) > 1:
+        missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
+    return Source(
+        directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
+        _configs(directory, manifests), tuple(missing),
+    )  # fmt: skip
+
+
+def _check_runs(directory: Path, models: pd.DataFrame, tables: dict[str, pd.DataFrame | None]) -> None:
+    """UserError for a table that lacks a run of evaluation.csv: they were not collected together."""
+    keys = ["variant", "seed"]
+    runs = set(models[keys].itertuples(index=False, name=None))
+    for name, table in tables.items():
+        lacking = runs - set(table[keys].itertuples(index=False, name=None)) if table is not None else set()
+        if lacking:
+            variant, seed = min(lacking)
+            raise UserError(
+                f"{directory}: evaluation.csv holds the run {variant}-seed{seed}, {name}.csv does not; restore the "
+                f"tables, or run the experiment again, which collects them"
+            )
+
+
+def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One run's resolved config for each variant; they differ in nothing but the seed."""
+    found: dict[str, dict[str, Any]] = {}
+    for run, manifest in manifests.items():
+        # A damaged config is a matter of its own: what was measured stands in the tables.
+        with contextlib.suppress(OSError, ValueError):
+            if manifest["variant"] not in found:
+                found[manifest["variant"]] = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
+    return found
+
+
+def _missing_runs(directory: Path, models: pd.DataFrame) -> list[str]:
+    """Runs that others lead to expect: a seed that other variants have, and runs that were begun."""
+    variants, seeds = distinct(models["variant"]), sorted(models["seed"].unique())
+    there = set(zip(models["variant"], models["seed"], strict=True))
+    unfinished = unfinished_runs(directory)
+    lacking = [f"{variant}-seed{seed}" for variant, seed in itertools.product(variants, seeds)]
+    lacking = [
+        name
+        for name, pair in zip(lacking, itertools.product(variants, seeds), strict=True)
+        if pair not in there and name not in unfinished
+    ]
+    found = []
+    if lacking:
+        found.append(f"Missing, though other variants have that seed: {', '.join(lacking)}.")
+    if unfinished:
+        states = ", ".join(f"{run} ({status})" for run, status in unfinished.items())
+        found.append(f"Begun but not finished, and so left out: {states}.")
+    if len(seeds) == 1:
+        found.append(
+            "There is one training seed only: nothing can be said on how another would end; intervals need two or more."
+        )
+    return found

@@ -1,0 +1,224 @@
+"""The run directory: tidy tables, manifest, lock.
+
+CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.files import locked, remove_leftovers, write_atomically
+from icl_curriculum.results.columns import COLUMNS, GROWING, RUN_COLUMNS, bytes_hash, csv_text, text_hash
+
+
+class RunDirectory:
+    """The files of one run. Every row of its tables starts with the run's own four columns."""
+
+    def __init__(self, path: Path, *, experiment: str, variant: str, seed: int) -> None:
+        self.path = path
+        self.prefix: list[Any] = [experiment, path.name, variant, seed]
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    @contextlib.contextmanager
+    def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
+        with locked(self.lock, waiting=waiting):
+            for folder in (self.path, self.path / "plugins"):
+                remove_leftovers(folder)
+            yield
+
+    def table(self, name: str) -> Path:
+        return self.path / f"{name}.csv"
+
+    def start_tables(self) -> None:
+        """Empty growing tables with their headers, and no evaluation."""
+        for name in GROWING:
+            write_atomically(self.table(name), csv_text([COLUMNS[name]]))
+        self.table("evaluation").unlink(missing_ok=True)
+
+    def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a growing table, flushed to the system at once."""
+        with self.table(name).open("a", encoding="utf-8", newline="") as handle:
+            handle.write(csv_text([*self.prefix, *row] for row in rows))
+
+    def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write a whole table atomically."""
+        write_atomically(self.table(name), csv_text([COLUMNS[name], *([*self.prefix, *row] for row in rows)]))
+
+    def table_lengths(self) -> dict[str, int]:
+        """The length in bytes of every growing table, after flushing them to disk."""
+        lengths = {}
+        for name in GROWING:
+            with self.table(name).open("rb") as handle:
+                os.fsync(handle.fileno())
+                lengths[name] = handle.seek(0, os.SEEK_END)
+        return lengths
+
+    def table_hashes(self) -> dict[str, str]:
+        """What the tables hold, so that damage to a finished run shows."""
+        return {name: text_hash(self.table(name).read_text(encoding="utf-8")) for name in COLUMNS}
+
+    def is_intact(self) -> bool:
+        """Whether every table of a finished run is there as it was written."""
+        try:
+            self.check_intact()
+        except UserError:
+            return False
+        return True
+
+    def cut_tables(self, lengths: Mapping[str, int]) -> None:
+        """Cut growing tables back to the lengths of a checkpoint; UserError if one is shorter than that."""
+        for name, length in lengths.items():
+            path = self.table(name)
+            found = path.stat().st_size if path.is_file() else 0
+            if found < length:
+                raise UserError(
+                    f"{path} is damaged: the checkpoint knows {length} bytes, found {found}; "
+                    f"restore it, or start the run afresh with --fresh"
+                )
+            os.truncate(path, length)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "config.toml", tomli_w.dumps(config))
+
+    def check_intact(self) -> None:
+        """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
+        manifest = read_manifest(self.path) or {}
+        check_version(self.path, manifest)
+        for name, columns in COLUMNS.items():
+            _rows_of(self.table(name), csv_text([columns]), manifest)
+        weights = self.path / "model.safetensors"
+        if not weights.is_file() or manifest.get("weights", "") != bytes_hash(weights.read_bytes()):
+            raise UserError(f"{weights} is damaged: it is not what the run wrote; restore it, or use --fresh")
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
+def find_results(name: str, results: Path) -> Path:
+    """The directory that NAME means: an existing directory, else ``results``/NAME. UserError if there is none."""
+    for path in (Path(name), results / name):
+        # What cannot be a path at all, too long or with a null byte, is no directory either.
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_dir():
+                return path
+    known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
+    raise UserError(f"no results for {reprlib.repr(name)} in {results}{did_you_mean(name, known)}")
+
+
+def _is_manifest(value: Any) -> bool:
+    keys = {"config_hash": str, "status": str, "run": str, "variant": str, "seed": int}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any] | None:
+    """The manifest of a run directory, or None where there is none yet; UserError if it is damaged."""
+    path = run_dir / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not _is_manifest(manifest):
+            raise ValueError("expected the manifest of a run, with config_hash, status, variant and seed")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
+    return dict(manifest)
+
+
+def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories of finished runs with their manifests, by name."""
+    return [(path, manifest) for path, manifest in _all_runs(experiment) if manifest["status"] == "finished"]
+
+
+def unfinished_runs(experiment: Path) -> dict[str, str]:
+    """Runs that were begun and are not finished, with what their manifests say of them."""
+    runs = _all_runs(experiment)
+    return {path.name: manifest["status"] for path, manifest in runs if manifest["status"] != "finished"}
+
+
+def _all_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories of runs with a manifest that can be read, by name."""
+    found = []
+    for path in sorted(experiment.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError):
+            continue
+        if _is_manifest(manifest) and manifest["run"] == path.parent.name:
+            found.append((path.parent, manifest))
+    return found
+
+
+def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
+    """UserError for a finished run whose tables are not those that this version writes."""
+    written = manifest.get("tables", {})
+    others = [name for name in COLUMNS if name not in written]
+    if written and others:
+        raise UserError(
+            f"{run_dir} was written by icl_curriculum {manifest.get('package_version', 'of another version')}, which "
+            f"has no {others[0]}.csv; --fresh moves it aside and trains it anew, --results DIR keeps both"
+        )
+
+
+def _rows_of(table: Path, header: str, manifest: Mapping[str, Any]) -> str:
+    """The rows of a finished run's table; UserError if it is not as the run left it."""
+    try:
+        text = table.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{table} is damaged: it cannot be read ({error}); restore it, or use --fresh") from None
+    recorded = manifest.get("tables", {}).get(table.stem)
+    if not text.startswith(header):
+        problem = "its first line is not the table's header"
+    elif not text.endswith("\n"):
+        problem = "its last line is cut off"
+    elif recorded is not None and recorded != text_hash(text):
+        problem = "it is not what the run wrote"
+    else:
+        return text[len(header) :]
+    raise UserError(f"{table} is damaged: {problem}; restore it, or use --fresh")
+
+
+def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
+
+    ``hashes``: config hash by variant. Finished runs of other variants or configs are left out; their
+    names are returned. Idempotent and atomic; equal runs give equal bytes, and of two processes that
+    collect at once the later one sees the runs of both.
+    """
+    with locked(experiment / ".lock", waiting=lambda holder: None):
+        remove_leftovers(experiment)
+        return _collect(experiment, hashes)
+
+
+def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
+    finished = finished_runs(experiment)
+    runs = [
+        (path, manifest) for path, manifest in finished if hashes.get(manifest["variant"]) == manifest["config_hash"]
+    ]
+    if not runs:
+        raise UserError(f"{experiment} holds no finished run of this experiment")
+    # Seeds in numerical order, whatever their names sort like.
+    runs.sort(key=lambda item: (list(hashes).index(item[1]["variant"]), item[1]["seed"]))
+    rows = [[manifest.get(key) for key in RUN_COLUMNS] for _, manifest in runs]
+    write_atomically(experiment / "runs.csv", csv_text([RUN_COLUMNS, *rows]))
+    for path, manifest in runs:
+        check_version(path, manifest)
+    for name, columns in COLUMNS.items():
+        header = csv_text([columns])
+        parts = [header]
+        parts += [_rows_of(path / f"{name}.csv", header, manifest) for path, manifest in runs]
+        write_atomically(experiment / f"{name}.csv", "".join(parts))
+    kept = {path for path, _ in runs}
+    return [path.name for path, _ in finished if path not in kept]

@@ -1,0 +1,276 @@
+"""Reading result tables and cutting them down to what figures and comparisons take."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from icl_curriculum.core.errors import UserError
+
+#: What a reader may rely on; tables may hold more columns.
+COLUMNS: dict[str, list[str]] = {
+    "learning": [
+        "variant", "seed", "step", "prompts_seen", "function_class", "input_distribution",
+        "n_context", "metric", "value",
+    ],
+    "evaluation": [
+        "experiment", "run", "variant", "seed", "step", "learner", "learner_kind", "function_class",
+        "input_distribution", "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
+        "n_prompts",
+    ],
+    "exposure": ["variant", "seed", "step", "function_class", "input_distribution", "prompts", "flops"],
+    "curriculum": [
+        "variant", "seed", "step", "function_class", "input_distribution", "planned_share", "drawn_share",
+    ],
+}  # fmt: skip
+
+# Given, not guessed: a name may look like a number, and a table without rows has nothing to guess from.
+_TYPES = {
+    **dict.fromkeys(
+        (
+            "experiment",
+            "run",
+            "variant",
+            "learner",
+            "learner_kind",
+            "function_class",
+            "input_distribution",
+            "shift",
+            "metric",
+        ),
+        "str",
+    ),
+    **dict.fromkeys(("seed", "n_context", "n_prompts"), "int64"),
+    **dict.fromkeys(
+        ("step", "prompts_seen", "prompts", "flops", "value", "ci_low", "ci_high", "planned_share", "drawn_share"),
+        "float64",
+    ),
+}
+
+_MAY_BE_MISSING = ("value", "ci_low", "ci_high")
+_CHOICES: dict[Hashable, tuple[object, ...]] = {
+    "in_distribution": (True, False),
+    "learner_kind": ("model", "baseline", "oracle"),
+}
+# A share may exceed 1 by the last digit that is written.
+_GREATEST: dict[Hashable, float] = {
+    **dict.fromkeys(("planned_share", "drawn_share"), 1 + 1e-6),
+    **dict.fromkeys(("seed", "n_context", "n_prompts", "step", "prompts_seen", "prompts"), float(2**63)),
+    "flops": math.inf,
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+#: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
+METRICS = {"normalized_error": "normalized error", "median_error": "median error"}
+
+
+class NothingToDraw(ValueError):
+    """The tables hold no rows for this figure."""
+
+
+def read_table(directory: Path, name: str) -> pd.DataFrame:
+    """The experiment's table ``name``.
+
+    Raises UserError if the file is missing, damaged, or lacks a column.
+    """
+    path = directory / f"{name}.csv"
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
+        )
+    try:
+        # Newlines as they are: a carriage return may stand in a name.
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+        header = _check_form(text)
+        lacking = [column for column in COLUMNS[name] if column not in header]
+        if lacking:
+            raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(header)}")
+        # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
+        with np.errstate(invalid="raise"):
+            table = pd.read_csv(io.StringIO(text), dtype=_TYPES, keep_default_na=False, na_values=[""])
+        _check_cells(table[COLUMNS[name]])
+    except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
+        raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
+    return table
+
+
+def _check_form(text: str) -> list[str]:
+    """The header of a CSV file; ValueError unless every line is whole and has a cell for each column."""
+    if found := _CONTROL.search(text):
+        raise ValueError(f"it holds the control character {found.group()!r}")
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(rows, [])
+    # Of two columns with one name, pandas would rename one.
+    if not header or len(set(header)) < len(header):
+        raise ValueError("its first line is not the table's header")
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"line {rows.line_num} has {len(row)} cells, expected {len(header)}")
+    if not text.endswith("\n"):
+        raise ValueError("its last line is cut off")
+    return header
+
+
+def _check_cells(table: pd.DataFrame) -> None:
+    """ValueError naming the first cell that the suite cannot have written."""
+    for column, cells in table.items():
+        if column in _MAY_BE_MISSING:
+            continue
+        if column in _GREATEST:
+            wrong, expected = ~cells.between(0, _GREATEST[column]), f"a number from 0 to {_GREATEST[column]:g}"
+        elif column in _CHOICES:
+            wrong, expected = ~cells.isin(_CHOICES[column]), " or ".join(map(str, _CHOICES[column]))
+        else:
+            wrong, expected = cells.isna(), "text"
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax())
+            found = "nothing" if pd.isna(cells.iloc[line]) else repr(cells.iloc[line])
+            raise ValueError(f"row {line + 1} of column {column!r}: expected {expected}, found {found}")
+    if "learner_kind" in table:
+        kinds = table.drop_duplicates(["learner", "learner_kind"])["learner"]
+        if kinds.duplicated().any():
+            raise ValueError(f"the learner {kinds[kinds.duplicated()].iloc[0]!r} is of two kinds")
+
+
+def distinct(values: Iterable[Hashable]) -> list[str]:
+    """The distinct values as text, in order of appearance."""
+    if isinstance(values, pd.Series):
+        values = values.unique()
+    return [str(value) for value in dict.fromkeys(values)]
+
+
+def of_variant(table: pd.DataFrame, variant: str | None) -> pd.DataFrame:
+    """The rows of one variant, which need not be named where there is only one.
+
+    Raises ValueError if it is not named and there are several.
+    """
+    variants = distinct(table["variant"])
+    if variant is None and len(variants) > 1:
+        raise ValueError(f"name one of the table's {len(variants)} variants: {', '.join(variants)}")
+    return table if variant is None else table[table["variant"] == variant]
+
+
+def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The metric to show and its rows: the normalized error, else the median error.
+
+    An error of a model that is missing or infinite is that of one that overflowed: infinitely bad. Other learners
+    have no error where it is missing.
+    """
+    # Called for every cell of a heat map, and numpy is much the faster on few rows.
+    metrics, values = rows["metric"].to_numpy(dtype=object), rows["value"].to_numpy(dtype=np.float64)
+    metric = next((metric for metric in METRICS if (metrics == metric).any()), "")
+    if not metric:
+        return next(iter(METRICS)), rows.iloc[:0]
+    kept, missing = metrics == metric, np.isnan(values)
+    if "learner_kind" in rows:
+        kept &= ~missing | (rows["learner_kind"].to_numpy(dtype=object) == "model")
+    return metric, rows[kept].assign(value=np.where(missing, np.inf, values)[kept])
+
+
+def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """``mean``, ``low`` and ``high`` by columns: the range over seeds, or one seed's interval over prompts."""
+    groups = rows.groupby(by)
+    values = groups["value"].agg(["mean", "min", "max"]).set_axis(["mean", "low", "high"], axis=1)
+    if rows["seed"].nunique() == 1 and "ci_low" in rows:
+        values[["low", "high"]] = groups[["ci_low", "ci_high"]].first()
+    return values
+
+
+def final(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The errors that are drawn: of trained models at each run's last step, and of learners that do not train."""
+    evaluation = evaluation[evaluation["metric"].isin(METRICS)]
+    last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
+    return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A function class with an input distribution; ``trained``: whether training could draw it, or nothing trained."""
+
+    function_class: str
+    inputs: str
+    trained: bool
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[(rows["function_class"] == self.function_class) & (rows["input_distribution"] == self.inputs)]
+
+
+def evaluated_cells(evaluation: pd.DataFrame) -> list[Cell]:
+    """The cells in distribution, and each class that was not trained on, with inputs that were where it has them.
+
+    A trained class with other inputs is out of distribution and no cell of its own. Without a model, all cells.
+    """
+    plain = evaluation[evaluation["shift"] == "none"]
+    keys = ["function_class", "input_distribution"]
+    pairs = list(plain[keys].drop_duplicates().itertuples(index=False, name=None))
+    models = plain[plain["learner_kind"] == "model"]
+    if models.empty:
+        return [Cell(name, inputs, trained=True) for name, inputs in pairs]
+    inside = models[models["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
+    trained = set(inside[keys].drop_duplicates().itertuples(index=False, name=None))
+    trained_classes = set(inside["function_class"])
+    training_inputs = set(inside["input_distribution"])
+    cells = []
+    for function_class in distinct(plain["function_class"]):
+        offered = [inputs for name, inputs in pairs if name == function_class]
+        if function_class in trained_classes:
+            chosen = [inputs for inputs in offered if (function_class, inputs) in trained]
+        else:
+            chosen = [inputs for inputs in offered if inputs in training_inputs] or offered[:1]
+        cells += [Cell(function_class, inputs, function_class in trained_classes) for inputs in chosen]
+    return cells
+
+
+@dataclass(frozen=True)
+class Block:
+    """A span of training, from after ``start`` updates to ``end``, in which the same cells could be drawn."""
+
+    start: float
+    end: float
+    cells: frozenset[tuple[str, str]]
+
+
+def shares_by_step(curriculum: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean share over seeds: a row per logged step, a column per (function class, inputs) in table order."""
+    keys = ["function_class", "input_distribution"]
+    order = list(dict.fromkeys(zip(*(curriculum[key] for key in keys), strict=True)))
+    by_seed = curriculum.pivot_table(index=["step", "seed"], columns=keys, values=column, fill_value=0.0, observed=True)
+    shares = by_seed.groupby("step").mean()[order]
+    return shares[shares.index > 0]
+
+
+def blocks(curriculum: pd.DataFrame) -> list[Block]:
+    """The curriculum's blocks, from the planned shares.
+
+    A row at a step averages over the updates since the row before. Where a block ends between two
+    rows, the mixture of shares in that interval tells when.
+    """
+    shares = shares_by_step(curriculum, "planned_share")
+    if shares.empty:
+        return []
+    values = shares.to_numpy()
+    ends = shares.index.to_numpy(dtype=float)
+    starts = np.concatenate([[0.0], ends[:-1]])
+    pairs = [(str(pair[0]), str(pair[1])) for pair in shares.columns]
+    active = [frozenset(pair for pair, share in zip(pairs, row, strict=True) if share > 0) for row in values]
+    begun = [(0.0, active[0])]
+    for i in range(1, len(values)):
+        if active[i] == begun[-1][1]:
+            continue
+        straddles = i + 1 < len(values) and active[i] == active[i - 1] | active[i + 1]
+        after = i + 1 if straddles else i
+        change = values[i - 1] - values[after]
+        most = np.abs(change).argmax()
+        before = np.clip((values[i] - values[after])[most] / change[most], 0, 1)
+        begun.append((float(round(starts[i] + before * (ends[i] - starts[i]), 6)), active[after]))
+    stops = [start for start, _ in begun[1:]] + [float(ends[-1])]
+    return [Block(start, stop, cells) for (start, cells), stop in zip(begun, stops, strict=True)]

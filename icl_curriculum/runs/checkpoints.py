@@ -1,0 +1,113 @@
+"""A run's checkpoint and its trained weights on disk. Reading either executes no code from the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.loading import load_run
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.models.base import Model
+from icl_curriculum.results.columns import bytes_hash
+from icl_curriculum.results.directory import read_manifest
+
+# What torch and the reading of its values raise for a file that is cut off, altered or another program's.
+_DAMAGE = (
+    RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
+    zipfile.BadZipFile, struct.error,
+)  # fmt: skip
+
+
+def write_checkpoint(path: Path, run: Run, device: str, state: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically, marked as this run's and its kind of device's."""
+    # By way of memory: torch's own file writer turns a full disk into an error without a reason.
+    buffer = io.BytesIO()
+    torch.save({"run": [run.name, run.hash()], "device": _kind(device), **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
+    """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`.
+
+    UserError for one that another kind of device wrote: a run that changes it would not repeat.
+    """
+    # torch does not look at the checksums in its own format.
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    state = torch.load(path, map_location=device, weights_only=True)
+    name, config_hash = state.pop("run")
+    if (name, config_hash) != (run.name, run.hash()):
+        raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
+    if state["device"] != _kind(device):
+        raise UserError(
+            f"{path}: the run was begun on {state['device']}, this is {_kind(device)}, whose results differ; "
+            f"give --device {state['device']}, or start it afresh with --fresh"
+        )
+    return dict(state)
+
+
+def _kind(device: str) -> str:
+    return device.split(":")[0]
+
+
+@contextlib.contextmanager
+def reading_checkpoint(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint that cannot be used raises into a UserError with the ways out."""
+    try:
+        yield
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise UserError(
+            f"{path} is damaged or foreign ({reason}); restore it, or start the run afresh with --fresh"
+        ) from error
+
+
+def write_weights(run_dir: Path, model: Model) -> str:
+    """Write the weights atomically; the hash of the file, for the manifest."""
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    data = safetensors.torch.save(weights)
+    write_atomically(run_dir / "model.safetensors", data)
+    return bytes_hash(data)
+
+
+def load_model(run_dir: str | Path) -> Model:
+    """The trained model of a finished run, ready to `predict`. Executes no code from the weights file.
+
+    Raises UserError if the directory holds no finished run, or if its weights are damaged or another model's.
+    """
+    run_dir = Path(run_dir)
+    weights = run_dir / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
+    run = load_run(run_dir / "config.toml")
+    experiment = run.experiment
+    model = experiment.model.build(
+        dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
+    )
+    try:
+        data = weights.read_bytes()
+        loaded = safetensors.torch.load(data)
+        model.load_state_dict(loaded)
+        # The format has no checksum of its own.
+        if (read_manifest(run_dir) or {}).get("weights", bytes_hash(data)) != bytes_hash(data):
+            raise UserError(f"{weights} is damaged or another run's: it is not what the run wrote")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{weights} is damaged or no weights file ({error})") from None
+    except RuntimeError:
+        raise UserError(f"{weights} holds the weights of another model than {run_dir / 'config.toml'} says") from None
+    return model.eval()

@@ -1,0 +1,294 @@
+"""One run from start to end: train, evaluate, write."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icl_curriculum.config.experiment import NOT_HASHED, Run
+from icl_curriculum.config.loading import read_toml
+from icl_curriculum.core.contracts import ComponentFailed, at_work
+from icl_curriculum.core.errors import RunFailed, UserError
+from icl_curriculum.core.files import holder, is_locked, write_atomically
+from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.evaluation import BANK_VERSION
+from icl_curriculum.results.columns import GROWING
+from icl_curriculum.results.directory import RunDirectory, read_manifest
+from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
+from icl_curriculum.runs.evaluation import evaluate
+from icl_curriculum.runs.live_logging import LiveLogging
+from icl_curriculum.runs.recording import Interval, Recorder
+from icl_curriculum.training import Diverged, Trainer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; ``loss`` is the latest normalized training loss, ``rate`` units per second.
+
+    ``detail``: what takes long within a unit, of which the ``share`` is done. ``warning``: what went wrong beside the
+    run, which goes on; such a report tells nothing else.
+    """
+
+    run: str
+    phase: str
+    done: int
+    total: int
+    loss: float | None = None
+    rate: float | None = None
+    detail: str = ""
+    share: float = 0.0
+    warning: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def only_warnings(progress: Progress) -> None:
+    """What hears the reports if nobody else does."""
+    if progress.warning:
+        warnings.warn(progress.warning, RuntimeWarning, stacklevel=2)
+
+
+def directory_of(run: Run, results: Path) -> RunDirectory:
+    experiment = run.experiment.name
+    return RunDirectory(results / experiment / run.name, experiment=experiment, variant=run.variant, seed=run.seed)
+
+
+def is_finished(run: Run, results: Path) -> bool:
+    """Whether the run's directory holds this very run, finished. UserError if it holds another config."""
+    directory = directory_of(run, results)
+    manifest = read_manifest(directory.path)
+    if manifest is None:
+        return False
+    if manifest["run"] != run.name:
+        raise UserError(
+            f"{directory.path}: its manifest is that of another run, {manifest['run']}; restore it, or start afresh "
+            f"with --fresh"
+        )
+    if manifest["config_hash"] != run.hash():
+        changed = _changed_keys(run, directory)
+        raise UserError(
+            f"{directory.path} holds a run of another config; changed: {', '.join(changed) or 'plugin contents'}. "
+            f"Use --fresh to move it aside and start anew, or --results DIR to keep both"
+        )
+    return bool(manifest["status"] == "finished")
+
+
+def move_aside(run: Run, results: Path) -> Path | None:
+    """Move the run's directory to ``aside/`` unless it is this very run, finished and intact; returns where it went."""
+    directory = directory_of(run, results)
+    if not directory.path.exists():
+        return None
+    with contextlib.suppress(UserError):
+        if is_finished(run, results) and directory.is_intact():
+            return None
+    with directory.locked():
+        for number in range(1, 10_000):
+            target = directory.path.parent / "aside" / f"{run.name}-{number}"
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                directory.path.rename(target)
+                return target
+    raise UserError(f"{directory.path.parent / 'aside'} is full; remove what is no longer needed")
+
+
+def in_use(run: Run, results: Path) -> str | None:
+    """Who is working on the run at this moment, or None."""
+    directory = directory_of(run, results)
+    return holder(directory.lock) if is_locked(directory.lock) else None
+
+
+def execute(
+    run: Run,
+    results: Path,
+    *,
+    device: str = "cpu",
+    report: Report = only_warnings,
+    wait: bool = False,
+    log: Sequence[str] = (),
+) -> None:
+    """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
+
+    Raises UserError if the directory holds another config or damaged files, `files.Locked` if another process
+    is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
+    contract, or the disk is full. What was written is kept, and the next call continues from it.
+    ``log``: names of `live_logging.BACKENDS`; one that breaks is reported as a warning.
+    """
+    directory = directory_of(run, results)
+
+    def waiting(holder: str) -> None:
+        report(Progress(run.name, f"waiting for {holder}", 0, 0))
+
+    with directory.locked(waiting=waiting if wait else None), computing_threads(run.experiment.threads):
+        if is_finished(run, results):
+            return
+        try:
+            with reproducible(device):
+                _Execution(run, directory, device, report, log).finish()
+        except ComponentFailed as error:
+            raise RunFailed(f"{run.name}: {error}") from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            raise RunFailed(
+                f"{run.name}: memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's "
+                f"size, or run fewer at once with --jobs"
+            ) from error
+        except OSError as error:
+            raise RunFailed(
+                f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
+                f"is lost: without --fresh, the next run continues from the last checkpoint"
+            ) from error
+
+
+class _Execution:
+    """The state of one run while it executes."""
+
+    def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report, log: Sequence[str]) -> None:
+        self.run, self.directory, self.device, self.report = run, directory, device, report
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.seconds_before = 0.0
+        self.clock = time.monotonic()
+        live = LiveLogging(log, run, directory.path, self._warn)
+        with self._noting_failure():
+            self.trainer = Trainer(run, device)
+            with at_work(run.experiment.model, "prepare"):
+                self.trainer.model.prepare()
+            # Its clock starts here: no rate or time left is taken from what happens once.
+            self.recorder = Recorder(self.trainer, directory, live)
+
+    @property
+    def state_file(self) -> Path:
+        return self.directory.path / "state.pt"
+
+    def finish(self) -> None:
+        with self._noting_failure():
+            with contextlib.closing(self.recorder.live):
+                self._begin()
+                self._manifest("running")
+                self._train()
+            evaluated = evaluate(self.trainer, self.directory, self._evaluated)
+            weights = write_weights(self.directory.path, self.trainer.model)
+            self._manifest(
+                "finished",
+                bank_version=BANK_VERSION,
+                banks=evaluated.hashes,
+                baseline_failures=evaluated.failures,
+                tables=self.directory.table_hashes(),
+                weights=weights,
+            )
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Write into the manifest why the run failed."""
+        try:
+            yield
+        except Diverged as error:
+            self._manifest("diverged", error=str(error))
+            raise RunFailed(f"{self.run.name}: {error}; what was written is in {self.directory.path}") from None
+        except ComponentFailed as error:
+            self._manifest("failed", error=str(error))
+            raise
+
+    def _begin(self) -> None:
+        if self.state_file.is_file():
+            self._resume()
+            return
+        self.directory.start_tables()
+        self.directory.write_config(self.run.config())
+        for name, content in self.run.plugin_copies().items():
+            write_atomically(self.directory.path / "plugins" / name, content)
+        self.recorder.evaluate()
+
+    def _resume(self) -> None:
+        with reading_checkpoint(self.state_file):
+            state = read_checkpoint(self.state_file, self.run, self.device)
+            if {*state["tables"]} != {*GROWING}:
+                raise UserError(
+                    f"{self.directory.path} was begun by a version of icl_curriculum that writes other tables; "
+                    f"finish it with that one, or start the run afresh with --fresh"
+                )
+            self.trainer.load_state_dict(state["trainer"])
+            self.directory.cut_tables(state["tables"])
+            self.recorder.pending = Interval.from_plain(state["pending"])
+            self.started, self.seconds_before = state["started"], state["seconds"]
+
+    def _train(self) -> None:
+        config = self.trainer.config
+        while self.trainer.step < config.steps:
+            self.recorder.pending.add(self.trainer.update())
+            step = self.trainer.step
+            last = step == config.steps
+            if step % config.log_every == 0 or last:
+                loss, rate = self.recorder.log()
+                self.report(Progress(self.run.name, "training", step, config.steps, loss, rate))
+            if step % config.learning_every == 0 or last:
+                self.recorder.evaluate()
+            if step % config.checkpoint_every == 0 or last:
+                self._checkpoint()
+
+    def _warn(self, text: str) -> None:
+        self.report(Progress(self.run.name, "training", 0, 0, warning=text))
+
+    def _evaluated(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
+        self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail, share))
+
+    def _checkpoint(self) -> None:
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "tables": self.directory.table_lengths(),
+            "pending": self.recorder.pending.to_plain(),
+            "started": self.started,
+            "seconds": self._seconds(),
+        }
+        write_checkpoint(self.state_file, self.run, self.device, state)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.clock
+
+    def _manifest(self, status: str, **more: Any) -> None:
+        self.directory.write_manifest(
+            {
+                "status": status,
+                "experiment": self.run.experiment.name,
+                "run": self.run.name,
+                "variant": self.run.variant,
+                "seed": self.run.seed,
+                "config_hash": self.run.hash(),
+                "plugins": list(self.run.plugin_hashes),
+                "device": self.device,
+                "threads": self.run.experiment.threads,
+                **provenance(),
+                "started": self.started,
+                "wall_seconds": round(self._seconds(), 3),
+                **more,
+            }
+        )
+
+
+def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:
+    file = directory.path / "config.toml"
+    if not file.is_file():
+        return []
+    old, new = _flat(read_toml(file)), _flat(run.config())
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return [key for key in changed if key.split(".")[0] not in NOT_HASHED]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = [(str(key), inner) for key, inner in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(str(key), inner) for key, inner in enumerate(value)]
+    else:
+        return {prefix: value}
+    return {
+        key: leaf for name, inner in items for key, leaf in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }

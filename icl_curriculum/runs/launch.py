@@ -1,0 +1,145 @@
+"""Where runs execute: here, each in a process of its own.
+
+A launch unit is one resolved run, serialised as TOML; a `worker` executes one. Collecting the tables
+afterwards is idempotent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.loading import load
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import Locked, check_writable
+from icl_curriculum.core.machine import available_cores, resolve_device
+from icl_curriculum.results.directory import collect, read_manifest
+from icl_curriculum.runs.execution import (
+    Report,
+    directory_of,
+    execute,
+    in_use,
+    is_finished,
+    move_aside,
+    only_warnings,
+)
+from icl_curriculum.runs.live_logging import chosen
+from icl_curriculum.runs.pool import Failure, Pool
+
+__all__ = ["Failure", "Outcome", "default_jobs", "launch", "resolve_device", "run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a launch did."""
+
+    directory: Path
+    finished: list[str]
+    skipped: list[str]
+    failures: list[Failure]
+    left_out: list[str]
+    #: What baselines failed on in the evaluation of runs that are finished.
+    baseline_failures: list[str]
+
+
+def launch(
+    runs: Sequence[Run],
+    results: Path,
+    *,
+    jobs: int | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+    log: Sequence[str] = (),
+    report: Report,
+    queued: Callable[[list[str]], None] = lambda runs: None,
+    started: Callable[[str], None] = lambda run: None,
+    ended: Callable[[str, Failure | None], None] = lambda run, failure: None,
+) -> Outcome:
+    """Execute the runs that are not finished yet and collect the experiment's tables.
+
+    Checks every run's directory before starting any. A failed run does not stop the others. A run that
+    another process takes up in the meantime is waited for. ``log`` names `live_logging.BACKENDS`.
+    Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside), is in
+    use, or cannot be written to, and for a logger that is unknown or not installed.
+    """
+    log = chosen(log)
+    check_writable(results / runs[0].experiment.name)
+    for run in runs:
+        if holder := in_use(run, results):
+            raise Locked(
+                f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use --results"
+            )
+    if fresh:
+        for run in runs:
+            move_aside(run, results)
+    skipped = [run.name for run in runs if is_finished(run, results)]
+    for run in runs:
+        if run.name in skipped:
+            directory_of(run, results).check_intact()
+    waiting = [run for run in runs if run.name not in skipped]
+    queued([run.name for run in waiting])
+    if jobs is None:
+        threads = max(run.experiment.threads for run in runs)
+        jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
+    failures = Pool(results, device, report, started, ended, log).execute(waiting, jobs) if waiting else []
+    directory = results / runs[0].experiment.name
+    failed = {failure.run for failure in failures}
+    finished = [run.name for run in waiting if run.name not in failed]
+    left_out: list[str] = []
+    if finished or skipped:
+        try:
+            left_out = collect(directory, {run.variant: run.hash() for run in runs})
+        except (UserError, OSError) as error:
+            # Named beside the runs that failed, not instead of them.
+            failures.append(Failure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
+            return Outcome(directory, [], [], failures, left_out, [])
+    ended_well = [run for run in runs if run.name in {*finished, *skipped}]
+    return Outcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
+
+
+def _baseline_failures(runs: Sequence[Run], results: Path) -> list[str]:
+    """What the manifests say of them, each once: all runs ask the same baselines."""
+    manifests = (read_manifest(directory_of(run, results).path) or {} for run in runs)
+    failed = [manifest.get("baseline_failures", {}) for manifest in manifests]
+    return list(dict.fromkeys(f"{bank}: {text}" for banks in failed for bank, texts in banks.items() for text in texts))
+
+
+def run(
+    experiment: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    results: str | Path = "results",
+    device: str = "auto",
+    plugins: Sequence[str | Path] = (),
+    log: Sequence[str] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train and evaluate an experiment in this process, run after run; returns its results directory.
+
+    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
+    for ``--log``, e.g. ``("tensorboard",)``.
+    Finished runs are kept. Raises UserError for a bad config, RunFailed if a run diverges.
+    """
+    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    log = chosen(log)
+    for each in runs:
+        execute(each, Path(results), device=resolve_device(device), report=report or only_warnings, log=log)
+    directory = Path(results) / runs[0].experiment.name
+    collect(directory, {each.variant: each.hash() for each in runs})
+    return directory
+
+
+def default_jobs(runs: int, cores: int) -> int:
+    """How many runs to execute at once so that no core idles in the last round.
+
+    Three runs on two cores share them and take 1.5 times one run; two at a time would take twice.
+
+    >>> [default_jobs(runs, 2) for runs in (1, 2, 3, 4, 5)]
+    [1, 2, 3, 2, 3]
+    """
+    rounds = max(1, runs // cores)
+    return max(1, -(-runs // rounds))

@@ -1,0 +1,132 @@
+"""Worker processes on the local machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.runs.execution import Progress, Report
+
+# CUDA's matrix products repeat bit by bit only with a workspace of fixed size, set before the device is first
+# used; MPS leaves a few operations to the CPU.
+_ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTORCH_ENABLE_MPS_FALLBACK": "1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A run that did not finish, with the message for the user and the traceback for debugging."""
+
+    run: str
+    message: str
+    details: str = ""
+
+
+class Pool:
+    """Worker processes, at most ``jobs`` at a time, whose reports arrive in this thread."""
+
+    def __init__(
+        self,
+        results: Path,
+        device: str,
+        report: Report,
+        started: Callable[[str], None],
+        ended: Callable[[str, Failure | None], None],
+        log: Sequence[str] = (),
+    ) -> None:
+        self.results, self.device, self.log = results, device, log
+        self.report, self.started, self.ended = report, started, ended
+        self.messages: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+        self.workers: dict[str, subprocess.Popen[str]] = {}
+
+    def execute(self, runs: Sequence[Run], jobs: int) -> list[Failure]:
+        waiting, failures = list(runs), []
+        with tempfile.TemporaryDirectory(prefix="icl-") as units:
+            try:
+                while waiting or self.workers:
+                    while waiting and len(self.workers) < jobs:
+                        self._start(waiting.pop(0), Path(units))
+                    name, message = self.messages.get()
+                    if "progress" in message:
+                        self.report(Progress(**message["progress"]))
+                    else:
+                        self.workers.pop(name).wait()
+                        failure = Failure(name, **message["failure"]) if message["failure"] else None
+                        failures += [failure] if failure else []
+                        self.ended(name, failure)
+            finally:
+                for worker in self.workers.values():
+                    worker.terminate()
+                for worker in self.workers.values():
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        worker.wait(timeout=10)
+        return failures
+
+    def _start(self, run: Run, units: Path) -> None:
+        folder = units / run.name
+        folder.mkdir()
+        copies = {folder / name: content for name, content in run.plugin_copies().items()}
+        for copy, content in copies.items():
+            copy.write_bytes(content)
+        values = {
+            "results": str(self.results), "device": self.device, "hash": run.hash(),
+            "plugins": [str(copy) for copy in copies], "log": list(self.log), "run": run.config(),
+        }  # fmt: skip
+        unit = folder / "unit.toml"
+        unit.write_text(tomli_w.dumps(values), encoding="utf-8")
+        self.workers[run.name] = subprocess.Popen(
+            [sys.executable, "-m", "icl_curriculum.runs.worker", str(unit), "--end-with-stdin"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+            errors="replace", env={**_ENVIRONMENT, **os.environ},
+        )  # fmt: skip
+        self.started(run.name)
+        threading.Thread(target=self._listen, args=(run.name, self.workers[run.name]), daemon=True).start()
+
+    def _listen(self, name: str, worker: subprocess.Popen[str]) -> None:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        printed: deque[str] = deque(maxlen=1000)
+        reader = threading.Thread(target=lambda: printed.extend(worker.stderr or ()), daemon=True)
+        reader.start()
+        failure: dict[str, Any] | None = None
+        finished = False
+        for line in worker.stdout:
+            # A worker that is killed may leave half a line.
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                failure, finished = message.get("failure"), "finished" in message
+                if "progress" in message:
+                    self.messages.put((name, message))
+        reader.join()
+        code = worker.wait()
+        for pipe in (worker.stdin, worker.stdout, worker.stderr):
+            pipe.close()
+        # A plugin may end the process with any code.
+        if failure is None and not (finished and code == 0):
+            failure = {"message": f"{name}: {_ending(code)}", "details": "".join(printed)}
+        self.messages.put((name, {"failure": failure}))
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        known = -code in set(signal.Signals)
+        name = signal.Signals(-code).name if known else f"signal {-code}"
+        reason = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        again = "without --fresh, the next run continues from the last checkpoint"
+        return f"the worker process was ended by {name}{reason}; {again}"
+    return f"the worker process ended with code {code}; --debug shows what it printed"

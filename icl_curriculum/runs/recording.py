@@ -1,0 +1,156 @@
+"""The tables that grow during training, and what has happened since they were last written."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from icl_curriculum.config.experiment import Experiment
+from icl_curriculum.core.contracts import at_work
+from icl_curriculum.evaluation import Entry, answers, metric_rows
+from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.runs.live_logging import LiveLogging
+from icl_curriculum.training import Trainer, Update
+from icl_curriculum.training.trainer import Cell
+
+
+class Interval:
+    """What happened since the tables were last written."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.learning_rate = 0.0
+        self.planned: dict[Cell, float] = {}
+        self.n_prompts: Counter[Cell] = Counter()
+        self.losses: list[tuple[Cell, int, Any]] = []
+
+    def add(self, update: Update) -> None:
+        self.updates += 1
+        self.learning_rate = update.learning_rate
+        for function_class, p in update.shares.function_classes.items():
+            for inputs, q in update.shares.inputs.items():
+                cell = (function_class, inputs)
+                self.planned[cell] = self.planned.get(cell, 0.0) + p * q
+        self.n_prompts.update(update.n_prompts)
+        self.losses += [(cell, update.n_prompts[cell], loss) for cell, loss in update.losses.items()]
+
+    def loss(self, cell: Cell) -> float:
+        """Mean over the interval's prompts of the cell. Waits for the device."""
+        return sum(n * float(loss) for c, n, loss in self.losses if c == cell) / self.n_prompts[cell]
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "updates": self.updates,
+            "learning_rate": self.learning_rate,
+            "planned": [[*cell, share] for cell, share in self.planned.items()],
+            "n_prompts": [[*cell, n] for cell, n in self.n_prompts.items()],
+            "losses": [[*cell, n, float(loss)] for cell, n, loss in self.losses],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Interval:
+        made = cls()
+        made.updates, made.learning_rate = plain["updates"], plain["learning_rate"]
+        made.planned = {(c, i): share for c, i, share in plain["planned"]}
+        made.n_prompts = Counter({(c, i): n for c, i, n in plain["n_prompts"]})
+        made.losses = [((c, i), n, loss) for c, i, n, loss in plain["losses"]]
+        return made
+
+
+class Recorder:
+    """Writes training.csv, curriculum.csv, learning.csv, exposure.csv and timing.csv of one run.
+
+    What is logged live has the names of tables and columns: ``training/loss/linear/gaussian``.
+    """
+
+    def __init__(self, trainer: Trainer, directory: RunDirectory, live: LiveLogging) -> None:
+        self.trainer = trainer
+        self.directory = directory
+        self.live = live
+        self.pending = Interval()
+        self.learning = [(bank, bank.draw()) for bank in learning_banks(trainer.run.experiment)]
+        self.mark = time.monotonic()
+
+    def log(self) -> tuple[float, float]:
+        """Write the interval since the last call; returns its normalized loss and updates per second.
+
+        Raises Diverged, after writing, if a loss is not finite or far above that of predicting zero.
+        """
+        step, interval = self.trainer.step, self.pending
+        seen = self.trainer.prompts_seen
+        classes: Counter[str] = Counter()
+        for (function_class, _), n in seen.items():
+            classes[function_class] += n
+        losses = {cell: interval.loss(cell) for cell in self.trainer.tasks if cell in interval.n_prompts}
+        normalized = {cell: loss / self.trainer.trivial[cell] for cell, loss in losses.items()}
+        drawn = interval.n_prompts.total()
+        self.directory.append(
+            "training",
+            [
+                [step, *cell, interval.n_prompts[cell], loss, normalized[cell], interval.learning_rate,
+                 seen.total(), classes[cell[0]]]
+                for cell, loss in losses.items()
+            ],
+        )  # fmt: skip
+        self.directory.append(
+            "curriculum",
+            [
+                [step, *cell, interval.planned[cell] / interval.updates, interval.n_prompts[cell] / drawn]
+                for cell in self.trainer.tasks
+            ],
+        )
+        now = time.monotonic()
+        seconds, self.mark = now - self.mark, now
+        self.directory.append("timing", [[step, "training", seconds, drawn / seconds]])
+        self.live.scalars(step, {
+            **{f"training/loss/{'/'.join(cell)}": loss for cell, loss in losses.items()},
+            **{f"training/normalized_loss/{'/'.join(cell)}": loss for cell, loss in normalized.items()},
+            "training/learning_rate": interval.learning_rate,
+            "training/prompts_seen": seen.total(),
+            **{f"curriculum/drawn_share/{'/'.join(cell)}": interval.n_prompts[cell] / drawn
+               for cell in self.trainer.tasks},
+        })  # fmt: skip
+        # No rate or time left is taken from what the logger needs.
+        self.mark += time.monotonic() - now
+        for cell, loss in losses.items():
+            self.trainer.check_loss(cell, loss)
+        updates, self.pending = interval.updates, Interval()
+        mean = sum(normalized[cell] * interval.n_prompts[cell] for cell in losses) / drawn
+        return mean, updates / seconds
+
+    def evaluate(self) -> None:
+        """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""
+        rows: list[list[Any]] = []
+        config = self.trainer.run.experiment.model
+        entry = Entry("model", "model", self.trainer.model, config)
+        began = time.monotonic()
+        for bank, prompts in self.learning:
+            with at_work(config, "predict"):
+                predictions = answers(entry.learner, prompts.without_truth())
+            rows += [
+                [self.trainer.step, self.trainer.prompts_seen.total(), bank.function_class, bank.input_distribution,
+                 row.n_context, row.metric, row.value]
+                for row in metric_rows(entry, predictions, bank, prompts, None)
+                if row.metric in ("normalized_error", "median_error")
+            ]  # fmt: skip
+        self.directory.append("learning", rows)
+        seen, flops = self.trainer.prompts_seen, self.trainer.flops
+        self.directory.append(
+            "exposure", [[self.trainer.step, *cell, seen[cell], flops[cell]] for cell in self.trainer.tasks]
+        )
+        # Of every bank and metric the longest prompt, which comes last.
+        errors = {f"learning/{metric}/{function_class}/{inputs}": value
+                  for _, _, function_class, inputs, _, metric, value in rows}  # fmt: skip
+        self.live.scalars(self.trainer.step, errors)
+        self.mark += time.monotonic() - began
+
+
+def learning_banks(experiment: Experiment) -> list[Bank]:
+    """The small banks behind learning.csv: every cell, unshifted."""
+    config = experiment.evaluation
+    return [
+        Bank(task, None, config.learning_prompts, experiment.points, config.bank_seed, "learning")
+        for task in experiment.tasks().values()
+    ]

@@ -1,0 +1,74 @@
+"""``python -m icl_curriculum.runs.worker UNIT.toml``: executes one launch unit in a process of its own.
+
+It reports in lines of JSON on standard output; whatever else is printed, by a plugin say, goes to standard
+error. With ``--end-with-stdin`` it ends when its standard input does: whoever started it is then gone, and a
+run that nobody watches must not keep its directory from the next command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from icl_curriculum.config.loading import read_toml, rebuild
+from icl_curriculum.core.errors import RunFailed, UserError, described
+from icl_curriculum.runs.execution import Progress, execute
+
+Say = Callable[[dict[str, Any]], None]
+
+
+def work(unit: Path, say: Say) -> int:
+    """Execute the launch unit in a file, saying ``progress`` and, at the end, perhaps ``failure``; the exit code."""
+
+    def report(progress: Progress) -> None:
+        say({"progress": dataclasses.asdict(progress)})
+
+    values = read_toml(unit)
+    config = values["run"]
+    name = f"{config['variant']}-seed{config['seed']}"
+    try:
+        copies = [Path(plugin) for plugin in values["plugins"]]
+        run = rebuild(config, copies, source=str(unit), known_as=config["plugins"])
+        if run.hash() != values["hash"]:
+            raise UserError("an installed package that it uses has changed since the command began; start it again")
+        execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        known = isinstance(error, UserError | RunFailed)
+        text = str(error) if known else described(error)
+        message = text if text.startswith(name) else f"{name}: {text}"
+        say({"failure": {"message": message, "details": traceback.format_exc()}})
+        return 1
+    say({"finished": name})
+    return 0
+
+
+def _end_with_stdin() -> None:
+    """End at once when standard input does. The run's files survive a sudden end at any moment."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def main() -> int:
+    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=reports, flush=True)
+
+    if "--end-with-stdin" in sys.argv:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    return work(Path(sys.argv[1]), say)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

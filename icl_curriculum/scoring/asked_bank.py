@@ -1,0 +1,56 @@
+"""A bank that several learners are asked, and their rows of evaluation.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.evaluation import Bank, Failure, Working, content_hash, oracle_entry, score
+from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.scoring.learners import NAME, Contender
+
+
+@dataclass(frozen=True)
+class AskedBank:
+    """A bank and who answers it; ``failed`` is told of prompts that a learner could not answer."""
+
+    bank: Bank
+    contenders: Sequence[Contender]
+    confidence: float
+    costly: CostlyConfig
+    failed: Callable[[Failure], None]
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        return self.bank.draw()
+
+    @property
+    def hashed(self) -> dict[str, str]:
+        """The bank as a manifest names it, and its content hash."""
+        return {"/".join(self.bank.key): content_hash(self.prompts)}
+
+    def everyone(self) -> list[Contender]:
+        """The learners, and the class's oracle where there is one."""
+        return [*self.contenders, *(Contender(entry) for entry in oracle_entry(self.bank))]
+
+    def rows(self, item: Contender, working: Working = lambda learner, share: None) -> list[list[Any]]:
+        """The rows of one learner. Raises what it raises if it answers nothing."""
+        found = score(
+            [item.entry], self.bank, self.prompts, self.confidence,
+            costly=self.costly, working=working, failed=self.failed,
+        )  # fmt: skip
+        trained = self._trained_points(item)
+        return [
+            [NAME, item.run, NAME, item.seed, item.step, row.learner, row.learner_kind, *self.bank.key,
+             row.n_context < trained, row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
+            for row in found
+        ]  # fmt: skip
+
+    def _trained_points(self, item: Contender) -> int:
+        """Up to which points the bank is what a trained run has learned from; for other learners, what any of them."""
+        asked = [item] if item.trained is not None else self.contenders
+        models = [other.trained for other in asked if other.trained is not None]
+        return max((model.points for model in models if model.knows(self.bank)), default=0)

@@ -1,0 +1,157 @@
+"""``icl evaluate``: a trained model on any task and shift, also on those that its experiment never named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from icl_curriculum import figures
+from icl_curriculum.core.contracts import ComponentFailed, at_work
+from icl_curriculum.core.errors import RunFailed, UserError
+from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.machine import computing_threads, is_out_of_memory
+from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.core.registry import Component
+from icl_curriculum.evaluation import BANK_VERSION, Bank
+from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
+from icl_curriculum.runs.evaluation import Advanced, Scored, score_banks
+from icl_curriculum.scoring.grid import ALL, Asked, Frame, Grid, build_grid
+from icl_curriculum.scoring.trained_runs import open_run
+from icl_curriculum.shifts import Shift, standard_shifts
+
+#: Marks the manifests of these evaluations, so that no other folder is taken for one.
+COMMAND = "icl evaluate"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The table, the figure if there is one, and what baselines failed on."""
+
+    table: Path
+    figure: Path | None
+    failures: list[str]
+
+
+class Evaluation:
+    """A finished run, ready to be asked. UserError if the directory holds none, or a damaged one."""
+
+    def __init__(self, run_dir: Path, *, plugins: Sequence[Path] = (), device: str = "cpu") -> None:
+        opened = open_run(run_dir, device)
+        self.run_dir, self.run, self.manifest = run_dir, opened.run, opened.manifest
+        self.directory, self.trained = opened.directory, opened.trained
+        self.plugins = {str(plugin): _load_beside(plugin) for plugin in plugins}
+
+    def grid(self, asked: Asked, n_prompts: int | None = None) -> Grid:
+        """Every asked cell that is defined: of the run's own classes and inputs, and unless anything is named, all
+        shifts. UserError for what cannot be meant.
+        """
+        experiment = self.run.experiment
+        named = asked.function_classes or asked.inputs or asked.shifts
+        shifts = asked.named_shifts(experiment.evaluation.shifts)
+        if ALL in asked.shifts or not named:
+            shifts = [*standard_shifts(), *shifts]
+        return build_grid(
+            asked.classes(experiment.function_classes) or experiment.function_classes,
+            asked.distributions(experiment.inputs) or experiment.inputs,
+            shifts,
+            Frame(
+                experiment.dims,
+                experiment.points,
+                n_prompts or experiment.evaluation.n_prompts,
+                experiment.evaluation.bank_seed,
+                "the run's dimensions",
+            ),
+            self._too_long,
+        )
+
+    def _too_long(self, shift: Shift) -> str | None:
+        experiment = self.run.experiment
+        with at_work(experiment.model, "longest_prompt"):
+            asked, allowed = shift.points(experiment.points), experiment.model.longest_prompt(experiment.points)
+        return None if asked <= allowed else f"prompts of {asked} points, and the model's positions allow {allowed}"
+
+    def score(self, grid: Grid, output: Path, advanced: Advanced) -> Written:
+        """Write ``output``/evaluation.csv, manifest.json and the heat map.
+
+        Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
+        that is interrupted, the banks that were answered. UserError, before anything is computed, if ``output``
+        holds what no such call wrote; RunFailed if a plugin breaks its contract or the memory does not suffice.
+        """
+        cache = self.run_dir.parent / ".cache"
+        check_writable(output)
+        with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
+            remove_leftovers(output)
+            self._table(output).read()
+            packages = [package_hash(component) for bank in grid.banks for component in _asked(bank)]
+            plugins = (*self.plugins.values(), *sorted({item for item in packages if item is not None}))
+            trained = replace(self.trained, plugins=plugins)
+            answered: list[Scored] = []
+            try:
+                for scored in score_banks(trained, grid.banks, cache, advanced):
+                    answered.append(scored)
+            except (ComponentFailed, MemoryError, RuntimeError) as error:
+                bank = "/".join(grid.banks[len(answered)].key)
+                raise RunFailed(f"{bank}: {_reason(error)}; {_kept(len(answered), output)}") from error
+            finally:
+                if answered:
+                    self._write(output, answered, plugins)
+            failures = [f"{key}: {text}" for item in answered for key, all_ in item.failed.items() for text in all_]
+            return Written(output / "evaluation.csv", figures.draw_heat_map(output), failures)
+
+    def _table(self, output: Path) -> GrowingTable:
+        return GrowingTable(output, COMMAND, CELL, self._why_not_beside)
+
+    def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
+        if manifest.get("weights") == self.manifest.get("weights") and manifest.get("bank_version") == BANK_VERSION:
+            return None
+        return f"the evaluation of {manifest.get('run')} with other weights or other banks"
+
+    def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
+        hashed = {key: value for item in answered for key, value in item.hashed.items()}
+        failed = {key: failures for item in answered for key, failures in item.failed.items()}
+
+        def described(manifest: dict[str, Any]) -> dict[str, Any]:
+            return {
+                "run": self.run.name,
+                "config_hash": self.manifest["config_hash"],
+                "weights": self.manifest.get("weights"),
+                "plugins": sorted({*manifest.get("plugins", []), *plugins}),
+                "bank_version": BANK_VERSION,
+                "banks": {**manifest.get("banks", {}), **hashed},
+                "baseline_failures": merged_failures(manifest.get("baseline_failures", {}), hashed, failed),
+                **provenance(),
+            }
+
+        for name, content in copies_of(list(self.plugins), list(self.plugins.values())).items():
+            write_atomically(output / "plugins" / name, content)
+        rows = ([*self.directory.prefix, *row] for scored in answered for row in scored.rows)
+        self._table(output).add(rows, described)
+
+
+def _asked(bank: Bank) -> list[Component]:
+    return [bank.drawn_task.function_class, bank.drawn_task.inputs, *([] if bank.shift is None else [bank.shift])]
+
+
+def _load_beside(plugin: Path) -> str:
+    """Load a plugin beside those of the run, and say what to do if they are the same."""
+    try:
+        return load_plugin(plugin)
+    except UserError as error:
+        hint = "; the run's own plugins are loaded from its folder, as they were" if "twice" in str(error) else ""
+        raise UserError(f"--plugin {plugin}: {error}{hint}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ComponentFailed):
+        return str(error)
+    if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+        raise error
+    return "memory ran out; lower --n-prompts"
+
+
+def _kept(answered: int, output: Path) -> str:
+    banks = f"{answered} bank" + "s" * (answered != 1)
+    return f"{banks} answered before are kept in {output / 'evaluation.csv'}" if answered else "nothing was written"

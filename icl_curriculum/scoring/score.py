@@ -1,0 +1,74 @@
+"""Scoring any learner on any task, without training: the same banks, metrics and tables as an evaluated run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from icl_curriculum.config.mistakes import problems
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.evaluation import Bank, Failure
+from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.results.columns import COLUMNS
+from icl_curriculum.scoring.asked_bank import AskedBank
+from icl_curriculum.scoring.learners import contenders, for_training_on
+from icl_curriculum.shifts import Shift, why_undefined
+from icl_curriculum.tasks import Task
+
+
+def score(
+    learners: Any,
+    tasks: Task | Sequence[Task],
+    *,
+    shifts: Sequence[Shift] = (),
+    points: int | None = None,
+    n_prompts: int = 1280,
+    bank_seed: int = 0,
+    costly_prompts: int = 128,
+    lengths: Literal["all"] | Sequence[int] | None = None,
+    confidence: float = 0.9,
+) -> pd.DataFrame:
+    """The errors of learners and of the class's oracle on frozen prompts, as a table like ``evaluation.csv``.
+
+    ``learners``: one, a list, or a dict by name, of anything that `scoring.contender` takes: names of baselines,
+    folders of finished runs, scikit-learn regressors, functions ``(xs, ys, x_query) -> y``, objects with ``predict``.
+    ``tasks``: asked without a shift and under each of ``shifts``. ``points``: of a prompt, by default 4 dims + 1.
+    The prompts are those of an experiment with the same ``n_prompts``, ``points`` and ``bank_seed``.
+
+    What fits every prompt anew (regressors, functions, costly baselines) is asked on the first ``costly_prompts`` of
+    them and with d/2, d, 2 d and 4 d examples, or the numbers in ``lengths``, or ``"all"``. Prompts that a learner
+    fails on are left out of its errors, with a warning that counts them.
+
+    Errors are normalised as `evaluation.metric_rows` says; ``in_distribution`` is that of the trained runs.
+    Raises UserError for what cannot be meant.
+    """
+    all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
+    classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
+    found = for_training_on(contenders(learners), classes, dims)
+    costly = _costly(costly_prompts, lengths)
+    rows: list[list[Any]] = []
+    for task in all_tasks:
+        task.check()
+        for shift in (None, *shifts):
+            reason = None if shift is None else why_undefined(shift, task)
+            if shift is not None and reason is not None:
+                raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
+            bank = Bank(task, shift, n_prompts, points or 4 * task.dims + 1, bank_seed)
+            costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
+            failures: list[Failure] = []
+            asked = AskedBank(bank, found, confidence, costly, failures.append)
+            rows += [row for item in asked.everyone() for row in asked.rows(item)]
+            for failure in failures:
+                warnings.warn(f"{'/'.join(bank.key)}: {failure}", stacklevel=2)
+    return pd.DataFrame(rows, columns=COLUMNS["evaluation"])
+
+
+def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
+    try:
+        return CostlyConfig(n_prompts=n_prompts, lengths=lengths)
+    except ValidationError as error:
+        raise UserError("; ".join(problems(error))) from None

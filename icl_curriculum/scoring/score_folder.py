@@ -1,0 +1,294 @@
+"""``icl score``: learners that are named on the command line, into a table that grows."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from icl_curriculum import figures
+from icl_curriculum.config.experiment import Experiment
+from icl_curriculum.config.identifiers import component
+from icl_curriculum.core.contracts import ComponentFailed
+from icl_curriculum.core.errors import RunFailed, UserError, described, did_you_mean
+from icl_curriculum.core.files import check_writable, locked, remove_leftovers
+from icl_curriculum.core.machine import computing_threads, is_out_of_memory
+from icl_curriculum.core.plugins import defined_in_module, load_plugin
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
+from icl_curriculum.evaluation import BANK_VERSION, Bank, Failure, Working
+from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.results.directory import finished_runs
+from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
+from icl_curriculum.runs.evaluation import Advanced
+from icl_curriculum.scoring.asked_bank import AskedBank
+from icl_curriculum.scoring.grid import ALL, Asked, Frame, Grid, build_grid
+from icl_curriculum.scoring.learners import (
+    NAME,
+    Contender,
+    check_names,
+    contender,
+    for_training_on,
+    trained_contender,
+)
+from icl_curriculum.shifts import Shift, reference_task, standard_shifts
+
+#: Marks the manifests of these tables, so that no other folder is taken for one.
+COMMAND = "icl score"
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is asked of every learner; None: what the trained runs among them were asked, else the defaults."""
+
+    dims: int | None = None
+    points: int | None = None
+    n_prompts: int | None = None
+    bank_seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The table and figures, which cells and learners were asked, what failed, and who answered nothing at all."""
+
+    folder: Path
+    grid: Grid
+    learners: list[str]
+    failures: list[str]
+    silent: list[str]
+    figures: list[Path]
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "evaluation.csv"
+
+
+class Scoring:
+    """Learners and what they are asked. UserError for what cannot be meant."""
+
+    def __init__(
+        self,
+        learners: Sequence[str],
+        asked: Asked,
+        size: Size,
+        costly: CostlyConfig,
+        *,
+        plugins: Sequence[Path] = (),
+        device: str = "cpu",
+    ) -> None:
+        self.plugins = [load_plugin(plugin) for plugin in plugins]
+        self.costly = costly
+        found = _named_apart([item for text in learners for item in _contenders(text, device)])
+        check_names(found)
+        runs = [item.trained.run.experiment for item in found if item.trained is not None]
+        self.threads = max((run.threads for run in runs), default=1)
+        self.confidence = runs[0].evaluation.confidence if runs else 0.9
+        self.grid = _grid(asked, size, runs)
+        longest = max(bank.points if bank.shift is None else bank.shift.points(bank.points) for bank in self.grid.banks)
+        costly.check(longest - 1, "--lengths")
+        classes = [item for run in runs for item in run.function_classes]
+        classes += [bank.drawn_task.function_class for bank in self.grid.banks]
+        self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
+
+    def score(self, output: Path, advanced: Advanced) -> Written:
+        """Write ``output``/evaluation.csv and manifest.json.
+
+        Rows that an earlier call wrote for other learners and cells are kept. UserError, before anything is
+        computed, if ``output`` holds what no such call wrote; RunFailed if a learner breaks or memory runs out.
+        """
+        check_writable(output)
+        failures: dict[str, list[str]] = {}
+        answered: set[str] = set()
+        with locked(output / ".lock"), computing_threads(self.threads):
+            remove_leftovers(output)
+            table = GrowingTable(output, COMMAND, ("run", "learner", *CELL), self._why_not_beside)
+            table.read()
+            began = time.monotonic()
+            for done, bank in enumerate(self.grid.banks):
+                failed: list[Failure] = []
+                asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
+                rows: list[list[Any]] = []
+                try:
+                    everyone = asked.everyone()
+                    for number, item in enumerate(everyone):
+                        working = self._working(advanced, began, done, number, len(everyone))
+                        working(item.entry.id, 0.0)
+                        rows += self._rows(asked, item, working)
+                finally:
+                    if rows:
+                        answered |= {row[5] for row in rows}
+                        now = {key: [str(failure) for failure in failed] for key in asked.hashed if failed}
+                        failures |= now
+                        table.add(rows, self._describe(asked.hashed, now))
+                advanced(done + 1, len(self.grid.banks), (done + 1) / (time.monotonic() - began))
+        learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
+        texts = [f"{key}: {text}" for key, all_ in failures.items() for text in all_]
+        silent = [name for name in learners if name not in answered]
+        return Written(output, self.grid, learners, texts, silent, figures.draw_scores(output, baselines="all"))
+
+    def _working(self, advanced: Advanced, began: float, done: int, number: int, learners: int) -> Working:
+        """Tells how far the bank is, of which each learner counts as an equal part."""
+
+        def working(learner: str, of_it: float) -> None:
+            share = (number + of_it) / learners
+            rate = (done + share) / (time.monotonic() - began)
+            advanced(done, len(self.grid.banks), rate, f"{learner} {of_it:.0%}", share)
+
+        return working
+
+    def _rows(self, asked: AskedBank, item: Contender, working: Working) -> list[list[Any]]:
+        name, bank = item.entry.id, "/".join(asked.bank.key)
+        try:
+            return asked.rows(item, working)
+        except (UserError, RunFailed):
+            raise
+        except ComponentFailed as error:
+            raise RunFailed(f"{bank}: {error}") from error
+        except Exception as error:
+            if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
+                raise RunFailed(f"{bank}: {name}: memory ran out; lower --n-prompts") from error
+            if item.entry.kind != "baseline" or item.entry.component is not None:
+                raise
+            raise RunFailed(f"{bank}: {name} failed in predict: {described(error, item.entry.source)}") from error
+
+    def _frame(self) -> dict[str, Any]:
+        """What all rows of a table must share, so that they stand for the same prompts."""
+        bank: Bank = self.grid.banks[0]
+        numbers = {"dims": bank.task.dims, "points": bank.points, "n_prompts": bank.n_prompts, "bank_seed": bank.seed}
+        return {**numbers, "bank_version": BANK_VERSION}
+
+    def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
+        for key, value in self._frame().items():
+            if manifest.get(key) != value:
+                return f"scores on other prompts ({key} = {manifest.get(key)}, now {value})"
+        return None
+
+    def _describe(self, hashed: dict[str, str], failed: dict[str, list[str]]) -> Any:
+        names = [item.entry.id for item in self.contenders]
+
+        def describe(manifest: dict[str, Any]) -> dict[str, Any]:
+            learners = {f"{item.run}/{item.entry.id}": item.origin for item in self.contenders}
+            # Of what was asked before, all that is not asked anew.
+            kept = {
+                key: [text for text in texts if not text.startswith(tuple(f"{name} failed " for name in names))]
+                for key, texts in manifest.get("baseline_failures", {}).items()
+                if key in hashed
+            }
+            failures = {key: [*kept.get(key, []), *failed.get(key, [])] for key in hashed}
+            return {
+                **self._frame(),
+                "learners": {**manifest.get("learners", {}), **learners},
+                "costly": self.costly.model_dump(exclude_none=True),
+                "plugins": sorted({*manifest.get("plugins", []), *self.plugins}),
+                "banks": {**manifest.get("banks", {}), **hashed},
+                "baseline_failures": merged_failures(
+                    manifest.get("baseline_failures", {}), hashed, {key: all_ for key, all_ in failures.items() if all_}
+                ),
+                **provenance(),
+            }
+
+        return describe
+
+
+def _contenders(text: str, device: str) -> list[Contender]:
+    """The learners that an argument means: runs of a folder, something of a Python file, or a baseline."""
+    path = Path(text)
+    if path.is_dir():
+        inside = [] if (path / "manifest.json").is_file() else finished_runs(path)
+        return [trained_contender(folder, "model", device) for folder in [run for run, _ in inside] or [path]]
+    if text.endswith(".py") or re.search(r"\.py:", text):
+        return [_from_file(text)]
+    return [contender(component(_with_scikit_learn(text), BASELINES, "LEARNER"))]
+
+
+def _with_scikit_learn(text: str) -> str:
+    """``SVR`` as ``sklearn/SVR``: names of classes are scikit-learn's, unless a baseline is called so."""
+    return f"sklearn/{text}" if text[:1].isupper() and text.split("/")[0] not in BASELINES.names() else text
+
+
+def _from_file(text: str) -> Contender:
+    """``FILE.py:NAME``: a function, a learner, a regressor, or a class of one of these."""
+    file, _, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
+    digest = load_plugin(Path(file))
+    known = defined_in_module(digest)
+    if name not in known:
+        found = f"{name!r}{did_you_mean(name, known)}" if name else f"none; it defines: {', '.join(sorted(known))}"
+        raise UserError(f"{file}: expected FILE.py:NAME with a name that the file defines, found {found}")
+    made = contender(known[name], name)
+    entry = replace(made.entry, source=Path(file).resolve())
+    return replace(made, entry=entry, origin={"file": Path(file).name, "name": name, "hash": digest})
+
+
+def _named_apart(found: Sequence[Contender]) -> list[Contender]:
+    """Models of one experiment and variant are ``model``; of several, each is called after its own."""
+    places = {item.run: _place(item) for item in found if item.trained is not None}
+    several = set(places.values())
+    if len(several) < 2:
+        return list(found)
+    variants = [variant for _, variant in several]
+    named = []
+    for item in found:
+        if item.run in places:
+            experiment, variant = places[item.run]
+            name = variant if variants.count(variant) == 1 else f"{experiment}/{variant}"
+            item = replace(item, entry=replace(item.entry, id=name))
+        named.append(item)
+    return named
+
+
+def _place(item: Contender) -> tuple[str, str]:
+    assert item.trained is not None
+    return item.trained.run.experiment.name, item.trained.run.variant
+
+
+def _grid(asked: Asked, size: Size, runs: Sequence[Experiment]) -> Grid:
+    known_classes = [item for run in runs for item in run.function_classes]
+    classes: list[FunctionClass] = asked.classes(known_classes)
+    if not classes:
+        classes = list({item.id: item for item in known_classes}.values())
+    if not classes:
+        built = FUNCTION_CLASSES.build("linear")
+        assert isinstance(built, FunctionClass)
+        classes = [built]
+    dims = _agreed("dims", size.dims, [run.dims for run in runs])
+    if dims is None:
+        dims = reference_task(classes[0]).dims
+    points = size.points or _agreed("points", None, [run.points for run in runs]) or 4 * dims + 1
+    seeds = [run.evaluation.bank_seed for run in runs]
+    frame = Frame(
+        dims, points,
+        size.n_prompts or min((run.evaluation.n_prompts for run in runs), default=1280),
+        size.bank_seed if size.bank_seed is not None else min(seeds, default=0),
+        "the runs' dimensions" if runs else f"--dims {dims}",
+    )  # fmt: skip
+    shifts = asked.named_shifts([shift for run in runs for shift in run.evaluation.shifts])
+    if ALL in asked.shifts:
+        shifts = [*standard_shifts(), *shifts]
+    longest = min((run.model.longest_prompt(run.points) for run in runs), default=None)
+    if longest is not None and points > longest:
+        raise UserError(f"--points {points}: the positions of a model allow {longest}")
+
+    def too_long(shift: Shift) -> str | None:
+        wanted = shift.points(points)
+        if longest is None or wanted <= longest:
+            return None
+        return f"prompts of {wanted} points, and the positions of a model allow {longest}"
+
+    inputs = asked.distributions([item for run in runs for item in run.inputs])
+    return build_grid(classes, inputs, shifts, frame, too_long)
+
+
+def _agreed(what: str, given: int | None, found: Sequence[int]) -> int | None:
+    """The number that trained runs share. UserError if they don't, or if another one is asked for."""
+    numbers = sorted({*found, *([] if given is None else [given])})
+    if len(numbers) > 1:
+        listed = " and ".join(map(str, numbers))
+        raise UserError(f"{what}: the runs and --{what} must agree, found {listed}; score them apart")
+    return numbers[0] if numbers else None
+
+
+__all__ = ["COMMAND", "NAME", "Scoring", "Size", "Written"]

@@ -1,0 +1,286 @@
+"""Errors measured on frozen banks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    STUDENT_T_10,
+    Spec,
+    assert_mean,
+    bank_of,
+    baseline_of,
+    errors_of,
+    rows_of,
+    same,
+    values_of,
+)
+from torch import Tensor
+from undefined import SHIFT_SPECS
+
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import SHIFTS
+from icl_curriculum.evaluation import Entry, answers, metric_rows, oracle_entry, score
+
+SHIFTS_AND_NONE: list[str | None] = [None, *SHIFTS.names()]
+
+
+class Asked:
+    """A learner that answers with a function of the prompts and remembers what it was asked."""
+
+    def __init__(self, answer: str = "zero") -> None:
+        self.answer = answer
+        self.seen: list[Prompts] = []
+
+    def predict(self, prompts: Prompts) -> Tensor:
+        self.seen.append(prompts)
+        return {"zero": torch.zeros_like(prompts.targets), "ys": prompts.ys, "targets": prompts.targets}[self.answer]
+
+
+# Normalisation
+
+
+@pytest.mark.parametrize("shift", SHIFTS_AND_NONE)
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("linear", "gaussian"),
+        ("linear", STUDENT_T_10),
+        ("sparse_linear", "skewed"),
+        ("quadratic", "gaussian"),
+        ("quadratic", "skewed"),
+        ({"name": "quadratic", "outputs": "unit"}, STUDENT_T_10),
+        ("relu_network", "gaussian"),
+        ({"name": "hermite", "degree": 2}, "gaussian"),
+        ({"name": "hermite", "degree": 3}, "skewed"),
+        ({"name": "hermite", "degree": 2, "weights": "gaussian"}, "gaussian"),
+    ],
+    ids=str,
+)
+def test_the_zero_predictor_has_normalized_error_one(name: Spec, inputs: Spec, shift: str | None) -> None:
+    bank = bank_of(name, None if shift is None else SHIFT_SPECS[shift], inputs, n=3000, points=4)
+    prompts = bank.draw()
+    rows = score([Entry("zero", "baseline", baseline_of("zero"))], bank, prompts, None)
+    denominator = values_of(rows, "squared_error")[0] / values_of(rows, "normalized_error")[0]
+    assert_mean(errors_of(baseline_of("zero"), prompts).mean(axis=1) / denominator, 1)
+
+
+def test_metrics_and_their_scales() -> None:
+    bank = bank_of("quadratic", {"name": "scaled_inputs", "factor": 2.0}, n=50)
+    rows = rows_of(baseline_of("averaging"), bank)
+    assert [row.metric for row in rows[::5]] == ["squared_error", "normalized_error", "error_over_reference"]
+    raw, normalized, over_reference = (
+        np.array(values_of(rows, metric)) for metric in ("squared_error", "normalized_error", "error_over_reference")
+    )
+    np.testing.assert_allclose(raw, errors_of(baseline_of("averaging"), bank.draw()).mean(axis=0))
+    np.testing.assert_allclose(normalized, raw / (5 * 2**4))
+    np.testing.assert_allclose(over_reference, raw / 5)
+
+
+def test_rows_say_what_they_are() -> None:
+    rows = score([Entry("averaging", "baseline", baseline_of("averaging"))], bank_of(), bank_of().draw(), 0.9)
+    assert {(row.learner, row.learner_kind, row.n_prompts) for row in rows} == {("averaging", "baseline", 8)}
+    assert [row.n_context for row in rows if row.metric == "squared_error"] == [0, 1, 2, 3, 4]
+    assert all(row.ci_low <= row.value <= row.ci_high for row in rows)
+
+
+def test_intervals_scale_with_the_error_and_widen_with_the_level() -> None:
+    bank = bank_of("quadratic", n=50)
+    narrow, wide = (rows_of(baseline_of("averaging"), bank, confidence) for confidence in (0.5, 0.95))
+    assert all(a.ci_low > b.ci_low and a.ci_high < b.ci_high for a, b in zip(narrow, wide, strict=True))
+    by_metric = [[row.ci_high for row in wide if row.metric == m] for m in ("squared_error", "normalized_error")]
+    np.testing.assert_allclose(np.array(by_metric[0]) / 5, by_metric[1])
+
+
+def test_without_a_level_there_are_no_intervals() -> None:
+    rows = rows_of(baseline_of("averaging"), bank_of(), None)
+    assert all(math.isnan(row.ci_low) and math.isnan(row.ci_high) for row in rows)
+    assert values_of(rows, "squared_error") == values_of(rows_of(baseline_of("averaging"), bank_of()), "squared_error")
+
+
+@pytest.mark.parametrize("shift", [None, "random_quadrants"])
+def test_the_target_is_the_clean_value_in_a_noisy_bank(shift: str | None) -> None:
+    bank = bank_of(shift=shift, label_noise=2.0, n=2000)
+    assert max(values_of(rows_of(Asked("targets"), bank), "squared_error")) == 0
+    prompts = bank.draw()
+    assert prompts.truth is not None
+    clean = bank.task.function_class.evaluate(dict(prompts.truth), prompts.query())
+    assert prompts.targets.equal(clean)
+    if shift is None:
+        assert_mean(errors_of(Asked("ys"), prompts), [4.0] * 5)
+
+
+def test_longer_prompts_are_measured_at_every_length() -> None:
+    rows = rows_of(baseline_of("zero"), bank_of(shift="longer_prompts", points=4))
+    assert [row.n_context for row in rows if row.metric == "normalized_error"] == list(range(7))
+
+
+def test_undefined_lengths_are_absent() -> None:
+    bank = bank_of()
+    prompts = bank.draw()
+    mask = torch.ones(8, 5, dtype=torch.bool)
+    mask[3, 2] = False
+    rows = score([Entry("zero", "baseline", baseline_of("zero"))], bank, replace(prompts, mask=mask), 0.9)
+    assert [row.n_context for row in rows if row.metric == "squared_error"] == [0, 1, 3, 4]
+
+
+# Heavy tails
+
+
+@pytest.mark.parametrize(
+    "shift",
+    [
+        None,
+        "random_quadrants",
+        "scaled_inputs",
+        "label_noise",
+        "longer_prompts",
+        "scaled_outputs",
+        "opposite_quadrants",
+    ],
+)
+def test_with_an_infinite_moment_only_the_median_is_given(shift: str | None) -> None:
+    bank = bank_of("quadratic", shift, "student_t", n=400)
+    prompts = bank.draw()
+    rows = rows_of(baseline_of("averaging"), bank)
+    assert {row.metric for row in rows} == {"median_error"}
+    assert len(rows) == prompts.points
+    middle = np.sort(errors_of(baseline_of("averaging"), prompts), axis=0)[199:201].T
+    scale = float(prompts.targets.double().square().flatten().sort().values[prompts.targets.numel() // 2])
+    for row, (low, high) in zip(rows, middle, strict=True):
+        assert 0.99 * low / scale <= row.value <= 1.01 * high / scale
+        assert row.ci_low < row.value < row.ci_high
+
+
+def test_the_median_error_of_zero_is_about_one() -> None:
+    rows = rows_of(baseline_of("zero"), bank_of("quadratic", None, "student_t", n=2000))
+    assert values_of(rows, "median_error") == pytest.approx([1.0] * 5, rel=0.2)
+    assert all(row.ci_low < 1 < row.ci_high for row in rows if row.value != 1)
+
+
+#: What grows with its inputs.
+GROWING = [
+    "linear", "noisy_linear", "sparse_linear", "low_rank_linear", "gaussian_mixture", "relu_network", "quadratic",
+    {"name": "hermite", "degree": 1}, {"name": "hermite", "degree": 4},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROWING, ids=str)
+def test_what_grows_has_only_medians_under_cauchy_inputs(name: Spec) -> None:
+    for shift in (None, "opposite_quadrants", "overlapping_queries", "scaled_inputs"):
+        bank = bank_of(name, shift, "cauchy", n=40)
+        assert bank.second_moment == math.inf
+        rows = rows_of(baseline_of("zero"), bank)
+        assert {row.metric for row in rows} == {"median_error"}
+        assert all(0 < row.ci_low <= row.value <= row.ci_high < math.inf for row in rows)
+    shifted: Spec = {"name": "other_inputs", "inputs": "cauchy"}
+    assert {row.metric for row in rows_of(baseline_of("zero"), bank_of(name, shifted))} == {"median_error"}
+
+
+@pytest.mark.parametrize("name", ["decision_tree", "sinusoid", "linear_classification"])
+def test_what_is_bounded_has_its_means_under_cauchy_inputs(name: str) -> None:
+    rows = rows_of(baseline_of("zero"), bank_of(name, None, "cauchy", n=40))
+    assert "normalized_error" in {row.metric for row in rows}
+    assert "median_error" not in {row.metric for row in rows}
+    assert all(math.isfinite(row.ci_low) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "medians"),
+    [
+        ("quadratic", {"name": "other_inputs", "inputs": "student_t"}, True),
+        ("quadratic", {"name": "other_inputs", "inputs": {"name": "scaled", "of": "student_t"}}, True),
+        ("quadratic", {"name": "other_inputs", "inputs": STUDENT_T_10}, False),
+        ("linear", {"name": "other_inputs", "inputs": "student_t"}, False),
+        ("linear", {"name": "other_class", "function_class": "quadratic"}, False),
+    ],
+    ids=str,
+)
+def test_a_shift_to_heavy_tails_decides_the_metrics(name: str, shift: Spec, medians: bool) -> None:
+    assert ({row.metric for row in rows_of(baseline_of("zero"), bank_of(name, shift))} == {"median_error"}) == medians
+
+
+def test_another_class_under_heavy_tails_has_its_own_metrics() -> None:
+    shift: Spec = {"name": "other_class", "function_class": "quadratic"}
+    rows = rows_of(baseline_of("zero"), bank_of("linear", shift, "student_t"))
+    assert {row.metric for row in rows} == {"median_error"}
+
+
+def test_with_an_infinite_variance_the_mean_has_no_interval() -> None:
+    rows = rows_of(baseline_of("least_squares"), bank_of("linear", None, "student_t", n=50))
+    assert {row.metric for row in rows} == {"squared_error", "normalized_error", "error_over_reference"}
+    assert all(math.isfinite(row.value) for row in rows)
+    assert all(math.isnan(row.ci_low) and math.isnan(row.ci_high) for row in rows)
+
+
+def test_a_skewed_shift_of_heavy_tails_has_all_its_moments() -> None:
+    rows = rows_of(baseline_of("zero"), bank_of("quadratic", "skewed", "student_t", n=50))
+    assert "normalized_error" in {row.metric for row in rows}
+    assert not any(math.isnan(row.ci_low) for row in rows)
+
+
+# Who sees the functions
+
+
+def test_only_oracles_see_the_functions() -> None:
+    bank = bank_of("sparse_linear")
+    learners = {kind: Asked() for kind in ("model", "baseline", "oracle")}
+    score([Entry(kind, kind, learner) for kind, learner in learners.items()], bank, bank.draw(), None)
+    assert {kind: learner.seen[0].truth is not None for kind, learner in learners.items()} == {
+        "model": False,
+        "baseline": False,
+        "oracle": True,
+    }
+    assert same(learners["model"].seen[0], learners["oracle"].seen[0], "xs", "ys", "targets")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("linear", "oracle"), ("sparse_linear", "informed_oracle"), ("quadratic", "oracle"), ("relu_network", None)],
+)
+def test_oracles_in_the_tables(name: str, expected: str | None) -> None:
+    entries = oracle_entry(bank_of(name))
+    assert [(entry.id, entry.kind) for entry in entries] == ([] if expected is None else [(expected, "oracle")])
+
+
+@pytest.mark.parametrize("shift", SHIFTS_AND_NONE)
+@pytest.mark.parametrize("name", ["linear", "sparse_linear", "quadratic"])
+def test_no_baseline_beats_the_oracle(name: str, shift: str | None) -> None:
+    """Averaged over the lengths, on the same prompts, beyond the chance of it."""
+    bank = bank_of(name, shift, n=400, points=9, label_noise=0.5)
+    prompts = bank.draw()
+    (oracle,) = oracle_entry(bank)
+    best = errors_of(oracle.learner, prompts).mean(axis=1)
+    for baseline in bank.task.function_class.baselines:
+        excess = errors_of(baseline_of(baseline), prompts.without_truth()).mean(axis=1) - best
+        assert excess.mean() >= -5 * excess.std() / math.sqrt(len(excess))
+
+
+def test_rows_are_those_of_one_learner_after_another() -> None:
+    bank = bank_of()
+    entries = [Entry(name, "baseline", baseline_of(name)) for name in ("zero", "averaging")]
+    together = score(entries, bank, bank.draw(), 0.9)
+    apart = [row for entry in entries for row in score([entry], bank, bank.draw(), 0.9)]
+    assert together == apart
+    predictions = answers(entries[0].learner, bank.draw())
+    assert together[: len(together) // 2] == metric_rows(entries[0], predictions, bank, bank.draw(), 0.9)
+
+
+def test_answers_are_predictions_in_double_precision_of_the_shape_of_the_targets() -> None:
+    prompts = bank_of().draw()
+    found = answers(Asked("ys"), prompts)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, prompts.ys.double().numpy())
+    with pytest.raises(ValueError, match=r"predictions have shape \(8, 4\), expected \(8, 5\) \(prompts, points\)"):
+        answers(Short(), prompts)
+
+
+class Short:
+    """A learner that leaves out the last query."""
+
+    def predict(self, prompts: Prompts) -> Tensor:
+        return prompts.ys[:, :-1]

@@ -1,0 +1,240 @@
+"""The hand-written pass against autograd and against Hugging Face's GPT-2 in training."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from icl_curriculum.models import Model, Transformer, TransformerConfig, transformer
+from icl_curriculum.models.cpu_step import training_pass
+
+DIMS, POINTS, BATCH = 3, 7, 10
+
+
+def model_of(**fields: Any) -> Transformer:
+    """A model none of whose weights has a special value."""
+    config = TransformerConfig(**{"width": 24, "layers": 2, "heads": 3, **fields})
+    model = config.build(dims=DIMS, points=POINTS, generator=torch.Generator().manual_seed(0))
+    made = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            centre = 1.0 if name.endswith(("_norm", "_gain")) else 0.0
+            value.copy_(centre + 0.3 * torch.randn(value.shape, generator=made))
+    return model
+
+
+def batch(points: int = POINTS, size: int = BATCH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    made = torch.Generator().manual_seed(2)
+    xs = torch.randn(size, points, DIMS, generator=made)
+    ys, targets = (torch.randn(size, points, generator=made) for _ in range(2))
+    return xs, ys, targets, torch.rand(size, generator=made)
+
+
+def gradients(model: Transformer, backward: Any, prompts: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    for value in model.parameters():
+        value.grad = None
+    errors = backward(model, *prompts)
+    return errors, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+def assert_same(model: Transformer, prompts: tuple[Tensor, ...]) -> None:
+    expected_errors, expected = gradients(model, Model.backward, prompts)
+    errors, found = gradients(model, Transformer.backward, prompts)
+    torch.testing.assert_close(errors, expected_errors, atol=1e-5, rtol=1e-5)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6 + 2e-5 * float(value.abs().max()), rtol=1e-4, msg=name)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few prompts at a time."""
+    monkeypatch.setattr(training_pass, "CHUNK_FLOATS", 3 * (2 * POINTS - 1) * 96)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param, "the pass leaves the number of threads as it was"
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "activation", "normalized", "positions"),
+    list(product(("alternate", "joint"), ("gelu", "relu_squared"), (False, True), ("token", "pair", "none"))),
+)
+def test_equals_autograd(tokens: str, activation: str, normalized: bool, positions: str, small_chunks: None) -> None:
+    fields = {"tokens": tokens, "activation": activation, "positions": positions}
+    assert_same(model_of(**fields, normalize_queries_and_keys=normalized), batch())
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+def test_equals_autograd_with_threads(tokens: str, threads: int, small_chunks: None) -> None:
+    assert_same(model_of(tokens=tokens), batch())
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+@pytest.mark.parametrize(("points", "size", "layers"), [(1, 2, 2), (4, 1, 1), (POINTS, 3, 3)])
+def test_prompts_of_every_size(tokens: str, points: int, size: int, layers: int) -> None:
+    assert_same(model_of(tokens=tokens, layers=layers), batch(points, size))
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+def test_large_scores_neither_overflow_nor_vanish(tokens: str) -> None:
+    """Scores of several hundred, whose powers float32 does not hold."""
+    model = model_of(tokens=tokens, normalize_queries_and_keys=False)
+    with torch.no_grad():
+        model.qkv *= 12
+    xs, ys, targets, weights = batch()
+    errors, found = gradients(model, Transformer.backward, (xs, ys, targets, weights))
+    expected, by_autograd = gradients(model, Model.backward, (xs, ys, targets, weights))
+    torch.testing.assert_close(errors, expected, atol=1e-3, rtol=1e-3)
+    for name, value in by_autograd.items():
+        torch.testing.assert_close(found[name], value, atol=1e-2 * float(value.abs().max()), rtol=1e-2, msg=name)
+
+
+def test_gradients_add_up() -> None:
+    model, some, others = model_of(), batch(), batch(size=BATCH - 3)
+    by_each = []
+    for prompts in (some, others):
+        _, found = gradients(model, Transformer.backward, prompts)
+        by_each.append({name: value.clone() for name, value in found.items()})
+    gradients(model, Transformer.backward, some)
+    model.backward(*others)
+    for name in by_each[0]:
+        torch.testing.assert_close(model.get_parameter(name).grad, by_each[0][name] + by_each[1][name], msg=name)
+
+
+def test_gradients_are_not_overwritten_by_another_models() -> None:
+    _, found = gradients(model_of(), Transformer.backward, batch())
+    kept = {name: value.clone() for name, value in found.items()}
+    other = model_of()
+    with torch.no_grad():
+        other.qkv *= 2
+    gradients(other, Transformer.backward, batch(points=4))
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+
+
+def test_preparing_compiles_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    by_hand = training_pass.loss_gradients
+
+    def noted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return by_hand(*arguments)
+
+    monkeypatch.setattr(training_pass, "loss_gradients", noted)
+    model = model_of()
+    _, found = gradients(model, Transformer.backward, batch())
+    kept = {name: value.clone() for name, value in model.named_parameters()}
+    model.prepare()
+    assert len(asked) == 2
+    assert all(torch.equal(value, kept[name]) for name, value in model.named_parameters())
+    assert all(model.get_parameter(name).grad is value for name, value in found.items())
+    model_of(attention="plain").prepare()
+    assert len(asked) == 2
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    model = model_of()
+    model.qkv.requires_grad_(False)
+    model.position.requires_grad_(False)
+    assert_same(model, batch())
+    assert model.qkv.grad is None
+    assert model.position.grad is None
+
+
+def test_equal_calls_give_equal_bits(threads: int, small_chunks: None) -> None:
+    model, prompts = model_of(), batch()
+    _, first = gradients(model, Transformer.backward, prompts)
+    first = {name: value.clone() for name, value in first.items()}
+    _, second = gradients(model, Transformer.backward, prompts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_every_thread_takes_part(threads: int, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    run = training_pass._Pass.run
+    all_there = threading.Barrier(threads)
+
+    def noted(self: Any, *arguments: Any) -> None:
+        if threading.get_ident() not in seen:
+            all_there.wait(timeout=60)
+        seen.append(threading.get_ident())
+        # What a thread does itself takes no further ones.
+        assert threads == 1 or torch.get_num_threads() == 1
+        run(self, *arguments)
+
+    monkeypatch.setattr(training_pass._Pass, "run", noted)
+    model_of().backward(*batch())
+    assert len(set(seen)) == threads
+    assert len(seen) % threads == 0, "each takes as many"
+
+
+@pytest.fixture
+def never_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_pass, "loss_gradients", lambda *_: pytest.fail("by hand"))
+
+
+def test_plain_attention_goes_by_autograd(never_by_hand: None) -> None:
+    """So that gradients have gradients."""
+    assert model_of(attention="plain").backward(*batch()).shape == (BATCH,)
+
+
+@pytest.mark.parametrize("method", ["forward", "_attend", "_activate"])
+def test_a_model_that_computes_something_else_goes_by_autograd(method: str, never_by_hand: None) -> None:
+    inherited = getattr(Transformer, method)
+    changed = type("Changed", (Transformer,), {method: lambda self, *arguments: 2 * inherited(self, *arguments)})
+    model = model_of()
+    model.__class__ = changed
+    assert model.backward(*batch()).shape == (BATCH,)
+
+
+def test_hooks_are_called(never_by_hand: None) -> None:
+    model, seen = model_of(), []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    model.backward(*batch())
+    assert seen == [1]
+
+
+def test_autocast_goes_by_autograd(never_by_hand: None) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model_of().backward(*batch()).shape == (BATCH,)
+
+
+def test_without_gradients_it_is_refused_as_by_autograd() -> None:
+    with torch.no_grad(), pytest.raises(RuntimeError, match="does not require grad"):
+        model_of().backward(*batch())
+
+
+def test_without_numba_it_goes_by_autograd(never_by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where importing it fails, as beside a numpy that is too new for it."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    transformer._has_numba.cache_clear()
+    try:
+        assert model_of().backward(*batch()).shape == (BATCH,)
+    finally:
+        transformer._has_numba.cache_clear()
+
+
+def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    def broken(self: Any, *arguments: Any) -> None:
+        raise RuntimeError("in a thread")
+
+    monkeypatch.setattr(training_pass._Pass, "run", broken)
+    with pytest.raises(RuntimeError, match="in a thread"):
+        model_of().backward(*batch())
+
+
+def test_too_long_a_prompt_is_refused() -> None:
+    with pytest.raises(ValueError, match="positions allow"):
+        model_of(max_points=POINTS).backward(*batch(POINTS + 1))

@@ -1,0 +1,251 @@
+"""`icl compare`: what it prints and writes, and what it refuses to set side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from several_variants import train, trained
+from tiny_runs import Icl
+
+from icl_curriculum.results.comparison.summary import COLUMNS
+
+
+@pytest.fixture
+def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return trained(tmp_path)
+
+
+def summary(folder: Path | str) -> pd.DataFrame:
+    return pd.read_csv(Path(folder) / "summary.csv", keep_default_na=False, na_values=[""])
+
+
+def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
+    code, printed, _ = icl("compare", "several")
+    assert code == 0
+    assert "quadratic: normalized error at 4 examples, 90% intervals over seeds" in printed
+    # Every seed's error, as the table has it.
+    errors = pd.read_csv(several / "evaluation.csv")
+    own = errors[(errors["variant"] == "mixed") & (errors["learner_kind"] == "model") & (errors["shift"] == "none")]
+    own = own[(own["function_class"] == "quadratic") & (own["metric"] == "normalized_error") & (own["n_context"] == 4)]
+    assert re.search(rf"^mixed .* {own['value'].iloc[0]:.3f} {own['value'].iloc[1]:.3f}$", printed, re.MULTILINE)
+    assert "against alone" in printed
+    assert "At 4 examples, after 12 steps, " in printed
+    assert printed.rstrip().endswith(
+        f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", "")
+    )
+    table = summary(several)
+    assert list(table.columns) == COLUMNS
+    assert set(table["variant"]) == {"alone", "sequential", "mixed"}
+
+
+def test_equal_tables_give_equal_bytes(several: Path, icl: Icl) -> None:
+    icl("compare", "several")
+    first = (several / "summary.csv").read_bytes()
+    icl("compare", "several")
+    assert (several / "summary.csv").read_bytes() == first
+
+
+def test_the_variant_to_compare_with_can_be_chosen(several: Path, icl: Icl) -> None:
+    _, printed, _ = icl("compare", "several", "--against", "sequential")
+    assert "against sequential" in printed
+    assert "\nagainst alone " not in printed
+    code, _, complaint = icl("compare", "several", "--against", "sequentil", "--output", "elsewhere")
+    assert (code, complaint) == (2, "error: --against: no variant 'sequentil'; did you mean 'sequential'?\n")
+    assert not Path("elsewhere").exists()
+
+
+def test_the_error_to_reach_can_be_chosen(several: Path, icl: Icl) -> None:
+    for threshold, share in (("1000", 1.0), ("1e-9", 0.0)):
+        code, printed, _ = icl("compare", "several", "--error", threshold)
+        assert code == 0
+        assert set(summary(several).query("quantity == 'converged'")["value"]) == {share}
+        assert f"≤ {float(threshold):g}" in printed
+    code, _, complaint = icl("compare", "several", "--error", "-1")
+    assert (code, complaint) == (2, "error: --error: expected a number above 0, found -1\n")
+
+
+def test_several_experiments_by_their_names(several: Path, icl: Icl, tmp_path: Path) -> None:
+    shutil.copytree(several, several.with_name("again"))
+    code, printed, _ = icl("compare", "several", "again", "--against", "again/mixed")
+    assert code == 0
+    assert "against again/mixed" in printed
+    table = summary("results/compare")
+    assert {"several/mixed", "again/mixed"} <= set(table["variant"])
+    same = table[(table["variant"] == "several/mixed") & (table["versus"] == "again/mixed")]
+    assert set(same[same["statistic"] == "paired_difference"]["value"]) == {0.0}
+
+
+def test_experiments_of_one_variant_are_called_by_their_folders(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        train(tmp_path, name, variants={}, **{"training.batch_size": 8 if name == "one" else 4})
+    code, _, _ = icl("compare", "one", "two")
+    assert code == 0
+    assert set(summary("results/compare")["variant"]) == {"one", "two"}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"evaluation.bank_seed": 1},
+            "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or v",
+        ),
+        ({"points": 6}, "prompts of 4 and of 5 examples (linear, gaussian inputs)"),
+        ({"evaluation.learning_prompts": 4}, "other prompts while they trained (evaluation.learning_prompts 8, 4)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_other_prompts_are_refused(several: Path, icl: Icl, tmp_path: Path, changes: dict, reason: str) -> None:  # type: ignore[type-arg]
+    train(tmp_path, "other", seeds=(0,), variants={}, **changes)
+    code, _, complaint = icl("compare", "several", "other")
+    assert code == 2
+    assert complaint.startswith("error: not comparable: several/")
+    assert reason in complaint
+    assert not Path("results/compare").exists()
+
+
+def test_nothing_in_common_is_refused(several: Path, icl: Icl, tmp_path: Path) -> None:
+    train(tmp_path, "other", seeds=(0,), variants={}, function_classes=["relu_network"])
+    code, _, complaint = icl("compare", "several", "other")
+    assert code == 2
+    assert "have nothing in common: no class with the same inputs is in both" in complaint
+
+
+def changed_table(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    file = folder / "evaluation.csv"
+    table = change(pd.read_csv(file, keep_default_na=False, na_values=[""]))
+    table.to_csv(file, index=False, lineterminator="\n")
+
+
+def test_another_normalization_is_refused(several: Path, icl: Icl) -> None:
+    other = shutil.copytree(several, several.with_name("other"))
+
+    def halved(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[table["metric"] == "normalized_error", ["value", "ci_low", "ci_high"]] /= 2
+        return table
+
+    changed_table(other, halved)
+    code, _, complaint = icl("compare", "several", "other")
+    assert code == 2
+    assert "another normalization: errors over 2 and over 4 (linear, gaussian inputs)" in complaint
+
+
+def test_without_manifests_the_baselines_tell_the_banks_apart(several: Path, icl: Icl, tmp_path: Path) -> None:
+    """A copy of the tables alone: equal answers of baselines mean equal prompts."""
+    bare = several.with_name("bare")
+    bare.mkdir()
+    for table in several.glob("*.csv"):
+        shutil.copy(table, bare)
+    assert icl("compare", "several", "bare")[0] == 0
+
+    def moved(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[table["learner"] == "zero", "value"] *= 1.001
+        return table
+
+    changed_table(bare, moved)
+    code, _, complaint = icl("compare", "several", "bare")
+    assert code == 2
+    assert "what learners without training answered differs" in complaint
+
+    changed_table(bare, lambda table: table[table["learner_kind"] == "model"])
+    code, _, complaint = icl("compare", "several", "bare")
+    assert code == 2
+    assert "no manifest, and no baseline in common" in complaint
+
+
+def test_the_same_twice_is_refused(several: Path, icl: Icl) -> None:
+    code, _, complaint = icl("compare", "several", "results/several")
+    assert (code, complaint) == (2, "error: results/several is named twice; expected every experiment once\n")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_what_is_not_there(several: Path, icl: Icl, command: str) -> None:
+    code, _, complaint = icl(command, "sevral")
+    assert (code, complaint) == (2, "error: no results for 'sevral' in results; did you mean 'several'?\n")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_no_finished_run(several: Path, icl: Icl, command: str) -> None:
+    for table in several.glob("*.csv"):
+        table.unlink()
+    for manifest in several.glob("*/manifest.json"):
+        values = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**values, "status": "running"}))
+    code, _, complaint = icl(command, "several")
+    assert code == 2
+    assert complaint.startswith("error: results/several holds no finished run (alone-seed0 is running, ")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_a_damaged_table(several: Path, icl: Icl, command: str) -> None:
+    with (several / "learning.csv").open("a") as file:
+        file.write("half a li")
+    code, _, complaint = icl(command, "several")
+    assert code == 2
+    assert complaint.startswith("error: results/several/learning.csv is damaged: ")
+
+
+def leave_out(file: Path, column: str, value: str) -> None:
+    """The rows of a table where a column has a value; the others keep their bytes."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table[table[column] != value].to_csv(file, index=False, lineterminator="\n")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("name", ["learning", "curriculum", "exposure"])
+def test_tables_that_were_not_collected_together(several: Path, icl: Icl, command: str, name: str) -> None:
+    leave_out(several / f"{name}.csv", "variant", "mixed")
+    code, _, complaint = icl(command, "several")
+    assert code == 2
+    assert complaint.startswith(
+        f"error: results/several: evaluation.csv holds the run mixed-seed0, {name}.csv does not; restore the tables"
+    )
+    assert not (several / "summary.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("name", ["evaluation", "learning"])
+def test_a_class_without_results_is_said(several: Path, icl: Icl, command: str, name: str) -> None:
+    leave_out(several / f"{name}.csv", "function_class", "linear")
+    code, printed, _ = icl(command, "several")
+    assert code == 0
+    assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in printed
+    assert set(summary(several)["function_class"]) == {"quadratic"}
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, command: str) -> None:
+    (several / "exposure.csv").unlink()
+    for name in ("evaluation", "learning", "curriculum"):
+        file = several / f"{name}.csv"
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table[(table["variant"] != "mixed") | (table["seed"] != "1")].to_csv(file, index=False, lineterminator="\n")
+    shutil.rmtree(several / "mixed-seed1")
+    code, printed, _ = icl(command, "several")
+    assert code == 0
+    assert "note: There is no exposure.csv" in printed
+    assert "note: Missing, though other variants have that seed: mixed-seed1." in printed
+    assert not math.isnan(summary(several).query("variant == 'mixed' and statistic == 'iqm'")["value"].iloc[0])
+
+
+def test_one_seed_only_is_said(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    train(tmp_path, "single", seeds=(3,))
+    code, printed, _ = icl("compare", "single")
+    assert code == 0
+    assert "There is one training seed only" in printed
+    assert "of fewer than two seeds in common" in printed
+    intervals = summary("results/single").query("statistic == 'iqm'")[["ci_low", "ci_high"]]
+    assert intervals.isna().all(axis=None)

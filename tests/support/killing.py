@@ -1,0 +1,145 @@
+"""Kills a run at every operation on its files, resumes it, and compares: ``python -m killing FOLDER`` prints JSON.
+
+A process of its own, which forks for every attempt: pytest's has threads, and torch is imported once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiny_runs import tables, tiny_run
+
+from icl_curriculum.results.columns import csv_text
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.runs.execution import execute
+
+RUN = tiny_run(
+    {
+        "training.steps": 4,
+        "training.checkpoint_every": 2,
+        "training.log_every": 2,
+        "training.learning_every": 2,
+        "evaluation.shifts": [],
+        "evaluation.baselines": ["zero"],
+        "evaluation.n_prompts": 4,
+    }
+)
+
+Torn = Callable[..., None]
+Before = Callable[[str, Torn | None, tuple[Any, ...]], None]
+
+
+def patch(owner: Any, name: str, before: Before, torn: Torn | None) -> None:
+    original = getattr(owner, name)
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        before(name, torn, arguments)
+        return original(*arguments, **options)
+
+    setattr(owner, name, counted)
+
+
+def watch(before: Before) -> None:
+    """Have ``before`` called ahead of every operation that changes a file, with how to do half of it."""
+    write_bytes = pathlib.Path.write_bytes
+
+    def half_a_file(path: Path, data: bytes) -> None:
+        write_bytes(path, data[: len(data) // 2])
+
+    def half_the_rows(directory: RunDirectory, name: str, rows: Any) -> None:
+        text = csv_text([*directory.prefix, *row] for row in rows)
+        with directory.table(name).open("a") as handle:
+            handle.write(text[: len(text) // 2])
+
+    patch(pathlib.Path, "write_bytes", before, half_a_file)
+    patch(RunDirectory, "append", before, half_the_rows)
+    for owner, name in ((os, "fsync"), (os, "truncate"), (pathlib.Path, "replace")):
+        patch(owner, name, before, None)
+
+
+def in_a_child(work: Callable[[], None]) -> int:
+    """Do it in a fork of this process; how that ended, as `os.waitstatus_to_exitcode` has it."""
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_at(number: int, results: Path) -> int:
+    """Execute the run and end the process by SIGKILL in the middle of its ``number``-th operation."""
+
+    def work() -> None:
+        seen = 0
+
+        def before(name: str, torn: Torn | None, arguments: tuple[Any, ...]) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == number:
+                if torn is not None:
+                    torn(*arguments)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        watch(before)
+        execute(RUN, results)
+
+    return in_a_child(work)
+
+
+def describe(name: str, arguments: tuple[Any, ...]) -> str:
+    if isinstance(arguments[0], RunDirectory):
+        return f"{name} {arguments[1]}"
+    # Temporary names are .NAME.XXXX.tmp.
+    return f"{name} {Path(arguments[0]).name[1:].rsplit('.', 2)[0]}" if isinstance(arguments[0], Path) else name
+
+
+def main(folder: Path) -> None:
+    # Operations like the others, but the disk need not take its milliseconds: what is killed is no machine.
+    os.fsync = lambda fd: None
+    # Here first, so that what torch loads on its first step is loaded in every fork.
+    execute(RUN, folder / "whole")
+    whole = folder / "whole/tiny/mixed-seed0"
+    reading, writing = os.pipe()
+
+    def count() -> None:
+        operations: list[str] = []
+        watch(lambda name, torn, arguments: operations.append(describe(name, arguments)))
+        execute(RUN, folder / "counted")
+        os.write(writing, json.dumps(operations).encode())
+
+    assert in_a_child(count) == 0
+    operations = json.loads(os.read(reading, 1 << 20))
+    attempts = []
+    for number, name in enumerate(operations, start=1):
+        results = folder / f"killed-{number}"
+        ended = killed_at(number, results)
+        # Here, in another process than the one that was killed.
+        resumed = True
+        try:
+            execute(RUN, results)
+        except Exception:
+            resumed = False
+        made = results / "tiny/mixed-seed0"
+        attempts.append(
+            {
+                "operation": name,
+                "killed": ended == -signal.SIGKILL,
+                "resumed": resumed,
+                "same tables": resumed and tables(made) == tables(whole),
+                "same weights": resumed
+                and (made / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes(),
+                "leftovers": [path.name for path in made.glob(".*.tmp")],
+            }
+        )
+    print(json.dumps(attempts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
