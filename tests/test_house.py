@@ -82,3 +82,13 @@ def test_tests_lie_where_their_subjects_lie() -> None:
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path("browser")}
     lacking = [str(folder) for folder in folders if not (PACKAGE / folder).is_dir()]
     assert not lacking, f"no such room: {lacking}"
+
+
+def test_a_class_name_stands_once() -> None:
+    """A name says what of: two public classes of one name in two rooms are taken for each other."""
+    defined: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined.setdefault(node.name, []).append(module_of(path))
+    assert {name: modules for name, modules in defined.items() if len(modules) > 1} == {}

@@ -28,8 +28,8 @@ from icl_curriculum.config.loading import experiment_names
 from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
 from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.runs.execution import execute as executing
-from icl_curriculum.runs.launch import Failure
-from icl_curriculum.runs.pool import Pool
+from icl_curriculum.runs.launch import RunFailure
+from icl_curriculum.runs.pool import WorkerPool
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -103,7 +103,7 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
     assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
 
 
-def in_this_process(pool: Pool, runs: list[Run], jobs: int) -> list[Failure]:
+def in_this_process(pool: WorkerPool, runs: list[Run], jobs: int) -> list[RunFailure]:
     """Without workers, which take seconds to start; `make experiment` below has one, and test_launch.py many."""
     for run in runs:
         pool.started(run.name)
@@ -131,8 +131,8 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
         return write_report(compared) if written else compared.path
 
     monkeypatch.setattr(report, "write_report", write_some)
-    monkeypatch.setattr(Pool, "execute", in_this_process)
-    tiny = bench.Size("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
+    monkeypatch.setattr(WorkerPool, "execute", in_this_process)
+    tiny = bench.ModelSize("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
     for command in ICL:
         if command == ["icl", "verify"]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icl_curriculum.bench import memory, quality, step, throughput
-from icl_curriculum.bench.tables import SIZES, Column, Job, Section, Settings, Size, Table
+from icl_curriculum.bench.tables import SIZES, BenchSection, BenchTable, Column, Job, ModelSize, Settings
 from icl_curriculum.bench.view import show
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.machine import available_cores, resolve_device
 
-SECTIONS: dict[str, Section] = {
-    "step": Section("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
-    "quality": Section("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
-    "throughput": Section("prompts per second, drawn and answered", throughput.COLUMNS, throughput.jobs),
-    "memory": Section("peak memory, each in a process of its own", memory.COLUMNS, memory.jobs),
+SECTIONS: dict[str, BenchSection] = {
+    "step": BenchSection("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
+    "quality": BenchSection("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
+    "throughput": BenchSection("prompts per second, drawn and answered", throughput.COLUMNS, throughput.jobs),
+    "memory": BenchSection("peak memory, each in a process of its own", memory.COLUMNS, memory.jobs),
 }
 
 
-def chosen(names: Sequence[str], settings: Settings) -> dict[str, Section]:
+def chosen(names: Sequence[str], settings: Settings) -> dict[str, BenchSection]:
     """The sections of these names, all of them if there are none.
 
     UserError for an unknown name, and for settings that none of them heeds.
@@ -55,12 +55,12 @@ def usable_device(device: str) -> str:
 __all__ = [
     "SECTIONS",
     "SIZES",
+    "BenchSection",
+    "BenchTable",
     "Column",
     "Job",
-    "Section",
+    "ModelSize",
     "Settings",
-    "Size",
-    "Table",
     "chosen",
     "default_threads",
     "show",

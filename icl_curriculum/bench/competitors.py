@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icl_curriculum.bench.tables import Size
+from icl_curriculum.bench.tables import ModelSize
 from icl_curriculum.config.loading import RECIPES
 from icl_curriculum.config.tables import OptimizerConfig, TrainingConfig
 from icl_curriculum.core.errors import UserError
@@ -55,7 +55,7 @@ class Competitor:
     variant: str = ""
 
 
-def batches(size: Size, device: str, n: int = BATCHES) -> list[Prompts]:
+def batches(size: ModelSize, device: str, n: int = BATCHES) -> list[Prompts]:
     """Prompts of the linear class on the device."""
     task: Task = task_of("linear", size.dims)
     streams = (Streams(0, "bench", index, device) for index in range(n))
@@ -63,7 +63,7 @@ def batches(size: Size, device: str, n: int = BATCHES) -> list[Prompts]:
 
 
 def ours(
-    name: str, size: Size, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
+    name: str, size: ModelSize, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
 ) -> Competitor:
     """A model as the trainer trains it; ``autograd``: with gradients by `Model.backward` whatever the model knows."""
     config = TransformerConfig(
@@ -84,7 +84,7 @@ class GPT2Regressor(nn.Module):
     """Hugging Face's `GPT2Model` between a linear read-in and a linear read-out, at its best: fused attention,
     no dropout, no cache. `Missing` where transformers is not installed."""
 
-    def __init__(self, size: Size, activation: str) -> None:
+    def __init__(self, size: ModelSize, activation: str) -> None:
         super().__init__()
         try:
             transformers = importlib.import_module("transformers")
@@ -111,7 +111,7 @@ class GPT2Regressor(nn.Module):
 
 
 def hugging_face(
-    size: Size, prompts: Sequence[Prompts], device: str, activation: str = ACTIVATIONS[1], *, fused: bool = True
+    size: ModelSize, prompts: Sequence[Prompts], device: str, activation: str = ACTIVATIONS[1], *, fused: bool = True
 ) -> Competitor:
     """`GPT2Regressor` with torch's Adam. `Missing` where transformers is not installed."""
     model = GPT2Regressor(size, activation).to(device)
@@ -133,7 +133,7 @@ def hugging_face(
     return Competitor(HUGGING_FACE, step, predict, f"{activation}, {'fused ' if fused else ''}Adam")
 
 
-def hugging_face_variants(size: Size, prompts: Sequence[Prompts], device: str) -> list[Competitor]:
+def hugging_face_variants(size: ModelSize, prompts: Sequence[Prompts], device: str) -> list[Competitor]:
     """What to choose the fastest of."""
     return [
         hugging_face(size, prompts, device, activation, fused=f) for activation in ACTIVATIONS for f in (False, True)
@@ -149,7 +149,7 @@ OURS = {
 }
 
 
-def build(name: str, size: Size, prompts: Sequence[Prompts], device: str) -> Competitor:
+def build(name: str, size: ModelSize, prompts: Sequence[Prompts], device: str) -> Competitor:
     """A competitor by its name; Hugging Face's in the variant that is usually fastest."""
     if name == HUGGING_FACE:
         return hugging_face(size, prompts, device)

@@ -21,7 +21,7 @@ import torch
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.competitors import HUGGING_FACE
-from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, Tell, measured_on
 from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.prompts import Prompts
 
@@ -46,7 +46,7 @@ Work = Literal["step", "evaluation"]
 class Request:
     """What a fresh process measures."""
 
-    size: Size
+    size: ModelSize
     competitor: str
     work: Work
     threads: int
@@ -58,7 +58,7 @@ def jobs(settings: Settings) -> list[Job]:
     return [Job(size.name, 40, partial(measure, size, settings.threads[0], settings.device)) for size in settings.sizes]
 
 
-def measure(size: Size, threads: int, device: str, tell: Tell) -> Table:
+def measure(size: ModelSize, threads: int, device: str, tell: Tell) -> BenchTable:
     works: tuple[Work, ...] = ("step", "evaluation")
     known = [name for name in COMPETITORS if name != HUGGING_FACE or importlib.util.find_spec("transformers")]
     requests = [Request(size, name, work, threads, device) for work in works for name in known]
@@ -73,7 +73,7 @@ def measure(size: Size, threads: int, device: str, tell: Tell) -> Table:
         })  # fmt: skip
     notes = [] if HUGGING_FACE in known else [competitors.MISSING]
     notes.append("MiB: at its peak beyond what the process held, as imported, before it built the model")
-    return Table(f"{size}; {threads} {'thread' if threads == 1 else 'threads'}, {device}", rows, notes)
+    return BenchTable(f"{size}; {threads} {'thread' if threads == 1 else 'threads'}, {device}", rows, notes)
 
 
 def peak_memory(request: Request, say: Callable[[Any], None]) -> tuple[float, float]:
@@ -93,7 +93,7 @@ def peak_memory(request: Request, say: Callable[[Any], None]) -> tuple[float, fl
         return (peak_resident() - before) / MIB, before / MIB
 
 
-def _prompts(size: Size, request: Request) -> list[Prompts]:
+def _prompts(size: ModelSize, request: Request) -> list[Prompts]:
     batch = size.batch if request.work == "step" else EVALUATED
     return competitors.batches(replace(size, batch=batch), request.device, 1)
 

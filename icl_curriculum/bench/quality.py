@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from icl_curriculum.bench.children import in_children
-from icl_curriculum.bench.tables import Column, Job, Row, Settings, Table, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, Tell, measured_on
 from icl_curriculum.bench.timing import waiting_for
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load, packaged_folder
@@ -94,7 +94,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedPlan:
     """What came of a plan. ``reached``: seconds and steps by level, for levels that were reached."""
 
     seconds: float
@@ -104,7 +104,7 @@ class Trained:
     threads: int = 1
 
 
-def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> Trained:
+def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> TrainedPlan:
     """Train until the last level is reached, the steps or the budget used up, or the error is no number.
 
     ``say`` is told of the share done and the error.
@@ -114,7 +114,7 @@ def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> Trained:
         return _train(plan, run, say)
 
 
-def _train(plan: Plan, run: Run, say: Callable[[tuple[float, float]], None]) -> Trained:
+def _train(plan: Plan, run: Run, say: Callable[[tuple[float, float]], None]) -> TrainedPlan:
     # What is set up once in a process is no part of a recipe.
     Trainer(run, plan.device).update()
     trainer, wait = Trainer(run, plan.device), waiting_for(plan.device)
@@ -137,7 +137,7 @@ def _train(plan: Plan, run: Run, say: Callable[[tuple[float, float]], None]) -> 
         say((seconds / plan.budget if plan.budget else trainer.step / steps, error))
         if not math.isfinite(error) or len(reached) == len(LEVELS):
             break
-    return Trained(seconds, trainer.step, error, reached, run.experiment.threads)
+    return TrainedPlan(seconds, trainer.step, error, reached, run.experiment.threads)
 
 
 def _error_of(run: Run, plan: Plan) -> Callable[[Trainer], float]:
@@ -156,7 +156,7 @@ def _error_of(run: Run, plan: Plan) -> Callable[[Trainer], float]:
     return error
 
 
-def rows_of(plan: Plan, trained: Trained) -> list[Row]:
+def rows_of(plan: Plan, trained: TrainedPlan) -> list[Row]:
     """A row per level."""
     allowed = f"{plan.budget:.0f} s" if plan.budget else f"{trained.steps} steps"
     short = f"not within {allowed} (error {trained.error:.2g} at step {trained.steps})"
@@ -183,13 +183,13 @@ def jobs(settings: Settings) -> list[Job]:
     return [Job("fast", 40, partial(measure_fast, plans)), Job("recorded", 0, recorded)]
 
 
-def measure_fast(plans: Sequence[Plan], tell: Tell) -> Table:
+def measure_fast(plans: Sequence[Plan], tell: Tell) -> BenchTable:
     trained = _together(plans, tell, 0.0, 1.0)
     rows = [row for plan, each in zip(plans, trained, strict=True) for row in rows_of(plan, each)]
-    return Table(_title(plans[0], "now"), rows, _notes())
+    return BenchTable(_title(plans[0], "now"), rows, _notes())
 
 
-def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> Table:
+def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
     """`fast`, then `reference` with a budget by the seconds of its seed."""
     fast = _together(plans, tell, 0.0, 0.03)
     notes, rows, budgets = _notes(), list[Row](), list[tuple[Plan, float]]()
@@ -215,7 +215,7 @@ def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> Table:
         else:
             times = f"more than {math.floor(trained.seconds / seconds)} times"
         notes.append(f"seed {plan.seed}: to {DECISIVE:.2f} the reference recipe took {times} as long as fast")
-    table = Table(_title(plans[0], "now"), rows, notes)
+    table = BenchTable(_title(plans[0], "now"), rows, notes)
     if record:
         write_record(table)
     return table
@@ -230,11 +230,11 @@ def _size_of(plan: Plan) -> list[str]:
     return [f"{key}={value}" for key, value in {**sizes, **own}.items()]
 
 
-def _together(plans: Sequence[Plan], tell: Tell, begin: float, end: float) -> list[Trained]:
+def _together(plans: Sequence[Plan], tell: Tell, begin: float, end: float) -> list[TrainedPlan]:
     """All plans at once where there are cores for them, on an accelerator one after another; each in a process."""
     at_once = max(1, min(len(plans), available_cores())) if plans and plans[0].device == "cpu" else 1
     shares, errors = [0.0] * len(plans), [math.nan] * len(plans)
-    trained: list[Trained] = []
+    trained: list[TrainedPlan] = []
     for first in range(0, len(plans), at_once):
 
         def heard(number: int, message: Any, first: int = first) -> None:
@@ -264,21 +264,23 @@ def _notes() -> list[str]:
     return ["seconds: training alone, its data included; neither evaluation nor the set-up of the first update"]
 
 
-def recorded(tell: Tell, path: Path | None = None) -> Table:
+def recorded(tell: Tell, path: Path | None = None) -> BenchTable:
     """The comparison of both recipes that comes with the package."""
     path = path or RECORD
     if not path.is_file():
-        return Table("recorded: nothing yet; icl bench quality --full compares both recipes now", [], recorded=True)
+        return BenchTable(
+            "recorded: nothing yet; icl bench quality --full compares both recipes now", [], recorded=True
+        )
     content = json.loads(path.read_text(encoding="utf-8"))
     first = content["rows"][0]
     title = (
         f"recorded on {first['date'][:10]}: {first['cpu']}, {first['cores']} cores, torch {first['torch_version']}, "
         f"version {first['package_version']}; --full compares both recipes now"
     )
-    return Table(title, content["rows"], content["notes"], recorded=True)
+    return BenchTable(title, content["rows"], content["notes"], recorded=True)
 
 
-def write_record(table: Table, path: Path | None = None) -> None:
+def write_record(table: BenchTable, path: Path | None = None) -> None:
     """A row per line."""
     rows = ",\n".join(f"    {json.dumps(row)}" for row in table.rows)
     notes = json.dumps(table.notes)

@@ -8,7 +8,7 @@ from functools import partial
 
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
-from icl_curriculum.bench.tables import Column, Job, Row, Settings, Size, Table, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, Tell, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, peak, ratios, square_products, waiting_for
 from icl_curriculum.core.machine import arithmetic, computing_threads
 from icl_curriculum.models.flops import count
@@ -54,7 +54,7 @@ def jobs(settings: Settings, squares: Sequence[int] = SQUARES) -> list[Job]:
     return found
 
 
-def measure(size: Size, threads: int, settings: Settings, squares: Sequence[int], tell: Tell) -> Table:
+def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence[int], tell: Tell) -> BenchTable:
     """All competitors at one size, in turns."""
     device, rows = settings.device, list[Row]()
     wait = waiting_for(device)
@@ -100,7 +100,7 @@ def measure(size: Size, threads: int, settings: Settings, squares: Sequence[int]
     peak_shown = f"peak: {statistics.median(peaks) / 1e9:.1f} GFLOP/s, the best of torch.mm with n = "
     notes.append(peak_shown + ", ".join(map(str, squares)))
     plural = "thread" if threads == 1 else "threads"
-    return Table(f"{size}; {threads} {plural}, {device}", rows, notes)
+    return BenchTable(f"{size}; {threads} {plural}, {device}", rows, notes)
 
 
 def share_of_peak(flop: float, times: Sequence[float], peaks: Sequence[float]) -> float:

@@ -49,7 +49,7 @@ class Tell(Protocol):
 
 
 @dataclass(frozen=True)
-class Table:
+class BenchTable:
     """Rows of a section's columns, and sentences below them. ``recorded``: from an earlier day, not measured now."""
 
     title: str
@@ -64,11 +64,11 @@ class Job:
 
     name: str
     seconds: float
-    measure: Callable[[Tell], Table]
+    measure: Callable[[Tell], BenchTable]
 
 
 @dataclass(frozen=True)
-class Section:
+class BenchSection:
     """``jobs(settings)`` lists what there is to measure and raises UserError for settings that cannot work."""
 
     title: str
@@ -77,7 +77,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """A model and the prompts of a training step: ``points`` = K + 1, ``dims`` = d, ``batch`` prompts."""
 
     name: str
@@ -96,9 +96,9 @@ class Size:
 
 
 SIZES = (
-    Size("laptop", width=64, layers=3, heads=2, points=21, dims=5, batch=64),
-    Size("small", width=128, layers=6, heads=4, points=41, dims=20, batch=64),
-    Size("paper", width=256, layers=12, heads=8, points=100, dims=20, batch=8),
+    ModelSize("laptop", width=64, layers=3, heads=2, points=21, dims=5, batch=64),
+    ModelSize("small", width=128, layers=6, heads=4, points=41, dims=20, batch=64),
+    ModelSize("paper", width=256, layers=12, heads=8, points=100, dims=20, batch=8),
 )
 
 
@@ -112,7 +112,7 @@ class Settings:
     full: bool = False
     overrides: tuple[str, ...] = ()
     results: Path = Path("results")
-    sizes: tuple[Size, ...] = SIZES
+    sizes: tuple[ModelSize, ...] = SIZES
     record: bool = False
 
     @property

@@ -16,7 +16,7 @@ from typing import cast
 import torch
 
 from icl_curriculum.baselines import Baseline
-from icl_curriculum.bench.tables import Column, Job, Row, Settings, Table, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, Tell, measured_on
 from icl_curriculum.bench.timing import interleaved, ratios, waiting_for
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import computing_threads
@@ -99,7 +99,7 @@ def jobs(settings: Settings, extent: Extent | None = None) -> list[Job]:
 
 def measure(
     work: str, list_timed: Callable[[], list[Timed]], rounds: int, threads: int, device: str, tell: Tell
-) -> Table:
+) -> BenchTable:
     """All that is timed of one kind of work, in turns."""
     with computing_threads(threads):
         timed = list_timed()
@@ -119,7 +119,7 @@ def measure(
             row["ratio"] = ratios(times[item.name], times[item.beside]).median
             row["note"] = f"ratio: its time over that of {item.beside}"
         rows.append({**row, **measured_on(threads, device)})
-    return Table(f"{work}; {threads} {'thread' if threads == 1 else 'threads'}, {device}", rows)
+    return BenchTable(f"{work}; {threads} {'thread' if threads == 1 else 'threads'}, {device}", rows)
 
 
 def drawing(extent: Extent, device: str) -> list[Timed]:

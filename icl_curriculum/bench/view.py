@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from icl_curriculum.bench.tables import Column, Job, Row, Section, Settings, Table, write
+from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Row, Settings, write
 from icl_curriculum.core.files import check_writable
 
 #: Seconds between lines where there is no terminal.
@@ -18,7 +18,7 @@ LINE_EVERY = 5.0
 ESTIMATE_AFTER = 2.0
 
 
-def show(sections: Mapping[str, Section], settings: Settings, console: Console) -> None:
+def show(sections: Mapping[str, BenchSection], settings: Settings, console: Console) -> None:
     """Measure sections, print their tables and write a CSV file of each."""
     check_writable(settings.folder)
     # All of them before anything is measured: they know what cannot work.
@@ -42,7 +42,7 @@ def show(sections: Mapping[str, Section], settings: Settings, console: Console) 
             console.print(f"  table: {settings.folder / f'{name}.csv'}", soft_wrap=True)
 
 
-def drawn(table: Table, columns: Sequence[Column]) -> list[str]:
+def drawn(table: BenchTable, columns: Sequence[Column]) -> list[str]:
     """Lines of the columns that have a heading and, in some row, a value; numbers to the right. Nothing is cut."""
     shown = [c for c in columns if c.heading and any(row.get(c.key) is not None for row in table.rows)]
     made = []
@@ -64,7 +64,7 @@ class _Progress:
         self.done = 0.0
         self.began = self.printed = clock()
 
-    def measure(self, section: str, job: Job) -> Table:
+    def measure(self, section: str, job: Job) -> BenchTable:
         with ExitStack() as stack:
             bar = stack.enter_context(_bar(self.console)) if self.console.is_terminal else None
             task = bar.add_task("", total=self.total, detail=job.name) if bar else None

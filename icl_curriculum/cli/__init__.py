@@ -99,10 +99,10 @@ def evaluate(
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
     from icl_curriculum.scoring import evaluate as evaluating
-    from icl_curriculum.scoring.grid import Asked
+    from icl_curriculum.scoring.grid import AskedCells
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
-    grid = evaluation.grid(Asked(function_class or (), inputs or (), shift or ()), n_prompts)
+    grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
     with progress.bank_view(evaluation.run.name, grid) as advanced:
         written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
     display.show_evaluation(written, grid)
@@ -153,14 +153,18 @@ def score(
     from icl_curriculum.cli import display, progress
     from icl_curriculum.evaluation.asking import CostlyConfig
     from icl_curriculum.runs import launch
-    from icl_curriculum.scoring.grid import Asked
-    from icl_curriculum.scoring.score_folder import Scoring, Size
+    from icl_curriculum.scoring.grid import AskedCells
+    from icl_curriculum.scoring.score_folder import PromptSize, Scoring
 
     costly = CostlyConfig(n_prompts=costly_prompts, lengths=parse_lengths(lengths))
     scoring = Scoring(
-        learners, Asked(function_class or (), inputs or (), shift or ()), Size(dims, points, n_prompts, bank_seed),
-        costly, plugins=plugin or [], device=launch.resolve_device(device),
-    )  # fmt: skip
+        learners,
+        AskedCells(function_class or (), inputs or (), shift or ()),
+        PromptSize(dims, points, n_prompts, bank_seed),
+        costly,
+        plugins=plugin or [],
+        device=launch.resolve_device(device),
+    )
     with progress.bank_view("score", scoring.grid) as advanced:
         written = scoring.score(output, advanced)
     display.show_scores(written)

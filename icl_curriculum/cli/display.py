@@ -12,16 +12,16 @@ from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole
 from icl_curriculum.results.statistics import THRESHOLD
 
 if TYPE_CHECKING:  # these import torch, which `icl plot` does without
-    from icl_curriculum.runs.launch import Outcome
-    from icl_curriculum.scoring.evaluate import Written
-    from icl_curriculum.scoring.grid import Grid
-    from icl_curriculum.scoring.score_folder import Written as Scores
+    from icl_curriculum.runs.launch import LaunchOutcome
+    from icl_curriculum.scoring.evaluate import WrittenEvaluation
+    from icl_curriculum.scoring.grid import BankGrid
+    from icl_curriculum.scoring.score_folder import WrittenScores
 
 # Names are the user's: nothing in them is markup.
 console = Console(highlight=False, markup=False, soft_wrap=False)
 
 
-def show_evaluation(written: Written, grid: Grid) -> None:
+def show_evaluation(written: WrittenEvaluation, grid: BankGrid) -> None:
     """The errors that were asked for, why others are undefined, what failed, and where the files lie."""
     console.print(grid_table(written.table.parent, [bank.key for bank in grid.banks]))
     for reason in grid.undefined:
@@ -32,7 +32,7 @@ def show_evaluation(written: Written, grid: Grid) -> None:
         show_figures([written.figure])
 
 
-def show_scores(written: Scores) -> None:
+def show_scores(written: WrittenScores) -> None:
     """The errors of every learner, why cells are undefined, what failed, and where the files lie."""
     for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
         console.print(title, soft_wrap=True)
@@ -52,7 +52,7 @@ def show_baseline_failures(failures: Sequence[str]) -> None:
         console.print(f"left out: {text}", soft_wrap=True)
 
 
-def show_failures(outcome: Outcome, *, debug: bool) -> None:
+def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     """What was kept, left out, and failed and why."""
     if outcome.skipped:
         console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # these import torch
     from icl_curriculum.config.experiment import Run
     from icl_curriculum.runs.evaluation import Advanced
     from icl_curriculum.runs.execution import Progress as RunProgress
-    from icl_curriculum.runs.launch import Failure
-    from icl_curriculum.scoring.grid import Grid
+    from icl_curriculum.runs.launch import RunFailure
+    from icl_curriculum.scoring.grid import BankGrid
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -93,7 +93,7 @@ class View:
                 console.print(f"all: {self._overall()}")
             self.latest.clear()
 
-    def ended(self, run: str, failure: Failure | None) -> None:
+    def ended(self, run: str, failure: RunFailure | None) -> None:
         self.latest.pop(run, None)
         self.shares[run] = 1.0
         self.endings.append("done" if failure is None else "failed")
@@ -177,7 +177,7 @@ def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
 
 
 @contextlib.contextmanager
-def bank_view(run: str, grid: Grid) -> Iterator[Advanced]:
+def bank_view(run: str, grid: BankGrid) -> Iterator[Advanced]:
     """Announce the banks of a run's evaluation; what it yields is told how far it is."""
     from icl_curriculum.runs.execution import Progress as RunProgress
 

@@ -19,7 +19,7 @@ from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
-from icl_curriculum.evaluation.learners import Entry
+from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
@@ -30,7 +30,7 @@ Working = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Failure:
+class BaselineFailure:
     """Prompts that a baseline could not answer at some lengths: left out of its errors, and counted here."""
 
     learner: str
@@ -53,7 +53,7 @@ class Reply:
 
     prompts: Prompts
     predictions: Array
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[BaselineFailure, ...] = ()
 
 
 def answers(learner: Learner, prompts: Prompts) -> Array:
@@ -66,7 +66,7 @@ def answers(learner: Learner, prompts: Prompts) -> Array:
     return array
 
 
-def ask(entry: Entry, prompts: Prompts, costly: CostlyConfig, working: Working) -> Reply:
+def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, working: Working) -> Reply:
     """The answers of a learner; only oracles see the functions' parameters.
 
     What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
@@ -103,7 +103,7 @@ def defined_lengths(prompts: Prompts) -> list[int]:
     return [int(k) for k in prompts.mask.all(dim=0).nonzero().flatten()]
 
 
-def _in_parts(entry: Entry, prompts: Prompts, working: Working) -> Reply:
+def _in_parts(entry: NamedLearner, prompts: Prompts, working: Working) -> Reply:
     trial = _Trial(entry, prompts)
     parts = [(k, start) for k in defined_lengths(prompts) for start in range(0, len(prompts), PART)]
     for done, (k, start) in enumerate(parts):
@@ -118,7 +118,7 @@ def _in_parts(entry: Entry, prompts: Prompts, working: Working) -> Reply:
 class _Trial:
     """The answers of a baseline as they come in, and what it failed on."""
 
-    def __init__(self, entry: Entry, prompts: Prompts) -> None:
+    def __init__(self, entry: NamedLearner, prompts: Prompts) -> None:
         self.entry, self.prompts = entry, prompts
         self.predictions: Array = np.full(prompts.targets.shape, np.nan)
         self.reasons: dict[tuple[int, int], str] = {}
@@ -156,14 +156,14 @@ class _Trial:
     def reply(self) -> Reply:
         return Reply(self.prompts, self.predictions, tuple(self._failures()))
 
-    def _failures(self) -> Iterator[Failure]:
+    def _failures(self) -> Iterator[BaselineFailure]:
         """Lengths at which as many prompts failed, first for the same reason, make one failure."""
         groups: dict[tuple[int, str], list[int]] = {}
         for k in sorted({k for _, k in self.reasons}):
             reasons = [reason for (_, length), reason in self.reasons.items() if length == k]
             groups.setdefault((len(reasons), reasons[0]), []).append(k)
         for (count, reason), ks in groups.items():
-            yield Failure(self.entry.id, tuple(ks), count, len(self.prompts), reason)
+            yield BaselineFailure(self.entry.id, tuple(ks), count, len(self.prompts), reason)
 
 
 def _is_no_failure(error: Exception) -> bool:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import CostlyConfig, Failure, Working, ask, defined_lengths
+from icl_curriculum.evaluation.asking import BaselineFailure, CostlyConfig, Working, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
-from icl_curriculum.evaluation.learners import Entry
+from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.statistics.prompts import Array, mean_interval, median_interval
 
 
 @dataclass(frozen=True)
-class Row:
+class ErrorRow:
     """One number of evaluation.csv: an error of a learner at a prompt length, with its interval over prompts."""
 
     learner: str
@@ -51,7 +51,9 @@ class _Metric:
         return values, low, high
 
 
-def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, confidence: float | None) -> list[Row]:
+def metric_rows(
+    entry: NamedLearner, predictions: Array, bank: Bank, prompts: Prompts, confidence: float | None
+) -> list[ErrorRow]:
     """All metrics of a learner at every defined prompt length, from its ``predictions`` (n, points).
 
     - ``squared_error``: mean of (prediction - f(q))^2 in the units of the targets.
@@ -77,7 +79,7 @@ def metric_rows(entry: Entry, predictions: Array, bank: Bank, prompts: Prompts, 
     return sorted(rows, key=lambda row: (metrics.index(row.metric), row.n_context))
 
 
-def _answered(entry: Entry, predictions: Array) -> Iterator[tuple[Array, list[int]]]:
+def _answered(entry: NamedLearner, predictions: Array) -> Iterator[tuple[Array, list[int]]]:
     """Which prompts count, and for which columns. Those that a baseline failed on don't; a model fails on none."""
     known = np.isfinite(predictions) if entry.kind == "baseline" else np.ones(predictions.shape, dtype=bool)
     groups: dict[bytes, list[int]] = {}
@@ -90,8 +92,8 @@ def _answered(entry: Entry, predictions: Array) -> Iterator[tuple[Array, list[in
 
 
 def _rows(
-    entry: Entry, ks: Sequence[int], predictions: Array, targets: Array, bank: Bank, confidence: float | None
-) -> Iterator[Row]:
+    entry: NamedLearner, ks: Sequence[int], predictions: Array, targets: Array, bank: Bank, confidence: float | None
+) -> Iterator[ErrorRow]:
     # Several metrics scale the same errors.
     summaries: dict[int, tuple[Array, Array, Array]] = {}
     for metric in _metrics(predictions, targets, bank):
@@ -99,7 +101,7 @@ def _rows(
             summaries[id(metric.errors)] = metric.summary(confidence)
         values, low, high = (numbers / metric.scale for numbers in summaries[id(metric.errors)])
         for i, k in enumerate(ks):
-            yield Row(entry.id, entry.kind, k, metric.name, values[i], low[i], high[i], len(targets))
+            yield ErrorRow(entry.id, entry.kind, k, metric.name, values[i], low[i], high[i], len(targets))
 
 
 def _metrics(predictions: Array, targets: Array, bank: Bank) -> list[_Metric]:
@@ -141,20 +143,20 @@ def _lower_median(errors: Array) -> Array:
 
 
 def score(
-    entries: Sequence[Entry],
+    entries: Sequence[NamedLearner],
     bank: Bank,
     prompts: Prompts,
     confidence: float | None,
     *,
     costly: CostlyConfig | None = None,
     working: Working = lambda learner, share: None,
-    failed: Callable[[Failure], None] = lambda failure: None,
-) -> list[Row]:
+    failed: Callable[[BaselineFailure], None] = lambda failure: None,
+) -> list[ErrorRow]:
     """Every learner on the same prompts. Learners other than oracles never see the functions' parameters.
 
     ``failed`` is told of prompts that a baseline could not answer; ``working`` of how far a costly one is.
     """
-    rows: list[Row] = []
+    rows: list[ErrorRow] = []
     for entry in entries:
         reply = ask(entry, prompts, costly or CostlyConfig(), working)
         rows += metric_rows(entry, reply.predictions, bank, reply.prompts, confidence)

@@ -19,7 +19,7 @@ LARGEST_POOL = 8192
 
 
 @dataclass(frozen=True)
-class Entry:
+class NamedLearner:
     """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``."""
 
     id: str
@@ -41,7 +41,7 @@ class Oracle:
         return self.function_class.oracle(prompts)
 
 
-def oracle_entry(bank: Bank) -> list[Entry]:
+def oracle_entry(bank: Bank) -> list[NamedLearner]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
@@ -56,4 +56,4 @@ def oracle_entry(bank: Bank) -> list[Entry]:
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [Entry(name, "oracle", Oracle(task.function_class), task.function_class)]
+    return [NamedLearner(name, "oracle", Oracle(task.function_class), task.function_class)]

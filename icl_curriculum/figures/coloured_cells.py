@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
 from icl_curriculum.figures.names import ZERO
-from icl_curriculum.figures.panels import MARGIN, Grid
+from icl_curriculum.figures.panels import MARGIN, PanelGrid
 from icl_curriculum.figures.scales import error_label
 
 #: Its lightness grows all the way, and readers with any colour vision see it alike.
@@ -75,7 +75,7 @@ def table_figure(
     """
     texts = table.texts()
     layout = _Layout.of(table.rows, table.columns, texts, narrowest)
-    grid = Grid.of(1, columns=1, height=layout.height, width=layout.width)
+    grid = PanelGrid.of(1, columns=1, height=layout.height, width=layout.width)
     axes = grid.axes[0]
     mesh = _draw_cells(axes, table.numbers, texts)
     for i, j in sorted(table.outlined):

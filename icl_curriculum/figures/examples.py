@@ -13,7 +13,7 @@ from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, 
 from icl_curriculum.figures.curves import FEW, draw_model, draw_reference, trained_models
 from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, learner_styles, model_style
 from icl_curriculum.figures.notes import fewer_prompts
-from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for, styled
+from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import count_scale, error_label, error_scale, zero_line
 from icl_curriculum.results.tables import (
     Cell,
@@ -30,7 +30,7 @@ _MANY = 7
 
 
 @dataclass(frozen=True)
-class Panel:
+class CellPanel:
     """A cell's errors by one metric, and the curves of the learners that do not train, those to draw first chosen."""
 
     cell: Cell
@@ -68,9 +68,9 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
     crowded = max(len(panel.choice.shown) for panel in panels) >= _MANY
     columns = columns_for(len(panels), most=2 if crowded else 4)
     if crowded:
-        grid = Grid.of(len(panels), columns=columns, height=2.6, width=FULL_WIDTH)
+        grid = PanelGrid.of(len(panels), columns=columns, height=2.6, width=FULL_WIDTH)
     else:
-        grid = Grid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
+        grid = PanelGrid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
     models = trained_models(plain)
     if any(model.name for model in models):
         styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
@@ -93,15 +93,15 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
     return grid.finish("Error by number of in-context examples", variant, note)
 
 
-def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> Panel:
+def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> CellPanel:
     metric, errors = with_metric(cell.of(plain))
     others = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO)]
     curves = {str(learner): group.groupby("n_context")["value"].mean() for learner, group in others.groupby("learner")}
     oracles = distinct(others.loc[others["learner_kind"] == "oracle", "learner"])
-    return Panel(cell, metric, errors, curves, choose(curves, oracles, asked))
+    return CellPanel(cell, metric, errors, curves, choose(curves, oracles, asked))
 
 
-def _draw_references(axes: Axes, panel: Panel, styles: dict[str, LearnerStyle]) -> list[pd.Series]:
+def _draw_references(axes: Axes, panel: CellPanel, styles: dict[str, LearnerStyle]) -> list[pd.Series]:
     for learner in panel.choice.shown:
         style = styles[learner]
         if learner in panel.few:
@@ -111,7 +111,7 @@ def _draw_references(axes: Axes, panel: Panel, styles: dict[str, LearnerStyle]) 
     return [panel.curves[learner] for learner in panel.choice.shown]
 
 
-def _left_out(panels: Sequence[Panel]) -> list[str]:
+def _left_out(panels: Sequence[CellPanel]) -> list[str]:
     """What the note says of baselines that are not drawn."""
     said = []
     alike = sorted({learner for panel in panels for learner in panel.choice.alike})
@@ -125,7 +125,7 @@ def _left_out(panels: Sequence[Panel]) -> list[str]:
     return said
 
 
-def _prompts(panels: Sequence[Panel]) -> list[str]:
+def _prompts(panels: Sequence[CellPanel]) -> list[str]:
     compared = []
     for panel in panels:
         is_drawn = (panel.errors["learner_kind"] == "model") | panel.errors["learner"].isin([*panel.choice.shown, ZERO])

@@ -27,7 +27,7 @@ from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, distinct
 
 
 @dataclass(frozen=True)
-class Row:
+class HeatMapRow:
     """A row of the figure; ``found``: what its cell was evaluated in, with this model's errors alone."""
 
     label: str
@@ -73,7 +73,7 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     return figure
 
 
-def _rows(models: pd.DataFrame) -> list[Row]:
+def _rows(models: pd.DataFrame) -> list[HeatMapRow]:
     """A row for each cell, and for each model where there are several."""
     learners = distinct(models["learner"])
     rows = []
@@ -84,7 +84,7 @@ def _rows(models: pd.DataFrame) -> list[Row]:
         for cell in cells:
             label = _label(cell, several_inputs) + (f": {learner_label(learner)}" if len(learners) > 1 else "")
             found = {errors.category: errors for errors in errors_by_category(cell, cells, own)}
-            rows.append(Row(label, cell.trained, found))
+            rows.append(HeatMapRow(label, cell.trained, found))
     return rows
 
 

@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, GREY, SKY
-from icl_curriculum.figures.panels import Grid, columns_for, styled
+from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, range_label
 from icl_curriculum.results.tables import (
-    Block,
     Cell,
+    CurriculumBlock,
     NothingToDraw,
     blocks,
     distinct,
@@ -47,7 +47,7 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
         raise NothingToDraw("no errors during training")
 
     columns = columns_for(len(shown))
-    grid = Grid.of(len(shown), columns=columns, height=2.0 if columns == 1 else 1.35)
+    grid = PanelGrid.of(len(shown), columns=columns, height=2.0 if columns == 1 else 1.35)
     lengths = _context_lengths(rows)
     drawn = []
     for axes, (cell, _, errors) in zip(grid.axes, shown, strict=True):
@@ -97,7 +97,7 @@ def _context_lengths(rows: pd.DataFrame) -> list[int]:
     return list(dict.fromkeys(min(offered, key=lambda k: abs(k - target)) for target in wanted))
 
 
-def _draw_blocks(axes: Axes, planned: list[Block], cell: Cell, colour: str) -> None:
+def _draw_blocks(axes: Axes, planned: list[CurriculumBlock], cell: Cell, colour: str) -> None:
     for block in planned:
         if (cell.function_class, cell.inputs) in block.cells:
             axes.axvspan(block.start, block.end, color=colour, alpha=0.22, linewidth=0, gid="in training")
@@ -105,7 +105,7 @@ def _draw_blocks(axes: Axes, planned: list[Block], cell: Cell, colour: str) -> N
         axes.axvline(block.start, color=_BOUNDARY, linewidth=0.7, linestyle=(0, (1, 2)), gid="boundary")
 
 
-def _legend(seeds: int, planned: list[Block], several_inputs: bool) -> dict[str, Artist]:
+def _legend(seeds: int, planned: list[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:
     handles: dict[str, Artist] = {}
     if seeds > 1:
         handles[range_label(seeds)] = Patch(color=BLUE, alpha=0.2, linewidth=0)

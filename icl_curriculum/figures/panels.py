@@ -63,7 +63,7 @@ def columns_for(count: int, most: int = 4) -> int:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PanelGrid:
     """A figure and its panels, row by row."""
 
     figure: Figure
@@ -78,7 +78,7 @@ class Grid:
     def of(
         cls, count: int, *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
         width: float | None = None, shared_rows: bool = True,
-    ) -> Grid:  # fmt: skip
+    ) -> PanelGrid:  # fmt: skip
         """``count`` panels with shared axes; ``height`` of each, and what labels take at the ``left``, in inches.
 
         ``right``: what stands at the right of each panel; ``width``: of the figure, if it is not to follow from the

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.curves import TrainedModel, draw_model, draw_reference, look_alike
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
-from icl_curriculum.figures.panels import Grid, styled
+from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, final, with_metric
 
@@ -27,7 +27,7 @@ _TICKS = 12
 
 
 @dataclass(frozen=True)
-class Pool:
+class VariantPool:
     """A variant's pool: ``size`` functions of the class ``fresh``, together the class ``pooled``."""
 
     variant: str
@@ -44,7 +44,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PoolPanel:
     """Errors on the functions of pools, or on fresh ones, at ``k`` examples; ``errors`` has a column ``pool_size``.
 
     ``without_pool``: the mean error of models that were trained on fresh functions; NaN on those of a pool.
@@ -74,7 +74,7 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
     if not panels:
         raise NothingToDraw("no errors of models trained on pools of two sizes")
 
-    grid = Grid.of(len(panels), columns=min(len(panels), 2), height=2.1)
+    grid = PanelGrid.of(len(panels), columns=min(len(panels), 2), height=2.1)
     drawn: list[pd.Series | pd.DataFrame] = []
     hidden: list[str] = []
     for axes, panel in zip(grid.axes, panels, strict=True):
@@ -118,23 +118,23 @@ def _size(function_class: str) -> str:
     return found[1] if found else ""
 
 
-def _pools(plain: pd.DataFrame) -> list[list[Pool]]:
+def _pools(plain: pd.DataFrame) -> list[list[VariantPool]]:
     """The pools trained on, by their class and inputs, where there are pools of two sizes or more.
 
     A variant with several pools of one class is left out: it says nothing about either size.
     """
     inside = plain[plain["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
-    found: dict[tuple[str, str], dict[str, list[Pool]]] = {}
+    found: dict[tuple[str, str], dict[str, list[VariantPool]]] = {}
     keys = ["variant", "function_class", "input_distribution"]
     for variant, pooled, inputs in inside[keys].drop_duplicates().itertuples(index=False):
         if _size(pooled):
-            pool = Pool(variant, pooled, inputs)
+            pool = VariantPool(variant, pooled, inputs)
             found.setdefault((pool.fresh, inputs), {}).setdefault(variant, []).append(pool)
     groups = [[pools[0] for pools in of_class.values() if len(pools) == 1] for of_class in found.values()]
     return [pools for pools in groups if len({pool.size for pool in pools}) > 1]
 
 
-def _panels(pools: Sequence[Pool], plain: pd.DataFrame) -> list[Panel]:
+def _panels(pools: Sequence[VariantPool], plain: pd.DataFrame) -> list[PoolPanel]:
     """Errors on the functions of the pools and on fresh ones, each where a model has any."""
     panels = []
     for on_pool in (True, False):
@@ -148,11 +148,11 @@ def _panels(pools: Sequence[Pool], plain: pd.DataFrame) -> list[Panel]:
             k = int(models["n_context"].max())
             at_k = errors[errors["n_context"] == k]
             without_pool = math.nan if on_pool else _without_pool(pools[0], plain, k)
-            panels.append(Panel(pools[0].fresh, pools[0].inputs, on_pool, k, metric, at_k, without_pool))
+            panels.append(PoolPanel(pools[0].fresh, pools[0].inputs, on_pool, k, metric, at_k, without_pool))
     return panels
 
 
-def _without_pool(pool: Pool, plain: pd.DataFrame, k: int) -> float:
+def _without_pool(pool: VariantPool, plain: pd.DataFrame, k: int) -> float:
     """Mean error at ``k`` of the models that were trained on the fresh functions of a class, and on no pool."""
     inside = plain[plain["in_distribution"] == True]  # noqa: E712
     pooled = inside.loc[inside["function_class"].map(_size) != "", "variant"]
@@ -172,7 +172,7 @@ def _references(errors: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def _title(grid: Grid, panels: Sequence[Panel]) -> None:
+def _title(grid: PanelGrid, panels: Sequence[PoolPanel]) -> None:
     """Titles of the panels, with class and inputs only where there are several to tell apart."""
     several_classes = len({panel.fresh for panel in panels}) > 1
     several_inputs = len({panel.inputs for panel in panels}) > 1

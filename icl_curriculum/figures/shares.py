@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.learning import class_colours
 from icl_curriculum.figures.names import CLASS_COLOURS, HATCHES, inputs_label, pretty
-from icl_curriculum.figures.panels import Grid, styled
+from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import count_scale
 from icl_curriculum.results.tables import NothingToDraw, blocks, distinct, of_variant, shares_by_step
 
@@ -36,7 +36,7 @@ def curriculum(curriculum: pd.DataFrame, *, variant: str | None = None) -> Figur
     if len(inputs) > 1:
         levels.append(("input_distribution", input_colours, "share of inputs"))
 
-    grid = Grid.of(2 * len(levels), columns=2, height=1.5)
+    grid = PanelGrid.of(2 * len(levels), columns=2, height=1.5)
     window = -(-len(drawn) // POINTS)
     averaged = _averaged(drawn, window, [block.start for block in blocks(rows)])
     for row, (level, colours, _) in enumerate(levels):

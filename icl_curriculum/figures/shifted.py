@@ -23,7 +23,7 @@ from icl_curriculum.figures.categories import (
 )
 from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
 from icl_curriculum.figures.notes import fewer_prompts
-from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, Grid, columns_for, styled
+from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
 from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
@@ -105,16 +105,16 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, seeds, styles))
 
 
-def _grid(panels: int, rows: int) -> Grid:
+def _grid(panels: int, rows: int) -> PanelGrid:
     """Room for the panels, side by side rather than one below the other where each has many rows."""
     if rows <= _MANY:
-        return Grid.of(panels, columns=columns_for(panels, most=3), height=0.19 * rows, left=_LEFT)
+        return PanelGrid.of(panels, columns=columns_for(panels, most=3), height=0.19 * rows, left=_LEFT)
     columns = columns_for(panels, most=5)
     width = max(_LEFT + columns * _NARROW_PANEL, min(FULL_WIDTH, _LEFT + columns * WIDEST_PANEL))
-    return Grid.of(panels, columns=columns, height=0.165 * rows, left=_LEFT, width=width)
+    return PanelGrid.of(panels, columns=columns, height=0.165 * rows, left=_LEFT, width=width)
 
 
-def _across(grid: Grid) -> int:
+def _across(grid: PanelGrid) -> int:
     """Labels that fit below a panel."""
     return 5 if (grid.figure.get_figwidth() - grid.left) / grid.columns > 1.7 else 3
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
-from icl_curriculum.figures.panels import Grid, styled
+from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import Shown, label_rows, row_height
 from icl_curriculum.results.comparison.outcomes import Outcomes
@@ -118,7 +118,7 @@ def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figur
     return shown.finish(grid, "Error when training on a class ended, and at the end of the run", note, handles)
 
 
-def _across(grid: Grid) -> int:
+def _across(grid: PanelGrid) -> int:
     """Labels that fit below a panel."""
     return 5 if (grid.figure.get_figwidth() / grid.columns) > 3 else 3
 

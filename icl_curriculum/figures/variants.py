@@ -28,7 +28,7 @@ from icl_curriculum.figures.names import (
     plain,
     pretty,
 )
-from icl_curriculum.figures.panels import FULL_WIDTH, Grid, columns_for
+from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
@@ -140,14 +140,14 @@ class Shown:
         """A cell in words, with inputs only where the experiment has several."""
         return pretty(cell[0]) + (f"\n{inputs_label(cell[1])}" if self.several_inputs else "")
 
-    def title_panels(self, grid: Grid, *, metrics: bool = False) -> None:
+    def title_panels(self, grid: PanelGrid, *, metrics: bool = False) -> None:
         """``metrics``: name the metric of panels that have another than the first."""
         for axes, cell in zip(grid.axes, self.cells, strict=True):
             other = metrics and self.metric(cell) != self.first_metric
             grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({METRICS[self.metric(cell)]})"] * other)
 
     def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
-             shared_rows: bool = True) -> Grid:  # fmt: skip
+             shared_rows: bool = True) -> PanelGrid:  # fmt: skip
         """A panel for each cell, ``most`` beside each other; see `Grid.of`."""
         # One column of three would leave no gap, and half of the page empty.
         columns = min(len(self.cells), most) if most == 2 else columns_for(len(self.cells), most=most)
@@ -155,12 +155,12 @@ class Shown:
             width: float | None = NARROW
         else:
             width = FULL_WIDTH if columns > 1 else None
-        return Grid.of(
+        return PanelGrid.of(
             len(self.cells), columns=columns, height=height, left=left, right=right, width=width,
             shared_rows=shared_rows,
         )  # fmt: skip
 
-    def finish(self, grid: Grid, title: str, note: Iterable[str], extra: Mapping[str, Artist]) -> Figure:
+    def finish(self, grid: PanelGrid, title: str, note: Iterable[str], extra: Mapping[str, Artist]) -> Figure:
         return grid.finish(None if self.narrow else title, None, note, extra)
 
     def legend(self, variants: Iterable[str], *, lines: bool) -> dict[str, Artist]:

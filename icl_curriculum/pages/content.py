@@ -34,7 +34,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A sortable table with its caption."""
 
     caption: str
@@ -42,14 +42,14 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page with an anchor of its own."""
 
     anchor: str
     heading: str
     sentences: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Content:
     setting: str
     notices: Sequence[str]
     answers: Sequence[Answer]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     asked: AskedTable | None
     configs: Sequence[tuple[str, str]]
-    provenance: Table
+    provenance: PageTable
     downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
@@ -143,13 +143,13 @@ def _drawn(draw: Callable[[], Figure], caption: str, alternative: str) -> list[P
     return []
 
 
-def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> Section:
+def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> PageSection:
     """A cell's figures and tables."""
     own = found.trained_on(cell)
     anchor = f"cell-{cells.index(cell) + 1}"
     name = cell_name(cell, cells)
     if own.empty:
-        return Section(anchor, name)
+        return PageSection(anchor, name)
     made = sheets.errors(own, numbers, cell)
     ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
     k = int(own["n_context"].iloc[0])
@@ -181,15 +181,17 @@ def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cel
         ),
     ]
     tables = [
-        Table(f"{name}: errors at the end of training", made),
-        Table(f"{name}: what was spent, and when it was learned", sheets.spent(own, numbers, cell, found.threshold)),
+        PageTable(f"{name}: errors at the end of training", made),
+        PageTable(
+            f"{name}: what was spent, and when it was learned", sheets.spent(own, numbers, cell, found.threshold)
+        ),
     ]
     if reference := reference_of(found, cell):
-        tables.append(Table(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
-    return Section(anchor, name, pictures=pictures, tables=tables)
+        tables.append(PageTable(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
+    return PageSection(anchor, name, pictures=pictures, tables=tables)
 
 
-def _whole_sections(found: Outcomes) -> list[Section]:
+def _whole_sections(found: Outcomes) -> list[PageSection]:
     """What is not of one cell alone."""
     made = []
     if found.rows["prompts"].notna().any():
@@ -197,9 +199,11 @@ def _whole_sections(found: Outcomes) -> list[Section]:
             "Prompts of each class that each run was trained on, and the floating-point operations of the matrix "
             "products in forward and backward passes on them; optimizer and evaluation are not counted."
         )
-        made.append(Section("exposure", "Exposure", [text], tables=[Table("Exposure", sheets.ledger(found.rows))]))
+        made.append(
+            PageSection("exposure", "Exposure", [text], tables=[PageTable("Exposure", sheets.ledger(found.rows))])
+        )
     listed = sheets.seeds(found.rows, found.threshold)
-    made.append(Section("seeds", "Every seed", tables=[Table("Every run on what it was trained on", listed)]))
+    made.append(PageSection("seeds", "Every seed", tables=[PageTable("Every run on what it was trained on", listed)]))
     return made
 
 
@@ -221,7 +225,7 @@ def _asked(found: Outcomes, cells: list[Cell]) -> AskedTable | None:
 _LIGHTEST = 0.003
 
 
-def _shade(one: sheets.Asked) -> Shade:
+def _shade(one: sheets.CellError) -> Shade:
     """The shade goes by the logarithm of the error."""
     bounded = min(1.0, max(_LIGHTEST, one.value)) if not np.isnan(one.value) else 1.0
     return Shade(error(one.value), 1 - float(np.log(bounded) / np.log(_LIGHTEST)), one.trained)
@@ -252,7 +256,7 @@ def _changed(config: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _provenance(source: Source) -> Table:
+def _provenance(source: Source) -> PageTable:
     """A row per run: hashes, versions, device and time."""
     made = sheets.Sheet(["run", "config", "weights", "package", "Python", "torch", "commit", "device", "threads",
                          "started", "seconds"])  # fmt: skip
@@ -261,8 +265,8 @@ def _provenance(source: Source) -> Table:
         seconds = float(manifest.get("wall_seconds", np.nan))
         keys = ("config_hash", "weights", "package_version", "python_version", "torch_version")
         made.add(
-            run, *(sheets.Entry(str(manifest.get(key, "–"))) for key in keys), sheets.Entry(commit),
-            sheets.Entry(str(manifest.get("device", "–"))), sheets.Entry(str(manifest.get("threads", "–"))),
-            sheets.Entry(str(manifest.get("started", "–"))), sheets.Entry(count(seconds), seconds),
+            run, *(sheets.SheetEntry(str(manifest.get(key, "–"))) for key in keys), sheets.SheetEntry(commit),
+            sheets.SheetEntry(str(manifest.get("device", "–"))), sheets.SheetEntry(str(manifest.get("threads", "–"))),
+            sheets.SheetEntry(str(manifest.get("started", "–"))), sheets.SheetEntry(count(seconds), seconds),
         )  # fmt: skip
-    return Table("Where every run came from", made)
+    return PageTable("Where every run came from", made)

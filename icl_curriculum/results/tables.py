@@ -231,7 +231,7 @@ def evaluated_cells(evaluation: pd.DataFrame) -> list[Cell]:
 
 
 @dataclass(frozen=True)
-class Block:
+class CurriculumBlock:
     """A span of training, from after ``start`` updates to ``end``, in which the same cells could be drawn."""
 
     start: float
@@ -248,7 +248,7 @@ def shares_by_step(curriculum: pd.DataFrame, column: str) -> pd.DataFrame:
     return shares[shares.index > 0]
 
 
-def blocks(curriculum: pd.DataFrame) -> list[Block]:
+def blocks(curriculum: pd.DataFrame) -> list[CurriculumBlock]:
     """The curriculum's blocks, from the planned shares.
 
     A row at a step averages over the updates since the row before. Where a block ends between two
@@ -273,4 +273,4 @@ def blocks(curriculum: pd.DataFrame) -> list[Block]:
         before = np.clip((values[i] - values[after])[most] / change[most], 0, 1)
         begun.append((float(round(starts[i] + before * (ends[i] - starts[i]), 6)), active[after]))
     stops = [start for start, _ in begun[1:]] + [float(ends[-1])]
-    return [Block(start, stop, cells) for (start, cells), stop in zip(begun, stops, strict=True)]
+    return [CurriculumBlock(start, stop, cells) for (start, cells), stop in zip(begun, stops, strict=True)]

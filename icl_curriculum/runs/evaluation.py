@@ -19,7 +19,16 @@ from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import package_version
-from icl_curriculum.evaluation import Bank, Entry, Failure, Row, Working, content_hash, oracle_entry, score
+from icl_curriculum.evaluation import (
+    Bank,
+    BaselineFailure,
+    ErrorRow,
+    NamedLearner,
+    Working,
+    content_hash,
+    oracle_entry,
+    score,
+)
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.shifts import why_undefined
@@ -39,7 +48,7 @@ class Advanced(Protocol):
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A trained model, and what it has seen: cells with a positive share in training, and points of a prompt.
 
     ``plugins``: hashes of plugins that the run itself did not know.
@@ -67,7 +76,7 @@ class Evaluated:
 
 def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> Evaluated:
     """Write evaluation.csv of a run."""
-    trained = Trained(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
+    trained = TrainedModel(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
     banks = list(evaluation_banks(trainer.run.experiment))
     began = time.monotonic()
     # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
@@ -95,7 +104,7 @@ class Scored:
     bank: Bank
     content: str
     rows: list[list[Any]]
-    failures: list[Failure]
+    failures: list[BaselineFailure]
 
     @property
     def hashed(self) -> dict[str, str]:
@@ -108,10 +117,10 @@ class Scored:
         return {"/".join(self.bank.key): [str(failure) for failure in self.failures]} if self.failures else {}
 
 
-def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:
+def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:
     """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle."""
     experiment = trained.run.experiment
-    model = Entry("model", "model", trained.model, experiment.model)
+    model = NamedLearner("model", "model", trained.model, experiment.model)
     began = time.monotonic()
     for done, bank in enumerate(banks):
 
@@ -137,8 +146,8 @@ def score_banks(trained: Trained, banks: Sequence[Bank], cache: Path, advanced: 
 class Classical:
     """What learners without training answered to a bank."""
 
-    rows: list[Row]
-    failures: list[Failure]
+    rows: list[ErrorRow]
+    failures: list[BaselineFailure]
 
 
 def baseline_rows(
@@ -155,7 +164,7 @@ def baseline_rows(
     """
     function_class = bank.drawn_task.function_class
     chosen = run.experiment.baselines_for(function_class)
-    entries = [Entry(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
+    entries = [NamedLearner(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence, costly = run.experiment.evaluation.confidence, run.experiment.evaluation.costly
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
     # Threads and torch's version decide the last bits.
@@ -167,8 +176,8 @@ def baseline_rows(
         # A cache that is damaged is no cache.
         with contextlib.suppress(OSError, ValueError, TypeError):
             known = json.loads(path.read_text(encoding="utf-8"))
-            failures = [Failure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
-            return Classical([Row(*values) for values in known["rows"]], failures)
+            failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
+            return Classical([ErrorRow(*values) for values in known["rows"]], failures)
         found = Classical([], [])
         found.rows.extend(
             score(entries, bank, prompts, confidence, costly=costly, working=working, failed=found.failures.append)

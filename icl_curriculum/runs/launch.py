@@ -27,19 +27,19 @@ from icl_curriculum.runs.execution import (
     only_warnings,
 )
 from icl_curriculum.runs.live_logging import chosen
-from icl_curriculum.runs.pool import Failure, Pool
+from icl_curriculum.runs.pool import RunFailure, WorkerPool
 
-__all__ = ["Failure", "Outcome", "default_jobs", "launch", "resolve_device", "run"]
+__all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class LaunchOutcome:
     """What a launch did."""
 
     directory: Path
     finished: list[str]
     skipped: list[str]
-    failures: list[Failure]
+    failures: list[RunFailure]
     left_out: list[str]
     #: What baselines failed on in the evaluation of runs that are finished.
     baseline_failures: list[str]
@@ -56,8 +56,8 @@ def launch(
     report: Report,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
-    ended: Callable[[str, Failure | None], None] = lambda run, failure: None,
-) -> Outcome:
+    ended: Callable[[str, RunFailure | None], None] = lambda run, failure: None,
+) -> LaunchOutcome:
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
     Checks every run's directory before starting any. A failed run does not stop the others. A run that
@@ -84,7 +84,7 @@ def launch(
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
-    failures = Pool(results, device, report, started, ended, log).execute(waiting, jobs) if waiting else []
+    failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs) if waiting else []
     directory = results / runs[0].experiment.name
     failed = {failure.run for failure in failures}
     finished = [run.name for run in waiting if run.name not in failed]
@@ -94,10 +94,10 @@ def launch(
             left_out = collect(directory, {run.variant: run.hash() for run in runs})
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
-            failures.append(Failure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
-            return Outcome(directory, [], [], failures, left_out, [])
+            failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
+            return LaunchOutcome(directory, [], [], failures, left_out, [])
     ended_well = [run for run in runs if run.name in {*finished, *skipped}]
-    return Outcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
+    return LaunchOutcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
 
 
 def _baseline_failures(runs: Sequence[Run], results: Path) -> list[str]:

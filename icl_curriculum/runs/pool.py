@@ -28,7 +28,7 @@ _ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTORCH_ENABLE_MPS_FALLBA
 
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
+class RunFailure:
     """A run that did not finish, with the message for the user and the traceback for debugging."""
 
     run: str
@@ -36,7 +36,7 @@ class Failure:
     details: str = ""
 
 
-class Pool:
+class WorkerPool:
     """Worker processes, at most ``jobs`` at a time, whose reports arrive in this thread."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Pool:
         device: str,
         report: Report,
         started: Callable[[str], None],
-        ended: Callable[[str, Failure | None], None],
+        ended: Callable[[str, RunFailure | None], None],
         log: Sequence[str] = (),
     ) -> None:
         self.results, self.device, self.log = results, device, log
@@ -53,7 +53,7 @@ class Pool:
         self.messages: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         self.workers: dict[str, subprocess.Popen[str]] = {}
 
-    def execute(self, runs: Sequence[Run], jobs: int) -> list[Failure]:
+    def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
         with tempfile.TemporaryDirectory(prefix="icl-") as units:
             try:
@@ -65,7 +65,7 @@ class Pool:
                         self.report(Progress(**message["progress"]))
                     else:
                         self.workers.pop(name).wait()
-                        failure = Failure(name, **message["failure"]) if message["failure"] else None
+                        failure = RunFailure(name, **message["failure"]) if message["failure"] else None
                         failures += [failure] if failure else []
                         self.ended(name, failure)
             finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.contracts import at_work
-from icl_curriculum.evaluation import Entry, answers, metric_rows
+from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.live_logging import LiveLogging
@@ -124,7 +124,7 @@ class Recorder:
         """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""
         rows: list[list[Any]] = []
         config = self.trainer.run.experiment.model
-        entry = Entry("model", "model", self.trainer.model, config)
+        entry = NamedLearner("model", "model", self.trainer.model, config)
         began = time.monotonic()
         for bank, prompts in self.learning:
             with at_work(config, "predict"):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation import Bank, Failure, Working, content_hash, oracle_entry, score
+from icl_curriculum.evaluation import Bank, BaselineFailure, Working, content_hash, oracle_entry, score
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.scoring.learners import NAME, Contender
 
@@ -21,7 +21,7 @@ class AskedBank:
     contenders: Sequence[Contender]
     confidence: float
     costly: CostlyConfig
-    failed: Callable[[Failure], None]
+    failed: Callable[[BaselineFailure], None]
 
     @cached_property
     def prompts(self) -> Prompts:

@@ -18,7 +18,7 @@ from icl_curriculum.core.registry import Component
 from icl_curriculum.evaluation import BANK_VERSION, Bank
 from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
 from icl_curriculum.runs.evaluation import Advanced, Scored, score_banks
-from icl_curriculum.scoring.grid import ALL, Asked, Frame, Grid, build_grid
+from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.trained_runs import open_run
 from icl_curriculum.shifts import Shift, standard_shifts
 
@@ -27,7 +27,7 @@ COMMAND = "icl evaluate"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenEvaluation:
     """The table, the figure if there is one, and what baselines failed on."""
 
     table: Path
@@ -44,7 +44,7 @@ class Evaluation:
         self.directory, self.trained = opened.directory, opened.trained
         self.plugins = {str(plugin): _load_beside(plugin) for plugin in plugins}
 
-    def grid(self, asked: Asked, n_prompts: int | None = None) -> Grid:
+    def grid(self, asked: AskedCells, n_prompts: int | None = None) -> BankGrid:
         """Every asked cell that is defined: of the run's own classes and inputs, and unless anything is named, all
         shifts. UserError for what cannot be meant.
         """
@@ -73,7 +73,7 @@ class Evaluation:
             asked, allowed = shift.points(experiment.points), experiment.model.longest_prompt(experiment.points)
         return None if asked <= allowed else f"prompts of {asked} points, and the model's positions allow {allowed}"
 
-    def score(self, grid: Grid, output: Path, advanced: Advanced) -> Written:
+    def score(self, grid: BankGrid, output: Path, advanced: Advanced) -> WrittenEvaluation:
         """Write ``output``/evaluation.csv, manifest.json and the heat map.
 
         Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
@@ -99,7 +99,7 @@ class Evaluation:
                 if answered:
                     self._write(output, answered, plugins)
             failures = [f"{key}: {text}" for item in answered for key, all_ in item.failed.items() for text in all_]
-            return Written(output / "evaluation.csv", figures.draw_heat_map(output), failures)
+            return WrittenEvaluation(output / "evaluation.csv", figures.draw_heat_map(output), failures)
 
     def _table(self, output: Path) -> GrowingTable:
         return GrowingTable(output, COMMAND, CELL, self._why_not_beside)

@@ -20,7 +20,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Grid:
+class BankGrid:
     """The banks, and why other cells are none."""
 
     banks: tuple[Bank, ...]
@@ -28,7 +28,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedCells:
     """What the user named on the command line."""
 
     function_classes: Sequence[str] = ()
@@ -62,7 +62,7 @@ def build_grid(
     shifts: Sequence[Shift],
     frame: Frame,
     too_long: Callable[[Shift], str | None] = lambda shift: None,
-) -> Grid:
+) -> BankGrid:
     """Every cell that is defined, without a shift and under each of them; without ``inputs``, the class's own.
 
     ``too_long``: why a learner cannot take the prompts of a shift. UserError if nothing is defined, or if two
@@ -86,7 +86,7 @@ def build_grid(
                 _expect_same(banks.setdefault(bank.key, bank), bank)
     if not banks:
         raise UserError("nothing to evaluate: " + "; ".join(undefined))
-    return Grid(tuple(banks.values()), tuple(undefined))
+    return BankGrid(tuple(banks.values()), tuple(undefined))
 
 
 def _reference_inputs(function_class: FunctionClass, dims: int) -> list[InputDistribution]:

@@ -18,10 +18,10 @@ from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
-from icl_curriculum.evaluation import Entry
+from icl_curriculum.evaluation import NamedLearner
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.models import Model
-from icl_curriculum.runs.evaluation import Trained
+from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.scoring.trained_runs import open_run
 
 #: What the tables call the run of learners that have none.
@@ -45,10 +45,10 @@ class Each:
 class Contender:
     """A learner to be scored, and the training run it comes from, if it does."""
 
-    entry: Entry
+    entry: NamedLearner
     run: str = NAME
     seed: int = 0
-    trained: Trained | None = None
+    trained: TrainedModel | None = None
     #: What says in a manifest which learner it was.
     origin: Any = None
 
@@ -73,18 +73,20 @@ def contender(learner: Any, name: str | None = None) -> Contender:
     if isinstance(learner, str):
         learner = component(learner, BASELINES, "learner")
     if isinstance(learner, Baseline):
-        return Contender(Entry(name or learner.id, "baseline", learner, learner), origin=learner.spec())
+        return Contender(NamedLearner(name or learner.id, "baseline", learner, learner), origin=learner.spec())
     if isinstance(learner, type):
         learner = _made(learner)
     name = name or getattr(learner, "__name__", None) or type(learner).__name__
     if isinstance(learner, Model):
-        return Contender(Entry("model" if name == type(learner).__name__ else name, "model", learner), origin=name)
+        return Contender(
+            NamedLearner("model" if name == type(learner).__name__ else name, "model", learner), origin=name
+        )
     if hasattr(learner, "fit") and hasattr(learner, "predict"):
-        return Contender(Entry(name, "baseline", Each(regressor_answer(learner))), origin=repr(learner))
+        return Contender(NamedLearner(name, "baseline", Each(regressor_answer(learner))), origin=repr(learner))
     if hasattr(learner, "predict"):
-        return Contender(Entry(name, "baseline", learner), origin=type(learner).__qualname__)
+        return Contender(NamedLearner(name, "baseline", learner), origin=type(learner).__qualname__)
     if callable(learner):
-        return Contender(Entry(name, "baseline", Each(_one_number(learner))), origin=name)
+        return Contender(NamedLearner(name, "baseline", Each(_one_number(learner))), origin=name)
     raise UserError(
         f"{name}: expected a baseline's name, a run's folder, an object with predict(prompts), a scikit-learn "
         f"regressor or a function (xs, ys, x_query) -> y, found {type(learner).__name__}"
@@ -94,7 +96,7 @@ def contender(learner: Any, name: str | None = None) -> Contender:
 def trained_contender(run_dir: Path, name: str, device: str = "cpu") -> Contender:
     """The model of a finished run."""
     opened = open_run(run_dir, device)
-    entry = Entry(name, "model", opened.trained.model, opened.run.experiment.model)
+    entry = NamedLearner(name, "model", opened.trained.model, opened.run.experiment.model)
     origin = {"run": opened.run.name, "config_hash": opened.manifest["config_hash"]}
     run = f"{opened.run.experiment.name}/{opened.run.name}"
     return Contender(entry, run, opened.run.seed, opened.trained, origin | {"weights": opened.manifest.get("weights")})

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.evaluation import Bank, Failure
+from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.results.columns import COLUMNS
 from icl_curriculum.scoring.asked_bank import AskedBank
@@ -59,7 +59,7 @@ def score(
                 raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
             bank = Bank(task, shift, n_prompts, points or 4 * task.dims + 1, bank_seed)
             costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
-            failures: list[Failure] = []
+            failures: list[BaselineFailure] = []
             asked = AskedBank(bank, found, confidence, costly, failures.append)
             rows += [row for item in asked.everyone() for row in asked.rows(item)]
             for failure in failures:

@@ -19,14 +19,14 @@ from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.plugins import defined_in_module, load_plugin
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
-from icl_curriculum.evaluation import BANK_VERSION, Bank, Failure, Working
+from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure, Working
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
 from icl_curriculum.runs.evaluation import Advanced
 from icl_curriculum.scoring.asked_bank import AskedBank
-from icl_curriculum.scoring.grid import ALL, Asked, Frame, Grid, build_grid
+from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.learners import (
     NAME,
     Contender,
@@ -42,7 +42,7 @@ COMMAND = "icl score"
 
 
 @dataclass(frozen=True)
-class Size:
+class PromptSize:
     """What is asked of every learner; None: what the trained runs among them were asked, else the defaults."""
 
     dims: int | None = None
@@ -52,11 +52,11 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenScores:
     """The table and figures, which cells and learners were asked, what failed, and who answered nothing at all."""
 
     folder: Path
-    grid: Grid
+    grid: BankGrid
     learners: list[str]
     failures: list[str]
     silent: list[str]
@@ -73,8 +73,8 @@ class Scoring:
     def __init__(
         self,
         learners: Sequence[str],
-        asked: Asked,
-        size: Size,
+        asked: AskedCells,
+        size: PromptSize,
         costly: CostlyConfig,
         *,
         plugins: Sequence[Path] = (),
@@ -94,7 +94,7 @@ class Scoring:
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
 
-    def score(self, output: Path, advanced: Advanced) -> Written:
+    def score(self, output: Path, advanced: Advanced) -> WrittenScores:
         """Write ``output``/evaluation.csv and manifest.json.
 
         Rows that an earlier call wrote for other learners and cells are kept. UserError, before anything is
@@ -109,7 +109,7 @@ class Scoring:
             table.read()
             began = time.monotonic()
             for done, bank in enumerate(self.grid.banks):
-                failed: list[Failure] = []
+                failed: list[BaselineFailure] = []
                 asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
                 rows: list[list[Any]] = []
                 try:
@@ -128,7 +128,7 @@ class Scoring:
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         texts = [f"{key}: {text}" for key, all_ in failures.items() for text in all_]
         silent = [name for name in learners if name not in answered]
-        return Written(output, self.grid, learners, texts, silent, figures.draw_scores(output, baselines="all"))
+        return WrittenScores(output, self.grid, learners, texts, silent, figures.draw_scores(output, baselines="all"))
 
     def _working(self, advanced: Advanced, began: float, done: int, number: int, learners: int) -> Working:
         """Tells how far the bank is, of which each learner counts as an equal part."""
@@ -245,7 +245,7 @@ def _place(item: Contender) -> tuple[str, str]:
     return item.trained.run.experiment.name, item.trained.run.variant
 
 
-def _grid(asked: Asked, size: Size, runs: Sequence[Experiment]) -> Grid:
+def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> BankGrid:
     known_classes = [item for run in runs for item in run.function_classes]
     classes: list[FunctionClass] = asked.classes(known_classes)
     if not classes:
@@ -291,4 +291,4 @@ def _agreed(what: str, given: int | None, found: Sequence[int]) -> int | None:
     return numbers[0] if numbers else None
 
 
-__all__ = ["COMMAND", "NAME", "Scoring", "Size", "Written"]
+__all__ = ["COMMAND", "NAME", "PromptSize", "Scoring", "WrittenScores"]

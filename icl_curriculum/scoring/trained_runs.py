@@ -14,7 +14,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.directory import RunDirectory, read_manifest
 from icl_curriculum.runs.checkpoints import load_model
-from icl_curriculum.runs.evaluation import Trained
+from icl_curriculum.runs.evaluation import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TrainedRun:
 
     directory: RunDirectory
     manifest: dict[str, Any]
-    trained: Trained
+    trained: TrainedModel
 
     @property
     def run(self) -> Run:
@@ -43,7 +43,7 @@ def open_run(run_dir: Path, device: str = "cpu") -> TrainedRun:
     return TrainedRun(directory, manifest, _trained(run, model, run_dir))
 
 
-def _trained(run: Run, model: Model, run_dir: Path) -> Trained:
+def _trained(run: Run, model: Model, run_dir: Path) -> TrainedModel:
     """The model with what it was trained on, as its own evaluation.csv says."""
     columns = ["step", "function_class", "input_distribution", "in_distribution", "n_context"]
     types = {"function_class": "str", "input_distribution": "str"}
@@ -52,7 +52,7 @@ def _trained(run: Run, model: Model, run_dir: Path) -> Trained:
     own = own[own["in_distribution"]]
     offered = frozenset(zip(own["function_class"], own["input_distribution"], strict=True))
     points = int(own["n_context"].max()) + 1 if len(own) else 0
-    return Trained(run, model, step, offered, points)
+    return TrainedModel(run, model, step, offered, points)
 
 
 def _runs_in(folder: Path) -> str:

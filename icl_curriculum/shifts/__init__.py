@@ -2,14 +2,14 @@
 
 from icl_curriculum.shifts.base import Shift, register_shift, why_undefined
 from icl_curriculum.shifts.coverage import coverage, reference_task
-from icl_curriculum.shifts.other_inputs import HalfSubspace, OtherInputs, ScaledInputs, Skewed
+from icl_curriculum.shifts.other_inputs import HalfSubspaceShift, OtherInputs, ScaledInputs, SkewedShift
 from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, ScaledOutputs
 from icl_curriculum.shifts.queries import OppositeQuadrants, OrthogonalQueries, OverlappingQueries, RandomQuadrants
 from icl_curriculum.shifts.standard import STANDARD, standard_shifts
 
 __all__ = [
     "STANDARD",
-    "HalfSubspace",
+    "HalfSubspaceShift",
     "LabelNoise",
     "LongerPrompts",
     "OppositeQuadrants",
@@ -21,7 +21,7 @@ __all__ = [
     "ScaledInputs",
     "ScaledOutputs",
     "Shift",
-    "Skewed",
+    "SkewedShift",
     "coverage",
     "reference_task",
     "register_shift",

@@ -11,9 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from icl_curriculum.inputs import AnyInputs, InputDistribution, Scaled
-from icl_curriculum.inputs import HalfSubspace as HalfSubspaceInputs
-from icl_curriculum.inputs import Skewed as SkewedInputs
+from icl_curriculum.inputs import AnyInputs, HalfSubspace, InputDistribution, Scaled, Skewed
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
@@ -33,19 +31,19 @@ class _InputsShift(Shift):
 
 
 @register_shift("skewed")
-class Skewed(_InputsShift):
+class SkewedShift(_InputsShift):
     """Inputs from the skewed Gaussian, a fresh rotation for every prompt. Source: Garg et al. 2022."""
 
     def changed(self) -> InputDistribution:
-        return SkewedInputs()
+        return Skewed()
 
 
 @register_shift("half_subspace")
-class HalfSubspace(_InputsShift):
+class HalfSubspaceShift(_InputsShift):
     """Inputs from a random subspace of half the dimensions, fresh for every prompt. Source: Garg et al. 2022."""
 
     def changed(self) -> InputDistribution:
-        return HalfSubspaceInputs()
+        return HalfSubspace()
 
 
 @register_shift("other_inputs")

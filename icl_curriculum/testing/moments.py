@@ -34,7 +34,7 @@ BUDGET = 1 << 24
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MomentEstimate:
     """A mean over independent prompts, its standard error, and skewness / sqrt(prompts)."""
 
     mean: float
@@ -68,7 +68,7 @@ def _hall(t: float, skew: float) -> float:
     return float(((1 + skew * t / 3) ** 3 - 1) / skew + skew / 6)
 
 
-def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, purpose: str) -> Estimate:
+def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, purpose: str) -> MomentEstimate:
     """E f(x)^2 by Monte Carlo through the class's own draw: `PROMPTS` prompts, up to 16 times as many if tails ask."""
     parts: list[torch.Tensor] = []
     for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
@@ -82,13 +82,13 @@ def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, pur
     return estimate
 
 
-def estimate_of(squares: torch.Tensor) -> Estimate:
+def estimate_of(squares: torch.Tensor) -> MomentEstimate:
     """Of the mean of independent numbers, in float64."""
     centred = squares - squares.mean()
     spread = float(centred.square().mean().sqrt())
     skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
     n = len(squares)
-    return Estimate(float(squares.mean()), spread / math.sqrt(n), skew / math.sqrt(n), n)
+    return MomentEstimate(float(squares.mean()), spread / math.sqrt(n), skew / math.sqrt(n), n)
 
 
 def _few(dims: tuple[int, ...]) -> tuple[int, ...]:

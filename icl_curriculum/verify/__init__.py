@@ -12,30 +12,30 @@ from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
-from icl_curriculum.verify.checks import Check, Outcome, Section
+from icl_curriculum.verify.checks import Check, CheckOutcome, VerifySection
 from icl_curriculum.verify.view import show
 
-SECTIONS: dict[str, Section] = {
-    "trivial_errors": Section(
+SECTIONS: dict[str, VerifySection] = {
+    "trivial_errors": VerifySection(
         "E f(x)^2 under the reference inputs: what classes declare, and what they draw", trivial_errors.checks
     ),
-    "denominators": Section(
+    "denominators": VerifySection(
         "E f(q)^2 under every shift: what divides the errors, and what is drawn", denominators.checks
     ),
-    "banks": Section("evaluation banks: the same prompts as recorded", banks.checks),
-    "oracles": Section(
+    "banks": VerifySection("evaluation banks: the same prompts as recorded", banks.checks),
+    "oracles": VerifySection(
         "errors of the best attainable predictions, of bounds on them, and of posterior means over pools",
         partial(learners.checks, oracles.CASES),
     ),
-    "baselines": Section("errors of classical estimators", partial(learners.checks, baselines.CASES)),
-    "published": Section(
+    "baselines": VerifySection("errors of classical estimators", partial(learners.checks, baselines.CASES)),
+    "published": VerifySection(
         "transformers of Garg et al. 2022 (arXiv 2208.01066) beside ours of that size, 12 layers of 256, d = 20",
         partial(published.checks, published.RESULTS),
     ),
 }
 
 
-def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str, Section]:
+def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str, VerifySection]:
     """The sections of these names, all of them if there are none; ``results``: where runs are looked for.
 
     UserError for an unknown name, and for a folder of results that is not there.
@@ -49,4 +49,4 @@ def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str,
     return {name: section for name, section in known.items() if name in names or not names}
 
 
-__all__ = ["SECTIONS", "Check", "Outcome", "Section", "chosen", "show"]
+__all__ = ["SECTIONS", "Check", "CheckOutcome", "VerifySection", "chosen", "show"]

@@ -20,7 +20,7 @@ from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank, content_hash
 from icl_curriculum.verify.cases import banks_of, tasks
-from icl_curriculum.verify.checks import Check, Outcome
+from icl_curriculum.verify.checks import Check, CheckOutcome
 
 PROMPTS, POINTS = 64, 11
 GOLDEN = Path(__file__).parent / "golden_banks.json"
@@ -97,26 +97,26 @@ def checks() -> Iterator[Check]:
             yield Check(name, shift, partial(_compare, there.get(shift), known.get(shift)))
 
 
-def _version(recorded: int) -> Outcome:
-    return Outcome(
+def _version(recorded: int) -> CheckOutcome:
+    return CheckOutcome(
         False, f"bank version {recorded}", GOLDEN.name, f"bank version {evaluation.banks.BANK_VERSION}",
         note=f"BANK_VERSION was raised: record the banks anew with {RECORD}",
     )  # fmt: skip
 
 
-def _compare(bank: Bank | None, recorded: Mapping[str, Any] | None) -> Outcome:
+def _compare(bank: Bank | None, recorded: Mapping[str, Any] | None) -> CheckOutcome:
     if bank is None:
         assert recorded is not None
         note = f"the class or shift is gone or no longer defined: if that is meant, record anew with {RECORD}"
-        return Outcome(False, recorded["hash"], GOLDEN.name, "no such bank", note=note)
+        return CheckOutcome(False, recorded["hash"], GOLDEN.name, "no such bank", note=note)
     found = described(bank)
     if recorded is None:
         note = f"a new class or shift: record it with {RECORD}"
-        return Outcome(False, "a record of it", GOLDEN.name, found["hash"], note=note)
+        return CheckOutcome(False, "a record of it", GOLDEN.name, found["hash"], note=note)
     expected = recorded["hash"]
     if found["hash"] == recorded["hash"]:
-        return Outcome(True, expected, GOLDEN.name, "same bytes")
+        return CheckOutcome(True, expected, GOLDEN.name, "same bytes")
     if same_prompts(recorded, found):
-        return Outcome(True, expected, GOLDEN.name, "same prompts, other last bits")
+        return CheckOutcome(True, expected, GOLDEN.name, "same prompts, other last bits")
     note = f"the generator has changed: raise BANK_VERSION in evaluation/banks.py and record anew with {RECORD}"
-    return Outcome(False, expected, GOLDEN.name, found["hash"], note=note)
+    return CheckOutcome(False, expected, GOLDEN.name, found["hash"], note=note)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from icl_curriculum.core.errors import described
-from icl_curriculum.testing.moments import Estimate, Z
+from icl_curriculum.testing.moments import MomentEstimate, Z
 
 #: Relative difference that is left to the order of summation in float64.
 ROUNDING = 1e-9
@@ -19,7 +19,7 @@ ERRORS_Z = 4.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """What was expected and why, what was found, and whether that holds; None where the two only stand side by side.
 
     ``error``: the standard error of what was found, None where there is no chance in it. ``tolerance``: how far the
@@ -46,21 +46,21 @@ class Check:
 
     case: str
     name: str
-    look: Callable[[], Outcome]
+    look: Callable[[], CheckOutcome]
 
     def __str__(self) -> str:
         return f"{self.case}: {self.name}"
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CheckOutcome:
         """What `look` says; an exception is a check that fails and stops no other."""
         try:
             return self.look()
         except Exception as error:
-            return Outcome(False, "an answer", "", described(error), exception=error)
+            return CheckOutcome(False, "an answer", "", described(error), exception=error)
 
 
 @dataclass(frozen=True)
-class Section:
+class VerifySection:
     """Checks that are shown together, listed when the section's turn comes."""
 
     title: str
@@ -85,29 +85,31 @@ def between(low: float, high: float) -> Figure:
     return Figure((low + high) / 2, (high - low) / 2)
 
 
-def exact(expected: float, found: float, source: str, *, printed: str | None = None) -> Outcome:
+def exact(expected: float, found: float, source: str, *, printed: str | None = None) -> CheckOutcome:
     """Two numbers without chance in them. ``printed``: what the catalogue says of ``expected``, to its last digit."""
     holds = found == expected or math.isclose(found, expected, rel_tol=ROUNDING)
     tolerance = 0.0 if math.isinf(expected) else ROUNDING * abs(expected)
     if printed is None:
-        return Outcome(holds, expected, source, found, tolerance=tolerance)
+        return CheckOutcome(holds, expected, source, found, tolerance=tolerance)
     agrees = abs(expected - float(printed)) <= _half_a_digit(printed)
     note = "" if agrees else f"the catalogue prints {printed}: correct one of the two in icl_curriculum/verify"
-    return Outcome(holds and agrees, expected, f"{source}; {printed} as printed", found, tolerance=tolerance, note=note)
+    return CheckOutcome(
+        holds and agrees, expected, f"{source}; {printed} as printed", found, tolerance=tolerance, note=note
+    )
 
 
-def rounded(digits: str, found: float, source: str) -> Outcome:
+def rounded(digits: str, found: float, source: str) -> CheckOutcome:
     """A number that is known to its printed digits only."""
     expected = printed(digits)
     holds = abs(found - expected.value) <= expected.margin
-    return Outcome(holds, expected.value, source, found, tolerance=expected.margin)
+    return CheckOutcome(holds, expected.value, source, found, tolerance=expected.margin)
 
 
-def measured(expected: Figure, estimate: Estimate, source: str) -> Outcome:
+def measured(expected: Figure, estimate: MomentEstimate, source: str) -> CheckOutcome:
     """A golden number against an error over drawn prompts: within `ERRORS_Z` standard errors and its own margin."""
     tolerance = ERRORS_Z * estimate.error + expected.margin
     holds = abs(estimate.mean - expected.value) <= tolerance
-    return Outcome(holds, expected.value, source, estimate.mean, error=estimate.error, tolerance=tolerance)
+    return CheckOutcome(holds, expected.value, source, estimate.mean, error=estimate.error, tolerance=tolerance)
 
 
 def _half_a_digit(printed: str) -> float:
@@ -115,7 +117,7 @@ def _half_a_digit(printed: str) -> float:
     return 0.5 * 10.0**-decimals * (1 + 1e-6)
 
 
-def drawn(expected: float, estimate: Estimate, source: str, *, note: str = "") -> Outcome:
+def drawn(expected: float, estimate: MomentEstimate, source: str, *, note: str = "") -> CheckOutcome:
     """A number against a Monte Carlo estimate of it, by the rule on tails of the conformity check."""
     wrong = estimate.verdict(expected)
     notes = [note] if note else []
@@ -123,7 +125,7 @@ def drawn(expected: float, estimate: Estimate, source: str, *, note: str = "") -
         notes.append(f"the expected number is {wrong} by more than {Z:.0f} standard errors")
     elif not estimate.judges_tails:
         notes.append("heavy tails: too large an expected number would not show")
-    return Outcome(
+    return CheckOutcome(
         wrong is None,
         expected,
         source,

@@ -12,9 +12,9 @@ from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
-from icl_curriculum.testing.moments import Estimate
+from icl_curriculum.testing.moments import MomentEstimate
 from icl_curriculum.verify.cases import Spec, banks_of, named, task_of, tasks
-from icl_curriculum.verify.checks import Check, Outcome, drawn, exact
+from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact
 from icl_curriculum.verify.monte_carlo import PROMPTS, second_moments
 from icl_curriculum.verify.trivial_errors import gaussian_hermite
 
@@ -115,19 +115,19 @@ def checks() -> Iterator[Check]:
             yield Check(f"drawn for {task_name}", shift_name, partial(drawn_from, bank))
 
 
-def _ratio(ratio: Ratio, task: Task, shift: Shift) -> Outcome:
+def _ratio(ratio: Ratio, task: Task, shift: Shift) -> CheckOutcome:
     found = shift.apply(task).second_moment() / task.second_moment()
     return exact(ratio.value, found, ratio.source, printed=ratio.printed)
 
 
-def drawn_from(bank: Bank) -> Outcome:
+def drawn_from(bank: Bank) -> CheckOutcome:
     """A bank's denominator against its targets: over all k, and at each k, as errors are divided at each."""
     task = bank.drawn_task
     if not task.has_second_moment():
         index, growth = task.inputs.tail_index, task.function_class.growth
         source = f"moments exist below order {index:g}, f grows like |x|^{growth:g}"
         holds = bank.second_moment == math.inf
-        return Outcome(holds, math.inf, source, bank.second_moment, note="nothing to draw" if holds else "")
+        return CheckOutcome(holds, math.inf, source, bank.second_moment, note="nothing to draw" if holds else "")
     closed = task.function_class.second_moment(
         task.dims, squared_norm=task.inputs.squared_norm(task.dims), spectrum=task.inputs.spectrum(task.dims)
     )
@@ -149,9 +149,9 @@ def drawn_from(bank: Bank) -> Outcome:
     return outcome
 
 
-def _deviation(estimate: Estimate) -> float:
+def _deviation(estimate: MomentEstimate) -> float:
     return estimate.error * math.sqrt(estimate.prompts)
 
 
-def _less_certain(estimate: Estimate, error: float) -> Estimate:
+def _less_certain(estimate: MomentEstimate, error: float) -> MomentEstimate:
     return replace(estimate, error=math.hypot(estimate.error, error))

@@ -23,7 +23,7 @@ from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.moments import estimate_of
 from icl_curriculum.verify.cases import Spec, named, task_of
-from icl_curriculum.verify.checks import Check, Figure, Outcome, measured
+from icl_curriculum.verify.checks import Check, CheckOutcome, Figure, measured
 
 Metric = Literal["normalized_error", "squared_error"]
 
@@ -108,7 +108,7 @@ class _Errors:
 
     case: Case
 
-    def outcome(self, golden: Golden, k: int) -> Outcome:
+    def outcome(self, golden: Golden, k: int) -> CheckOutcome:
         answered = self._all[id(golden)]
         if isinstance(answered, Exception):
             raise answered

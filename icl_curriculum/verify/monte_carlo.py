@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.testing.moments import BUDGET, Estimate, estimate_of
+from icl_curriculum.testing.moments import BUDGET, MomentEstimate, estimate_of
 
 #: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.
 PROMPTS = 1 << 13
@@ -24,8 +24,8 @@ ROUNDS = (2, 4, 16, 64)
 class SecondMoments:
     """E target^2: over all defined entries of a prompt, and at each k that is defined."""
 
-    overall: Estimate
-    at: dict[int, Estimate]
+    overall: MomentEstimate
+    at: dict[int, MomentEstimate]
 
 
 def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:

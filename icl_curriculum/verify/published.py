@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from icl_curriculum.verify.checks import NOT_RUN, Check, Outcome
-from icl_curriculum.verify.runs import Asked, Damaged, PublishedSize, runs_of_published_size
+from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome
+from icl_curriculum.verify.runs import AskedError, Damaged, PublishedSize, runs_of_published_size
 
 #: Where runs are looked for, unless another folder is given.
 RESULTS = Path("results")
@@ -39,10 +39,10 @@ class Printed:
     note: str = ""
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> AskedError:
         """The columns of evaluation.csv."""
         function_class = self.function_class or self.trained_on
-        return Asked(function_class, self.input_distribution, self.shift, self.n_context, self.metric)
+        return AskedError(function_class, self.input_distribution, self.shift, self.n_context, self.metric)
 
     def __str__(self) -> str:
         words = [self.function_class, self.input_distribution, self.shift]
@@ -93,11 +93,11 @@ def checks(results: Path) -> Iterator[Check]:
         yield Check("damaged, skipped", str(item.path), partial(_same, _skipped(item)))
 
 
-def _same(outcome: Outcome) -> Outcome:
+def _same(outcome: CheckOutcome) -> CheckOutcome:
     return outcome
 
 
-def _beside(printed: Printed, runs: Sequence[PublishedSize]) -> Iterator[Outcome]:
+def _beside(printed: Printed, runs: Sequence[PublishedSize]) -> Iterator[CheckOutcome]:
     """The mean over the seeds of each experiment and variant that was asked the same."""
     for name, group in groupby(runs, key=lambda run: run.family):
         found = {run: run.errors[printed.asked] for run in group if printed.asked in run.errors}
@@ -107,19 +107,19 @@ def _beside(printed: Printed, runs: Sequence[PublishedSize]) -> Iterator[Outcome
             if len(found) > 1:
                 notes.append(f"{min(found.values()):.3g} to {max(found.values()):.3g}")
             notes.append(f"{max(run.steps for run in found):,} steps")
-            yield Outcome(None, printed.value, _source(printed), fmean(found.values()), note=", ".join(notes))
+            yield CheckOutcome(None, printed.value, _source(printed), fmean(found.values()), note=", ".join(notes))
 
 
-def _not_run(printed: Printed, runs: Sequence[PublishedSize]) -> Outcome:
+def _not_run(printed: Printed, runs: Sequence[PublishedSize]) -> CheckOutcome:
     notes = [printed.note] if printed.note else []
     if runs:
         notes.append(f"{', '.join(dict.fromkeys(run.family for run in runs))}: not asked this")
-    return Outcome(None, printed.value, _source(printed), NOT_RUN, note=", ".join(notes))
+    return CheckOutcome(None, printed.value, _source(printed), NOT_RUN, note=", ".join(notes))
 
 
 def _source(printed: Printed) -> str:
     return "Garg et al." + (", over the unscaled trivial error" if printed.metric == _OVER_REFERENCE else "")
 
 
-def _skipped(item: Damaged) -> Outcome:
-    return Outcome(None, "a finished run", "", item.reason)
+def _skipped(item: Damaged) -> CheckOutcome:
+    return CheckOutcome(None, "a finished run", "", item.reason)

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from icl_curriculum.core.machine import available_cores, computing_threads
-from icl_curriculum.verify.checks import Check, Outcome
+from icl_curriculum.verify.checks import Check, CheckOutcome
 
 #: Cases at once, at most: each holds prompts of some hundred megabytes.
 MOST = 4
 
 
-def outcomes(checks: Sequence[Check]) -> Iterator[list[tuple[Check, Outcome]]]:
+def outcomes(checks: Sequence[Check]) -> Iterator[list[tuple[Check, CheckOutcome]]]:
     """What the checks of each case find, case by case in their order, each as soon as it is known.
 
     Every case computes with one thread: results then don't depend on the number of cores.
@@ -27,5 +27,5 @@ def outcomes(checks: Sequence[Check]) -> Iterator[list[tuple[Check, Outcome]]]:
             pool.shutdown(cancel_futures=True)
 
 
-def _look(case: list[Check]) -> list[tuple[Check, Outcome]]:
+def _look(case: list[Check]) -> list[tuple[Check, CheckOutcome]]:
     return [(check, check.outcome()) for check in case]

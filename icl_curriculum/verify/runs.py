@@ -20,7 +20,7 @@ DIMS = 20
 MODEL = {"name": "transformer", "layers": 12, "width": 256, "heads": 8}
 
 
-class Asked(NamedTuple):
+class AskedError(NamedTuple):
     """What was asked of a model, and in which metric: columns of evaluation.csv."""
 
     function_class: str
@@ -38,7 +38,7 @@ class PublishedSize:
     seed: int
     steps: int
     trained_on: str
-    errors: dict[Asked, float] = field(compare=False)
+    errors: dict[AskedError, float] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _table(path: Path, manifest: dict[str, Any]) -> pd.DataFrame:
     return table.assign(**numbers)
 
 
-def _errors(table: pd.DataFrame) -> dict[Asked, float]:
+def _errors(table: pd.DataFrame) -> dict[AskedError, float]:
     table = table[(table["learner_kind"] == "model") & table["value"].notna()]
-    keys = zip(*(table[name] for name in Asked._fields), strict=True)
-    return {Asked(*key): float(value) for key, value in zip(keys, table["value"], strict=True)}
+    keys = zip(*(table[name] for name in AskedError._fields), strict=True)
+    return {AskedError(*key): float(value) for key, value in zip(keys, table["value"], strict=True)}

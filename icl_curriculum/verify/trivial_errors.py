@@ -19,14 +19,14 @@ from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.tasks import Task
 from icl_curriculum.verify.cases import Spec, built_in, named, task_of
-from icl_curriculum.verify.checks import Check, Outcome, drawn, exact, rounded
+from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact, rounded
 from icl_curriculum.verify.monte_carlo import PROMPTS, second_moments
 
 _POINTS = 4
 
 
 @dataclass(frozen=True)
-class Golden:
+class GoldenTrivialError:
     """The trivial error of a class: ``value`` from a formula, or as ``printed`` where only digits are known."""
 
     spec: Spec
@@ -52,27 +52,27 @@ _HEAVY = _hermite(3, "gaussian")
 _MOMENTS_20 = (20.0, 3 * 20 * 22.0, 15 * 20 * 22 * 24.0)
 
 CATALOGUE = [
-    Golden("linear", 20, "d", 20.0),
-    Golden("noisy_linear", 20, "d, of the clean function", 20.0),
-    Golden("sparse_linear", 20, "s", 3.0),
-    Golden({"name": "sparse_linear", "sparsity": 2}, 20, "s", 2.0),
-    Golden("linear_classification", 20, "signs", 1.0),
-    Golden("quadratic", 20, "d", 20.0),
-    Golden("relu_network", 20, "d", 20.0),
-    Golden("decision_tree", 20, "leaves of variance 1", 1.0),
-    *(Golden(_hermite(p, "unit"), 20, "orthonormal polynomials", 1.0) for p in (1, 2, 3, 4)),
+    GoldenTrivialError("linear", 20, "d", 20.0),
+    GoldenTrivialError("noisy_linear", 20, "d, of the clean function", 20.0),
+    GoldenTrivialError("sparse_linear", 20, "s", 3.0),
+    GoldenTrivialError({"name": "sparse_linear", "sparsity": 2}, 20, "s", 2.0),
+    GoldenTrivialError("linear_classification", 20, "signs", 1.0),
+    GoldenTrivialError("quadratic", 20, "d", 20.0),
+    GoldenTrivialError("relu_network", 20, "d", 20.0),
+    GoldenTrivialError("decision_tree", 20, "leaves of variance 1", 1.0),
+    *(GoldenTrivialError(_hermite(p, "unit"), 20, "orthonormal polynomials", 1.0) for p in (1, 2, 3, 4)),
     *(
-        Golden(_hermite(p, "gaussian"), 20, "moments of w·x", gaussian_hermite(p, *_MOMENTS_20), printed)
+        GoldenTrivialError(_hermite(p, "gaussian"), 20, "moments of w·x", gaussian_hermite(p, *_MOMENTS_20), printed)
         for p, printed in ((1, "20.000"), (2, "330.250"), (3, "8933.10"))
     ),
-    Golden("chebyshev", 1, "sum of (1 - 1 / (4 j^2 - 1)) / 2, as printed", printed="4.4609"),
-    Golden("sinusoid", 1, "E A^2 / 2", (5**3 - 0.1**3) / 4.9 / 6, "4.25167"),
-    Golden("sinusoid", 5, "E A^2 / 2", (5**3 - 0.1**3) / 4.9 / 6, "4.25167"),
-    Golden("parity", 10, "signs", 1.0),
-    Golden("gaussian_mixture", 20, "d + 8", 28.0),
-    Golden("low_rank_linear", 20, "d", 20.0),
-    Golden({"name": "low_rank_linear", "rank": 2}, 20, "d", 20.0),
-    Golden("linear_dynamics", 20, "rho^2 d", 0.9**2 * 20),
+    GoldenTrivialError("chebyshev", 1, "sum of (1 - 1 / (4 j^2 - 1)) / 2, as printed", printed="4.4609"),
+    GoldenTrivialError("sinusoid", 1, "E A^2 / 2", (5**3 - 0.1**3) / 4.9 / 6, "4.25167"),
+    GoldenTrivialError("sinusoid", 5, "E A^2 / 2", (5**3 - 0.1**3) / 4.9 / 6, "4.25167"),
+    GoldenTrivialError("parity", 10, "signs", 1.0),
+    GoldenTrivialError("gaussian_mixture", 20, "d + 8", 28.0),
+    GoldenTrivialError("low_rank_linear", 20, "d", 20.0),
+    GoldenTrivialError({"name": "low_rank_linear", "rank": 2}, 20, "d", 20.0),
+    GoldenTrivialError("linear_dynamics", 20, "rho^2 d", 0.9**2 * 20),
 ]
 
 
@@ -92,7 +92,7 @@ def checks() -> Iterator[Check]:
         yield Check(name, "unknown", _unknown)
 
 
-def _declared(golden: Golden, task: Task) -> Outcome:
+def _declared(golden: GoldenTrivialError, task: Task) -> CheckOutcome:
     declared = task.function_class.trivial_error(golden.dims)
     if golden.value is None:
         assert golden.printed is not None
@@ -100,19 +100,19 @@ def _declared(golden: Golden, task: Task) -> Outcome:
     return exact(golden.value, declared, golden.source, printed=golden.printed)
 
 
-def _unknown() -> Outcome:
+def _unknown() -> CheckOutcome:
     note = "add it to CATALOGUE in icl_curriculum/verify/trivial_errors.py"
-    return Outcome(False, "a golden number", "every built-in class has one", "none", note=note)
+    return CheckOutcome(False, "a golden number", "every built-in class has one", "none", note=note)
 
 
-def _drawn(task: Task) -> Outcome:
+def _drawn(task: Task) -> CheckOutcome:
     def draw(index: int) -> Prompts:
         return task.draw(PROMPTS, _POINTS, Streams(0, f"verify/trivial error/{task.function_class.family}", index))
 
     return drawn(task.trivial_error(), second_moments(draw).overall, "as declared")
 
 
-def _by_quadrature(task: Task) -> Outcome:
+def _by_quadrature(task: Task) -> CheckOutcome:
     return exact(task.trivial_error(), gaussian_projection(task.function_class, task.dims), "as declared")
 
 

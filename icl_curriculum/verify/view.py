@@ -15,16 +15,16 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from icl_curriculum.verify.checks import NOT_RUN, Check, Outcome, Section
+from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome, VerifySection
 from icl_curriculum.verify.running import outcomes
 
 _HEADINGS = ("expected", "measured", "difference", "allowed")
 _WIDTHS = (9, 9, 10, 8)
 
 
-def show(sections: Mapping[str, Section], console: Console, *, debug: bool = False) -> bool:
+def show(sections: Mapping[str, VerifySection], console: Console, *, debug: bool = False) -> bool:
     """Verify sections and print what was found; True if no check fails. ``debug``: with tracebacks."""
-    found: list[tuple[str, Check, Outcome]] = []
+    found: list[tuple[str, Check, CheckOutcome]] = []
     for name, section in sections.items():
         found += [(name, check, outcome) for check, outcome in _show_section(name, section, console, debug=debug)]
     failed = [f"{name}: {check}" for name, check, outcome in found if outcome.holds is False]
@@ -34,12 +34,14 @@ def show(sections: Mapping[str, Section], console: Console, *, debug: bool = Fal
     return not failed
 
 
-def _show_section(name: str, section: Section, console: Console, *, debug: bool) -> list[tuple[Check, Outcome]]:
+def _show_section(
+    name: str, section: VerifySection, console: Console, *, debug: bool
+) -> list[tuple[Check, CheckOutcome]]:
     began = time.monotonic()
     checks = list(section.checks())
     width = max((len(check.name) for check in checks), default=0)
     console.print(f"{name}: {section.title}", soft_wrap=True)
-    found: list[tuple[Check, Outcome]] = []
+    found: list[tuple[Check, CheckOutcome]] = []
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(console)) if console.is_terminal else None
         shown = bar.add_task(checks[0].case if checks else "", total=len(checks)) if bar else None
@@ -68,7 +70,7 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _closing(found: Iterable[Outcome]) -> str:
+def _closing(found: Iterable[CheckOutcome]) -> str:
     """``500 checks, 2 failed; 3 published results beside ours, 29 not run``."""
     found = list(found)
     judged = [outcome for outcome in found if outcome.holds is not None]
@@ -82,11 +84,11 @@ def _closing(found: Iterable[Outcome]) -> str:
     return "; ".join(parts) or "nothing to check"
 
 
-def _is_counted(outcome: Outcome) -> bool:
+def _is_counted(outcome: CheckOutcome) -> bool:
     return not isinstance(outcome.expected, str)
 
 
-def described(check: Check, outcome: Outcome, width: int) -> str:
+def described(check: Check, outcome: CheckOutcome, width: int) -> str:
     """A row of the table, its name padded to ``width``."""
     verdict = {True: "ok", False: "failed", None: "-"}[outcome.holds]
     if isinstance(outcome.expected, str):
@@ -103,7 +105,7 @@ def _cells(texts: Iterable[str]) -> str:
     return " ".join(f"{text:>{width}}" for text, width in zip(texts, _WIDTHS, strict=True))
 
 
-def _numbers(outcome: Outcome) -> list[str]:
+def _numbers(outcome: CheckOutcome) -> list[str]:
     """What the columns of numbers say; empty where there is no number."""
     expected, found = outcome.expected, outcome.found
     cells = [_shown(expected), _shown(found), "", ""]
@@ -121,7 +123,7 @@ def _shown(value: float | str) -> str:
     return text if len(text) <= _WIDTHS[0] else f"{value:.3g}"
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: CheckOutcome) -> str:
     """``same bytes``, or for a failure ``x, expected y (source); note``."""
     note = f"; {outcome.note}" if outcome.note else ""
     if outcome.holds is not False:

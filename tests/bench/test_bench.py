@@ -23,7 +23,7 @@ from tiny_runs import Icl
 from icl_curriculum import bench
 from icl_curriculum.bench import competitors, memory, step, tables, view
 from icl_curriculum.bench.competitors import HUGGING_FACE
-from icl_curriculum.bench.tables import Column, Job, Section, Settings, Table, Tell
+from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Settings, Tell
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.provenance import package_version
 
@@ -92,7 +92,7 @@ def test_the_command_passes_its_options_on(icl: Icl, monkeypatch: pytest.MonkeyP
         seen.append(settings)
         return []
 
-    monkeypatch.setitem(bench.SECTIONS, "step", Section("a title", (), jobs))
+    monkeypatch.setitem(bench.SECTIONS, "step", BenchSection("a title", (), jobs))
     assert icl("bench", "step", "--results", tmp_path, "--threads", "2,1,2", "--rounds", "7", "--device", "cpu") == (
         0, "step: a title\n", "",
     )  # fmt: skip
@@ -122,7 +122,7 @@ def test_rows_are_written_with_what_they_were_measured_on(tmp_path: Path) -> Non
 
 def made_up(tmp_path: Path, *jobs: Job, terminal: bool = False) -> str:
     columns = (Column("name", "name"), Column("share", "of it", ".0%"), Column("hidden"))
-    section = Section("a title", columns, lambda settings: jobs)
+    section = BenchSection("a title", columns, lambda settings: jobs)
     written = io.StringIO()
     console = Console(file=written, width=40, force_terminal=terminal)
     bench.show({"mine": section}, Settings(results=tmp_path), console)
@@ -131,8 +131,10 @@ def made_up(tmp_path: Path, *jobs: Job, terminal: bool = False) -> str:
 
 def test_tables_are_shown_whole_and_written(tmp_path: Path) -> None:
     rows = [{"name": "a name longer than the terminal is " * 2, "share": 0.25, "hidden": 1.0}, {"name": "b"}]
-    old = Table("recorded on a day", [{"name": "old", "share": 1.0}], recorded=True)
-    out = made_up(tmp_path, Job("one", 1, lambda tell: Table("now", rows, ["a note"])), Job("", 0, lambda tell: old))
+    old = BenchTable("recorded on a day", [{"name": "old", "share": 1.0}], recorded=True)
+    out = made_up(
+        tmp_path, Job("one", 1, lambda tell: BenchTable("now", rows, ["a note"])), Job("", 0, lambda tell: old)
+    )
     assert out.splitlines() == [
         "mine: a title",
         "  now",
@@ -151,22 +153,22 @@ def test_tables_are_shown_whole_and_written(tmp_path: Path) -> None:
 
 
 def test_what_was_measured_before_a_failure_stays(tmp_path: Path) -> None:
-    def fails(tell: Tell) -> Table:
+    def fails(tell: Tell) -> BenchTable:
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        made_up(tmp_path, Job("one", 1, lambda tell: Table("now", [{"name": "a"}])), Job("two", 1, fails))
+        made_up(tmp_path, Job("one", 1, lambda tell: BenchTable("now", [{"name": "a"}])), Job("two", 1, fails))
     assert [row["name"] for row in read(tmp_path / "bench" / "mine.csv")] == ["a"]
 
 
 def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_seconds() -> None:
     clock, written = Clock(), io.StringIO()
 
-    def measure(tell: Tell) -> Table:
+    def measure(tell: Tell) -> BenchTable:
         for tenth in range(1, 11):
             clock.now += 1.5
             tell(tenth / 10, f"round {tenth}")
-        return Table("", [])
+        return BenchTable("", [])
 
     jobs = [Job("one", 10, measure), Job("two", 30, measure)]
     view._Progress(jobs, Console(file=written), clock).measure("step", jobs[0])
@@ -177,10 +179,10 @@ def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_second
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
-    def measure(tell: Tell) -> Table:
+    def measure(tell: Tell) -> BenchTable:
         tell(0.5, "round 1 of 2")
         time.sleep(0.2)
-        return Table("now", [{"name": "a"}])
+        return BenchTable("now", [{"name": "a"}])
 
     plain = re.sub(r"\x1b\[[\d;?]*\w", "", made_up(tmp_path, Job("one", 1, measure), terminal=True))
     assert "mine, one: round 1 of 2" in plain

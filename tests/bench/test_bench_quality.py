@@ -15,8 +15,8 @@ from tiny_runs import Icl
 
 from icl_curriculum import bench
 from icl_curriculum.bench import quality, tables
-from icl_curriculum.bench.quality import Plan, Trained
-from icl_curriculum.bench.tables import Settings, Table
+from icl_curriculum.bench.quality import Plan, TrainedPlan
+from icl_curriculum.bench.tables import BenchTable, Settings
 
 #: A model of one layer in one dimension, learnt within some dozens of steps.
 TINY = (
@@ -33,7 +33,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """Let plans be trained in this process; returns those that were."""
     trained: list[Plan] = []
 
-    def in_this_process(work: Any, requests: Sequence[Plan], heard: Callable[[int, Any], None]) -> list[Trained]:
+    def in_this_process(work: Any, requests: Sequence[Plan], heard: Callable[[int, Any], None]) -> list[TrainedPlan]:
         trained.extend(requests)
         return [work(plan, lambda said, number=number: heard(number, said)) for number, plan in enumerate(requests)]
 
@@ -108,11 +108,11 @@ def test_the_clock_stands_still_while_the_error_is_measured(monkeypatch: pytest.
 def test_both_recipes_are_of_the_same_size_and_reference_has_a_budget_by_seed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def made_up(plan: Plan, say: Callable[[Any], None]) -> Trained:
+    def made_up(plan: Plan, say: Callable[[Any], None]) -> TrainedPlan:
         say((1.0, 0.3))
         if plan.recipe == "reference":
-            return Trained(100.0 + plan.seed, 900, 0.97, {} if plan.seed else {0.2: (30.0, 9), 0.1: (60.0, 99)})
-        return Trained(4.0, 300, 0.04, {0.2: (1.0, 50), 0.1: (2.0 + plan.seed, 100)})
+            return TrainedPlan(100.0 + plan.seed, 900, 0.97, {} if plan.seed else {0.2: (30.0, 9), 0.1: (60.0, 99)})
+        return TrainedPlan(4.0, 300, 0.04, {0.2: (1.0, 50), 0.1: (2.0 + plan.seed, 100)})
 
     monkeypatch.setattr(quality, "train", made_up)
     trained = here(monkeypatch)
@@ -144,7 +144,7 @@ def test_both_recipes_are_of_the_same_size_and_reference_has_a_budget_by_seed(
 
 
 def test_a_fast_recipe_that_does_not_arrive_leaves_reference_without_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "train", lambda plan, say: Trained(4.0, 300, 0.4, {}))
+    monkeypatch.setattr(quality, "train", lambda plan, say: TrainedPlan(4.0, 300, 0.4, {}))
     trained = here(monkeypatch)
     plans = [Plan("fast", (), seed) for seed in (0, 1)]
     table = quality.measure_both(plans, False, quiet)
@@ -158,9 +158,9 @@ def test_the_default_trains_fast_and_shows_the_record_with_its_date(
     record = tmp_path / "record.json"
     row = {"recipe": "reference", "seed": 0, "level": 0.1, "outcome": "not within 99 s (error 0.9 at step 8)"}
     on = {**tables.measured_on(1, "cpu"), "date": "2024-05-06T07:08:09+00:00", "cpu": "An old one"}
-    quality.write_record(Table("", [{**row, **on}], ["what it took"]), record)
+    quality.write_record(BenchTable("", [{**row, **on}], ["what it took"]), record)
     monkeypatch.setattr(quality, "RECORD", record)
-    monkeypatch.setattr(quality, "train", lambda plan, say: Trained(4.0, 300, 0.4, {0.2: (1.25, 50)}))
+    monkeypatch.setattr(quality, "train", lambda plan, say: TrainedPlan(4.0, 300, 0.4, {0.2: (1.25, 50)}))
     here(monkeypatch)
     code, out, err = icl("bench", "quality", "--results", tmp_path)
     assert (code, err) == (0, "")

@@ -21,7 +21,7 @@ from icl_curriculum.cli import display, progress
 from icl_curriculum.cli.error_tables import error_table
 from icl_curriculum.cli.progress import View, duration, live_view
 from icl_curriculum.runs.execution import Progress
-from icl_curriculum.runs.launch import Failure
+from icl_curriculum.runs.launch import RunFailure
 
 #: Two variants, of which one has a learning rate that no run survives.
 BAD_RATE: dict[str, Any] = {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf"), "steps": 300}
@@ -112,7 +112,7 @@ def test_without_a_terminal_every_report_is_a_line(plain: View, capsys: pytest.C
     plain.report(Progress("a-seed0", "training", 60, 100, 0.25, 20.0))
     plain.report(Progress("a-seed0", "evaluation", 1, 4, None, 2.0))
     plain.ended("a-seed0", None)
-    plain.ended("a-seed1", Failure("a-seed1", "no"))
+    plain.ended("a-seed1", RunFailure("a-seed1", "no"))
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith("all:")] == [
         "a-seed0: starting",

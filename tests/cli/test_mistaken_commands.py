@@ -15,7 +15,7 @@ from mistaken import PLUGIN, Answer, files, icl, steady
 from tiny_runs import TINY, write_toml
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.runs.launch import Failure, Pool
+from icl_curriculum.runs.launch import RunFailure, WorkerPool
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,14 +29,14 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Path("folder.toml").mkdir()
     Path("empty").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pool, "execute", _nothing_trains)
+        patch.setattr(WorkerPool, "execute", _nothing_trains)
         yield
     os.chdir(before)
 
 
-def _nothing_trains(pool: Pool, runs: Sequence[Run], jobs: int) -> list[Failure]:
+def _nothing_trains(pool: WorkerPool, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
     assert jobs >= 1
-    return [Failure(run.name, f"{run.name}: trained nothing") for run in runs]
+    return [RunFailure(run.name, f"{run.name}: trained nothing") for run in runs]
 
 
 COMMANDS: list[list[str]] = [

@@ -19,7 +19,7 @@ from torch import Tensor
 from icl_curriculum.baselines.per_prompt import answer_each
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation import Entry, Failure, Row, score
+from icl_curriculum.evaluation import BaselineFailure, ErrorRow, NamedLearner, score
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.runs.execution import Progress
 from icl_curriculum.runs.launch import launch
@@ -61,16 +61,16 @@ class Failing:
 def scored(learner: object, n: int = 8, points: int = 9, kind: str = "baseline", **options: object) -> tuple:
     """Rows by (metric, k), what failed, and how progress was told."""
     bank = bank_of("linear", n=n, points=points)
-    failures: list[Failure] = []
+    failures: list[BaselineFailure] = []
     told: list[tuple[str, float]] = []
     rows = score(
-        [Entry("learner", kind, learner)], bank, bank.draw(), 0.9, costly=CostlyConfig(**options),
+        [NamedLearner("learner", kind, learner)], bank, bank.draw(), 0.9, costly=CostlyConfig(**options),
         failed=failures.append, working=lambda *args: told.append(args),
     )  # fmt: skip
     return {(row.metric, row.n_context): row for row in rows}, failures, told
 
 
-def lengths(rows: dict[tuple[str, int], Row]) -> list[int]:
+def lengths(rows: dict[tuple[str, int], ErrorRow]) -> list[int]:
     return [k for metric, k in rows if metric == "squared_error"]
 
 
@@ -110,7 +110,7 @@ def test_their_errors_are_those_of_the_same_prompts_asked_in_full() -> None:
 def test_lengths_that_a_shift_leaves_undefined_are_not_asked() -> None:
     bank = bank_of("linear", "orthogonal_queries", n=4, points=11)
     learner = Fitted(bank.draw().xs)
-    rows = score([Entry("x", "baseline", learner)], bank, bank.draw(), None, costly=CostlyConfig(lengths="all"))
+    rows = score([NamedLearner("x", "baseline", learner)], bank, bank.draw(), None, costly=CostlyConfig(lengths="all"))
     assert {row.n_context for row in rows} == set(range(5))
 
 

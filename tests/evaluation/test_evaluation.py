@@ -24,7 +24,7 @@ from undefined import SHIFT_SPECS
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS
-from icl_curriculum.evaluation import Entry, answers, metric_rows, oracle_entry, score
+from icl_curriculum.evaluation import NamedLearner, answers, metric_rows, oracle_entry, score
 
 SHIFTS_AND_NONE: list[str | None] = [None, *SHIFTS.names()]
 
@@ -64,7 +64,7 @@ class Asked:
 def test_the_zero_predictor_has_normalized_error_one(name: Spec, inputs: Spec, shift: str | None) -> None:
     bank = bank_of(name, None if shift is None else SHIFT_SPECS[shift], inputs, n=3000, points=4)
     prompts = bank.draw()
-    rows = score([Entry("zero", "baseline", baseline_of("zero"))], bank, prompts, None)
+    rows = score([NamedLearner("zero", "baseline", baseline_of("zero"))], bank, prompts, None)
     denominator = values_of(rows, "squared_error")[0] / values_of(rows, "normalized_error")[0]
     assert_mean(errors_of(baseline_of("zero"), prompts).mean(axis=1) / denominator, 1)
 
@@ -82,7 +82,7 @@ def test_metrics_and_their_scales() -> None:
 
 
 def test_rows_say_what_they_are() -> None:
-    rows = score([Entry("averaging", "baseline", baseline_of("averaging"))], bank_of(), bank_of().draw(), 0.9)
+    rows = score([NamedLearner("averaging", "baseline", baseline_of("averaging"))], bank_of(), bank_of().draw(), 0.9)
     assert {(row.learner, row.learner_kind, row.n_prompts) for row in rows} == {("averaging", "baseline", 8)}
     assert [row.n_context for row in rows if row.metric == "squared_error"] == [0, 1, 2, 3, 4]
     assert all(row.ci_low <= row.value <= row.ci_high for row in rows)
@@ -124,7 +124,7 @@ def test_undefined_lengths_are_absent() -> None:
     prompts = bank.draw()
     mask = torch.ones(8, 5, dtype=torch.bool)
     mask[3, 2] = False
-    rows = score([Entry("zero", "baseline", baseline_of("zero"))], bank, replace(prompts, mask=mask), 0.9)
+    rows = score([NamedLearner("zero", "baseline", baseline_of("zero"))], bank, replace(prompts, mask=mask), 0.9)
     assert [row.n_context for row in rows if row.metric == "squared_error"] == [0, 1, 3, 4]
 
 
@@ -229,7 +229,7 @@ def test_a_skewed_shift_of_heavy_tails_has_all_its_moments() -> None:
 def test_only_oracles_see_the_functions() -> None:
     bank = bank_of("sparse_linear")
     learners = {kind: Asked() for kind in ("model", "baseline", "oracle")}
-    score([Entry(kind, kind, learner) for kind, learner in learners.items()], bank, bank.draw(), None)
+    score([NamedLearner(kind, kind, learner) for kind, learner in learners.items()], bank, bank.draw(), None)
     assert {kind: learner.seen[0].truth is not None for kind, learner in learners.items()} == {
         "model": False,
         "baseline": False,
@@ -262,7 +262,7 @@ def test_no_baseline_beats_the_oracle(name: str, shift: str | None) -> None:
 
 def test_rows_are_those_of_one_learner_after_another() -> None:
     bank = bank_of()
-    entries = [Entry(name, "baseline", baseline_of(name)) for name in ("zero", "averaging")]
+    entries = [NamedLearner(name, "baseline", baseline_of(name)) for name in ("zero", "averaging")]
     together = score(entries, bank, bank.draw(), 0.9)
     apart = [row for entry in entries for row in score([entry], bank, bank.draw(), 0.9)]
     assert together == apart

@@ -25,7 +25,7 @@ from undefined import UNDEFINED
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS
-from icl_curriculum.evaluation import Entry, metric_rows, oracle_entry, score
+from icl_curriculum.evaluation import NamedLearner, metric_rows, oracle_entry, score
 
 CLASSES = ["linear_classification", "parity"]
 METRICS = ["squared_error", "normalized_error", "error_over_reference", "accuracy"]
@@ -99,7 +99,7 @@ def test_an_answer_that_is_no_number_is_neither_right_nor_wrong() -> None:
     bank = bank_of("parity", None, None, n=4)
     answers = bank.draw().targets.double().numpy().copy()
     answers[1, 3] = np.nan
-    rows = metric_rows(Entry("x", "model", baseline_of("zero")), answers, bank, bank.draw(), None)
+    rows = metric_rows(NamedLearner("x", "model", baseline_of("zero")), answers, bank, bank.draw(), None)
     for metric in METRICS:
         found = values_of(rows, metric)
         assert math.isnan(found[3])

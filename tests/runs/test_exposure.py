@@ -21,8 +21,8 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import COLUMNS
 from icl_curriculum.results.directory import RunDirectory, check_version
 from icl_curriculum.runs.execution import execute, move_aside
-from icl_curriculum.runs.launch import Failure, launch
-from icl_curriculum.runs.pool import Pool
+from icl_curriculum.runs.launch import RunFailure, launch
+from icl_curriculum.runs.pool import WorkerPool
 from icl_curriculum.training.methods import InContext, TrainingMethod, register_method
 
 CELL = ["function_class", "input_distribution"]
@@ -235,14 +235,14 @@ def test_fresh_moves_a_run_of_an_earlier_version_aside(copied: Finished, aside: 
 def test_the_command_with_fresh_trains_it_anew(
     copied: Finished, finished: Finished, icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def here(pool: Pool, runs: Sequence[Run], jobs: int) -> list[Failure]:
+    def here(pool: WorkerPool, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         """Without a worker process, which would have to import everything anew."""
         for run in runs:
             execute(run, copied.results)
         return []
 
     as_of_an_earlier_version(copied)
-    monkeypatch.setattr(Pool, "execute", here)
+    monkeypatch.setattr(WorkerPool, "execute", here)
     monkeypatch.setattr(figures, "draw_all", lambda directory, **options: [])
     file = write_toml(tmp_path / "tiny.toml", tiny_values(FINISHED))
     code, _, complaint = icl("run", file, "--results", copied.results, "--device", "cpu", "--fresh")

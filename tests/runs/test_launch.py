@@ -23,8 +23,8 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.runs.evaluation import evaluation_banks
 from icl_curriculum.runs.execution import Progress, directory_of, execute
-from icl_curriculum.runs.launch import Failure, Outcome, launch
-from icl_curriculum.runs.pool import Pool, _ending
+from icl_curriculum.runs.launch import LaunchOutcome, RunFailure, launch
+from icl_curriculum.runs.pool import WorkerPool, _ending
 
 DIVERGES = nested({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")})
 
@@ -61,10 +61,10 @@ class Watcher:
     def started(self, run: str) -> None:
         self.events.append(("started", run, ""))
 
-    def ended(self, run: str, failure: Failure | None) -> None:
+    def ended(self, run: str, failure: RunFailure | None) -> None:
         self.events.append(("ended", run, "failed" if failure else "done"))
 
-    def launch(self, runs: list[Run], results: Path, **options: Any) -> Outcome:
+    def launch(self, runs: list[Run], results: Path, **options: Any) -> LaunchOutcome:
         return launch(runs, results, report=self.progress.append, started=self.started, ended=self.ended, **options)
 
 
@@ -73,7 +73,7 @@ class Launched:
     """What a launch was given, did and said."""
 
     runs: list[Run]
-    outcome: Outcome
+    outcome: LaunchOutcome
     watcher: Watcher
 
 
@@ -203,7 +203,7 @@ def test_finished_runs_of_other_configs_are_left_out_and_named(half_changed: lis
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_line_is_a_failure(tmp_path: Path) -> None:
-    pool = Pool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
+    pool = WorkerPool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
     code = "import os; os.write(1, b'[1, 2'); os._exit(3)"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", code], text=True, **pipes))
@@ -353,7 +353,7 @@ def test_every_name_of_the_package_is_there() -> None:
 
 
 def test_a_plugin_that_ends_the_process_as_if_all_were_well_is_a_failure(tmp_path: Path) -> None:
-    pool = Pool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
+    pool = WorkerPool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", ""], text=True, **pipes))
     _, message = pool.messages.get_nowait()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from icl_curriculum.bench.tables import Size
+from icl_curriculum.bench.tables import ModelSize
 
-TINY = Size("tiny", width=8, layers=2, heads=2, points=5, dims=3, batch=4)
+TINY = ModelSize("tiny", width=8, layers=2, heads=2, points=5, dims=3, batch=4)
 
 
 def quiet(share: float, detail: str = "") -> None:

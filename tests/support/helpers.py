@@ -13,7 +13,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.evaluation import Bank, Entry, Row, score
+from icl_curriculum.evaluation import Bank, ErrorRow, NamedLearner, score
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.shifts import Shift
@@ -116,9 +116,9 @@ def bank_of(
     return Bank(task, None if shift is None else shift_of(shift), n, points, seed, purpose)
 
 
-def rows_of(learner: Learner, bank: Bank, confidence: float | None = 0.9) -> list[Row]:
-    return score([Entry("learner", "baseline", learner)], bank, bank.draw(), confidence)
+def rows_of(learner: Learner, bank: Bank, confidence: float | None = 0.9) -> list[ErrorRow]:
+    return score([NamedLearner("learner", "baseline", learner)], bank, bank.draw(), confidence)
 
 
-def values_of(rows: Sequence[Row], metric: str) -> list[float]:
+def values_of(rows: Sequence[ErrorRow], metric: str) -> list[float]:
     return [row.value for row in rows if row.metric == metric]

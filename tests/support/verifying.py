@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable
 
 from icl_curriculum import verify
-from icl_curriculum.verify import Check, Outcome
+from icl_curriculum.verify import Check, CheckOutcome
 
 
-def outcomes_of(checks: Iterable[Check], pattern: str = ".*") -> dict[str, Outcome]:
+def outcomes_of(checks: Iterable[Check], pattern: str = ".*") -> dict[str, CheckOutcome]:
     """What the checks find whose full names match."""
     found = {str(check): check.outcome() for check in checks if re.fullmatch(pattern, str(check))}
     assert found
     return found
 
 
-def outcomes(section: str, pattern: str) -> dict[str, Outcome]:
+def outcomes(section: str, pattern: str) -> dict[str, CheckOutcome]:
     """Likewise of a section."""
     return outcomes_of(verify.SECTIONS[section].checks(), pattern)
 

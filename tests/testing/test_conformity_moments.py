@@ -13,7 +13,7 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.function_classes import Hermite, Linear, Parameters, SparseLinear
 from icl_curriculum.function_classes.base import OracleKind
-from icl_curriculum.testing.moments import Estimate
+from icl_curriculum.testing.moments import MomentEstimate
 
 
 def test_a_trivial_error_of_another_class_is_found() -> None:
@@ -67,10 +67,10 @@ def test_too_small_a_trivial_error_shows_despite_heavy_tails_and_a_note_says_wha
 
 
 def test_verdicts_on_a_moment() -> None:
-    symmetric = Estimate(mean=1.0, error=0.01, skew=0.0, prompts=100)
-    skewed = Estimate(mean=1.0, error=0.01, skew=0.1, prompts=100)
-    heavy = Estimate(mean=1.0, error=0.01, skew=0.5, prompts=100)
-    constant = Estimate(mean=1.0, error=0.0, skew=0.0, prompts=100)
+    symmetric = MomentEstimate(mean=1.0, error=0.01, skew=0.0, prompts=100)
+    skewed = MomentEstimate(mean=1.0, error=0.01, skew=0.1, prompts=100)
+    heavy = MomentEstimate(mean=1.0, error=0.01, skew=0.5, prompts=100)
+    constant = MomentEstimate(mean=1.0, error=0.0, skew=0.0, prompts=100)
     assert [symmetric.verdict(value) for value in (0.93, 0.95, 1.05, 1.07)] == ["too small", None, None, "too large"]
     # Hall: (1 / .1) ((1 - .1 t / 3)^3 - 1) + .1 / 6 = -6 at t = 7.9
     assert [skewed.verdict(value) for value in (0.93, 1.07, 1.082)] == ["too small", None, "too large"]

@@ -17,7 +17,7 @@ from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import verify
-from icl_curriculum.verify import Check, Outcome, Section, checks, monte_carlo, running, view
+from icl_curriculum.verify import Check, CheckOutcome, VerifySection, checks, monte_carlo, running, view
 
 SECTIONS = ["trivial_errors", "denominators", "banks", "oracles", "baselines", "published"]
 
@@ -69,13 +69,13 @@ def test_make_verify_calls_it_with_arguments() -> None:
 
 
 def _broken() -> Iterator[Check]:
-    def raises() -> Outcome:
+    def raises() -> CheckOutcome:
         raise ValueError("no such moment")
 
     yield Check("one case", "first", raises)
     yield Check("one case", "second", lambda: checks.exact(1.0, 1.0, "one"))
     yield Check("another, d = 20", "the third check", lambda: checks.exact(20.0, 21.0, "d"))
-    yield Check("another, d = 20", "fourth", lambda: Outcome(True, "bytes", "a file", "same bytes"))
+    yield Check("another, d = 20", "fourth", lambda: CheckOutcome(True, "bytes", "a file", "same bytes"))
 
 
 TABLE = [
@@ -91,7 +91,7 @@ TABLE = [
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_what_fails_is_named_and_stops_nothing(icl: Icl, monkeypatch: pytest.MonkeyPatch, debug: bool) -> None:
-    monkeypatch.setitem(verify.SECTIONS, "banks", Section("a title", _broken))
+    monkeypatch.setitem(verify.SECTIONS, "banks", VerifySection("a title", _broken))
     code, out, err = icl("verify", "banks", *(["--debug"] if debug else []))
     assert (code, err) == (1, "")
     lines = out.splitlines()
@@ -109,7 +109,9 @@ def test_what_fails_is_named_and_stops_nothing(icl: Icl, monkeypatch: pytest.Mon
 def test_columns_keep_their_places_whatever_the_numbers() -> None:
     numbers = [0.0006, -1.23456789e-17, 8933.1, 123456.789, float("inf")]
     rows = [
-        view.described(Check("", "x", Outcome), Outcome(True, a, "source", b, tolerance=abs(a) / 7, note="note"), 28)
+        view.described(
+            Check("", "x", CheckOutcome), CheckOutcome(True, a, "source", b, tolerance=abs(a) / 7, note="note"), 28
+        )
         for a in numbers
         for b in numbers
     ]
@@ -119,8 +121,8 @@ def test_columns_keep_their_places_whatever_the_numbers() -> None:
 
 def test_nothing_is_cut_and_lines_may_be_longer_than_the_terminal() -> None:
     written = io.StringIO()
-    outcome = Outcome(True, 1.0, "a source of some length " * 5, 1.0, note="a note " * 10)
-    section = Section("a title " * 20, lambda: [Check("a case " * 20, "name", lambda: outcome)])
+    outcome = CheckOutcome(True, 1.0, "a source of some length " * 5, 1.0, note="a note " * 10)
+    section = VerifySection("a title " * 20, lambda: [Check("a case " * 20, "name", lambda: outcome)])
     assert verify.show({"mine": section}, Console(file=written, width=80))
     printed = written.getvalue()
     assert f"mine: {section.title}\n" in printed
@@ -131,7 +133,7 @@ def test_nothing_is_cut_and_lines_may_be_longer_than_the_terminal() -> None:
 def test_a_terminal_shows_how_far_it_is() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100)
-    assert not verify.show({"mine": Section("a title", _broken)}, console)
+    assert not verify.show({"mine": VerifySection("a title", _broken)}, console)
     plain = re.sub(r"\x1b\[[\d;?]*\w", "", written.getvalue())
     assert "0/4 one case" in plain
     assert all(line in plain for line in TABLE)
@@ -139,11 +141,11 @@ def test_a_terminal_shows_how_far_it_is() -> None:
 
 def test_what_stands_side_by_side_is_counted_apart() -> None:
     rows = [
-        Outcome(None, 0.02, "printed", 0.05),
-        Outcome(None, 0.3, "printed", checks.NOT_RUN),
-        Outcome(None, "a finished run", "", "config.toml is gone"),
+        CheckOutcome(None, 0.02, "printed", 0.05),
+        CheckOutcome(None, 0.3, "printed", checks.NOT_RUN),
+        CheckOutcome(None, "a finished run", "", "config.toml is gone"),
     ]
-    section = Section("a title", lambda: [Check("case", str(row.expected), lambda row=row: row) for row in rows])
+    section = VerifySection("a title", lambda: [Check("case", str(row.expected), lambda row=row: row) for row in rows])
     written = io.StringIO()
     assert verify.show({"mine": section}, Console(file=written, width=80))
     assert re.sub(r"in \d+\.\d s", "in 0.0 s", written.getvalue()).splitlines()[3:] == [
@@ -162,11 +164,11 @@ def test_cases_are_looked_at_side_by_side_and_told_in_order(monkeypatch: pytest.
     monkeypatch.setattr(running, "available_cores", lambda: 2)
     together = threading.Barrier(2, timeout=30)
 
-    def meets() -> Outcome:
+    def meets() -> CheckOutcome:
         together.wait()  # passes only when two cases are looked at at once
         return checks.exact(1.0, 1.0, f"{torch.get_num_threads()} {threading.get_ident()}")
 
-    def follows() -> Outcome:
+    def follows() -> CheckOutcome:
         return checks.exact(1.0, 1.0, f"{torch.get_num_threads()} {threading.get_ident()}")
 
     looks = {"1": meets, "2": follows}
@@ -184,7 +186,7 @@ def test_whoever_stops_listening_stops_the_looking(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(running, "available_cores", lambda: 1)
     looked: list[int] = []
 
-    def look(number: int) -> Outcome:
+    def look(number: int) -> CheckOutcome:
         looked.append(number)
         # So that a busy machine, too, hears of the end before all are done.
         time.sleep(0.005)
@@ -200,7 +202,7 @@ def test_whoever_stops_listening_stops_the_looking(monkeypatch: pytest.MonkeyPat
 
 
 def test_heavy_tails_are_said_not_failed() -> None:
-    estimate = monte_carlo.Estimate(mean=8.0, error=0.1, skew=0.5, prompts=1000)
+    estimate = monte_carlo.MomentEstimate(mean=8.0, error=0.1, skew=0.5, prompts=1000)
     outcome = checks.drawn(10.0, estimate, "a formula")
     assert outcome.holds
     assert outcome.note == "heavy tails: too large an expected number would not show"
@@ -240,7 +242,7 @@ def test_printed_digits_are_rounded() -> None:
 def test_errors_may_be_off_by_four_standard_errors_and_what_the_figure_leaves_open(
     expected: checks.Figure, found: float, holds: bool
 ) -> None:
-    estimate = monte_carlo.Estimate(mean=found, error=0.01, skew=0.0, prompts=1000)
+    estimate = monte_carlo.MomentEstimate(mean=found, error=0.01, skew=0.0, prompts=1000)
     outcome = checks.measured(expected, estimate, "a formula")
     assert outcome.holds is holds
     assert outcome.tolerance == pytest.approx(0.04 + expected.margin)

@@ -20,7 +20,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import Linear, Quadratic
-from icl_curriculum.verify import Outcome, banks, cases
+from icl_curriculum.verify import CheckOutcome, banks, cases
 from icl_curriculum.verify.record import main as record_main
 from icl_curriculum.verify.record import record
 
@@ -49,7 +49,7 @@ def test_a_changed_generator_fails(icl: Icl, monkeypatch: pytest.MonkeyPatch) ->
     assert all(re.fullmatch(pattern, line) for line in lines)
 
 
-def shaken(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> Outcome:
+def shaken(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> CheckOutcome:
     """What the check of the linear class's bank says where its labels come out otherwise."""
     draw = Bank.draw
     monkeypatch.setattr(Bank, "draw", lambda self: replace(made := draw(self), ys=change(made.ys)))

@@ -20,7 +20,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes import Quadratic
 from icl_curriculum.inputs import Gaussian, HalfSubspace
 from icl_curriculum.shifts import OverlappingQueries
-from icl_curriculum.verify import Outcome, baselines, learners, oracles
+from icl_curriculum.verify import CheckOutcome, baselines, learners, oracles
 from icl_curriculum.verify.checks import ERRORS_Z, Figure
 from icl_curriculum.verify.learners import Case, Golden
 
@@ -73,11 +73,11 @@ def few(cases: Sequence[Case], prompts: int = FEW) -> list[Case]:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Outcome]:
+def found() -> dict[str, CheckOutcome]:
     return outcomes_of(learners.checks(few(ALL)))
 
 
-def test_every_golden_number_holds_on_few_prompts(found: dict[str, Outcome]) -> None:
+def test_every_golden_number_holds_on_few_prompts(found: dict[str, CheckOutcome]) -> None:
     assert [name for name, outcome in found.items() if not outcome.holds] == []
     assert len(found) > 100
 
@@ -105,7 +105,7 @@ RARE = {
 }  # fmt: skip
 
 
-def test_a_figure_that_is_off_by_some_five_percent_would_show(found: dict[str, Outcome]) -> None:
+def test_a_figure_that_is_off_by_some_five_percent_would_show(found: dict[str, CheckOutcome]) -> None:
     """By the prompts that the command draws; the standard errors are those of few prompts, scaled."""
     shares = {}
     for case in ALL:

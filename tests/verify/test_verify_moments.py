@@ -17,7 +17,7 @@ from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
 from icl_curriculum.function_classes import Hermite, Linear, Quadratic
 from icl_curriculum.inputs import HalfSubspace
 from icl_curriculum.shifts import OverlappingQueries, why_undefined
-from icl_curriculum.verify import Outcome, cases, monte_carlo
+from icl_curriculum.verify import CheckOutcome, cases, monte_carlo
 from icl_curriculum.verify import trivial_errors as golden_trivial_errors
 
 # Trivial errors
@@ -110,7 +110,7 @@ def test_drawn_denominators_are_the_computed_ones(name: str) -> None:
 
 def test_an_infinite_denominator_is_expected_not_drawn() -> None:
     (outcome,) = outcomes("denominators", "drawn for quadratic, d = 5: other_inputs").values()
-    assert outcome == Outcome(
+    assert outcome == CheckOutcome(
         True, math.inf, "moments exist below order 4, f grows like |x|^2", math.inf, note="nothing to draw"
     )
 

@@ -13,7 +13,7 @@ from tiny_runs import Icl
 
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.results.columns import text_hash
-from icl_curriculum.verify import Outcome, published, runs
+from icl_curriculum.verify import CheckOutcome, published, runs
 from icl_curriculum.verify.published import Printed, checks
 
 NOT_RUN = "not run"
@@ -83,7 +83,7 @@ def results(trained: dict[int, Finished], tmp_path: Path, monkeypatch: pytest.Mo
     return tmp_path / "results"
 
 
-def rows(results: Path) -> list[Outcome]:
+def rows(results: Path) -> list[CheckOutcome]:
     """Those of the printed numbers; none is ever judged."""
     found = [check.outcome() for check in checks(results)]
     assert [row.holds for row in found] == [None] * len(found)

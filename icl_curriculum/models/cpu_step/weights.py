@@ -16,7 +16,7 @@ MATRICES = ("qkv", "attention_out", "mlp_in", "mlp_out")
 
 
 @dataclass(kw_only=True)
-class Block:
+class LayerWeights:
     """Parameters of one layer, or of all on a leading axis n, under their names in `Transformer`."""
 
     attention_norm: Tensor
@@ -36,7 +36,7 @@ class Block:
 
 
 @dataclass(kw_only=True)
-class Weights(Block):
+class Weights(LayerWeights):
     """Of all layers and around them; ``positions`` (t, w) is what the embedding adds, with the read-in's bias."""
 
     read_in: Tensor
@@ -64,8 +64,8 @@ class Weights(Block):
             made[name] = None if value is None else like(value)
         return Weights(**made)
 
-    def layer(self, layer: int) -> Block:
-        return Block(**_each(self, Block, lambda value: value[layer]))
+    def layer(self, layer: int) -> LayerWeights:
+        return LayerWeights(**_each(self, LayerWeights, lambda value: value[layer]))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
         return Weights(**_each(self, Weights, function))
@@ -84,7 +84,7 @@ class Weights(Block):
                 value.grad.add_(gradient)
 
 
-def _each(weights: Weights, kind: type[Block], function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def _each(weights: Weights, kind: type[LayerWeights], function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The fields of a kind by name, mapped where there is something."""
     values = {field.name: getattr(weights, field.name) for field in fields(kind)}
     return {name: None if value is None else function(value) for name, value in values.items()}

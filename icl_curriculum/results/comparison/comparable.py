@@ -17,7 +17,7 @@ from icl_curriculum.results.tables import METRICS
 
 
 @dataclass(frozen=True)
-class Bank:
+class ComparedBank:
     """What tells the bank of a cell from another: its content hash, or what learners without training made of it.
 
     ``answers``: squared (or median) error by learner and length; ``scale``: the denominator of the normalized error;
@@ -49,7 +49,7 @@ def problems(sources: Sequence[Source]) -> list[str]:
     return list(found)
 
 
-def _differ(one: Bank, other: Bank) -> str:
+def _differ(one: ComparedBank, other: ComparedBank) -> str:
     if one.n_context != other.n_context:
         return f"prompts of {one.n_context} and of {other.n_context} examples"
     if one.metric != other.metric:
@@ -69,7 +69,7 @@ def _differ(one: Bank, other: Bank) -> str:
     return ""
 
 
-def _banks(source: Source) -> list[tuple[Cell, Bank]]:
+def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     """The bank that each variant answered in each cell."""
     # The shifts' rows are the most by far, and are left out once.
     unshifted = source.evaluation[source.evaluation["shift"] == "none"]
@@ -95,7 +95,7 @@ def _banks(source: Source) -> list[tuple[Cell, Bank]]:
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
         learning = (config["learning_prompts"], config["bank_seed"]) if "learning_prompts" in config else None
-        bank = Bank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
+        bank = ComparedBank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
         found.append((cell, bank))
     return found
 

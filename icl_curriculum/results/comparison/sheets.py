@@ -21,7 +21,7 @@ MANY = 10
 
 
 @dataclass(frozen=True)
-class Entry:
+class SheetEntry:
     """A table cell: what is shown, and the number by which to sort (NaN: after all others)."""
 
     text: str
@@ -33,27 +33,27 @@ class Sheet:
     """A table whose first column names its rows; ``explained``: what columns mean, for who asks."""
 
     columns: list[str]
-    rows: list[list[Entry]] = field(default_factory=list)
+    rows: list[list[SheetEntry]] = field(default_factory=list)
     explained: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, *entries: Entry) -> None:
-        self.rows.append([Entry(name), *entries])
+    def add(self, name: str, *entries: SheetEntry) -> None:
+        self.rows.append([SheetEntry(name), *entries])
 
 
-def _error(value: float) -> Entry:
-    return Entry(error(value), value)
+def _error(value: float) -> SheetEntry:
+    return SheetEntry(error(value), value)
 
 
-def _count(value: float) -> Entry:
-    return Entry(count(value), value)
+def _count(value: float) -> SheetEntry:
+    return SheetEntry(count(value), value)
 
 
-def _interval(made: Estimate, least: float = -math.inf) -> Entry:
-    return Entry(between(made, least=least), made.high - made.low)
+def _interval(made: Estimate, least: float = -math.inf) -> SheetEntry:
+    return SheetEntry(between(made, least=least), made.high - made.low)
 
 
-def _of(part: float, whole: int) -> Entry:
-    return Entry("–") if math.isnan(part) else Entry(f"{part:.0f}/{whole}", part / whole)
+def _of(part: float, whole: int) -> SheetEntry:
+    return SheetEntry("–") if math.isnan(part) else SheetEntry(f"{part:.0f}/{whole}", part / whole)
 
 
 def by_variant(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -80,7 +80,7 @@ def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
         made.add(
             variant, _error(found["iqm"].value), _interval(found["iqm"], 0.0),
             *(_error(found[name].value) for name in ("mean", "median", "seed_sd", "prompt_sd")),
-            Entry(each, float(own["error"].min())),
+            SheetEntry(each, float(own["error"].min())),
         )  # fmt: skip
     return made
 
@@ -109,7 +109,7 @@ def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) ->
         made.add(
             variant, _count(float(own["steps"].iloc[0])),
             _count(numbers("prompts", "mean", variant, cell).value),
-            Entry(operations(flops), flops),
+            SheetEntry(operations(flops), flops),
             _of(share.value * share.n, share.n), _interval(share),
             *(_count(numbers(name, "median", variant, cell).value) for name in events),
             _error(numbers("forgotten", "mean", variant, cell).value),
@@ -137,7 +137,7 @@ def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> S
             entries.append((_error(difference.value), _interval(difference), _of(won.value, won.n)))
         chance = numbers("error", "probability_of_improvement", variant, cell, reference)
         made.add(
-            variant, *entries[0], Entry(f"{chance.value:.2f}", chance.value), _interval(chance),
+            variant, *entries[0], SheetEntry(f"{chance.value:.2f}", chance.value), _interval(chance),
             _count(numbers("equal_exposure", "mean", variant, cell, reference).value), *entries[1],
         )  # fmt: skip
     return made
@@ -154,7 +154,7 @@ def ledger(rows: pd.DataFrame) -> Sheet:
         for cell in cells:
             spent_on = in_cell(own, cell)[["prompts", "flops"]].to_numpy(np.float64)
             prompts, flops = spent_on[0] if len(spent_on) else (math.nan, math.nan)
-            entries += [_count(prompts), Entry(operations(flops), flops)]
+            entries += [_count(prompts), SheetEntry(operations(flops), flops)]
         made.add(f"{variant}, seed {seed}", _count(float(own["steps"].iloc[0])), *entries)
     return made
 
@@ -169,29 +169,30 @@ def seeds(rows: pd.DataFrame, threshold: float) -> Sheet:
         over_prompts = Estimate(row["error"], row["error_low"], row["error_high"], 1)
         events = (row["plateau_end"], row["steps_to_error"], row["prompts_to_error"])
         made.add(
-            f"{row['variant']}, seed {row['seed']}", Entry(row["function_class"]), Entry(row["input_distribution"]),
+            f"{row['variant']}, seed {row['seed']}",
+            SheetEntry(row["function_class"]), SheetEntry(row["input_distribution"]),
             _error(row["error"]), _interval(over_prompts), *map(_count, events), _error(row["error_after_block"]),
             _error(row["forgotten"]), _error(row["worst_error"]),
-            Entry(shift_label(row["worst_shift"]) if row["worst_shift"] else "–"),
+            SheetEntry(shift_label(row["worst_shift"]) if row["worst_shift"] else "–"),
         )  # fmt: skip
     return made
 
 
 @dataclass(frozen=True)
-class Asked:
+class CellError:
     """An interquartile mean over seeds, and whether the variant was trained on the cell."""
 
     value: float
     trained: bool
 
 
-def asked(found: Outcomes) -> dict[str, dict[Cell, Asked]]:
+def asked(found: Outcomes) -> dict[str, dict[Cell, CellError]]:
     """Trained x asked: for every variant its error in every cell, trained on or not."""
-    given: dict[str, dict[Cell, Asked]] = {}
+    given: dict[str, dict[Cell, CellError]] = {}
     for variant, own in by_variant(found.rows):
         by_cell = {cell: in_cell(own, cell) for cell in cells_of(own)}
         given[variant] = {
-            cell: Asked(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
+            cell: CellError(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
             for cell, rows in by_cell.items()
         }
     return given
