@@ -34,7 +34,7 @@ def draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: s
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class ModelCurves:
     """Models that are drawn as one line, their seeds together; ``name`` tells it from others, if there are any."""
 
     learner: str
@@ -51,7 +51,7 @@ class TrainedModel:
         return own[(own["experiment"] == self.experiment) & (own["variant"] == self.variant)]
 
 
-def trained_models(rows: pd.DataFrame) -> list[TrainedModel]:
+def trained_models(rows: pd.DataFrame) -> list[ModelCurves]:
     """The models in a table: one for each learner of an experiment's variant.
 
     Those of different experiments have their names, those of one experiment that of the variant; both where
@@ -68,11 +68,11 @@ def trained_models(rows: pd.DataFrame) -> list[TrainedModel]:
     else:
         names = list(models["experiment"] + ", " + models["variant"])
     found = zip(models["learner"], models["experiment"], models["variant"], names, strict=True)
-    return [TrainedModel(*map(str, each)) for each in found]
+    return [ModelCurves(*map(str, each)) for each in found]
 
 
 def draw_model(
-    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: TrainedModel, *, marker: str = ""
+    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: ModelCurves, *, marker: str = ""
 ) -> pd.DataFrame:
     """A model's mean, single seeds and band by a column, above the other learners' lines; returns the band."""
     seeds = errors["seed"].nunique()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.curves import TrainedModel, draw_model, draw_reference, look_alike
+from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference, look_alike
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
 from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
@@ -80,7 +80,7 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
     for axes, panel in zip(grid.axes, panels, strict=True):
         models = panel.errors[panel.errors["learner_kind"] == "model"]
         for learner in distinct(models["learner"]):
-            of_learner, model = models[models["learner"] == learner], TrainedModel(learner)
+            of_learner, model = models[models["learner"] == learner], ModelCurves(learner)
             drawn.append(draw_model(axes, of_learner, "pool_size", styles[learner], model, marker="o"))
         zero_line(axes, "y")
         if not math.isnan(panel.without_pool):
