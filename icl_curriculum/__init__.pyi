@@ -13,6 +13,7 @@ from .function_classes import FunctionClass as FunctionClass
 from .function_classes import register_function_class as register_function_class
 from .inputs import InputDistribution as InputDistribution
 from .inputs import register_inputs as register_inputs
+from .models import Capability as Capability
 from .models import Model as Model
 from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
@@ -22,5 +23,6 @@ from .scoring import score as score
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift
 from .tasks import Task as Task
+from .training import Session as Session
 from .training import TrainingMethod as TrainingMethod
 from .training import register_method as register_method

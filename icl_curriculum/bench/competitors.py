@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -24,9 +23,8 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.models import Transformer, TransformerConfig
-from icl_curriculum.models.base import Model
 from icl_curriculum.tasks import Task
-from icl_curriculum.training.methods import InContext, Portion, Trainee
+from icl_curriculum.training import Portion, add_gradients
 from icl_curriculum.training.optimizers import Optimizers
 from icl_curriculum.verify.cases import task_of
 
@@ -65,19 +63,23 @@ def batches(size: ModelSize, device: str, n: int = BATCHES) -> list[Prompts]:
 def ours(
     name: str, size: ModelSize, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
 ) -> Competitor:
-    """A model as the trainer trains it; ``autograd``: with gradients by `Model.backward` whatever the model knows."""
+    """A model as the trainer trains it; ``autograd``: with gradients by autograd whatever faster way the model has."""
     config = TransformerConfig(
         width=size.width, layers=size.layers, heads=size.heads, max_points=size.points, **(GPT2 if gpt2 else {})
     )
     model: Transformer = config.build(dims=size.dims, points=size.points, generator=generator(0, "bench/weights"))
     model = model.to(device)
     if autograd:
-        object.__setattr__(model, "backward", partial(Model.backward, model))
+        model.gradients = None
     training = TrainingConfig()
-    optimizers = Optimizers(model, ADAM if gpt2 else training.optimizer)
-    trainee = Trainee(model=model, optimizers=optimizers, clip=None if gpt2 else training.clip)
-    method, given = InContext(), cycle(prompts)
-    return Competitor(name, lambda: method.update([trainee], [[Portion(next(given))]], 1.0), model.predict)
+    optimizers = Optimizers(model, ADAM if gpt2 else training.optimizer, None if gpt2 else training.clip)
+    given = cycle(prompts)
+
+    def update() -> None:
+        add_gradients(model, [Portion(("linear", "gaussian"), next(given), 1.0)])
+        optimizers.step(1.0)
+
+    return Competitor(name, update, model.predict)
 
 
 class GPT2Regressor(nn.Module):

@@ -22,6 +22,7 @@ from icl_curriculum.core.registry import BASELINES, LARGEST, Component, Strict
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
 from icl_curriculum.inputs import AnyInputs
+from icl_curriculum.models.base import Capability
 from icl_curriculum.tasks import Task
 
 
@@ -127,6 +128,7 @@ class Experiment(Strict):
                     Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
+        self._check_method()
         for key, growth, full in (
             ("curriculum.dims", self.curriculum.dims, self.dims),
             ("curriculum.points", self.curriculum.points, self.points),
@@ -149,6 +151,33 @@ class Experiment(Strict):
         ):
             with _located(key, curriculum):
                 curriculum.check([item.id for item in items], self.training.steps)
+
+    def _check_method(self) -> None:
+        """UserError for a training method that cannot train this model in this way."""
+        method, model = self.training.method, self.model
+        cells = len(self.function_classes) * len(self.inputs)
+        with _located("training.method", method):
+            method.check(self.training, cells=cells, draw=self.curriculum.draw)
+            needed = method.required()
+        for capability in sorted(needed):
+            with _located("training.method", model):
+                lack = model.lacks(capability)
+            if lack is not None:
+                raise UserError(
+                    f"training.method: {method.id!r} needs a model that can {capability.wording}, and {model.id!r} "
+                    f"cannot: {lack}; or choose another model or training.method"
+                )
+        if Capability.SECOND_DERIVATIVES in needed:
+            # Neither torch's compiler nor products in half precision give second derivatives that can be trusted.
+            for key, found, expected in (
+                ("compile", self.training.compile, False),
+                ("precision", self.training.precision, "float32"),
+            ):
+                if found != expected:
+                    raise UserError(
+                        f"training.{key}: expected {json.dumps(expected)} for second derivatives, which the training "
+                        f"method {method.id!r} takes, found {json.dumps(found)}"
+                    )
 
     def _check_growth(self, function_class: FunctionClass) -> None:
         """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,15 +21,34 @@ from icl_curriculum.core.registry import (
 )
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
-from icl_curriculum.models.base import ModelConfig
+from icl_curriculum.models.base import Capability, ModelConfig
 from icl_curriculum.shifts import Shift
+
+
+class ConfiguredMethod(Component):
+    """What is read of a training method when an experiment file is: what it needs. `TrainingMethod` is the contract."""
+
+    #: What a model must be able to do to be trained by the method.
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+
+    def required(self) -> frozenset[Capability]:
+        """What a model must be able to do: ``needs``, unless that depends on the method's fields."""
+        return self.needs
+
+    def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:
+        """Raise UserError for a ``[training]`` table that the method cannot train by, naming the key and the way out.
+
+        ``cells``: how many pairs of a function class and an input distribution there are. ``draw``: whether a cell is
+        drawn for a whole batch or for every prompt.
+        """
+
 
 # Each may be written as a name, or as a table with a name and parameters.
 AnyShift = Annotated[Shift, Registered(SHIFTS)]
 AnyCurriculum = Annotated[Curriculum, Registered(CURRICULA)]
 AnyBaseline = Annotated[Baseline, Registered(BASELINES)]
 AnyModel = Annotated[ModelConfig, Registered(MODELS, "transformer")]
-AnyMethod = Annotated[Component, Registered(METHODS, "in_context")]
+AnyMethod = Annotated[ConfiguredMethod, Registered(METHODS, "in_context")]
 
 
 class CurriculumConfig(Strict):

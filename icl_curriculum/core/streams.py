@@ -45,16 +45,22 @@ class Streams:
 
     Inputs, functions and noise are parts with different names, so they never share a stream;
     neither do training, evaluation and initialisation, whose ``name`` differs.
+
+    ``functions_from``: name and index of the streams that the part ``functions`` is taken from instead, for prompts
+    that share their functions with others. ``prompts_per_function``: so many prompts one after another have the same
+    function, which is how `FunctionClass.draw_functions` draws them.
     """
 
     seed: int
     name: str
     index: int = 0
     device: str = "cpu"
+    functions_from: tuple[str, int] | None = None
+    prompts_per_function: int = 1
 
     def generator(self, part: str) -> torch.Generator:
-        return generator(self.seed, f"{self.name}/{part}", self.index, self.device)
-
-    def under(self, part: str) -> Streams:
-        """The streams of a part of this one, e.g. of one function class within a step."""
-        return Streams(self.seed, f"{self.name}/{part}", self.index, self.device)
+        """A fresh generator for one part of what is drawn: ``inputs``, ``functions``, ``noise``, or a part's own."""
+        name, index = self.name, self.index
+        if part == "functions" and self.functions_from is not None:
+            name, index = self.functions_from
+        return generator(self.seed, f"{name}/{part}", index, self.device)

@@ -132,12 +132,18 @@ class FunctionClass(Component):
         return xs, values, parameters
 
     def draw_functions(self, n: int, dims: int, streams: Streams) -> Parameters:
-        """``n`` functions from the stream ``functions``: fresh ones, or rows of the pool with replacement."""
-        functions = streams.generator("functions")
+        """The functions of ``n`` prompts from the stream ``functions``: fresh ones, or of the pool with replacement.
+
+        With ``streams.prompts_per_function = m`` these are n / m different ones, each m times one after another.
+        """
+        functions, each = streams.generator("functions"), streams.prompts_per_function
+        different = n // each
         if self.pool_size is None:
-            return self.sample(n, dims, functions)
-        rows = torch.randint(self.pool_size, (n,), generator=functions, device=functions.device)
-        return {name: value[rows] for name, value in self.pool(dims, functions.device).items()}
+            drawn = self.sample(different, dims, functions)
+        else:
+            rows = torch.randint(self.pool_size, (different,), generator=functions, device=functions.device)
+            drawn = {name: value[rows] for name, value in self.pool(dims, functions.device).items()}
+        return drawn if each == 1 else {name: value.repeat_interleave(each, dim=0) for name, value in drawn.items()}
 
     def pool(self, dims: int, device: str | torch.device = "cpu") -> Parameters:
         """The functions of the pool, tensors with leading axis ``pool_size``; not to be changed in place.

@@ -1,30 +1,97 @@
-"""The contract of a model: a config that builds a trainable learner."""
+"""The contract of a model: a config that builds a trainable learner, and what it says the learner can do.
+
+Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import MODELS, Component
 
 
-class Model(nn.Module):
-    """A trainable learner. ``forward`` is differentiable; `predict` is what evaluation calls.
+class Capability(StrEnum):
+    """What a model may be able to do beside predicting. Configs that ask for more are refused when they are read."""
 
-    Optional capabilities (instruction tokens, attention maps, a head mask) are named in ``capabilities``.
+    #: `Model.forward_with` computes what `Model.forward` would with other parameters, and differentiates by them.
+    #: True of every module whose forward pass reads its parameters anew at each call.
+    EXPLICIT_PARAMETERS = "explicit_parameters"
+    #: The gradients of `Model.forward_with` can be differentiated again.
+    SECOND_DERIVATIVES = "second_derivatives"
+    #: `Model.attention` gives the attention maps.
+    ATTENTION = "attention"
+    #: `Model.forward` takes ``head_mask``, factors (layers, heads) on the attention after the softmax.
+    HEAD_MASK = "head_mask"
+    #: `Model.forward` takes ``instruction``, the tokens (batch, tokens, width) of `Prompts.instruction`.
+    INSTRUCTION = "instruction"
+
+    @property
+    def wording(self) -> str:
+        """The capability as the end of a sentence that begins with "a model that can".
+
+        >>> Capability.SECOND_DERIVATIVES.wording
+        'be differentiated twice'
+        """
+        return _WORDINGS[self]
+
+
+_WORDINGS = {
+    Capability.EXPLICIT_PARAMETERS: "be called with explicit parameters",
+    Capability.SECOND_DERIVATIVES: "be differentiated twice",
+    Capability.ATTENTION: "give its attention maps",
+    Capability.HEAD_MASK: "take a head mask",
+    Capability.INSTRUCTION: "read instruction tokens",
+}
+
+
+class GradientStrategy(Protocol):
+    """A faster way than autograd to the errors and gradients of `Model.backward`, for some models in some places."""
+
+    def applies(self, model: Model, xs: Float[Tensor, "batch points dims"]) -> bool:
+        """Whether it computes what the model's own `Model.forward` and autograd would, here and now."""
+        ...
+
+    def backward(
+        self,
+        model: Model,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """The same as `Model.backward`."""
+        ...
+
+    def prepare(self, model: Model) -> None:
+        """Does what the first update would wait for, such as compiling; changes neither weights nor gradients."""
+        ...
+
+
+class Model(nn.Module):
+    """A trainable learner.
+
+    A subclass gives `forward`; everything else has defaults. `predict` is what evaluation calls, `backward` what
+    plain training calls, `forward_with` what methods with inner loops call. What a model can do beyond that is
+    declared by its `ModelConfig`.
     """
 
-    capabilities: frozenset[str] = frozenset()
     #: Names of the parameters whose last two axes are weight matrices inside the network (Muon, weight decay).
     matrices: tuple[str, ...] = ()
     #: Prompts of more points than this raise ValueError.
     max_points: int
     #: Prompts a forward pass of `predict` takes at a time, which bounds its memory.
     prompts_per_pass: int = 64
+    #: A faster way to the gradients of `backward` than autograd, used where it applies.
+    gradients: GradientStrategy | None = None
 
     @abstractmethod
     def forward(
@@ -33,7 +100,31 @@ class Model(nn.Module):
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
     ) -> Float[Tensor, "batch points"]:
-        """Entry k predicts the target of query k from the first k pairs."""
+        """Predictions, differentiable: entry k is that for the target of query k, from the first k pairs alone.
+
+        ``queries``: the inputs asked about; None: ``xs`` themselves. Labels ``ys`` are in the units of the targets.
+        """
+
+    def forward_with(
+        self,
+        parameters: Mapping[str, Tensor],
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+    ) -> Float[Tensor, "batch points"]:
+        """`forward` with these tensors in the place of the parameters of their names; the model is left as it is.
+
+        ``parameters``: by the names of ``named_parameters``; those that are absent are the model's own. Gradients
+        flow into the tensors given (`torch.func.functional_call`). It never goes through a compiled model. Raises
+        KeyError for a name that is no parameter's or buffer's.
+        """
+        known = {name for name, _ in self.named_parameters()} | {name for name, _ in self.named_buffers()}
+        for name in parameters:
+            if name not in known:
+                raise KeyError(f"{type(self).__name__} has no parameter {name!r}{did_you_mean(name, known)}")
+        inside = {f"model.{name}": value for name, value in parameters.items()}
+        predictions: Tensor = torch.func.functional_call(_Forward(self), inside, (xs, ys, queries))
+        return predictions
 
     def backward(
         self,
@@ -44,22 +135,37 @@ class Model(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
 
-        By `forward` and autograd; a model may know a faster way to the same numbers.
+        By ``gradients`` where it applies, else by autograd.
         """
-        predictions = self(xs, ys)
-        if predictions.shape != targets.shape:
-            # Broadcasting would train on something else without a word.
-            expected = f"{tuple(targets.shape)} (prompts, points)"
-            raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-        errors: Tensor = (predictions.float() - targets).square().mean(dim=1)
+        if self.gradients is not None and self.gradients.applies(self, xs):
+            return self.gradients.backward(self, xs, ys, targets, weights)
+        return self.backward_by_autograd(xs, ys, targets, weights)
+
+    def backward_by_autograd(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """`backward` by `forward` and autograd, whatever faster way there is."""
+        errors = prompt_errors(self(xs, ys), targets)
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 
     def prepare(self) -> None:
-        """Do what the first update would wait for, such as compiling; changes neither weights nor gradients.
+        """Does what the first update would wait for, such as compiling; changes neither weights nor gradients."""
+        if self.gradients is not None:
+            self.gradients.prepare(self)
 
-        Nothing, unless a model has something of the kind.
-        """
+    def attention(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+    ) -> Float[Tensor, "batch layers heads asking seen"]:
+        """The attention of every token to every token, after the softmax; for models that declare `Capability`."""
+        raise NotImplementedError(f"{type(self).__name__} gives no attention maps")
 
     @torch.no_grad()
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
@@ -73,8 +179,40 @@ class Model(nn.Module):
         return torch.cat(passes).to(prompts.xs.device)
 
 
+class _Forward(nn.Module):
+    """A model's forward pass without what compiles it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None) -> Tensor:
+        return self.model.forward(xs, ys, queries)
+
+
+def prompt_errors(
+    predictions: Float[Tensor, "batch points"], targets: Float[Tensor, "batch points"]
+) -> Float[Tensor, " batch"]:
+    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape.
+
+    Broadcasting would train on something else without a word.
+    """
+    if predictions.shape != targets.shape:
+        expected = f"{tuple(targets.shape)} (prompts, points)"
+        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    return (predictions.float() - targets).square().mean(dim=1)
+
+
 class ModelConfig(Component):
-    """What an experiment file says of a model."""
+    """What an experiment file says of a model. A subclass gives `build`; its fields are the file's keys.
+
+    What its models can do beyond predicting is declared in ``capabilities``, or by `lacks` where it depends on the
+    fields. A training method that needs more is refused when the experiment file is read.
+    """
+
+    #: What every model of this kind can do. A model whose forward pass does not read its parameters anew at each call
+    #: must leave `Capability.EXPLICIT_PARAMETERS` out.
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.EXPLICIT_PARAMETERS})
 
     @abstractmethod
     def build(self, *, dims: int, points: int, generator: torch.Generator) -> Model:
@@ -89,6 +227,10 @@ class ModelConfig(Component):
 
     def check(self, *, dims: int, points: int) -> None:
         """Raise UserError if this config cannot build a model for such prompts."""
+
+    def lacks(self, capability: Capability) -> str | None:
+        """Why models of this config cannot do something, with the way out if there is one; None: they can."""
+        return None if capability in self.capabilities else f"{self.name or type(self).__name__} does not declare it"
 
 
 register_model = MODELS.of(ModelConfig)

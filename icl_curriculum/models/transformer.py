@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.models.base import Model, ModelConfig, register_model
+from icl_curriculum.models.base import Capability, Model, ModelConfig, register_model
+from icl_curriculum.models.cpu_step.strategy import CpuStep
 
 
 @register_model("transformer")
@@ -32,6 +32,10 @@ class TransformerConfig(ModelConfig):
     The published model is ``width = 256, layers = 12, heads = 8, initialization = "reference",
     tokens = "alternate", positions = "token", activation = "gelu"`` (Garg et al. 2022).
     """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.EXPLICIT_PARAMETERS, Capability.SECOND_DERIVATIVES}
+    )
 
     width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
     layers: int = Field(3, ge=1, le=1024, description="number of blocks")
@@ -65,6 +69,11 @@ class TransformerConfig(ModelConfig):
             raise UserError(f"model.width: {self.width} is not divisible by model.heads = {self.heads}")
         if self.max_points is not None and self.max_points < points:
             raise UserError(f"model.max_points: {self.max_points} is less than the {points} points of a prompt")
+
+    def lacks(self, capability: Capability) -> str | None:
+        if capability == Capability.SECOND_DERIVATIVES and self.attention == "fused":
+            return 'fused attention has no second derivatives; set model.attention = "plain"'
+        return super().lacks(capability)
 
     def longest_prompt(self, points: int) -> int:
         return self.max_points if self.max_points is not None else 2 * points - 1
@@ -155,7 +164,7 @@ class Transformer(Model):
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
     ) -> Float[Tensor, "batch points"]:
-        points = self._check_points(xs)
+        points = self.check_points(xs)
         tokens, positions = self.tokens(xs, ys), self.token_positions(points)
         if queries is None:
             return self._decode(self._embed(tokens, positions), slice(0, None, self.tokens_per_point), None)
@@ -188,52 +197,8 @@ class Transformer(Model):
         labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
         return torch.cat([rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d"), xs[:, -1:]], dim=1)
 
-    def backward(
-        self,
-        xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
-        targets: Float[Tensor, "batch points"],
-        weights: Float[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """As `Model.backward`; on a CPU, with fused attention, by `training_pass`."""
-        if not self._known_by_hand(xs):
-            return super().backward(xs, ys, targets, weights)
-        from icl_curriculum.models.cpu_step.training_pass import Shape, loss_gradients
-        from icl_curriculum.models.cpu_step.weights import Weights
-
-        points = self._check_points(xs)
-        parameters = Weights.of(self, points)
-        shape = Shape(self.config.heads, self.config.activation, self.tokens_per_point)
-        predictions, gradients = loss_gradients(parameters, shape, self.tokens(xs, ys), targets, weights / points)
-        parameters.backward(gradients)
-        return (predictions - targets).square_().mean(dim=1)
-
-    def prepare(self) -> None:
-        """Compile the loops of `training_pass`, where it is what trains: seconds, once on a machine."""
-        nothing = torch.zeros(1, 1, self.dims, device=self.read_in.device)
-        if self._known_by_hand(nothing):
-            before = [parameter.grad for parameter in self.parameters()]
-            label = nothing[..., 0]
-            self.zero_grad(set_to_none=True)
-            self.backward(nothing, label, label, label[:, 0])
-            for parameter, gradient in zip(self.parameters(), before, strict=True):
-                parameter.grad = gradient
-
-    def _known_by_hand(self, xs: Tensor) -> bool:
-        """Whether `training_pass` computes what `forward` does."""
-        forward = ("forward", "tokens", "token_positions", "_embed", "_decode", "_attend", "_activate")
-        return (
-            xs.device.type == "cpu"
-            and torch.is_grad_enabled()
-            and not torch.is_autocast_enabled("cpu")
-            and self._compiled_call_impl is None
-            and self.config.attention == "fused"
-            and all(getattr(type(self), name) is getattr(Transformer, name) for name in forward)
-            and not (self._forward_hooks or self._forward_pre_hooks)
-            and _has_numba()
-        )
-
-    def _check_points(self, xs: Tensor) -> int:
+    def check_points(self, xs: Tensor) -> int:
+        """The points of prompts with these inputs; ValueError for more than the positions allow."""
         points = xs.shape[1]
         if points > self.max_points:
             raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
@@ -284,7 +249,7 @@ class Transformer(Model):
             hidden = F.linear(F.layer_norm(h, width, ln2, ln2_bias), up, up_bias)
             h = h + F.linear(self._activate(hidden), down, down_bias)
         with exactly(h):
-            normed = F.layer_norm(h.float(), width, self.final_norm, self.final_norm_bias)
+            normed = F.layer_norm(h.to(self.final_norm.dtype), width, self.final_norm, self.final_norm_bias)
             return F.linear(normed, self.read_out, self.read_out_bias).squeeze(-1)
 
     def _attend(
@@ -315,14 +280,7 @@ class Transformer(Model):
         return F.relu(hidden).square()
 
 
-@cache
-def _has_numba() -> bool:
-    """Where it is missing, or too old for numpy, training goes by autograd."""
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        return False
-    return True
+Transformer.gradients = CpuStep(Transformer)
 
 
 def exactly(like: Tensor) -> AbstractContextManager[None]:

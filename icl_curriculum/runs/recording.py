@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from icl_curriculum.config.experiment import Experiment
@@ -12,8 +13,8 @@ from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.live_logging import LiveLogging
-from icl_curriculum.training import Trainer, Update
-from icl_curriculum.training.trainer import Cell
+from icl_curriculum.training import Cell, Trainer, Update
+from icl_curriculum.training.session import TRAINING
 
 
 class Interval:
@@ -24,7 +25,7 @@ class Interval:
         self.learning_rate = 0.0
         self.planned: dict[Cell, float] = {}
         self.n_prompts: Counter[Cell] = Counter()
-        self.losses: list[tuple[Cell, int, Any]] = []
+        self.losses: list[tuple[str, Cell, int, Any]] = []
 
     def add(self, update: Update) -> None:
         self.updates += 1
@@ -34,11 +35,18 @@ class Interval:
                 cell = (function_class, inputs)
                 self.planned[cell] = self.planned.get(cell, 0.0) + p * q
         self.n_prompts.update(update.n_prompts)
-        self.losses += [(cell, update.n_prompts[cell], loss) for cell, loss in update.losses.items()]
+        self.losses += [(loss.role, loss.cell, loss.n_prompts, loss.value) for loss in update.losses]
 
-    def loss(self, cell: Cell) -> float:
-        """Mean over the interval's prompts of the cell. Waits for the device."""
-        return sum(n * float(loss) for c, n, loss in self.losses if c == cell) / self.n_prompts[cell]
+    def means(self, cells: Iterable[Cell]) -> dict[tuple[str, Cell], tuple[float, int]]:
+        """Mean losses by role and cell, in the order of ``cells``, with numbers of prompts. Waits for the device."""
+        sums: dict[tuple[str, Cell], float] = {}
+        counts: Counter[tuple[str, Cell]] = Counter()
+        for role, cell, n, loss in self.losses:
+            sums[role, cell] = sums.get((role, cell), 0) + n * float(loss)
+            counts[role, cell] += n
+        roles = dict.fromkeys(role for role, _ in sums)
+        found = [(role, cell) for cell in cells for role in roles if (role, cell) in sums]
+        return {key: (sums[key] / counts[key], counts[key]) for key in found}
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -46,7 +54,7 @@ class Interval:
             "learning_rate": self.learning_rate,
             "planned": [[*cell, share] for cell, share in self.planned.items()],
             "n_prompts": [[*cell, n] for cell, n in self.n_prompts.items()],
-            "losses": [[*cell, n, float(loss)] for cell, n, loss in self.losses],
+            "losses": [[role, *cell, n, float(loss)] for role, cell, n, loss in self.losses],
         }
 
     @classmethod
@@ -55,7 +63,9 @@ class Interval:
         made.updates, made.learning_rate = plain["updates"], plain["learning_rate"]
         made.planned = {(c, i): share for c, i, share in plain["planned"]}
         made.n_prompts = Counter({(c, i): n for c, i, n in plain["n_prompts"]})
-        made.losses = [((c, i), n, loss) for c, i, n, loss in plain["losses"]]
+        # Version 0.2.0 wrote no role: there was only one.
+        whole = [entry if len(entry) == 5 else [TRAINING, *entry] for entry in plain["losses"]]
+        made.losses = [(role, (c, i), n, loss) for role, c, i, n, loss in whole]
         return made
 
 
@@ -83,13 +93,15 @@ class Recorder:
         classes: Counter[str] = Counter()
         for (function_class, _), n in seen.items():
             classes[function_class] += n
-        losses = {cell: interval.loss(cell) for cell in self.trainer.tasks if cell in interval.n_prompts}
+        means, signal = interval.means(self.trainer.tasks), self.trainer.method.signal
+        losses = {cell: loss for (role, cell), (loss, _) in means.items() if role == signal}
         normalized = {cell: loss / self.trainer.trivial[cell] for cell, loss in losses.items()}
+        behind = {cell: n for (role, cell), (_, n) in means.items() if role == signal}
         drawn = interval.n_prompts.total()
         self.directory.append(
             "training",
             [
-                [step, *cell, interval.n_prompts[cell], loss, normalized[cell], interval.learning_rate,
+                [step, *cell, behind[cell], loss, normalized[cell], interval.learning_rate,
                  seen.total(), classes[cell[0]]]
                 for cell, loss in losses.items()
             ],
@@ -107,6 +119,8 @@ class Recorder:
         self.live.scalars(step, {
             **{f"training/loss/{'/'.join(cell)}": loss for cell, loss in losses.items()},
             **{f"training/normalized_loss/{'/'.join(cell)}": loss for cell, loss in normalized.items()},
+            **{f"training/{role}_loss/{'/'.join(cell)}": loss
+               for (role, cell), (loss, _) in means.items() if role != signal},
             "training/learning_rate": interval.learning_rate,
             "training/prompts_seen": seen.total(),
             **{f"curriculum/drawn_share/{'/'.join(cell)}": interval.n_prompts[cell] / drawn
@@ -114,10 +128,10 @@ class Recorder:
         })  # fmt: skip
         # No rate or time left is taken from what the logger needs.
         self.mark += time.monotonic() - now
-        for cell, loss in losses.items():
-            self.trainer.check_loss(cell, loss)
+        for (role, cell), (loss, _) in means.items():
+            self.trainer.check_loss(cell, loss, role)
         updates, self.pending = interval.updates, Interval()
-        mean = sum(normalized[cell] * interval.n_prompts[cell] for cell in losses) / drawn
+        mean = sum(normalized[cell] * behind[cell] for cell in losses) / sum(behind.values())
         return mean, updates / seconds
 
     def evaluate(self) -> None:

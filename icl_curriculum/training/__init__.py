@@ -1,15 +1,21 @@
-"""The training loop, training methods and optimizers."""
+"""What an update is: the training loop, training methods and optimizers."""
 
-from icl_curriculum.training.methods import InContext, Portion, Trainee, TrainingMethod, register_method
-from icl_curriculum.training.trainer import Diverged, Trainer, Update
+from icl_curriculum.training.methods import InContext, Losses, TrainingMethod, add_gradients, register_method
+from icl_curriculum.training.session import Cell, Draw, Portion, Session
+from icl_curriculum.training.trainer import Diverged, Loss, Trainer, Update
 
 __all__ = [
+    "Cell",
     "Diverged",
+    "Draw",
     "InContext",
+    "Loss",
+    "Losses",
     "Portion",
-    "Trainee",
+    "Session",
     "Trainer",
     "TrainingMethod",
     "Update",
+    "add_gradients",
     "register_method",
 ]

@@ -1,53 +1,72 @@
-"""Training methods: what an update is."""
+"""The contract of a training method, which owns what an update is, and plain in-context training."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from icl_curriculum.core.prompts import Prompts, concatenate
-from icl_curriculum.core.registry import METHODS, Component
+from icl_curriculum.config.tables import ConfiguredMethod
+from icl_curriculum.core.prompts import concatenate
+from icl_curriculum.core.registry import METHODS
 from icl_curriculum.models.base import Model
-from icl_curriculum.training.optimizers import Optimizers
+from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
+
+#: Losses by role, then by cell: mean squared errors over prompts and positions, as scalar tensors.
+Losses = Mapping[str, Mapping[Cell, Tensor]]
 
 
-@dataclass
-class Trainee:
-    """A model in training with its optimizers."""
+class TrainingMethod(ConfiguredMethod):
+    """What an update is: which prompts it draws, which loss it descends, and what it remembers between updates.
 
-    model: Model
-    optimizers: Optimizers
-    clip: float | None
+    A subclass gives `update`; the rest has defaults. Its pydantic fields become keys of ``[training.method]``. At
+    every step the trainer makes a `Session`, asks the method for one update on it, counts the prompts that were
+    drawn and what they cost, and hands the losses on to the tables and to adaptive curricula. A method
 
+    - draws prompts by `Session.batch`, `Session.choose` and `Session.draw`, as often as it likes, each draw under a
+      *role*, a name of its own such as ``training``, ``support`` or ``query``. Every role has random streams of its
+      own, so a query never repeats a support prompt. Nothing else may draw random numbers but `Session.generator`;
+    - computes gradients by `Model.backward`, or by autograd through `Model.forward` and `Model.forward_with`, and
+      leaves them in ``.grad`` of the model's parameters; then calls `Session.step_optimizers`, once or several times;
+    - may keep tensors and plain values (numbers, text, None, lists, dicts) in ``session.state``. They are in every
+      checkpoint, and a resumed run continues from them to the same bytes;
+    - returns the losses before the update, by role and cell.
 
-@dataclass(frozen=True)
-class Portion:
-    """The prompts of one task in a batch, and the weight of their squared errors in the loss."""
+    Errors that `update` raises end the run and name the method, with the line of the plugin.
+    """
 
-    prompts: Prompts
-    weight: float = 1.0
+    #: The role whose losses stand in training.csv, stop a run that diverges, and are told to adaptive curricula.
+    #: Choose one that is comparable along training, so before any inner step.
+    signal: ClassVar[str] = TRAINING
 
+    def initial_state(self, model: Model) -> dict[str, Any]:
+        """``session.state`` before the first update: tensors and plain values, in lists and dicts of any depth.
 
-class TrainingMethod(Component):
-    """Owns what an update is, for a group of runs of one shape (one run is a group of one)."""
-
-    #: What an update costs for each of its prompts, in forward passes: a backward pass is as much as two.
-    forward_passes: ClassVar[float] = 3.0
+        ``model`` is freshly initialised and must be left as it is.
+        """
+        return {}
 
     @abstractmethod
-    def update(
-        self, group: Sequence[Trainee], batches: Sequence[Sequence[Portion]], factor: float
-    ) -> list[list[Tensor]]:
-        """One update of every trainee on its batch, with learning rates at ``factor`` of their peaks.
+    def update(self, session: Session) -> Losses:
+        """One update of ``session.model``.
 
-        Returns, per trainee and portion, the mean squared error over prompts and positions before the
-        update (a scalar tensor on the device, not waited for).
+        Returns, by role and cell, the mean squared error over prompts and positions, unweighted, before the update (a
+        scalar tensor on the model's device, not waited for). Losses of the role `signal` must be there for every cell
+        that was drawn under it; losses of other roles may be left out. Only cells that were drawn under a role can
+        have losses of that role.
         """
+
+    def operations(self, role: str, forward: int) -> float:
+        """The floating-point operations that an update spends on each prompt drawn under a role.
+
+        ``forward``: those of the matrix products in one forward pass of the model on such a prompt. By default three
+        times as many, a forward and a backward pass: a backward pass is as much as two forward passes, and a second
+        derivative through a gradient step as much as two backward passes more.
+        """
+        return 3.0 * forward
 
 
 register_method = METHODS.of(TrainingMethod)
@@ -60,18 +79,20 @@ class InContext(TrainingMethod):
     Source: Garg et al. 2022, equation 2.
     """
 
-    def update(
-        self, group: Sequence[Trainee], batches: Sequence[Sequence[Portion]], factor: float
-    ) -> list[list[Tensor]]:
-        return [self._update(trainee, batch, factor) for trainee, batch in zip(group, batches, strict=True)]
+    def update(self, session: Session) -> Losses:
+        losses = add_gradients(session.model, session.batch())
+        session.step_optimizers()
+        return {TRAINING: losses}
 
-    def _update(self, trainee: Trainee, batch: Sequence[Portion], factor: float) -> list[Tensor]:
-        prompts = concatenate([portion.prompts for portion in batch])
-        sizes = [len(portion.prompts) for portion in batch]
-        weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
-        repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
-        errors = trainee.model.backward(prompts.xs, prompts.ys, prompts.targets, repeated)
-        if trainee.clip is not None:
-            torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), trainee.clip)
-        trainee.optimizers.step(factor)
-        return [part.mean() for part in torch.split(errors, sizes)]
+
+def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
+    """Add the gradients of the mean over prompts of the weighted squared error to ``.grad``; the errors by cell.
+
+    The errors are unweighted means over prompts and positions, scalar tensors that are not waited for.
+    """
+    prompts = concatenate([portion.prompts for portion in batch])
+    sizes = [len(portion.prompts) for portion in batch]
+    weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
+    repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
+    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated)
+    return {portion.cell: part.mean() for portion, part in zip(batch, torch.split(errors, sizes), strict=True)}

@@ -137,7 +137,7 @@ def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(
     summaries = {
         "halved": "f(x) = w·x / 2", "wide": "x ~ N(0, 4 I).", "as_gaussian": "Standard normal inputs",
         "backwards": "The last item in the first half", "last_label": "The label of the last example.",
-        "scaled_mean": "The mean label so far", "twice": "Plain in-context training, every batch",
+        "scaled_mean": "The mean label so far", "twice": "Plain in-context training with two steps",
     }  # fmt: skip
     assert set(NAMES) == set(KINDS)
     for name, summary in summaries.items():

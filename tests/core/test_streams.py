@@ -37,12 +37,12 @@ def test_a_key_always_gives_the_same_draws() -> None:
         Streams(0, "evaluation", 12).generator("inputs"),
         Streams(0, "training", 13).generator("inputs"),
         Streams(0, "training", 12).generator("functions"),
-        Streams(0, "training", 12).under("linear").generator("inputs"),
+        Streams(0, "training/linear", 12).generator("inputs"),
         Streams(0, "training", 12 + 2**32).generator("inputs"),
         Streams(2**32, "training", 12).generator("inputs"),
         Streams(12, "training", 0).generator("inputs"),
     ],
-    ids=["seed", "name", "index", "part", "under", "index + 2^32", "seed + 2^32", "seed and index swapped"],
+    ids=["seed", "name", "index", "part", "longer name", "index + 2^32", "seed + 2^32", "seed and index swapped"],
 )
 def test_any_other_key_gives_other_draws(other: torch.Generator) -> None:
     assert not set(first(other)) & set(first(Streams(0, "training", 12).generator("inputs")))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from icl_curriculum.results.directory import RunDirectory, check_version
 from icl_curriculum.runs.execution import execute, move_aside
 from icl_curriculum.runs.launch import RunFailure, launch
 from icl_curriculum.runs.pool import WorkerPool
-from icl_curriculum.training.methods import InContext, TrainingMethod, register_method
+from icl_curriculum.training.methods import InContext, register_method
 
 CELL = ["function_class", "input_distribution"]
 
@@ -153,9 +153,10 @@ def test_a_method_says_what_its_updates_cost(tmp_path: Path) -> None:
     class Costly(InContext):
         """Three times as much as plain training."""
 
-        forward_passes = 9
+        def operations(self, role: str, forward: int) -> float:
+            return 9.0 * forward
 
-    assert TrainingMethod.forward_passes == 3
+    assert InContext().operations("training", 7) == 21
     changes = {"training.steps": 2, "evaluation.shifts": [], "evaluation.baselines": []}
     plain, costly = (
         executed(tmp_path / name, {**changes, "training.method": name}) for name in ("in_context", "costly")
@@ -171,7 +172,8 @@ def test_a_method_may_cost_parts_of_a_pass(tmp_path: Path) -> None:
     class Cheap(InContext):
         """Half a forward pass more than one."""
 
-        forward_passes: ClassVar[float] = 1.5
+        def operations(self, role: str, forward: int) -> float:
+            return 1.5 * forward
 
     run = executed(tmp_path, {"training.method": "cheap", "training.steps": 2, "evaluation.shifts": []})
     assert run.table("exposure").query("step == 2")["flops"].sum() == 2 * BATCH * round(1.5 * forward_operations(5))

@@ -8,7 +8,7 @@ from torch import nn
 import icl_curriculum as icl
 from icl_curriculum.inputs import Gaussian
 from icl_curriculum.models import Model
-from icl_curriculum.training.methods import InContext
+from icl_curriculum.training import add_gradients
 
 
 @icl.register_function_class("halved")
@@ -89,9 +89,13 @@ class MeanModel(Model):
 
 
 @icl.register_method("twice")
-class Twice(InContext):
-    """Plain in-context training, every batch taken two times."""
+class Twice(icl.TrainingMethod):
+    """Plain in-context training with two steps on every batch."""
 
-    def update(self, group, batches, factor):
-        super().update(group, batches, factor)
-        return super().update(group, batches, factor)
+    def update(self, session):
+        batch = session.batch()
+        losses = add_gradients(session.model, batch)
+        session.step_optimizers()
+        add_gradients(session.model, batch)
+        session.step_optimizers()
+        return {"training": losses}

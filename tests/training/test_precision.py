@@ -22,7 +22,7 @@ def gradients_seen(monkeypatch: pytest.MonkeyPatch, precision: str) -> dict[str,
     def note(factor: float) -> None:
         seen.update((name, value.grad) for name, value in trainer.model.named_parameters() if value.grad is not None)
 
-    monkeypatch.setattr(trainer.trainee.optimizers, "step", note)
+    monkeypatch.setattr(trainer.optimizers, "step", note)
     trainer.update()
     return seen
 
@@ -100,7 +100,7 @@ def test_a_compiled_model_is_what_trains(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Transformer, "compile", compiled)
     plain, made = (Trainer(tiny_run({"training.compile": value})) for value in (False, True))
     assert not calls
-    plain_losses, losses = ([trainer.update().losses for _ in range(3)] for trainer in (plain, made))
+    plain_losses, losses = ([trainer.update().losses_of("training") for _ in range(3)] for trainer in (plain, made))
     assert calls == ["default"] * 3
     for plain_loss, loss in zip(plain_losses, losses, strict=True):
         torch.testing.assert_close(loss, plain_loss, atol=1e-4, rtol=1e-3)

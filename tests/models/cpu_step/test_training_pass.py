@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from icl_curriculum.models import Model, Transformer, TransformerConfig, transformer
-from icl_curriculum.models.cpu_step import training_pass
+from icl_curriculum.models import Model, Transformer, TransformerConfig
+from icl_curriculum.models.cpu_step import strategy, training_pass
 
 DIMS, POINTS, BATCH = 3, 7, 10
 
@@ -45,7 +45,7 @@ def gradients(model: Transformer, backward: Any, prompts: tuple[Tensor, ...]) ->
 
 
 def assert_same(model: Transformer, prompts: tuple[Tensor, ...]) -> None:
-    expected_errors, expected = gradients(model, Model.backward, prompts)
+    expected_errors, expected = gradients(model, Model.backward_by_autograd, prompts)
     errors, found = gradients(model, Transformer.backward, prompts)
     torch.testing.assert_close(errors, expected_errors, atol=1e-5, rtol=1e-5)
     assert found.keys() == expected.keys()
@@ -96,7 +96,7 @@ def test_large_scores_neither_overflow_nor_vanish(tokens: str) -> None:
         model.qkv *= 12
     xs, ys, targets, weights = batch()
     errors, found = gradients(model, Transformer.backward, (xs, ys, targets, weights))
-    expected, by_autograd = gradients(model, Model.backward, (xs, ys, targets, weights))
+    expected, by_autograd = gradients(model, Model.backward_by_autograd, (xs, ys, targets, weights))
     torch.testing.assert_close(errors, expected, atol=1e-3, rtol=1e-3)
     for name, value in by_autograd.items():
         torch.testing.assert_close(found[name], value, atol=1e-2 * float(value.abs().max()), rtol=1e-2, msg=name)
@@ -219,11 +219,11 @@ def test_without_gradients_it_is_refused_as_by_autograd() -> None:
 def test_without_numba_it_goes_by_autograd(never_by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where importing it fails, as beside a numpy that is too new for it."""
     monkeypatch.setitem(sys.modules, "numba", None)
-    transformer._has_numba.cache_clear()
+    strategy._has_numba.cache_clear()
     try:
         assert model_of().backward(*batch()).shape == (BATCH,)
     finally:
-        transformer._has_numba.cache_clear()
+        strategy._has_numba.cache_clear()
 
 
 def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:

@@ -1,0 +1,76 @@
+"""When the transformer trains by the hand-written step, and how the step is called."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class CpuStep:
+    """The hand-written training pass as a `GradientStrategy`: on a CPU, with fused attention, in float32.
+
+    It is for models of exactly the class ``model_type``, since a subclass may compute something else. A subclass that
+    computes the same says so: ``gradients = CpuStep(...)`` with itself.
+    """
+
+    def __init__(self, model_type: type[Any]) -> None:
+        self.model_type = model_type
+
+    def applies(self, model: Any, xs: Tensor) -> bool:
+        """Whether `training_pass` computes what the model's forward pass and autograd do."""
+        exactly: bool = type(model) is self.model_type
+        return (
+            exactly
+            and xs.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+            and model._compiled_call_impl is None
+            and model.config.attention == "fused"
+            and not (model._forward_hooks or model._forward_pre_hooks)
+            and _has_numba()
+        )
+
+    def backward(
+        self,
+        model: Any,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """The same as `Model.backward`, by `training_pass`."""
+        # Both import numba, half a second that a model which is only asked need not wait for.
+        from icl_curriculum.models.cpu_step.training_pass import Shape, loss_gradients
+        from icl_curriculum.models.cpu_step.weights import Weights
+
+        points = model.check_points(xs)
+        parameters = Weights.of(model, points)
+        shape = Shape(model.config.heads, model.config.activation, model.tokens_per_point)
+        predictions, gradients = loss_gradients(parameters, shape, model.tokens(xs, ys), targets, weights / points)
+        parameters.backward(gradients)
+        return (predictions - targets).square_().mean(dim=1)
+
+    def prepare(self, model: Any) -> None:
+        """Compiles the loops of `training_pass`, where it is what trains: seconds, once on a machine."""
+        nothing = torch.zeros(1, 1, model.dims, device=next(model.parameters()).device)
+        if self.applies(model, nothing):
+            before = [parameter.grad for parameter in model.parameters()]
+            label = nothing[..., 0]
+            model.zero_grad(set_to_none=True)
+            self.backward(model, nothing, label, label, label[:, 0])
+            for parameter, gradient in zip(model.parameters(), before, strict=True):
+                parameter.grad = gradient
+
+
+@cache
+def _has_numba() -> bool:
+    """Where it is missing, or too old for numpy, training goes by autograd."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,241 @@
+"""What a training method works with during one update: the model, its optimizers, and prompts for the asking.
+
+Dimensions: n = prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icl_curriculum.core.errors import did_you_mean
+from icl_curriculum.core.machine import arithmetic
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import Streams, generator
+from icl_curriculum.curricula import CurriculumPlan, Shares
+from icl_curriculum.models.base import Model
+from icl_curriculum.tasks import Task
+from icl_curriculum.training.optimizers import Optimizers
+
+#: A function class and an input distribution, by the ids that the tables show.
+Cell = tuple[str, str]
+#: The role of the prompts that plain training draws.
+TRAINING = "training"
+#: First parts of the names of streams that are no training method's.
+_RESERVED = ("curriculum", "initialization", "evaluation", "learning", "method", "pool", "denominator", "verify")
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The prompts of one cell in a batch, and the weight of their squared errors in the loss."""
+
+    cell: Cell
+    prompts: Prompts
+    weight: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn at once: ``n_prompts`` of ``points`` points of a cell, under a role."""
+
+    role: str
+    cell: Cell
+    n_prompts: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all sessions of a run share.
+
+    ``tasks``: by cell, in the order of the config. ``stream_names``: what the streams of a cell are called.
+    ``weights``: of a cell's squared errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
+    one for the whole batch.
+    """
+
+    seed: int
+    steps: int
+    batch_size: int
+    plan: CurriculumPlan
+    tasks: Mapping[Cell, Task]
+    stream_names: Mapping[Cell, str]
+    weights: Mapping[Cell, float]
+    per_prompt: bool
+    device: str
+
+
+class Session:
+    """One update in the making.
+
+    Whatever it draws is a function of the run's seed, the role, the cell, the step, and how many draws of that role
+    and cell the update has made before; not of what was drawn otherwise.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        model: Model,
+        optimizers: Optimizers,
+        step: int,
+        shares: Shares,
+        rate_factor: float,
+        state: dict[str, Any],
+    ) -> None:
+        #: The model in training, with its parameters before this update.
+        self.model = model
+        #: Its optimizers, which `step_optimizers` drives.
+        self.optimizers = optimizers
+        #: The number of updates before this one: 0 at the first, ``steps`` - 1 at the last.
+        self.step = step
+        #: What the curriculum gives each function class and input distribution at this step, and the prompts' size.
+        self.shares = shares
+        #: The factor of the learning-rate schedule at this step, from 0 to 1.
+        self.rate_factor = rate_factor
+        #: What the method keeps between updates; to be changed in place, or key by key.
+        self.state = state
+        #: What was drawn so far, in order.
+        self.drawn: list[Draw] = []
+        self._setting = setting
+        self._functions: dict[tuple[str, Cell], tuple[tuple[str, int], int]] = {}
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def steps(self) -> int:
+        """The number of updates of the whole run."""
+        return self._setting.steps
+
+    @property
+    def batch_size(self) -> int:
+        """The prompts of an update that the experiment asks for, ``training.batch_size``."""
+        return self._setting.batch_size
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells of the experiment, in its order, whatever their shares at this step."""
+        return tuple(self._setting.tasks)
+
+    def weight(self, cell: Cell) -> float:
+        """The weight of a cell's squared errors in the loss: 1, or 1 / its trivial error (``training.loss``)."""
+        return self._setting.weights[self._known(cell)]
+
+    def choose(self, n: int, *, role: str = TRAINING) -> list[Cell]:
+        """``n`` cells drawn independently, with replacement, with the curriculum's shares of this step."""
+        made = self._curriculum_generator(role)
+        classes = _draw_ids(self.shares.function_classes, n, made)
+        inputs = _draw_ids(self.shares.inputs, n, made)
+        return list(zip(classes, inputs, strict=True))
+
+    def batch(self, n: int | None = None, *, role: str = TRAINING) -> list[Portion]:
+        """``n`` prompts (``batch_size``, if not given) with the curriculum's shares, a portion for each cell drawn.
+
+        All of one cell, or a cell drawn for every prompt, as ``curriculum.draw`` says. Portions come in the order of
+        the experiment's cells.
+        """
+        size = self.batch_size if n is None else n
+        chosen = Counter(self.choose(size if self._setting.per_prompt else 1, role=role))
+        # In the order of the config, not of the draw, so that equal counts give equal batches.
+        sizes = {cell: chosen[cell] if self._setting.per_prompt else size for cell in self.cells if chosen[cell]}
+        return [Portion(cell, self.draw(cell, n, role=role), self.weight(cell)) for cell, n in sizes.items()]
+
+    def draw(
+        self,
+        cell: Cell,
+        n: int,
+        *,
+        role: str = TRAINING,
+        prompts_per_function: int = 1,
+        functions_of: str | None = None,
+        points: int | None = None,
+        of_step: int | None = None,
+    ) -> Prompts:
+        """``n`` prompts of a cell, on the model's device, from the streams of a role.
+
+        ``prompts_per_function``: so many prompts one after another have the same function, each with inputs and noise
+        of its own. ``functions_of``: the role whose latest draw of this cell the functions are taken from, as many as
+        there; fresh ones if not given. ``points``: examples and a query, by default what the curriculum says at this
+        step; prompts are drawn whole and then cut. ``of_step``: the step whose streams are used, by default this one:
+        ``of_step = step % 100`` goes round a fixed set of prompts again and again.
+
+        Raises ValueError for numbers that don't fit, KeyError for a cell that the experiment doesn't have.
+        """
+        task = self._setting.tasks[self._known(cell)]
+        plan = self._setting.plan
+        points = self.shares.points if points is None else points
+        if n < 1 or prompts_per_function < 1 or n % prompts_per_function:
+            raise ValueError(f"n = {n} is no multiple of prompts_per_function = {prompts_per_function}, or less than 1")
+        if not 1 <= points <= plan.points:
+            raise ValueError(f"points = {points}: expected 1 to {plan.points}, the experiment's own number")
+        step = self.step if of_step is None else of_step
+        name = self._stream(role, self._setting.stream_names[cell])
+        source, n_functions = (name, step), n // prompts_per_function
+        if functions_of is not None:
+            source, n_found = self._functions_of(functions_of, cell)
+            if n_found != n_functions:
+                raise ValueError(
+                    f"n / prompts_per_function = {n_functions} functions, and {functions_of!r} drew {n_found}"
+                )
+        self._functions[role, cell] = source, n_functions
+        streams = Streams(
+            self._setting.seed, name, step, self._setting.device,
+            functions_from=source, prompts_per_function=prompts_per_function,
+        )  # fmt: skip
+        dims = None if self.shares.dims == plan.dims else self.shares.dims
+        # Prompts are exact whatever the precision of training.
+        with arithmetic("float32", self._setting.device):
+            prompts = task.draw(n, plan.points, streams, active_dims=dims)
+        self.drawn.append(Draw(role, cell, n, points))
+        return prompts if points == plan.points else prompts.first_points(points)
+
+    def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
+        """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step."""
+        return generator(self._setting.seed, f"method/{name}", self.step, device)
+
+    def step_optimizers(self) -> None:
+        """Clip the gradients in ``.grad`` as ``training.clip`` says, move the parameters, and clear the gradients.
+
+        All optimizers move at this step's rates, their peaks times ``rate_factor``.
+        """
+        self.optimizers.step(self.rate_factor)
+
+    def _known(self, cell: Cell) -> Cell:
+        if cell not in self._setting.tasks:
+            known = ["/".join(each) for each in self._setting.tasks]
+            raise KeyError(f"no cell {'/'.join(map(str, cell))!r}{did_you_mean('/'.join(map(str, cell)), known)}")
+        return cell
+
+    def _functions_of(self, role: str, cell: Cell) -> tuple[tuple[str, int], int]:
+        if (role, cell) not in self._functions:
+            raise ValueError(f"functions_of = {role!r}: nothing of {'/'.join(cell)} was drawn under that role before")
+        return self._functions[role, cell]
+
+    def _curriculum_generator(self, role: str) -> torch.Generator:
+        """The generator that decides which cells are drawn: the stream (seed, "curriculum", step) of plain training."""
+        name = self._stream(role, "")
+        plain = "curriculum" if name == TRAINING else f"curriculum/{name}"
+        return generator(self._setting.seed, plain, self.step)
+
+    def _stream(self, role: str, rest: str) -> str:
+        """The name of the next stream of a role: ``support/linear/gaussian``, then ``support#1/linear/gaussian``."""
+        if not re.fullmatch("[a-z][a-z0-9_]*", role) or role in _RESERVED:
+            raise ValueError(
+                f"role {role!r}: expected small letters, digits and _, and none of {', '.join(_RESERVED)}, which name "
+                f"other streams"
+            )
+        number = self._counts[f"{role}/{rest}"]
+        self._counts[f"{role}/{rest}"] += 1
+        first = f"{role}#{number}" if number else role
+        return f"{first}/{rest}" if rest else first
+
+
+def _draw_ids(shares: Mapping[str, float], n: int, made: torch.Generator) -> list[str]:
+    ids = list(shares)
+    weights = torch.tensor(list(shares.values()), dtype=torch.float64)
+    drawn: Tensor = torch.multinomial(weights, n, replacement=True, generator=made)
+    return [ids[i] for i in drawn.tolist()]
