@@ -155,7 +155,7 @@ class Task:
         return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
 
     def _has_reference_inputs(self) -> bool:
-        return bool(self.inputs.model_copy(update={"given_id": None}) == self.reference_inputs())
+        return bool(self.inputs.without_given_ids() == self.reference_inputs())
 
     def reference_inputs(self) -> Component:
         """The class's own reference inputs in these dimensions."""
@@ -185,8 +185,8 @@ class _Moment:
 
     @classmethod
     def of(cls, task: Task) -> _Moment:
-        own = task.function_class.model_copy(update={"given_id": None, "outputs": "raw", "pool_size": None})
-        inputs = task.inputs.model_copy(update={"given_id": None})
+        own = task.function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
+        inputs = task.inputs.without_given_ids()
         spec = json.dumps(inputs.spec(), sort_keys=True, default=str)
         return cls(type(own), own.family, spec, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -84,6 +86,15 @@ class Experiment(Strict):
             for function_class in self.function_classes
             for inputs in self.inputs
         }
+
+    def stream_names(self) -> dict[tuple[str, str], str]:
+        """What the streams of each cell (function class id, input distribution id) are called: ``linear/gaussian``.
+
+        A name is made of the ids that the components have without ``id = "..."``, so an id of one's own doesn't change
+        what is drawn. Of two components that differ in nothing else the second is ``linear#2``: each has its own data.
+        """
+        classes, inputs = _stream_parts(self.function_classes), _stream_parts(self.inputs)
+        return {cell: f"{classes[cell[0]]}/{inputs[cell[1]]}" for cell in itertools.product(classes, inputs)}
 
     def check(self) -> None:
         """Raise UserError for a combination that cannot work, naming the keys."""
@@ -203,6 +214,17 @@ class Experiment(Strict):
     def resolved(self) -> dict[str, Any]:
         """The experiment as plain TOML values, defaults included."""
         return self.model_dump(mode="python", exclude_none=True)
+
+
+def _stream_parts(components: Sequence[Component]) -> dict[str, str]:
+    """For each component's id the one that names its streams, numbered from the second component that has it on."""
+    parts: dict[str, str] = {}
+    met: Counter[str] = Counter()
+    for component in components:
+        plain = component.canonical_id
+        met[plain] += 1
+        parts[component.id] = plain if met[plain] == 1 else f"{plain}#{met[plain]}"
+    return parts
 
 
 @contextlib.contextmanager

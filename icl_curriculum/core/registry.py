@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -32,7 +32,7 @@ class Component(BaseModel):
 
     The id tells a component's parameters apart in the tables: the registered name, then the values of
     ``id_fields``, then every other parameter that differs from its default, e.g. ``hermite/3`` or
-    ``sparse_linear/sparsity=2``. ``id = "..."`` in a TOML overrides it.
+    ``sparse_linear/sparsity=2``. ``id = "..."`` in a TOML overrides it in what is shown, never in what is drawn.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -54,6 +54,16 @@ class Component(BaseModel):
                 parts.append(f"{key}={_show(getattr(self, key))}")
         return "/".join(parts)
 
+    @property
+    def canonical_id(self) -> str:
+        """The id that the component has without any ``id = "..."``; it names the streams that data are drawn from."""
+        return self.without_given_ids().id
+
+    def without_given_ids(self) -> Self:
+        """The same component as if no ``id = "..."`` had been written, neither for it nor for what it holds."""
+        plain = {key: _without_given_ids(getattr(self, key)) for key in type(self).model_fields}
+        return self.model_copy(update={**plain, "given_id": None})
+
     def spec(self) -> dict[str, Any]:
         """The component as a TOML table that builds it again, defaults written out."""
         values = self.model_dump(by_alias=True, exclude_none=True)
@@ -69,6 +79,14 @@ def _show(value: object) -> str:
     if isinstance(value, Component):
         return value.id
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _without_given_ids(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.without_given_ids()
+    if isinstance(value, tuple):
+        return tuple(_without_given_ids(item) for item in value)
+    return value
 
 
 def _is(value: object, default: object) -> bool:

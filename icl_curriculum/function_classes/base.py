@@ -162,7 +162,7 @@ class FunctionClass(Component):
     @property
     def family(self) -> str:
         """Name and own parameters: what decides the functions, whatever the id, unit, noise and pool."""
-        own = self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
+        own = self.without_given_ids().model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
         return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
 
     def output_scale(self, dims: int) -> float:
@@ -194,7 +194,7 @@ AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
 #: Fields that don't tell the functions of two pools apart, or stand in a pool's stream by another way.
-_NOT_IN_A_POOL = {"given_id", "outputs", "label_noise", "pool_size", "pool_seed"}
+_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
 
 
 @dataclass(frozen=True)

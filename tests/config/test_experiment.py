@@ -276,6 +276,28 @@ def test_a_wrong_set_names_the_key() -> None:
     assert "training.steps: expected a valid integer, found 'many'" in error_of("", "training.steps=many")
 
 
+# Streams
+
+
+@pytest.mark.parametrize(
+    ("function_classes", "expected"),
+    [
+        (["linear", {"name": "hermite", "degree": 3}], ["linear", "hermite/3"]),
+        ([{"name": "linear", "id": "mine"}, {"name": "hermite", "degree": 3, "id": "cubic"}], ["linear", "hermite/3"]),
+        (["linear", {"name": "linear", "id": "twin"}, "quadratic"], ["linear", "linear#2", "quadratic"]),
+        ([{"name": "linear", "id": "twin"}, "linear", "quadratic"], ["linear", "linear#2", "quadratic"]),
+    ],
+)
+def test_streams_are_named_whatever_id_is_given_and_never_twice(
+    function_classes: list[Any], expected: list[str]
+) -> None:
+    inputs = ["gaussian", {"name": "scaled", "of": {"name": "laplace", "id": "l"}, "id": "wide"}]
+    experiment = build(tiny_values({"function_classes": function_classes, "inputs": inputs}), source="tiny.toml")
+    names = experiment.stream_names()
+    assert list(names) == list(experiment.tasks())
+    assert list(names.values()) == [f"{item}/{of}" for item in expected for of in ("gaussian", "scaled/2/of=laplace")]
+
+
 # NAME
 
 

@@ -51,6 +51,19 @@ def test_ids_and_specs(kind: str, spec: Spec, expected: str) -> None:
     assert again.id == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "expected"),
+    [
+        ("inputs", {"name": "scaled", "of": {**LAPLACE, "id": "short"}}, "scaled/2/of=laplace/scale=0.5"),
+        ("inputs", {"name": "scaled", "of": {"name": "gaussian", "id": "normal"}, "id": "mine"}, "scaled/2"),
+        ("curricula", {"name": "single", "id": "alone"}, "single"),
+    ],
+    ids=str,
+)
+def test_the_canonical_id_knows_no_id_that_was_given(kind: str, spec: Spec, expected: str) -> None:
+    assert KINDS[kind].build(spec).canonical_id == expected
+
+
 def test_a_spec_says_every_default_of_what_is_within() -> None:
     assert inputs_of({"name": "scaled", "of": "laplace"}).spec() == {
         "name": "scaled",

@@ -159,6 +159,11 @@ def test_a_monte_carlo_denominator_is_one_number_for_all_that_it_does_not_depend
         moment = task_of({"name": "hermite", "degree": 2, **more}, "uniform").second_moment()
         assert moment == pytest.approx(base, rel=1e-12)
     assert task_of({"name": "hermite", "degree": 2}, {"name": "uniform", "id": "U"}).second_moment() == base
+    twice, renamed = ({"name": "scaled", "of": {"name": "uniform", **more}} for more in ({}, {"id": "U"}))
+    assert (
+        task_of({"name": "hermite", "degree": 2}, renamed).second_moment()
+        == task_of({"name": "hermite", "degree": 2}, twice).second_moment()
+    )
     assert task_of({"name": "hermite", "degree": 2}, "uniform", label_noise=2.0).second_moment() == base
     assert replace(task_of({"name": "hermite", "degree": 2}, "uniform"), factor=3.0).second_moment() == 9 * base
     assert task_of({"name": "linear", "pool_size": 1}).second_moment() == 5
