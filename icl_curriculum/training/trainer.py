@@ -90,7 +90,7 @@ class Trainer:
             batch_size=self.config.batch_size,
             plan=self.plan,
             tasks=self.tasks,
-            stream_names={cell: "/".join(cell) for cell in self.tasks},
+            stream_names=experiment.stream_names(),
             weights={
                 cell: 1 / trivial if self.config.loss == "normalized" else 1.0 for cell, trivial in self.trivial.items()
             },

@@ -129,3 +129,12 @@ def test_what_does_not_fit_is_named(asked: dict[str, Any], message: str) -> None
 def test_an_unknown_cell_is_named_with_the_closest() -> None:
     with pytest.raises(KeyError, match="no cell 'linaer/gaussian'; did you mean 'linear/gaussian'"):
         session_of().draw(("linaer", "gaussian"), 4)
+
+
+def test_an_id_of_ones_own_changes_no_data_and_twins_differ() -> None:
+    """Streams go by what a component is, not by what the tables call it."""
+    named = {"function_classes": [{"name": "linear", "id": "mine"}, {"name": "linear", "id": "twin"}]}
+    session = session_of(named)
+    mine, twin = (session.draw((name, "gaussian"), 4) for name in ("mine", "twin"))
+    assert torch.equal(mine.xs, session_of().draw(LINEAR, 4).xs)
+    assert not torch.equal(mine.xs, twin.xs)
