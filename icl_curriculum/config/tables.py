@@ -26,13 +26,13 @@ from icl_curriculum.shifts import Shift
 
 
 class ConfiguredMethod(Component):
-    """What is read of a training method when an experiment file is: what it needs. `TrainingMethod` is the contract."""
+    """The part of a training method's contract, `TrainingMethod`, that is asked when an experiment file is read."""
 
-    #: What a model must be able to do to be trained by the method.
+    #: The abilities that a model must have to be trained by the method.
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def required(self) -> frozenset[Capability]:
-        """What a model must be able to do: ``needs``, unless that depends on the method's fields."""
+        """The abilities that a model must have: ``needs``, unless they depend on the method's fields."""
         return self.needs
 
     def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:

@@ -20,7 +20,7 @@ from icl_curriculum.core.registry import MODELS, Component
 
 
 class Capability(StrEnum):
-    """What a model may be able to do beside predicting. Configs that ask for more are refused when they are read."""
+    """An ability that a model may have beside predicting. A config that asks for one it lacks is refused when read."""
 
     #: `Model.forward_with` computes what `Model.forward` would with other parameters, and differentiates by them.
     #: True of every module whose forward pass reads its parameters anew at each call.
@@ -57,7 +57,7 @@ class GradientStrategy(Protocol):
     """A faster way than autograd to the errors and gradients of `Model.backward`, for some models in some places."""
 
     def applies(self, model: Model, xs: Float[Tensor, "batch points dims"]) -> bool:
-        """Whether it computes what the model's own `Model.forward` and autograd would, here and now."""
+        """Says whether it computes what `Model.forward` and autograd would, for this model and on this device."""
         ...
 
     def backward(
@@ -204,14 +204,14 @@ def prompt_errors(
 
 
 class ModelConfig(Component):
-    """What an experiment file says of a model. A subclass gives `build`; its fields are the file's keys.
+    """The part of an experiment file that describes a model. A subclass gives `build`; its fields are the file's keys.
 
     What its models can do beyond predicting is declared in ``capabilities``, or by `lacks` where it depends on the
     fields. A training method that needs more is refused when the experiment file is read.
     """
 
-    #: What every model of this kind can do. A model whose forward pass does not read its parameters anew at each call
-    #: must leave `Capability.EXPLICIT_PARAMETERS` out.
+    #: The abilities that every model of this kind has. A model whose forward pass does not read its parameters anew
+    #: at each call must leave `Capability.EXPLICIT_PARAMETERS` out.
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.EXPLICIT_PARAMETERS})
 
     @abstractmethod

@@ -46,7 +46,7 @@ class _Counter(TorchDispatchMode):
 
 
 def operations(name: str, args: Any) -> int:
-    """Of one call of an aten operation; 0 for what is no matrix product."""
+    """The operations of one call of an aten operation; 0 unless it is a matrix product."""
     if name in _PRODUCTS:
         left, right = args[_PRODUCTS[name] : _PRODUCTS[name] + 2]
         return 2 * int(left.numel()) * int(right.shape[-1])
@@ -60,7 +60,7 @@ def operations(name: str, args: Any) -> int:
 
 
 def _attention_product(query: Tensor, key: Tensor, value: Tensor) -> int:
-    """Of one of its products, (prompts, heads, tokens, head width)."""
+    """The operations of one product of an attention; all three are (prompts, heads, tokens, head width)."""
     batch_and_heads, asking, width = query.shape[0] * query.shape[1], query.shape[2], query.shape[3]
     # Widths of keys and values are the same in every model here.
     assert value.shape[-1] == width

@@ -186,7 +186,7 @@ class Transformer(Model):
         ys: Float[Tensor, "b p"],
         examples: Float[Tensor, "b p d"] | None = None,
     ) -> Float[Tensor, "b t token"]:
-        """What the model reads; ``examples``: the inputs of the pairs, where ``xs`` are queries and nothing else.
+        """The tokens that the model reads. ``examples``: the inputs of the pairs, where ``xs`` are only the queries.
 
         ``alternate``: x_1, y_1, x_2, ..., x_query, with a label where the first coordinate of x is, padded with
         zeros (Garg et al. 2022). ``joint``: (x_k, x_(k-1), y_(k-1)) for every k, zeros before the first pair.
@@ -209,7 +209,7 @@ class Transformer(Model):
             return F.linear(tokens, self.read_in, self.read_in_bias) + positions
 
     def token_positions(self, points: int) -> Float[Tensor, "t w"]:
-        """What is added to the tokens of a prompt of ``points`` points."""
+        """The vectors that are added to the tokens of a prompt of ``points`` points."""
         positions, joint = self.config.positions, self.config.tokens == "joint"
         n_tokens = self.tokens_per_point * (points - 1) + 1
         if positions == "token" or (positions == "pair" and joint):
@@ -289,7 +289,7 @@ def exactly(like: Tensor) -> AbstractContextManager[None]:
 
 
 def prefix_mask(points: int, per_point: int, device: torch.device) -> Bool[Tensor, "t t"]:
-    """Who sees whom when every prompt length has a query of its own.
+    """The mask of which token sees which when every prompt length has a query of its own.
 
     Tokens: the 2 (points - 1) of the context, causal among themselves, then one query per prompt length k,
     which sees the first 2 k context tokens and itself.

@@ -1,4 +1,4 @@
-"""What an update is: the training loop, training methods and optimizers."""
+"""Training: the loop, the methods that own what an update is, and the optimizers."""
 
 from icl_curriculum.training.methods import InContext, Losses, TrainingMethod, add_gradients, register_method
 from icl_curriculum.training.session import Cell, Draw, Portion, Session

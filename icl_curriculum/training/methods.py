@@ -1,4 +1,4 @@
-"""The contract of a training method, which owns what an update is, and plain in-context training."""
+"""The contract of a training method, which owns what an update is; and plain in-context training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Losses = Mapping[str, Mapping[Cell, Tensor]]
 
 
 class TrainingMethod(ConfiguredMethod):
-    """What an update is: which prompts it draws, which loss it descends, and what it remembers between updates.
+    """Decides what an update is: its prompts, the loss it descends, and what it remembers between updates.
 
     A subclass gives `update`; the rest has defaults. Its pydantic fields become keys of ``[training.method]``. At
     every step the trainer makes a `Session`, asks the method for one update on it, counts the prompts that were

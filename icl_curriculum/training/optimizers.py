@@ -50,7 +50,7 @@ def orthogonalize(matrices: Tensor, quintics: Sequence[tuple[float, float, float
 
 
 def _factor_by_gram(gram: Tensor, quintics: Sequence[tuple[float, float, float]]) -> Tensor:
-    """What the quintics together multiply x (n, rows, columns) by, from ``gram`` = x x^T alone."""
+    """The matrix by which the quintics together multiply x (n, rows, columns), from ``gram`` = x x^T alone."""
     factors: list[Tensor] = []
     for i, (a, b, c) in enumerate(quintics):
         if i:

@@ -1,4 +1,4 @@
-"""What a training method works with during one update: the model, its optimizers, and prompts for the asking.
+"""The session that a training method works in during one update: model, optimizers, and prompts for the asking.
 
 Dimensions: n = prompts.
 """
@@ -42,7 +42,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn at once: ``n_prompts`` of ``points`` points of a cell, under a role."""
+    """One draw: ``n_prompts`` prompts of ``points`` points of a cell, under a role."""
 
     role: str
     cell: Cell
@@ -52,9 +52,9 @@ class Draw:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all sessions of a run share.
+    """The part of a session that is the same for all updates of a run.
 
-    ``tasks``: by cell, in the order of the config. ``stream_names``: what the streams of a cell are called.
+    ``tasks``: by cell, in the order of the config. ``stream_names``: the name in the streams of each cell.
     ``weights``: of a cell's squared errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
     one for the whole batch.
     """
@@ -94,13 +94,13 @@ class Session:
         self.optimizers = optimizers
         #: The number of updates before this one: 0 at the first, ``steps`` - 1 at the last.
         self.step = step
-        #: What the curriculum gives each function class and input distribution at this step, and the prompts' size.
+        #: The shares that the curriculum gives at this step to classes and input distributions, and the prompts' size.
         self.shares = shares
         #: The factor of the learning-rate schedule at this step, from 0 to 1.
         self.rate_factor = rate_factor
-        #: What the method keeps between updates; to be changed in place, or key by key.
+        #: The method's memory between updates, to be changed in place or key by key.
         self.state = state
-        #: What was drawn so far, in order.
+        #: The draws of this update so far, in order.
         self.drawn: list[Draw] = []
         self._setting = setting
         self._functions: dict[tuple[str, Cell], tuple[tuple[str, int], int]] = {}

@@ -43,7 +43,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Update:
-    """What one update did: prompts drawn by cell, under whatever role, and losses by role and cell."""
+    """The report of one update: prompts drawn by cell, under whatever role, and losses by role and cell."""
 
     step: int
     shares: Shares
@@ -106,7 +106,7 @@ class Trainer:
         self._counted: dict[int, int] = {}
 
     def session(self) -> Session:
-        """What the method is given for the next update."""
+        """The session that the method is given for the next update."""
         return Session(
             self.setting,
             model=self.model,
@@ -150,7 +150,7 @@ class Trainer:
         return update
 
     def _losses(self, session: Session, returned: Losses) -> Iterator[Loss]:
-        """What an update returned, by role and then in the order of the config's cells.
+        """The losses that an update returned, by role and then in the order of the config's cells.
 
         ComponentFailed unless it is a mean error of every cell drawn under the role `TrainingMethod.signal`, and of no
         cell that was not drawn under its role.
@@ -215,7 +215,7 @@ class Trainer:
         }
 
     def _method_state(self) -> dict[str, Any]:
-        """What the method keeps; ComponentFailed unless a checkpoint can hold it."""
+        """The state that the method keeps; ComponentFailed unless a checkpoint can hold it."""
         found = _outside_plain(self.method_state)
         if found is not None:
             expected = "tensors and plain values (numbers, text, None, lists, dicts)"

@@ -122,7 +122,7 @@ def normalize(x: Any, bias: Any, gain: Any, shift: Any, normed: Any, unit: Any, 
 
 @kernel
 def normalize_backward(d: Any, unit: Any, over: Any, gain: Any, d_gain: Any, d_shift: Any, dx: Any, sums: Any) -> None:
-    """From ``d`` by ``normed`` (rows, w) the gradient by x, added to dx, and by gain and shift, added to theirs.
+    """Takes the gradient ``d`` by ``normed`` (rows, w) and adds the gradients by x, by the gain and by the shift.
 
     Then the sum of dx over rows is added to ``sums`` (w,), the gradient by the bias.
     """
@@ -270,7 +270,7 @@ def merge_heads(by_head: Any, share: Any, seen: Any) -> None:
 
 @kernel
 def merge_heads_backward(d: Any, seen: Any, share: Any, d_by_head: Any, inner: Any) -> None:
-    """From ``d`` by seen (b, r, h, e): ``d_by_head`` (b, h, r, e), and ``inner`` (b, h, r) of `softmax_backward`."""
+    """Takes ``d`` by seen (b, r, h, e); fills ``d_by_head`` (b, h, r, e) and ``inner`` (b, h, r) for the softmax."""
     prompts, n_heads, asking, width = d_by_head.shape
     for b in range(prompts):
         for h in range(n_heads):

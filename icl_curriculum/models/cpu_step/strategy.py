@@ -21,7 +21,7 @@ class CpuStep:
         self.model_type = model_type
 
     def applies(self, model: Any, xs: Tensor) -> bool:
-        """Whether `training_pass` computes what the model's forward pass and autograd do."""
+        """Says whether `training_pass` computes what the model's forward pass and autograd do."""
         exactly: bool = type(model) is self.model_type
         return (
             exactly
@@ -68,7 +68,7 @@ class CpuStep:
 
 @cache
 def _has_numba() -> bool:
-    """Where it is missing, or too old for numpy, training goes by autograd."""
+    """Says whether numba is there and fits numpy; training goes by autograd where it does not."""
     try:
         import numba  # noqa: F401
     except ImportError:

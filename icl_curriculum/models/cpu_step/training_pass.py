@@ -283,7 +283,7 @@ class _Pass:
         return dx
 
     def _project_backward(self, layer: int, d: Tensor, normed: Tensor, parts: slice, b: int, d_normed: Tensor) -> None:
-        """From gradients by what `_project` made those by its weights, and by ``normed`` into ``d_normed``."""
+        """Turns the gradients by what `_project` made into those by its weights and, in ``d_normed``, by ``normed``."""
         w, g, h, e = self.blocks[layer], self.block_gradients[layer], self.shape.heads, self.head_width
         p, t = parts.stop - parts.start, normed.shape[0] // b
         together = self.scratch("qkv", b, t, p, h, e)

@@ -37,7 +37,7 @@ class LayerWeights:
 
 @dataclass(kw_only=True)
 class Weights(LayerWeights):
-    """Of all layers and around them; ``positions`` (t, w) is what the embedding adds, with the read-in's bias."""
+    """All parameters; ``positions`` (t, w) is what the embedding adds to the tokens, with the read-in's bias."""
 
     read_in: Tensor
     positions: Tensor
@@ -48,7 +48,7 @@ class Weights(LayerWeights):
 
     @classmethod
     def of(cls, model: Any, points: int) -> Weights:
-        """Of a `Transformer` that reads ``points`` points."""
+        """The parameters of a `Transformer` that reads ``points`` points."""
         named: dict[str, Any] = {field.name: getattr(model, field.name, None) for field in fields(cls)}
         named["positions"] = model.token_positions(points) + model.read_in_bias
         return cls(**named)
@@ -57,7 +57,7 @@ class Weights(LayerWeights):
         return [value for field in fields(self) if (value := getattr(self, field.name)) is not None]
 
     def unfilled(self) -> Weights:
-        """Of the same form: matrices without values, all that is smaller zero."""
+        """A room for gradients of the same form: matrices are left without values, everything smaller is zero."""
         made: dict[str, Any] = {}
         for name, value in _each(self, Weights, lambda value: value).items():
             like = torch.empty_like if name in MATRICES else torch.zeros_like
