@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from icl_curriculum.cli.endings import end_with_a_message
+from icl_curriculum.cli import endings
+from icl_curriculum.cli.commands import CommandLine, shared_options
 from icl_curriculum.cli.options import (
     LARGEST,
-    Debug,
     Device,
     Error,
     FunctionClasses,
@@ -30,11 +30,13 @@ from icl_curriculum.cli.options import (
 from icl_curriculum.results.statistics import THRESHOLD
 
 app = typer.Typer(
+    cls=CommandLine,
     help="In-context learning of synthetic function classes: train, evaluate, plot.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(shared_options)
 
 
 @app.command()
@@ -53,7 +55,6 @@ def run(
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
     log: Log = None,
-    debug: Debug = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum import figures
@@ -68,7 +69,7 @@ def run(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (),
             report=view.report, queued=view.queued, started=view.started, ended=view.ended,
         )  # fmt: skip
-    display.show_failures(outcome, debug=debug)
+    display.show_failures(outcome, debug=endings.tracebacks())
     if outcome.finished or outcome.skipped:
         view.note("drawing figures")
         display.show_results(outcome.directory, figures.draw_all(outcome.directory, say=view.note))
@@ -89,7 +90,6 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
-    debug: Debug = False,
 ) -> None:
     """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
 
@@ -143,7 +143,6 @@ def score(
     output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; for trained models")] = "auto",
     plugin: Plugins = None,
-    debug: Debug = False,
 ) -> None:
     """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
 
@@ -190,7 +189,6 @@ def plot(
         ),
     ] = None,
     results: Results = Path("results"),
-    debug: Debug = False,
 ) -> None:
     """Redraw an experiment's figures, or those of scores, from its CSV files alone."""
     from icl_curriculum import figures
@@ -214,7 +212,6 @@ def compare(
         typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
     ] = None,
     results: Results = Path("results"),
-    debug: Debug = False,
 ) -> None:
     """Statistics over seeds of an experiment's variants, or of several experiments, pair by pair."""
     from icl_curriculum.cli import comparison as view
@@ -230,7 +227,6 @@ def report(
     name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
     error: Error = THRESHOLD,
     results: Results = Path("results"),
-    debug: Debug = False,
 ) -> None:
     """Write an experiment's report.html, one page that needs nothing else, and its summary.csv."""
     from icl_curriculum.cli import display
@@ -243,7 +239,6 @@ def report(
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="only this kind of component")] = None,
     plugin: Plugins = None,
-    debug: Debug = False,
 ) -> None:
     """List experiments and every registered component, with where it comes from and what it is."""
     from icl_curriculum.cli import listing
@@ -255,7 +250,7 @@ def list_(
 
 
 @app.command()
-def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None, debug: Debug = False) -> None:
+def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None) -> None:
     """Print the resolved config of an experiment: every field, defaults included."""
     import tomli_w
 
@@ -281,7 +276,6 @@ def check(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of the class, e.g. degree=3")
     ] = None,
     plugin: Plugins = None,
-    debug: Debug = False,
 ) -> None:
     """Hold a function class to the plugin contract: shapes, randomness, independence, moments, oracle."""
     from icl_curriculum.cli import checking, listing
@@ -303,7 +297,6 @@ def verify(
     results: Annotated[
         Path, typer.Option(metavar="DIR", help="folder of results, whose runs stand beside published ones")
     ] = Path("results"),
-    debug: Debug = False,
 ) -> None:
     """Hold the suite to its golden numbers: moments of every class and shift, recorded banks, errors of oracles and
     baselines; and set trained models beside published ones of their size.
@@ -311,7 +304,7 @@ def verify(
     from icl_curriculum import verify
     from icl_curriculum.cli.display import console
 
-    if not verify.show(verify.chosen(sections or [], results), console, debug=debug):
+    if not verify.show(verify.chosen(sections or [], results), console, debug=endings.tracebacks()):
         raise typer.Exit(1)
 
 
@@ -339,7 +332,6 @@ def bench(
     record: Annotated[
         bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
     ] = False,
-    debug: Debug = False,
 ) -> None:
     """Measure speed: training steps beside Hugging Face's GPT-2, time to quality, throughput, memory.
 
@@ -358,7 +350,7 @@ def bench(
 
 def main() -> None:
     """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug."""
-    end_with_a_message(app)
+    endings.end_with_a_message(app)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import NoReturn
 
 import typer
@@ -18,9 +19,21 @@ _LEFT = {
     "bench": "the tables that were printed are written",
 }
 
+_ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+
+
+def given(arguments: Sequence[str]) -> None:
+    """Note what the command line was given, which decides how it ends. To be called before anything is parsed."""
+    _ARGUMENTS.set(tuple(arguments))
+
+
+def tracebacks() -> bool:
+    """Whether --debug is among the arguments: errors are then shown with the place where they were raised."""
+    return "--debug" in _ARGUMENTS.get()
+
 
 def end_with_a_message(command: Callable[[], object]) -> None:
-    """Call, and end the process if it fails: with a traceback before the message if --debug is among the arguments.
+    """Call a command, and end the process if it fails: with one message, and a traceback if --debug asks for it.
 
     2: a mistake in the command or the config; 1: a run that failed, or a disk that is full; 130 and 143:
     interrupted or terminated.
@@ -29,9 +42,16 @@ def end_with_a_message(command: Callable[[], object]) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         command()
+    except SystemExit as end:
+        # For a mistake in the arguments, typer has printed the message and ends the process while it handles the error.
+        if tracebacks() and end.code == 2 and end.__context__ is not None:
+            traceback.print_exception(end.__context__)
+        raise
     except _Stopped as error:
-        left = _LEFT.get(sys.argv[1] if len(sys.argv) > 1 else "", "")
-        hint = f"; {left}".format(" without --fresh" if "--fresh" in sys.argv else "") if left else ""
+        # All options that may stand before the command are flags.
+        name = next((argument for argument in _ARGUMENTS.get() if not argument.startswith("-")), "")
+        left = _LEFT.get(name, "")
+        hint = f"; {left}".format(" without --fresh" if "--fresh" in _ARGUMENTS.get() else "") if left else ""
         _end(error, f"{error}{hint}", 128 + error.number)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
@@ -63,7 +83,7 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _end(error: BaseException, message: str, code: int) -> NoReturn:
-    if "--debug" in sys.argv:
+    if tracebacks():
         traceback.print_exception(error)
     typer.echo(message, err=True)
     sys.exit(code)

@@ -29,8 +29,6 @@ Error = Annotated[
 Log = Annotated[
     list[str] | None, typer.Option("--log", metavar="LOGGER", help="log live to tensorboard or wandb; can be repeated")
 ]
-# Read by `main`, which sees to errors of every command.
-Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks")]
 
 FunctionClasses = Annotated[
     list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import inspect
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ import pandas as pd
 import pytest
 from tiny_runs import Icl, tables, tiny_values, write_toml
 
+from icl_curriculum.cli import app
 from icl_curriculum.config.loading import experiment_names, load
 from icl_curriculum.core.registry import KINDS
 
@@ -319,11 +322,32 @@ def test_a_mistake_in_a_shell(tmp_path: Path, quick_python: Path) -> None:
 
 @pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
 def test_debug_adds_the_traceback_to_the_message(icl: Callable[..., Answer], command: str) -> None:
-    answer = icl(command, "nowhere_at_all", "--debug")
-    assert answer.code == 2
-    assert answer.err.startswith("Traceback (most recent call last)")
-    assert answer.err.splitlines()[-1].startswith("error: ")
+    for arguments in ((command, "nowhere_at_all", "--debug"), ("--debug", command, "nowhere_at_all")):
+        answer = icl(*arguments)
+        assert answer.code == 2
+        assert answer.err.startswith("Traceback (most recent call last)")
+        assert answer.err.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in icl(command, "nowhere_at_all").err
+
+
+@pytest.mark.parametrize("arguments", [["run", "smoke", "--sed", "1"], ["--sed"], ["rum"], ["run"]])
+def test_debug_adds_the_traceback_to_a_mistake_in_the_arguments_themselves(
+    icl: Callable[..., Answer], arguments: list[str]
+) -> None:
+    answer = icl(*arguments, "--debug")
+    assert answer.code == 2
+    assert answer.err.count("─ Error ─") == 1
+    assert answer.err.count("Traceback (most recent call last)") == 1
+    assert "Traceback" not in icl(*arguments).err
+
+
+def test_no_command_has_a_parameter_that_nobody_reads() -> None:
+    for command in app.registered_commands:
+        assert command.callback is not None
+        code = command.callback.__code__
+        read = {item.argval for item in dis.get_instructions(code) if item.opname.startswith("LOAD_")}
+        cells = set(code.co_cellvars)
+        assert set(inspect.signature(command.callback).parameters) <= read | cells, command.callback.__name__
 
 
 # plot, list, show

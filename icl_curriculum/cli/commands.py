@@ -1,0 +1,30 @@
+"""What all commands have in common: each of them takes ``--debug``. Light: ``icl --help`` imports it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from icl_curriculum.cli import endings
+
+
+def shared_options(
+    debug: Annotated[bool, typer.Option("--debug", expose_value=False, help="show tracebacks")] = False,
+) -> None:
+    """The options that stand before a command. `CommandLine` lets --debug stand after it, too."""
+
+
+class CommandLine(TyperGroup):
+    """The group of all commands. It gives each of them --debug, so that none has a parameter of its own for it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for command in self.commands.values():
+            command.params += [option for option in self.params if option.name == "debug"]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # Before anything is parsed, as --debug is also for mistakes that end the parsing.
+        endings.given(args)
+        return super().parse_args(ctx, args)
