@@ -24,7 +24,7 @@ from icl_curriculum import pages as report
 from icl_curriculum.cli import main
 from icl_curriculum.cli.listing import coverage_table
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.config.loading import experiment_names
+from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
 from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.runs.execution import execute as executing

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from icl_curriculum.cli import endings
+from icl_curriculum.cli import completion, endings
 from icl_curriculum.cli.commands import CommandLine, shared_options
 from icl_curriculum.cli.options import (
     LARGEST,
     Device,
     Error,
+    Finished,
     FunctionClasses,
     Inputs,
     Log,
@@ -33,7 +34,7 @@ app = typer.Typer(
     cls=CommandLine,
     help="In-context learning of synthetic function classes: train, evaluate, plot.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.callback()(shared_options)
@@ -114,6 +115,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="LEARNER",
+            autocompletion=completion.registered("baselines"),
             help="a baseline, a scikit-learn regressor, FILE.py:NAME, or the folder of a trained run or of several",
         ),
     ],
@@ -141,7 +143,9 @@ def score(
         ),
     ] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; for trained models")] = "auto",
+    device: Annotated[
+        str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps; for trained models")
+    ] = "auto",
     plugin: Plugins = None,
 ) -> None:
     """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
@@ -173,11 +177,14 @@ def score(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    name: Finished,
     baselines: Annotated[
         list[str] | None,
         typer.Option(
-            "--baselines", metavar="BASELINE", help="'all', or one by its id; can be repeated; default: the best ones"
+            "--baselines",
+            metavar="BASELINE",
+            autocompletion=completion.registered("baselines"),
+            help="'all', or one by its id; can be repeated; default: the best ones",
         ),
     ] = None,
     variant: Annotated[
@@ -202,7 +209,12 @@ def plot(
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="experiments by name, or folders of results")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", autocompletion=completion.results, help="experiments by name, or folders of results"
+        ),
+    ],
     against: Annotated[
         str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
     ] = None,
@@ -224,7 +236,7 @@ def compare(
 
 @app.command()
 def report(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or its folder of results")],
+    name: Finished,
     error: Error = THRESHOLD,
     results: Results = Path("results"),
 ) -> None:
@@ -237,7 +249,10 @@ def report(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="only this kind of component")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", autocompletion=completion.kinds, help="only this kind of component"),
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
     """List experiments and every registered component, with where it comes from and what it is."""
@@ -269,7 +284,12 @@ def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = No
 @app.command()
 def check(
     name: Annotated[
-        str | None, typer.Argument(metavar="[FUNCTION_CLASS]", help="a registered name, or a plugin file")
+        str | None,
+        typer.Argument(
+            metavar="[FUNCTION_CLASS]",
+            autocompletion=completion.registered("function_classes"),
+            help="a registered name, or a plugin file",
+        ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="every function class there is")] = False,
     set_: Annotated[

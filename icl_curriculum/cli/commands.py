@@ -1,4 +1,7 @@
-"""What all commands have in common: each of them takes ``--debug``. Light: ``icl --help`` imports it."""
+"""What the command line takes beside its commands: ``--version``, and ``--debug``, which every command takes, too.
+
+Light: ``icl --help`` imports it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from icl_curriculum.cli import endings
+from icl_curriculum.core.version import __version__
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"icl-curriculum {__version__}")
+        raise typer.Exit
 
 
 def shared_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", expose_value=False, is_eager=True, callback=_show_version, help="show the version"),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", expose_value=False, help="show tracebacks")] = False,
 ) -> None:
     """The options that stand before a command. `CommandLine` lets --debug stand after it, too."""

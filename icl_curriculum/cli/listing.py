@@ -7,16 +7,15 @@ from pathlib import Path
 
 from rich.table import Table
 
+from icl_curriculum.cli.completion import COVERAGE, kinds
 from icl_curriculum.cli.display import console
-from icl_curriculum.config.loading import experiment_names, find, read
+from icl_curriculum.config.finding import experiment_names
+from icl_curriculum.config.loading import find, read
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import FUNCTION_CLASSES, KINDS, Registry, origin_of
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.shifts import coverage
 from icl_curriculum.testing import check, describe
-
-#: What is no kind of component: the table of function classes and shifts.
-COVERAGE = "coverage"
 
 
 def coverage_table() -> str:
@@ -34,13 +33,12 @@ def coverage_table() -> str:
 
 def show_components(kind: str | None) -> None:
     """Experiments and components by kind: name, origin, one line."""
-    kinds = ["experiments", *KINDS]
-    if kind is not None and kind not in (*kinds, COVERAGE):
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, (*kinds, COVERAGE))}")
+    if kind is not None and kind not in kinds():
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds())}")
     if kind == COVERAGE:
         console.print(coverage_table(), soft_wrap=True)
         return
-    for shown in [kind] if kind else kinds:
+    for shown in [kind] if kind else ["experiments", *KINDS]:
         rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
         title = shown.replace("_", " ")
         if not console.is_terminal:

@@ -7,10 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
+from icl_curriculum.cli import completion
+
 #: More than any machine holds.
 LARGEST = 1_000_000
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="an experiment's name, or a .toml file")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", autocompletion=completion.experiments, help="an experiment's name, or a .toml file"),
+]
+Finished = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=completion.results, help="an experiment's name, or its folder of results"
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
@@ -21,22 +32,48 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Device = Annotated[str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")]
 Error = Annotated[
     float,
     typer.Option(metavar="E", help="the error that convergence and data efficiency ask for; 1 is predicting zero"),
 ]
 Log = Annotated[
-    list[str] | None, typer.Option("--log", metavar="LOGGER", help="log live to tensorboard or wandb; can be repeated")
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="LOGGER",
+        autocompletion=completion.loggers,
+        help="log live to tensorboard or wandb; can be repeated",
+    ),
 ]
 
 FunctionClasses = Annotated[
-    list[str] | None, typer.Option("--function-class", metavar="CLASS", help="a function class; 'all': every one")
+    list[str] | None,
+    typer.Option(
+        "--function-class",
+        metavar="CLASS",
+        autocompletion=completion.registered("function_classes"),
+        help="a function class; 'all': every one",
+    ),
 ]
 Inputs = Annotated[
-    list[str] | None, typer.Option("--inputs", metavar="INPUTS", help="an input distribution; 'all': every one")
+    list[str] | None,
+    typer.Option(
+        "--inputs",
+        metavar="INPUTS",
+        autocompletion=completion.registered("inputs"),
+        help="an input distribution; 'all': every one",
+    ),
 ]
-Shifts = Annotated[list[str] | None, typer.Option("--shift", metavar="SHIFT", help="a shift; 'all': the catalogue's")]
+Shifts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shift",
+        metavar="SHIFT",
+        autocompletion=completion.registered("shifts"),
+        help="a shift; 'all': the catalogue's",
+    ),
+]
 NPrompts = Annotated[
     int | None,
     typer.Option(min=2, max=LARGEST, metavar="N", help="prompts of each bank; default: the run's own, or 1280"),

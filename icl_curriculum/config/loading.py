@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from icl_curriculum.config.experiment import Experiment, Run, check_length, variant_name
+from icl_curriculum.config.finding import experiment_names, is_file, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
@@ -36,40 +37,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def packaged_folder() -> Path:
-    """The experiments that come with the package: beside it in an installed wheel, above it in a checkout."""
-    inside = Path(__file__).parents[1] / "experiments"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "experiments"
-
-
-def experiment_names() -> list[str]:
-    """Names that `find` knows: files in ./experiments and those of the package."""
-    folders = [Path("experiments"), packaged_folder()]
-    return sorted(
-        {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml") if _is_file(path)}
-    )
-
-
 def find(name: str) -> Path:
     """The file NAME means: a path if it ends in .toml or exists, else ./experiments/NAME.toml, else the package's."""
-    if name.endswith(".toml") or _is_file(Path(name)):
+    if name.endswith(".toml") or is_file(Path(name)):
         path = Path(name)
-        if not _is_file(path):
+        if not is_file(path):
             what = "is no file" if os.path.exists(path) else "does not exist"
             raise UserError(f"experiment file {named(name)} {what}")
         return path
     for folder in (Path("experiments"), packaged_folder()):
-        if _is_file(folder / f"{name}.toml"):
+        if is_file(folder / f"{name}.toml"):
             return folder / f"{name}.toml"
     raise UserError(f"unknown experiment {shown(name)}{did_you_mean(name, experiment_names())}")
-
-
-def _is_file(path: Path) -> bool:
-    """`Path.is_file`, and False for what cannot be a path at all: too long, or with a null byte."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def load(
@@ -98,7 +77,7 @@ def load(
         except UserError as error:
             raise UserError(f"{path}: plugins.{number}: {error}") from error
     for plugin in plugins:
-        if not _is_file(Path(plugin)):
+        if not is_file(Path(plugin)):
             raise UserError(f"plugin file {named(str(plugin))} does not exist")
         loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
     if loaded:
@@ -176,7 +155,7 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise UserError(f"{path}: extends: expected a file name, found {shown(parent)}")
     candidates = [path.parent / parent, packaged_folder() / parent]
-    parent_path = next((candidate for candidate in candidates if _is_file(candidate)), None)
+    parent_path = next((candidate for candidate in candidates if is_file(candidate)), None)
     if parent_path is None:
         raise UserError(f"{path}: extends: {named(parent)} is neither beside this file nor in the package")
     inherited = read(parent_path, (*seen, path.resolve()))
@@ -190,7 +169,7 @@ def _absolute(plugins: Any, folder: Path, source: str) -> list[str]:
     if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
         raise UserError(f"{source}: expected a list of file names, found {shown(plugins)}")
     for number, plugin in enumerate(plugins):
-        if not _is_file(folder / plugin):
+        if not is_file(folder / plugin):
             raise UserError(f"{source}.{number}: plugin file {named(str(folder / plugin))} does not exist")
     return [str((folder / plugin).resolve()) for plugin in plugins]
 

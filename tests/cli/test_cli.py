@@ -18,11 +18,14 @@ import pandas as pd
 import pytest
 from tiny_runs import Icl, tables, tiny_values, write_toml
 
+import icl_curriculum
 from icl_curriculum.cli import app
-from icl_curriculum.config.loading import experiment_names, load
+from icl_curriculum.config.finding import experiment_names
+from icl_curriculum.config.loading import load
 from icl_curriculum.core.registry import KINDS
 
 FIGURES = ("error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum")
+COMMANDS = app.registered_commands
 CLASSES = {"linear", "sparse_linear", "quadratic", "relu_network"}
 
 
@@ -96,11 +99,16 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert seconds < 3
 
 
-@pytest.mark.parametrize("command", ["run", "plot", "list", "show", "check"])
-def test_every_command_explains_itself(icl: Callable[..., Answer], command: str) -> None:
-    answer = icl(command, "--help")
+@pytest.mark.parametrize("command", [(), *((command.name or command.callback.__name__,) for command in COMMANDS)])
+def test_every_command_explains_itself(icl: Callable[..., Answer], command: tuple[str]) -> None:
+    answer = icl(*command, "--help")
     assert answer.code == 0
     assert "Usage" in answer.out
+    assert icl(*command, "-h") == answer
+
+
+def test_the_version(icl: Callable[..., Answer]) -> None:
+    assert icl("--version") == Answer(0, f"icl-curriculum {icl_curriculum.__version__}\n", "")
 
 
 # run
@@ -342,7 +350,7 @@ def test_debug_adds_the_traceback_to_a_mistake_in_the_arguments_themselves(
 
 
 def test_no_command_has_a_parameter_that_nobody_reads() -> None:
-    for command in app.registered_commands:
+    for command in COMMANDS:
         assert command.callback is not None
         code = command.callback.__code__
         read = {item.argval for item in dis.get_instructions(code) if item.opname.startswith("LOAD_")}

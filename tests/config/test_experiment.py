@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field
 from tiny_runs import TINY, nested, tiny_run, tiny_values, write_toml
 
 from icl_curriculum.config.experiment import Experiment, Run
-from icl_curriculum.config.loading import build, find, load, load_run, packaged_folder
+from icl_curriculum.config.finding import packaged_folder
+from icl_curriculum.config.loading import build, find, load, load_run
 from icl_curriculum.config.tables import (
     CurriculumConfig,
     EvaluationConfig,

@@ -344,14 +344,6 @@ def test_models_of_a_plugin_run_load_elsewhere_without_the_original_file(with_pl
     assert done.stdout == "2 models\n", done.stderr
 
 
-def test_every_name_of_the_package_is_there() -> None:
-    for name in icl_curriculum.__all__:
-        assert getattr(icl_curriculum, name) is not None
-        assert name in dir(icl_curriculum)
-    with pytest.raises(AttributeError, match="No icl_curriculum attribute trian"):
-        _ = icl_curriculum.trian
-
-
 def test_a_plugin_that_ends_the_process_as_if_all_were_well_is_a_failure(tmp_path: Path) -> None:
     pool = WorkerPool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from tiny_runs import TINY, tiny_values
 
 from icl_curriculum.cli import main
-from icl_curriculum.config.loading import experiment_names, find, read_toml
+from icl_curriculum.config.finding import experiment_names
+from icl_curriculum.config.loading import find, read_toml
 from icl_curriculum.core.registry import KINDS
 
 #: The same examples on every machine, with nothing kept between runs.

@@ -1,0 +1,52 @@
+"""What the shell offers at the tab key. Light, but for names of components, which take a second to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+#: What `icl list` knows beside the kinds of components: the table of function classes and shifts.
+COVERAGE = "coverage"
+
+
+def experiments() -> list[str]:
+    """The names of experiment files."""
+    from icl_curriculum.config.finding import experiment_names
+
+    return experiment_names()
+
+
+def results(ctx: typer.Context) -> list[str]:
+    """The names of experiments with results, in the folder that --results names if it stands before."""
+    folder = Path(ctx.params.get("results") or "results")
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def kinds() -> list[str]:
+    """What `icl list` can list."""
+    from icl_curriculum.core.registry import KINDS
+
+    return ["experiments", *KINDS, COVERAGE]
+
+
+def registered(kind: str) -> Callable[[], list[str]]:
+    """What the shell asks for the names of all components of a kind, e.g. ``baselines``."""
+
+    def names() -> list[str]:
+        from icl_curriculum.core.registry import KINDS
+
+        return KINDS[kind].names()
+
+    return names
+
+
+def devices() -> list[str]:
+    """Devices by their kind; a number may follow a colon."""
+    return ["auto", "cpu", "cuda", "mps"]
+
+
+def loggers() -> list[str]:
+    """What `icl run` can log to live."""
+    return ["tensorboard", "wandb"]
