@@ -1,6 +1,6 @@
 """Any regressor of scikit-learn, fitted anew to the examples of every prompt at every length.
 
-scikit-learn is imported when a regressor is named, not before: it takes a second.
+scikit-learn is imported when a regressor is named, not before: it takes 1.2 s, as long as torch.
 Dimensions: batch = prompts, points = K + 1.
 """
 

@@ -89,6 +89,7 @@ class GPT2Regressor(nn.Module):
     def __init__(self, size: ModelSize, activation: str) -> None:
         super().__init__()
         try:
+            # Not an import statement, for which mypy would read all of transformers: half a minute.
             transformers = importlib.import_module("transformers")
         except ImportError:
             raise Missing(MISSING) from None

@@ -74,8 +74,6 @@ def reproducible(device: str) -> Iterator[None]:
 
 def resolve_device(device: str) -> str:
     """``auto``: CUDA, else MPS, else the CPU. UserError for a device that is not there."""
-    import torch
-
     available = ["cpu"]
     if torch.backends.mps.is_available():
         available.append("mps")

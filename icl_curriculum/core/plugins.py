@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.abc
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,13 +38,13 @@ def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
     name = f"{_MODULE}{digest}"
     if name in sys.modules:
         return digest
-    module = ModuleType(name)
-    module.__file__ = str(known_as)
-    sys.modules[name] = module
+    loader = _ContentLoader(content, str(known_as))
+    spec = importlib.util.spec_from_file_location(name, known_as, loader=loader, submodule_search_locations=None)
+    assert spec is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
-        # Not by Python's own import, whose cache may hold what the file was a moment ago.
         with undone_on_failure():
-            exec(compile(content, str(known_as), "exec", dont_inherit=True), module.__dict__)
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, UserError):
@@ -50,6 +52,22 @@ def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
         raise UserError(f"plugin file {known_as} failed to import: {described(error, known_as)}") from error
     _CONTENTS[digest] = content
     return digest
+
+
+class _ContentLoader(importlib.abc.SourceLoader):
+    """Executes the very bytes that were hashed, even if the file holds others by now.
+
+    Python's own loader would read the file again, or take bytecode from a cache that may be of an earlier content.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self.content, self.name = content, name
+
+    def get_filename(self, fullname: str) -> str:
+        return self.name
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self.content
 
 
 def defined_in_module(digest: str) -> dict[str, object]:

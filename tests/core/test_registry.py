@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
+from icl_curriculum.core import plugins
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugins import copy_names, load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, KINDS, Component, Registry
@@ -299,6 +300,23 @@ def test_a_plugin_file_is_executed_as_it_is_and_leaves_no_cache(
     load_plugin(path)
     assert FUNCTION_CLASSES.build("changed_").id == "changed_"
     assert [file.name for file in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_what_was_hashed_is_what_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file changes as soon as it was read."""
+    path = plugin(tmp_path)
+    text = path.read_text() + "content = 'the first'\n"
+    path.write_text(text)
+    hash_of = plugins._hash
+
+    def changing(content: bytes) -> str:
+        path.write_text(text.replace("first", "second"))
+        return hash_of(content)
+
+    monkeypatch.setattr(plugins, "_hash", changing)
+    digest = load_plugin(path)
+    assert plugins.defined_in_module(digest)["content"] == "the first"
+    assert plugins.copies_of(["mine.py"], [digest]) == {"mine.py": text.encode()}
 
 
 def test_a_plugin_file_edited_and_loaded_again_says_what_to_do(tmp_path: Path) -> None:
