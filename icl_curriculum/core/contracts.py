@@ -1,4 +1,4 @@
-"""What happens when a component from outside breaks its contract in the middle of a run: it is named."""
+"""Errors of components from outside that break their contract in the middle of a run: each names the component."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ComponentFailed(Exception):
 def at_work(component: Component | None, doing: str) -> Iterator[None]:
     """Turn whatever a component from outside raises into `ComponentFailed`, which names it and the line.
 
-    What is built in, or no component, passes: its errors are the suite's own, or the caller's.
+    Errors of a built-in component pass unchanged, as they are the suite's own, and so do those where there is none.
     """
     try:
         yield

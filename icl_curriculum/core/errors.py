@@ -20,7 +20,7 @@ class RunFailed(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known name, else the list of them all."""
+    """Returns ``; did you mean 'x'?`` with the closest known name, or else the list of all known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
@@ -29,7 +29,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def described(error: BaseException, source: str | Path | None = None) -> str:
-    """``KeyError: 'w' (my_class.py, line 12)``: an exception as one line, with the line of ``source`` it came by."""
+    """Returns an exception as one line, such as ``KeyError: 'w' (my_class.py, line 12)``.
+
+    ``source``: the file whose innermost line in the traceback is named.
+    """
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     text = " ".join(text.split())
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]

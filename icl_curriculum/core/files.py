@@ -17,9 +17,9 @@ from typing import IO
 
 from icl_curriculum.core.errors import UserError
 
-#: Seconds between two looks at a lock that another process holds.
+#: Seconds between two attempts to take a lock that another process holds.
 LOOK_EVERY = 0.5
-# How often and how long, in seconds, to try again before a lock is called held.
+# How many more times to try, and how many seconds apart, before a lock is reported as held.
 GLANCES, GLANCE = 3, 0.02
 
 
@@ -51,13 +51,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left of unfinished writes. Only for who holds the folder's lock."""
+    """Delete the temporary files that killed processes left behind. Call it only while holding the folder's lock."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Create a folder if need be and write into it; UserError if that cannot be done."""
+    """Check that a folder can be written to, and create it if it is missing. Raises UserError if either fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -70,19 +70,19 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold a lock file, which says who holds it; the system frees it when the process ends, however it ends.
+    """Hold a lock file during the block. The system frees the lock when the process ends, however it ends.
 
-    While another process has it: `Locked`, or, with ``waiting``, wait and call that with who has it every half
-    second.
+    The file says which process holds the lock. While another one does, this raises `Locked`; with ``waiting`` it
+    waits instead, and calls ``waiting`` with the holder's name every half second.
     """
     tries = 0
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered, so that closing has nothing left to write that could fail.
         with path.open("ab+", buffering=0) as handle:
-            # Who waited may have got hold of a file that was moved aside with its folder in the meantime.
+            # During a wait, the file may have been moved aside together with its folder: then it locks nothing.
             if _acquire(handle) and _is_still(handle, path):
-                # Who has it is a courtesy: a full disk must not keep anybody from resuming.
+                # Naming the holder is a courtesy: a full disk must not keep a run from resuming.
                 with contextlib.suppress(OSError):
                     since = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
                     handle.truncate(0)
@@ -93,7 +93,7 @@ def locked(path: Path, *, waiting: Callable[[str], None] | None = None) -> Itera
         if waiting is not None:
             waiting(holder(path))
             time.sleep(LOOK_EVERY)
-        # Somebody may only have looked whether it is free.
+        # The other process may only have looked whether the lock is free.
         elif tries > GLANCES:
             raise Locked(f"{path.parent} is in use by {holder(path)}; wait for it, or write to another folder")
         else:
@@ -109,7 +109,7 @@ def is_locked(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """``process 4711 on laptop, since ...``: who holds a lock file."""
+    """Returns who holds a lock file: ``process 4711 on laptop, since ...``."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return f"process {found['pid']} on {found['host']}, since {found['since']}"

@@ -1,4 +1,4 @@
-"""How numbers are computed: on how many threads, by which kernels, and what it looks like when the memory runs out."""
+"""The machine: its devices, cores and threads, in which precision it computes, and how it runs out of memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """torch says it of the CPU in a RuntimeError without a type of its own."""
+    """Whether memory ran out. On the CPU torch has no type of its own for this error, so its message must tell."""
     return bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 @contextlib.contextmanager
 def computing_threads(number: int) -> Iterator[None]:
-    """Compute with so many threads, then with as many as before."""
+    """Compute with ``number`` threads during the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        # torch minds its own setting; this one is for the libraries behind numpy.
+        # torch obeys its own setting; this one is for the libraries behind numpy.
         with threadpool_limits(limits=number):
             yield
     finally:
@@ -38,14 +38,14 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 def check_precision(precision: Precision, device: str) -> None:
-    """Raise UserError for what this kind of device does not have."""
+    """Raise UserError for a precision that this kind of device does not have."""
     if precision == "tf32" and not device.startswith("cuda"):
         raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
 
 
 @contextlib.contextmanager
 def arithmetic(precision: Precision, device: str) -> Iterator[None]:
-    """Matrix products in this precision, whatever it is around; what a model excepts stays in float32."""
+    """Compute matrix products in this precision during the block. Parts that a model excepts stay in float32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
@@ -57,7 +57,7 @@ def arithmetic(precision: Precision, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reproducible(device: str) -> Iterator[None]:
-    """On an accelerator, choose kernels whose sums do not depend on timing. On the CPU all are like that.
+    """Choose kernels whose sums do not depend on timing, on an accelerator. On the CPU all kernels are like that.
 
     CUDA's matrix products also want CUBLAS_WORKSPACE_CONFIG, which `launch` sets for its workers.
     """
@@ -73,7 +73,7 @@ def reproducible(device: str) -> Iterator[None]:
 
 
 def resolve_device(device: str) -> str:
-    """``auto``: CUDA, else MPS, else the CPU. UserError for a device that is not there."""
+    """Returns the device to use; ``auto`` is CUDA, else MPS, else the CPU. UserError for one that is not there."""
     available = ["cpu"]
     if torch.backends.mps.is_available():
         available.append("mps")

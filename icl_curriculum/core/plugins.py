@@ -1,4 +1,4 @@
-"""Code from outside: plugin files, which are executed here, and what of installed packages is hashed."""
+"""Code from outside: plugin files, which are executed here, and hashes of the installed packages that are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.registry import BUILT_IN, PACKAGE, Component, origin_of, undone_on_failure
 
 _MODULE = f"{PACKAGE}_plugin_"
-# What was executed, by its hash: a file may change while a command that uses it runs.
+# The contents that were executed, by their hashes: a file may change while a command that uses it runs.
 _CONTENTS: dict[str, bytes] = {}
 
 
@@ -33,7 +33,7 @@ def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
     except OSError as error:
         kinds = {FileNotFoundError: "does not exist", IsADirectoryError: "is no file"}
         raise UserError(f"plugin file {known_as} {kinds.get(type(error), 'cannot be read')}") from None
-    # By content: a run directory's copy of a plugin that is loaded already is the same plugin.
+    # The content tells plugins apart: a run directory's copy of a loaded plugin is the same plugin.
     digest = _hash(content)
     name = f"{_MODULE}{digest}"
     if name in sys.modules:
@@ -71,7 +71,7 @@ class _ContentLoader(importlib.abc.SourceLoader):
 
 
 def defined_in_module(digest: str) -> dict[str, object]:
-    """What a loaded plugin file defines by public names, without what it imports."""
+    """The values that a loaded plugin file itself defines, by their public names; what it imports is left out."""
     module = sys.modules[f"{_MODULE}{digest}"]
     imported = (type, FunctionType)
     return {
@@ -88,7 +88,7 @@ def copies_of(plugins: Sequence[str], hashes: Sequence[str]) -> dict[str, bytes]
 
 
 def copy_names(plugins: Sequence[str]) -> list[str]:
-    """What copies of plugin files are called: their own names, all numbered where two are equal.
+    """The names of the copies of plugin files: their own names, all numbered where two are equal.
 
     >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
     ['0-mine.py', '1-mine.py', '2-yours.py']
@@ -112,12 +112,12 @@ def package_hash(component: Component) -> str | None:
     return digest.hexdigest()[:16]
 
 
-# Of these the versions stand in the manifest.
+# Packages whose files are not hashed, because the manifest holds their versions.
 _NOT_HASHED = {PACKAGE, "pydantic", "torch", "builtins", "abc", "typing"}
 
 
 def _files_of(top: str, module: str) -> list[tuple[str, Path]]:
-    """The Python files of a package, named from its root; of a single module, its own."""
+    """The Python files of a package, named from its root, or the one file of a single module."""
     package, defining = (getattr(sys.modules.get(name), "__file__", None) for name in (top, module))
     if package and Path(package).name == "__init__.py":
         root = Path(package).parent

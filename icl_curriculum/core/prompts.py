@@ -89,7 +89,7 @@ class Prompts:
 
 
 def concatenate(batches: Sequence[Prompts]) -> Prompts:
-    """Several batches of equal shape as one, without what is theirs alone (truth, class id).
+    """Join batches of equal shape. What belongs to one batch alone (truth, class id) is dropped.
 
     Raises ValueError if some carry separate queries and others do not.
     """

@@ -222,7 +222,7 @@ class Registry:
 
 @functools.cache
 def _entry_points(find: Callable[..., Any], group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """What installed packages offer, read once: reading all their metadata takes milliseconds."""
+    """The entry points of installed packages. They are read once, as reading all metadata takes milliseconds."""
     return tuple(find(group=group))
 
 
@@ -283,30 +283,31 @@ def undone_on_failure() -> Iterator[None]:
 
 
 def origin_of(component: Component) -> str:
-    """Where a component's class came from, also one that nobody registered."""
+    """Where a component's class came from, even if nobody registered it."""
     return _origin(type(component))
 
 
 def source_of(component: Component) -> Path | None:
-    """The file that defines a component which is not built in; None for what is."""
+    """The file that defines a component; None for a built-in one."""
     return None if origin_of(component) == BUILT_IN else _source(type(component))
 
 
-#: Dimensions, points or prompts, more of which no machine holds.
+#: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
 LARGEST = 1_000_000
 
 
 class Strict(BaseModel):
-    """No unknown keys, no silent conversions, nothing changed after reading."""
+    """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 @dataclass(frozen=True)
 class Registered:
-    """In ``Annotated[InputDistribution, Registered(INPUTS)]``: built from its name or table, written back as a table.
+    """Marks a config's field that holds a component, as in ``Annotated[InputDistribution, Registered(INPUTS)]``.
 
-    ``default``: what a table without a name is of.
+    The component is built from its name or its table, and written back as a table. ``default``: the name of the
+    component if a table has none.
     """
 
     registry: Registry
@@ -318,7 +319,7 @@ class Registered:
         )
 
     def build(self, value: Any) -> Component:
-        """A component, whose mistakes are pydantic's errors of the types that `mistakes` unfolds."""
+        """Returns the component. Its mistakes become pydantic's errors, of the types that `mistakes` unfolds."""
         if self.default is not None and isinstance(value, dict):
             value = {"name": self.default, **value}
         try:
@@ -334,7 +335,7 @@ class Registered:
                 "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
             ) from None
         except Exception as error:
-            # A plugin's own validator or property; the id is read here so that it fails here.
+            # A plugin's own validator failed, or its id, which is read above so that it fails here.
             name = value if isinstance(value, str) else value["name"]
             origin = self.registry.origin(name)
             if origin == BUILT_IN:

@@ -18,13 +18,13 @@ from torch import Tensor
 _DEPENDENT = 1e-20
 # Labels are float32: their rounding counts as noise of this share of an input's squared norm.
 _ROUNDING = 1e-10
-# Numbers of a kind held at once.
+# How many numbers of one kind are held in memory at once.
 _CHUNK = 1 << 19
 
 
 @dataclass(frozen=True)
 class PrefixFits:
-    """What the regressions on the first k rows say, for every k, in float64.
+    """The results of the regressions on the first k rows, for every k, in float64.
 
     ``predictions``: at query k. ``residuals``: the label of row k less its prediction. ``variances``: the
     predictive variance of the label of row k, for weights N(0, I) and noise of variance ``penalty``.
@@ -100,8 +100,8 @@ def _in_basis_of_rows(
 ) -> tuple[Float[Tensor, "batch points points"], Float[Tensor, "batch points points"] | None]:
     """Rows and queries in an orthonormal basis, in which only the first k + 1 entries of row k are not zero.
 
-    Householder's QR makes the basis vector by vector: a later row changes nothing of those before its own. What a
-    query has along later ones, or outside of all, meets zero weights.
+    Householder's QR makes the basis vector by vector: a later row changes none of the vectors before its own. The
+    parts of a query along later vectors, or outside the span of all, meet weights that are zero.
     """
     basis, triangle = torch.linalg.qr(rows.mT)
     return triangle.mT, None if asked is None else torch.bmm(asked, basis)
@@ -117,7 +117,7 @@ def _recursion(
     """The fields of `PrefixFits`, each (points, batch); the first k + 1 rows are zero from ``reached[k]`` on."""
     points, width, batch = rows.shape
     weights = rows.new_zeros(width, batch)
-    # The pseudo-inverse of X^T X + penalty I, and the projector onto what the rows X leave open.
+    # The pseudo-inverse of X^T X + penalty I, and the projector onto the directions that no row of X has.
     gram_inverse, unseen = rows.new_zeros(2, width, width, batch)
     (gram_inverse if penalty > 0 else unseen).diagonal().fill_(1 / penalty if penalty > 0 else 1.0)
     rank = torch.zeros(batch, dtype=torch.long, device=rows.device)
@@ -140,8 +140,8 @@ def _recursion(
             # The rank caps them: past it, only rounding is left outside the span.
             new = (variances[k] > _DEPENDENT * (row * row).sum(0)) & (rank < width)
             rank += new
-            # Of a new direction, the inverse gains d (stretch d - known)^T - known d^T, where d is `dual`; of any
-            # other row it loses gain known^T.
+            # A new direction adds d (stretch d - known)^T - known d^T to the inverse, where d is `dual`; any other
+            # row subtracts gain known^T.
             dual = torch.where(new, outside / torch.where(new, variances[k], 1.0), 0.0)
             gain = torch.where(new, dual, gain)
             inverse.addcmul_(gain.unsqueeze(1), torch.where(new, stretches[k] * dual - known, -known))
