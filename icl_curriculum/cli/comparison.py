@@ -1,4 +1,4 @@
-"""The statistics in the terminal: for each cell what every variant came to, what it took, and pair by pair."""
+"""Statistics on the terminal: for each cell, what every variant reached, what it cost, and the pairs compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icl_curriculum.results.comparison.summary import reference_of
 
 
 def show(console: Console, compared: Compared, against: str | None) -> None:
-    """Print all of it; ``against``: the variant that pairs are compared with, by default the single-task one."""
+    """Print all statistics. ``against``: the variant that others are compared with, by default the single-task one."""
     found, numbers = compared.found, compared.numbers
     for text in (text for source in compared.sources for text in source.missing):
         console.print(f"note: {text}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the shell offers at the tab key. Light, but for names of components, which take a second to import."""
+"""What the shell offers at the tab key. All of it is light, except names of components, which import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def experiments() -> list[str]:
 
 
 def results(ctx: typer.Context) -> list[str]:
-    """The names of experiments with results, in the folder that --results names if it stands before."""
+    """The names of experiments with results, in the folder of --results where that stands before the names."""
     folder = Path(ctx.params.get("results") or "results")
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
@@ -32,7 +32,7 @@ def kinds() -> list[str]:
 
 
 def registered(kind: str) -> Callable[[], list[str]]:
-    """What the shell asks for the names of all components of a kind, e.g. ``baselines``."""
+    """Returns a function that lists the names of all components of a kind, e.g. ``baselines``."""
 
     def names() -> list[str]:
         from icl_curriculum.core.registry import KINDS
@@ -43,7 +43,7 @@ def registered(kind: str) -> Callable[[], list[str]]:
 
 
 def devices() -> list[str]:
-    """Devices by their kind; a number may follow a colon."""
+    """The kinds of devices. One of several is named by its number, as in cuda:1, which is not offered."""
     return ["auto", "cpu", "cuda", "mps"]
 
 

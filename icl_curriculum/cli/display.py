@@ -1,4 +1,4 @@
-"""What the command line shows in the end: errors, what failed, and where the results lie."""
+"""What a command shows when it has ended: tables of errors, what failed, and where the results lie."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.console import Console
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
 from icl_curriculum.results.statistics import THRESHOLD
 
-if TYPE_CHECKING:  # these import torch, which `icl plot` does without
+if TYPE_CHECKING:  # These import torch, which `icl plot` does without.
     from icl_curriculum.runs.launch import LaunchOutcome
     from icl_curriculum.scoring.evaluate import WrittenEvaluation
     from icl_curriculum.scoring.grid import BankGrid
     from icl_curriculum.scoring.score_folder import WrittenScores
 
-# Names are the user's: nothing in them is markup.
+# Names come from the user, so nothing in them is taken for markup.
 console = Console(highlight=False, markup=False, soft_wrap=False)
 
 
 def show_evaluation(written: WrittenEvaluation, grid: BankGrid) -> None:
-    """The errors that were asked for, why others are undefined, what failed, and where the files lie."""
+    """Show the errors that were asked for, why others are undefined, what failed, and where the files lie."""
     console.print(grid_table(written.table.parent, [bank.key for bank in grid.banks]))
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
@@ -33,7 +33,7 @@ def show_evaluation(written: WrittenEvaluation, grid: BankGrid) -> None:
 
 
 def show_scores(written: WrittenScores) -> None:
-    """The errors of every learner, why cells are undefined, what failed, and where the files lie."""
+    """Show the errors of every learner, why cells are undefined, what failed, and where the files lie."""
     for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
         console.print(title, soft_wrap=True)
         console.print(table)
@@ -47,13 +47,13 @@ def show_scores(written: WrittenScores) -> None:
 
 
 def show_baseline_failures(failures: Sequence[str]) -> None:
-    """Prompts that are missing from a baseline's errors."""
+    """Show which prompts are missing from a baseline's errors."""
     for text in failures:
         console.print(f"left out: {text}", soft_wrap=True)
 
 
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
-    """What was kept, left out, and failed and why."""
+    """Show which runs were kept, left out of the tables, or failed, and why."""
     if outcome.skipped:
         console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
@@ -68,7 +68,7 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
 
 
 def show_results(directory: Path, figures: Sequence[Path]) -> None:
-    """The table of errors, and where the files lie."""
+    """Show the table of errors, and where the files lie."""
     table = error_table(directory)
     if table.columns[0].header == "variant":
         print_whole(console, table)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-#: What is left of a command that was stopped, by its name.
+#: What a command that was stopped leaves behind, by the command's name.
 _LEFT = {
     "run": "the same command{} continues where it stopped",
     "evaluate": "the banks that were answered are in the table",
@@ -35,8 +35,8 @@ def tracebacks() -> bool:
 def end_with_a_message(command: Callable[[], object]) -> None:
     """Call a command, and end the process if it fails: with one message, and a traceback if --debug asks for it.
 
-    2: a mistake in the command or the config; 1: a run that failed, or a disk that is full; 130 and 143:
-    interrupted or terminated.
+    The exit code is 2 for a mistake in the command or the config, 1 for a run that failed or a disk that is full,
+    and 130 or 143 for a command that was interrupted or terminated.
     """
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
@@ -68,9 +68,9 @@ def end_with_a_message(command: Callable[[], object]) -> None:
 
 
 class _Stopped(BaseException):
-    """A signal asks to stop: unwind, so that no worker process is left behind.
+    """A signal asks the command to stop. Raised so that the stack unwinds and no worker process is left behind.
 
-    Not KeyboardInterrupt, of which typer makes an exit without a word.
+    It is not a KeyboardInterrupt, because typer would end the process at that without a word.
     """
 
     def __init__(self, number: int) -> None:

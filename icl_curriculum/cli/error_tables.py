@@ -1,4 +1,4 @@
-"""The tables of errors that commands end with, from result tables alone."""
+"""The tables of errors that commands end with, made from result tables alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ MEDIAN = "* median error, as the mean squared error is infinite"
 def error_table(directory: Path) -> Table:
     """Errors of the trained models without a shift, beside the best baseline and the oracle.
 
-    The best of the baselines that were asked at the longest prompts: a dagger marks it if on fewer of them.
+    The best baseline is chosen among those that were asked at the longest prompts. A dagger marks it if it was
+    asked on fewer prompts than the model.
     """
     frame = read_table(directory, "evaluation")
     inputs = read_table(directory, "curriculum")["input_distribution"].unique()
@@ -71,7 +72,7 @@ def error_table(directory: Path) -> Table:
 
 
 def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
-    """The baseline with the least error, the first by name of several; and what must be said of it, if anything."""
+    """The baseline with the least error, of several the first by name, and a note on it, which may be empty."""
     # A baseline's errors may be undefined everywhere.
     rows = errors[(errors["learner_kind"] == "baseline") & errors["value"].notna()]
     if rows.empty:
@@ -84,9 +85,9 @@ def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
 
 
 def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Table:
-    """Errors of the model by inputs and shift, a column for each class, of the cells asked for.
+    """The model's errors in the cells that were asked for: a row for each inputs and shift, a column for each class.
 
-    A cell: function class, input distribution, shift.
+    ``asked``: the cells, each a function class, an input distribution and a shift.
     """
     frame = read_table(directory, "evaluation")
     frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
@@ -104,7 +105,7 @@ def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Tabl
     for column in classes:
         table.add_column(column.replace("_", " "), overflow="fold", justify="right")
     for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
-        # Where a shift defines fewer examples than the others, or only more, its own longest prompt.
+        # A shift that is defined for fewer examples than the others, or only for more, has its own longest prompt.
         within = rows[rows["n_context"] <= longest]
         last = within if len(within) else rows
         last = last[last["n_context"] == last["n_context"].max()]

@@ -1,4 +1,4 @@
-"""What the command line says of components: lists of them, and how they keep their contract."""
+"""What the command line says about components: lists of them, and how well they keep their contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from icl_curriculum.testing import check, describe
 
 
 def coverage_table() -> str:
-    """A Markdown table of function class x shift, ✓ where it is defined, else a number of the reasons below it."""
+    """A Markdown table of function classes by shifts: ✓ where a shift is defined, else the number of a reason below."""
     reasons = coverage()
     classes = list(dict.fromkeys(name for name, _ in reasons))
     shifts = list(dict.fromkeys(shift for _, shift in reasons))
@@ -32,7 +32,7 @@ def coverage_table() -> str:
 
 
 def show_components(kind: str | None) -> None:
-    """Experiments and components by kind: name, origin, one line."""
+    """List experiments and components by kind: name, origin, and what each is in one line."""
     if kind is not None and kind not in kinds():
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds())}")
     if kind == COVERAGE:
@@ -42,7 +42,7 @@ def show_components(kind: str | None) -> None:
         rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
         title = shown.replace("_", " ")
         if not console.is_terminal:
-            # For grep: a component a line, however long.
+            # One line for each component, however long, so that grep finds all of it.
             widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
             lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
             console.print("\n".join([title, *lines, ""]), soft_wrap=True)
@@ -89,7 +89,7 @@ def _near(origin: str) -> str:
 
 
 def show_checks(subjects: Mapping[str, FunctionClass | str], *, every_rule: bool) -> bool:
-    """Check function classes and print what was found, rule by rule or a line a class; True if all are sound."""
+    """Check function classes and print the results, rule by rule or one line for each class; True if all are sound."""
     broken = []
     for name, subject in subjects.items():
         try:

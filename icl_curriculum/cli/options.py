@@ -9,7 +9,7 @@ import typer
 
 from icl_curriculum.cli import completion
 
-#: More than any machine holds.
+#: The same as `LARGEST` of core.registry, which would import pydantic here.
 LARGEST = 1_000_000
 
 Name = Annotated[
@@ -81,19 +81,19 @@ NPrompts = Annotated[
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """``0,1,2``. UserError for anything else."""
+    """Reads ``0,1,2``. UserError for anything else."""
     return None if text is None else _numbers(text, "--seeds", "non-negative whole numbers", "--seeds 0,1,2", 1000)
 
 
 def parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:
-    """``all``, or ``5,10``. UserError for anything else."""
+    """Reads ``all``, or ``5,10``. UserError for anything else."""
     if text is None or text == "all":
         return "all" if text else None
     return tuple(_numbers(text, "--lengths", "'all' or numbers of examples", "5,10", len(str(LARGEST))))
 
 
 def parse_threads(text: str | None) -> tuple[int, ...] | None:
-    """``1,2``, each once. UserError for anything else."""
+    """Reads ``1,2`` and drops repetitions. UserError for anything else."""
     if text is None:
         return None
     expected = "numbers of threads from 1 to 1024"

@@ -1,4 +1,4 @@
-"""How far long work is: bars on a terminal, a line every few seconds elsewhere."""
+"""How far long work has come: bars on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from icl_curriculum.cli.display import console
 
-if TYPE_CHECKING:  # these import torch
+if TYPE_CHECKING:  # These import torch.
     from icl_curriculum.config.experiment import Run
     from icl_curriculum.runs.evaluation import Advanced
     from icl_curriculum.runs.execution import Progress as RunProgress
@@ -20,14 +20,14 @@ if TYPE_CHECKING:  # these import torch
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
-#: Seconds of training before the time that all runs need is worth an estimate.
+#: Seconds of training before the time left can be estimated.
 ESTIMATE_AFTER = 2.0
 
 
 class View:
-    """One line per run: its phase, how far it is, its loss, the time left; and one for all of them.
+    """One line for each run, with its phase, how far it has come, its loss and the time left; and one for all runs.
 
-    ``work``: by the names of the runs, what their training takes, in any unit; alike if not given.
+    ``work``: how much work each run's training is, by the run's name and in any unit; without it, all are alike.
     """
 
     def __init__(self, bars: Progress | None, work: Mapping[str, float] | None = None) -> None:
@@ -38,7 +38,7 @@ class View:
         self.printed = time.monotonic()
         self.began: float | None = None
         self.latest: dict[str, str] = {}
-        #: Of every run's training, what is done.
+        #: The share of each run's training that is done.
         self.shares: dict[str, float] = {}
         self.shares_at_start: dict[str, float] = {}
         self.endings: list[str] = []
@@ -112,14 +112,14 @@ class View:
             self.bars.update(self.overall, completed=self._worth(self.shares), detail=self._overall())
 
     def _worth(self, shares: Mapping[str, float]) -> float:
-        """Shares of runs as work."""
+        """The work that shares of the runs' training amount to."""
         return sum(share * self.work.get(run, 1.0) for run, share in shares.items())
 
     def _overall(self) -> str:
-        """``1 of 3 runs done, 1 failed; about 2m05s left``, from how fast all runs together have advanced."""
+        """Returns ``1 of 3 runs done, 1 failed; about 2m05s left``, by how fast all runs together have advanced."""
         done, failed = self.endings.count("done"), self.endings.count("failed")
         text = f"{done} of {len(self.shares)} runs done" + (f", {failed} failed" if failed else "")
-        # What a resumed run had done before is no sign of today's speed.
+        # What a resumed run had done before it was resumed says nothing about the speed now.
         advanced = self._worth(self.shares) - self._worth(self.shares_at_start)
         left = self._worth({run: 1.0 - share for run, share in self.shares.items()})
         seconds = time.monotonic() - self.began if self.began else 0.0
@@ -129,7 +129,7 @@ class View:
 
 
 def duration(seconds: float) -> str:
-    """``75`` as ``1m15s``."""
+    """Words a number of seconds, 75 as ``1m15s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -157,7 +157,7 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
 
 
 def _range(values: Iterable[int]) -> str:
-    """``1200``, or ``300–1200`` where they differ."""
+    """Words the range of some numbers: ``300–1200``, or ``1200`` where all are equal."""
     ordered = sorted(set(values))
     return f"{ordered[0]}–{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
 
@@ -178,7 +178,7 @@ def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
 
 @contextlib.contextmanager
 def bank_view(run: str, grid: BankGrid) -> Iterator[Advanced]:
-    """Announce the banks of a run's evaluation; what it yields is told how far it is."""
+    """Announce the banks of a run's evaluation, and yield a function that is told how far it has come."""
     from icl_curriculum.runs.execution import Progress as RunProgress
 
     first = grid.banks[0]
