@@ -1,6 +1,6 @@
 """Speed: training steps beside Hugging Face's GPT-2, time to quality, throughput and memory.
 
-A section lists jobs, each of which gives a table; another one is a file and a line in `SECTIONS`.
+A section lists jobs, and each job makes one table. A new section is a file of its own and a line in `SECTIONS`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECTIONS: dict[str, BenchSection] = {
 def chosen(names: Sequence[str], settings: Settings) -> dict[str, BenchSection]:
     """The sections of these names, all of them if there are none.
 
-    UserError for an unknown name, and for settings that none of them heeds.
+    UserError for an unknown name, and for settings that none of the sections reads.
     """
     for name in names:
         if name not in SECTIONS:
@@ -40,12 +40,12 @@ def chosen(names: Sequence[str], settings: Settings) -> dict[str, BenchSection]:
 
 
 def default_threads(device: str) -> tuple[int, ...]:
-    """One, and on a CPU two where there are as many cores."""
+    """The numbers of threads to measure with: one, and on a CPU with two cores or more also two."""
     return (1, 2) if device == "cpu" and available_cores() >= 2 else (1,)
 
 
 def usable_device(device: str) -> str:
-    """``auto``: CUDA, else the CPU. UserError for a device that is not there, or whose time is not measured here."""
+    """Returns the device; ``auto`` is CUDA, else the CPU. UserError for one that is missing or cannot be timed here."""
     found = "cpu" if device == "auto" and resolve_device(device) == "mps" else resolve_device(device)
     if found == "mps":
         raise UserError("--device mps: speed is measured on cpu and cuda")

@@ -1,4 +1,4 @@
-"""Measuring in processes of their own: fresh ones, or several at once.
+"""Runs measurements in child processes: one in a fresh process, or several at once.
 
 Not by concurrent.futures: before Python 3.14 its pool cannot end workers that are busy, so that a measurement of
 minutes would go on after an interruption, and it does not say with which code a worker ended.
@@ -13,20 +13,21 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-#: Called in the child with its request, and with what tells the parent of something.
+#: What the child calls: with its request, and with a function that sends a message to the parent.
 Work = Callable[[Any, Callable[[Any], None]], Any]
 
 
 class ChildFailed(Exception):
-    """A measuring process raised, or ended without an answer."""
+    """A child process raised an error, or ended without an answer."""
 
 
 def in_children(
     work: Work, requests: Sequence[Any], heard: Callable[[int, Any], None] = lambda number, message: None
 ) -> list[Any]:
-    """``work(request, say)`` for all requests at the same time, each in a fresh process; what they return, in order.
+    """Call ``work(request, say)`` for all requests at the same time, each in a fresh process; the answers in order.
 
-    ``heard(number, message)`` is told here what the children say. Requests, messages and answers are pickled.
+    Whatever a child passes to ``say`` arrives here as ``heard(number, message)``. Requests, messages and answers are
+    pickled.
     """
     context = multiprocessing.get_context("spawn")
     pipes: dict[Connection, int] = {}
@@ -61,17 +62,17 @@ def in_children(
         return [answers[number] for number in range(len(requests))]
     finally:
         for process in processes:
-            # One that has answered has nothing left to do.
+            # A process that has answered has nothing left to do.
             process.terminate()
             process.join()
 
 
 def _child(work: Work, request: Any, pipe: Connection) -> None:
-    # Whoever interrupts the command interrupts the parent, which ends its children.
+    # An interruption also reaches the parent, which ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         answer = work(request, lambda message: pipe.send(("said", message)))
-    except BrokenPipeError:  # the parent is gone
+    except BrokenPipeError:  # The parent is gone.
         return
     except Exception as error:
         pipe.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))

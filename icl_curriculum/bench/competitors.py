@@ -1,4 +1,4 @@
-"""Who takes part in a training step: Hugging Face's GPT-2, and the suite's models by their own or by autograd's pass.
+"""The models that are timed in a training step: Hugging Face's GPT-2, and the suite's with and without autograd.
 
 All read the same prompts of the linear class, predict at every x token, and take one optimizer step on the mean
 squared error. Tokens of GPT-2: x_1, y_1, x_2, y_2, ..., labels padded with zeros to d (Garg et al. 2022).
@@ -33,19 +33,19 @@ MISSING = f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'"
 #: The published model, and its optimizer.
 GPT2: dict[str, Any] = {key: value for key, value in RECIPES["reference"]["model"].items() if key != "name"}
 ADAM = OptimizerConfig(**RECIPES["reference"]["training"]["optimizer"])
-#: Two names of one function, one computed operation by operation and one by a kernel.
+#: Two names of one function: the first is computed operation by operation, the second by a single kernel.
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
-#: Batches drawn before the clock starts; steps go through them in turn.
+#: How many batches are drawn before the clock starts. Steps go through them in turn.
 BATCHES = 8
 
 
 class Missing(Exception):
-    """A competitor that is not installed, and how to install it."""
+    """A competitor is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True)
 class Competitor:
-    """``step`` takes one training step; ``predict`` answers prompts. ``variant``: what it was chosen among."""
+    """A model to time: ``step`` takes one training step, ``predict`` answers prompts. ``variant``: how it is set up."""
 
     name: str
     step: Callable[[], object]
@@ -63,7 +63,7 @@ def batches(size: ModelSize, device: str, n: int = BATCHES) -> list[Prompts]:
 def ours(
     name: str, size: ModelSize, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
 ) -> Competitor:
-    """A model as the trainer trains it; ``autograd``: with gradients by autograd whatever faster way the model has."""
+    """A model as the trainer trains it. ``autograd``: take gradients by autograd even if the model has a faster way."""
     config = TransformerConfig(
         width=size.width, layers=size.layers, heads=size.heads, max_points=size.points, **(GPT2 if gpt2 else {})
     )
@@ -83,8 +83,10 @@ def ours(
 
 
 class GPT2Regressor(nn.Module):
-    """Hugging Face's `GPT2Model` between a linear read-in and a linear read-out, at its best: fused attention,
-    no dropout, no cache. `Missing` where transformers is not installed."""
+    """Hugging Face's `GPT2Model` between a linear read-in and a linear read-out.
+
+    It is set up for speed: fused attention, no dropout, no cache. `Missing` where transformers is not installed.
+    """
 
     def __init__(self, size: ModelSize, activation: str) -> None:
         super().__init__()
@@ -137,13 +139,13 @@ def hugging_face(
 
 
 def hugging_face_variants(size: ModelSize, prompts: Sequence[Prompts], device: str) -> list[Competitor]:
-    """What to choose the fastest of."""
+    """The ways to set up Hugging Face's model, of which the fastest is shown."""
     return [
         hugging_face(size, prompts, device, activation, fused=f) for activation in ACTIVATIONS for f in (False, True)
     ]
 
 
-#: By name: whether it is of GPT-2's architecture, and whether its gradients are autograd's.
+#: By name: whether the model has GPT-2's architecture, and whether its gradients are taken by autograd.
 OURS = {
     "ours, gpt2": (True, False),
     "ours, gpt2, autograd": (True, True),
@@ -153,7 +155,7 @@ OURS = {
 
 
 def build(name: str, size: ModelSize, prompts: Sequence[Prompts], device: str) -> Competitor:
-    """A competitor by its name; Hugging Face's in the variant that is usually fastest."""
+    """Build a competitor by its name; Hugging Face's in the variant that is usually fastest."""
     if name == HUGGING_FACE:
         return hugging_face(size, prompts, device)
     if name not in OURS:

@@ -1,7 +1,7 @@
 """Peak memory of a training step and of an evaluation, each measured in a fresh process.
 
-On a CPU: the most memory the process held, less what it held when everything was imported and the prompts were
-drawn. Weights, gradients and the optimizer's state count. On CUDA: what torch allocated at most.
+On a CPU it is the most memory that the process held, less what it held when everything was imported and the prompts
+were drawn; so weights, gradients and the optimizer's state count. On CUDA it is the most that torch allocated.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ COLUMNS = (
     Column("imported_mib", "imported", ",.0f"),
 )
 COMPETITORS = (HUGGING_FACE, "ours, gpt2", "ours, fast")
-#: What is answered at a time: `Model.prompts_per_pass`.
+#: How many prompts are answered at once, as by `Model.prompts_per_pass`.
 EVALUATED = 64
-#: Training steps: the optimizer's state exists after the first.
+#: How many training steps are taken. The optimizer's state exists after the first.
 STEPS = 2
 MIB = 2**20
 Work = Literal["step", "evaluation"]
@@ -54,7 +54,7 @@ class Request:
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """A table per size, with the first of the numbers of threads."""
+    """One table for each size, measured with the first of the numbers of threads."""
     return [Job(size.name, 40, partial(measure, size, settings.threads[0], settings.device)) for size in settings.sizes]
 
 
@@ -77,9 +77,9 @@ def measure(size: ModelSize, threads: int, device: str, tell: Tell) -> BenchTabl
 
 
 def peak_memory(request: Request, say: Callable[[Any], None]) -> tuple[float, float]:
-    """MiB at the peak of the work beyond the baseline, and the baseline. To be called in a process of its own."""
+    """The MiB that the work takes at its peak beyond the baseline, and the baseline. Call it in a fresh process."""
     with computing_threads(request.threads):
-        # Whatever is imported only when it is first used is no part of the work.
+        # A tiny run first imports whatever is imported at first use, which is not part of the work.
         tiny = replace(request.size, width=2 * request.size.heads, layers=1, points=3, dims=2, batch=2)
         _work(replace(request, size=tiny), _prompts(tiny, request))
         prompts = _prompts(request.size, request)
@@ -108,20 +108,20 @@ def _work(request: Request, prompts: Sequence[Prompts]) -> None:
 
 
 def forget_peak() -> int:
-    """Bytes that this process holds; on Linux the peak starts anew from there, elsewhere it is that of the process."""
+    """Returns the bytes that this process holds. On Linux the peak starts anew from there; elsewhere it stays."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS") or peak_resident()
 
 
 def peak_resident() -> int:
-    """Most bytes that this process has held. Linux's ``ru_maxrss`` would start from what its parent held."""
+    """The most bytes that this process has held. Linux's ``ru_maxrss`` would start from what its parent held."""
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _status("VmHWM") or largest * (1 if sys.platform == "darwin" else 1024)
 
 
 def _status(key: str) -> int | None:
-    """A number of bytes from Linux's account of this process."""
+    """Reads a number of bytes from Linux's account of this process; None where there is none."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

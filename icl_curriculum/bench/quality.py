@@ -1,7 +1,7 @@
-"""Time to quality: seconds of training until a model predicts the linear class so well.
+"""Time to quality: the seconds of training until a model predicts the linear class well enough.
 
-`fast` is the suite's own recipe, with a number of steps for this; `reference` the published one (Garg et al. 2022)
-at the same size. The clock runs while training and stands still while the error is measured.
+`fast` is the suite's own recipe, with a number of steps that suits this comparison; `reference` is the published one
+(Garg et al. 2022) at the same size. The clock runs while training and stands still while the error is measured.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from icl_curriculum.training import Trainer
 
 EXPERIMENT = "single_linear"
 FAST_STEPS = 800
-#: The size of `icl bench step`'s laptop.
+#: The size that `icl bench step` calls laptop.
 FAST = ("model.layers=3", f"training.steps={FAST_STEPS}")
-#: Normalized errors at k = 2 d; 1 is that of predicting zero.
+#: The normalized errors at k = 2 d that are to be reached; 1 is the error of predicting zero.
 LEVELS = (0.20, 0.10, 0.05)
 SEEDS = (0, 1)
-#: The reference recipe may take so many times the seconds in which `fast` reached `DECISIVE`.
+#: The reference recipe may take `PATIENCE` times the seconds in which `fast` reached the error `DECISIVE`.
 PATIENCE, DECISIVE = 50, 0.10
 PROMPTS = 1280
-#: Of a bank that nothing else draws from.
+#: The seed of a bank that nothing else draws from.
 BANK_SEED = 20_240_607
-#: Steps between two looks at the error: 2% of them, and where they have no end so many.
+#: Between two looks at the error lie 2% of the steps, or this many where there is no last step.
 LOOKS, REFERENCE_LOOKS = 0.02, 100
 RECORD = Path(__file__).parent / "record.json"
 
@@ -49,7 +49,7 @@ REFERENCE = (
     'function_classes=["linear"]',
     'recipe="reference"',
     'training.loss="squared"',
-    # More than any budget allows; the rate is constant.
+    # More steps than any budget allows. They change nothing else, as the rate is constant.
     "training.steps=100_000_000",
 )
 
@@ -71,7 +71,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """One training run. ``budget``: seconds of training at most, None for all of its steps."""
+    """One training run. ``budget``: the most seconds of training, None for all of its steps."""
 
     recipe: str
     overrides: tuple[str, ...]
@@ -83,7 +83,7 @@ class Plan:
     prompts: int = PROMPTS
 
     def run(self) -> Run:
-        """UserError for overrides that cannot work."""
+        """The run to train. Raises UserError for overrides that cannot work."""
         path = packaged_folder() / f"{self.experiment}.toml"
         runs = load(str(path), overrides=self.overrides, seeds=[self.seed])
         experiment = runs[0].experiment
@@ -96,7 +96,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainedPlan:
-    """What came of a plan. ``reached``: seconds and steps by level, for levels that were reached."""
+    """The outcome of a plan. ``reached``: seconds and steps by level, for the levels that were reached."""
 
     seconds: float
     steps: int
@@ -106,9 +106,9 @@ class TrainedPlan:
 
 
 def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> TrainedPlan:
-    """Train until the last level is reached, the steps or the budget used up, or the error is no number.
+    """Train until the last level is reached, the steps or the budget are used up, or the error is not finite.
 
-    ``say`` is told of the share done and the error.
+    ``say`` is told the share of the work that is done, and the error.
     """
     run = plan.run()
     with computing_threads(run.experiment.threads):
@@ -116,7 +116,7 @@ def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> TrainedPlan
 
 
 def _train(plan: Plan, run: Run, say: Callable[[tuple[float, float]], None]) -> TrainedPlan:
-    # What is set up once in a process is no part of a recipe.
+    # What a process sets up once is not part of a recipe, so it happens before the clock starts.
     Trainer(run, plan.device).update()
     trainer, wait = Trainer(run, plan.device), waiting_for(plan.device)
     steps = trainer.config.steps
@@ -158,7 +158,7 @@ def _error_of(run: Run, plan: Plan) -> Callable[[Trainer], float]:
 
 
 def rows_of(plan: Plan, trained: TrainedPlan) -> list[Row]:
-    """A row per level."""
+    """One row for each level."""
     allowed = f"{plan.budget:.0f} s" if plan.budget else f"{trained.steps} steps"
     short = f"not within {allowed} (error {trained.error:.2g} at step {trained.steps})"
     common: Row = {
@@ -175,9 +175,9 @@ def rows_of(plan: Plan, trained: TrainedPlan) -> list[Row]:
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Both seeds of the fast recipe, and what was recorded of both recipes, or with ``full`` both of them now."""
+    """Jobs that train the fast recipe with both seeds and show the record of both recipes; ``full`` trains both."""
     plans = [Plan("fast", (*FAST, *settings.overrides), seed, settings.device) for seed in SEEDS]
-    plans[0].run()  # a mistake shows before anything is measured
+    plans[0].run()  # A mistake shows before anything is measured.
     if settings.full:
         replace(plans[0], overrides=(*_size_of(plans[0]), *REFERENCE)).run()
         return [Job("fast and reference", 1500, partial(measure_both, plans, settings.record))]
@@ -191,7 +191,7 @@ def measure_fast(plans: Sequence[Plan], tell: Tell) -> BenchTable:
 
 
 def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
-    """`fast`, then `reference` with a budget by the seconds of its seed."""
+    """Train `fast`, then `reference` with a budget that follows from the seconds of the same seed."""
     fast = _together(plans, tell, 0.0, 0.03)
     notes, rows, budgets = _notes(), list[Row](), list[tuple[Plan, float]]()
     for plan, trained in zip(plans, fast, strict=True):
@@ -223,7 +223,7 @@ def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
 
 
 def _size_of(plan: Plan) -> list[str]:
-    """Size, dimensions and threads of a plan as overrides for another one."""
+    """The size, dimensions and threads of a plan, as overrides for another plan."""
     experiment = plan.run().experiment
     model = experiment.model.model_dump()
     sizes = {f"model.{key}": model[key] for key in ("width", "layers", "heads") if key in model}
@@ -232,7 +232,7 @@ def _size_of(plan: Plan) -> list[str]:
 
 
 def _together(plans: Sequence[Plan], tell: Tell, begin: float, end: float) -> list[TrainedPlan]:
-    """All plans at once where there are cores for them, on an accelerator one after another; each in a process."""
+    """Train each plan in a process of its own: at once as far as there are cores, one by one on an accelerator."""
     at_once = max(1, min(len(plans), available_cores())) if plans and plans[0].device == "cpu" else 1
     shares, errors = [0.0] * len(plans), [math.nan] * len(plans)
     trained: list[TrainedPlan] = []
@@ -282,7 +282,7 @@ def recorded(tell: Tell, path: Path | None = None) -> BenchTable:
 
 
 def write_record(table: BenchTable, path: Path | None = None) -> None:
-    """A row per line."""
+    """Write the rows as JSON, one row to a line."""
     rows = ",\n".join(f"    {json.dumps(row)}" for row in table.rows)
     notes = json.dumps(table.notes)
     write_atomically(path or RECORD, f'{{\n  "notes": {notes},\n  "rows": [\n{rows}\n  ]\n}}\n')

@@ -35,27 +35,27 @@ COLUMNS = (
     Column("speedup_low", "from", ".2f"),
     Column("speedup_high", "to", ".2f"),
 )
-#: Rounds in which Hugging Face's variants compete for who is shown.
+#: The rounds in which Hugging Face's variants are timed to choose the one that is shown.
 TRIALS = 3
-#: Operations of a training step per weight and token, for estimates of the time that is left.
+#: Operations of a training step for each weight and token. They serve to estimate the time that is left.
 _PER_WEIGHT = 6
 
 
 def jobs(settings: Settings, squares: Sequence[int] = SQUARES) -> list[Job]:
-    """A table per number of threads and size."""
+    """One table for each number of threads and each size."""
     found = []
     for size in settings.sizes:
         for threads in settings.threads:
             weights = 12 * size.layers * size.width**2
             operations = _PER_WEIGHT * weights * 2 * size.points * size.batch
-            # All competitors at some 50 GFLOP/s, and the square products; before it the trials of variants.
+            # The trials of variants, then all competitors at some 50 GFLOP/s, and the square products.
             seconds = (settings.rounds + TRIALS) * (1e-10 * operations / threads + 0.7)
             found.append(Job(size.name, seconds, partial(measure, size, threads, settings, squares)))
     return found
 
 
 def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence[int], tell: Tell) -> BenchTable:
-    """All competitors at one size, in turns."""
+    """Time all competitors at one size, in turns."""
     device, rows = settings.device, list[Row]()
     wait = waiting_for(device)
     with computing_threads(threads), arithmetic("float32", device):
@@ -104,7 +104,7 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
 
 
 def share_of_peak(flop: float, times: Sequence[float], peaks: Sequence[float]) -> float:
-    """The median over rounds of a rate over what the hardware did in the same round."""
+    """The median over rounds of a rate divided by the rate that the hardware reached in the same round."""
     return statistics.median(flop / seconds / best for seconds, best in zip(times, peaks, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What a section measures: jobs, each of which gives a table; tables as CSV, with what they were measured on."""
+"""The parts of a section: jobs, the tables that they make, and CSV files that also say on what machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.provenance import provenance
@@ -26,9 +28,9 @@ PROVENANCE = (
 
 @dataclass(frozen=True)
 class Column:
-    """``key`` in the CSV file; ``heading`` on the terminal, empty for what is only written.
+    """A column of a table: ``key`` in the CSV file, ``heading`` on the terminal, empty for what is only written.
 
-    ``shown``: a format of what is there, e.g. ``.1f`` or ``.0%``; ``factor``: what it is multiplied by before.
+    ``shown``: the format on the terminal, e.g. ``.1f`` or ``.0%``; ``factor``: what values are multiplied by first.
     """
 
     key: str
@@ -45,12 +47,12 @@ class Column:
 
 class Tell(Protocol):
     def __call__(self, share: float, detail: str = "") -> None:
-        """How much of a job is done, from 0 to 1, and what is at work."""
+        """Tell how much of a job is done, from 0 to 1, and what it is working on."""
 
 
 @dataclass(frozen=True)
 class BenchTable:
-    """Rows of a section's columns, and sentences below them. ``recorded``: from an earlier day, not measured now."""
+    """Rows of a section's columns, and sentences below them. ``recorded``: measured on an earlier day, not now."""
 
     title: str
     rows: list[Row]
@@ -60,7 +62,7 @@ class BenchTable:
 
 @dataclass(frozen=True)
 class Job:
-    """One table. ``seconds``: about what it takes, of which only ratios between jobs matter."""
+    """One table to measure. ``seconds``: roughly how long it takes; only ratios between jobs matter."""
 
     name: str
     seconds: float
@@ -69,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True)
 class BenchSection:
-    """``jobs(settings)`` lists what there is to measure and raises UserError for settings that cannot work."""
+    """A section. ``jobs(settings)`` lists its jobs and raises UserError for settings that cannot work."""
 
     title: str
     columns: tuple[Column, ...]
@@ -121,7 +123,7 @@ class Settings:
 
 
 def measured_on(threads: int, device: str) -> Row:
-    """The columns of `PROVENANCE`, as of now."""
+    """The values of the columns `PROVENANCE` for a measurement made now."""
     known = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -144,15 +146,13 @@ def cpu_model() -> str:
 
 
 def device_name(device: str) -> str:
-    """``cuda`` with the name of the card: ``cuda (NVIDIA H100)``."""
+    """The device, and for CUDA also the name of the card: ``cuda (NVIDIA H100)``."""
     if not device.startswith("cuda"):
         return device
-    import torch
-
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def write(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-    """A CSV file of the columns and `PROVENANCE`, whole or not at all."""
+    """Write a CSV file of the columns and `PROVENANCE`, whole or not at all."""
     keys = [*(column.key for column in columns), *PROVENANCE]
     write_atomically(path, csv_text([keys, *([row.get(key) for key in keys] for row in rows)]))

@@ -1,7 +1,8 @@
 """Prompts per second: drawing them, answering them with the default model, answering them with baselines.
 
-All on 1,280 prompts of 41 points in 20 dimensions, where a class lives there; what fits every prompt anew answers
-a few of them at a few lengths, as it does by default in experiments, and its time is scaled.
+Everything is timed on 1,280 prompts of 41 points in 20 dimensions, or in fewer where a class is not defined there.
+Baselines that fit every prompt anew answer a few prompts at a few lengths, as they do by default in experiments, and
+their time is scaled.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ COLUMNS = (
 )
 PER = 1280
 MODEL = TransformerConfig(width=128, layers=6, heads=4)
-#: Of what takes seconds, a few rounds will do.
+#: The most rounds of work that takes seconds.
 SLOW_ROUNDS = 3
-#: Prompts that what fits every one of them anew is timed on.
+#: The prompts on which baselines that fit every prompt anew are timed.
 COSTLY_PROMPTS = 2
-#: Baselines that no class names as its own, with a class each, and the prompts they are timed on.
+#: Baselines that no class names as its own: a class for each, and the prompts on which it is timed.
 ON_REQUEST: tuple[tuple[Spec, Spec], ...] = (
     ("sparse_posterior", "sparse_linear"),
     ("dmmse", {"name": "linear", "pool_size": 1024}),
@@ -70,7 +71,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Timed:
-    """What is timed: ``call`` handles ``prompts`` prompts. ``beside``: the name of what its ratio is to."""
+    """Work to time: ``call`` handles ``prompts`` prompts. ``beside``: the name of the work that it is compared with."""
 
     name: str
     call: Callable[[], object]
@@ -100,7 +101,7 @@ def jobs(settings: Settings, extent: Extent | None = None) -> list[Job]:
 def measure(
     work: str, list_timed: Callable[[], list[Timed]], rounds: int, threads: int, device: str, tell: Tell
 ) -> BenchTable:
-    """All that is timed of one kind of work, in turns."""
+    """Time all work of one kind, in turns."""
     with computing_threads(threads):
         timed = list_timed()
         times = interleaved(
@@ -123,7 +124,7 @@ def measure(
 
 
 def drawing(extent: Extent, device: str) -> list[Timed]:
-    """Every built-in function class, every input distribution under the linear class, separate queries."""
+    """Drawing of every built-in function class, of every input distribution for the linear class, and of queries."""
     n, points = extent.prompts, extent.points
     timed = []
     for name in built_in(FUNCTION_CLASSES):
@@ -141,7 +142,7 @@ def drawing(extent: Extent, device: str) -> list[Timed]:
 
 
 def living_in(spec: Spec, dims: int) -> Task:
-    """A class in so many dimensions, or in the first it lives in."""
+    """A class in ``dims`` dimensions, or in the first number of them for which it is defined."""
     try:
         return task_of(spec, dims)
     except UserError:
@@ -159,7 +160,7 @@ def _draws_shifted(shift: Shift, task: Task, n: int, points: int, device: str) -
 
 
 def answering(extent: Extent, device: str) -> list[Timed]:
-    """The default recipe's model at the size `small`, on prompts whose queries are their own points and separate."""
+    """Answers of the default model at the size `small`, to prompts with and without separate queries."""
     task = task_of("linear", extent.dims)
     plain = task.draw(extent.prompts, extent.points, Streams(0, "bench/answering", 0, device)).without_truth()
     others = task.draw(extent.prompts, extent.points, Streams(0, "bench/answering", 1, device))
@@ -173,7 +174,7 @@ def answering(extent: Extent, device: str) -> list[Timed]:
 
 
 def baselines(extent: Extent) -> list[Timed]:
-    """Every built-in baseline on a class that it suits."""
+    """Answers of every built-in baseline, on a class that it suits."""
     suited: dict[str, tuple[Baseline, Task]] = {}
     for name in ("linear", *built_in(FUNCTION_CLASSES)):
         task = living_in(name, extent.dims)
@@ -201,7 +202,7 @@ def baselines(extent: Extent) -> list[Timed]:
 
 
 def few(prompts: Prompts, n: int) -> tuple[Prompts, list[int]]:
-    """The first prompts, with the lengths to answer that costly baselines have by default."""
+    """The first ``n`` prompts, to be answered at the lengths that costly baselines have by default."""
     asked = CostlyConfig().asked(prompts.dims, prompts.points)
     lengths = [k for k in asked if k < prompts.points]
     part = prompts[:n]

@@ -1,4 +1,4 @@
-"""Times of competitors that take turns, so that noise of a shared machine hits all alike."""
+"""Times of competitors that take turns, so that the noise of a shared machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from icl_curriculum.bench.tables import Tell
 
-#: Seconds that a turn lasts at least: what is shorter is repeated.
+#: The least seconds that a turn lasts. A call that takes less is repeated.
 TURN = 0.05
-#: Sides of the square matrices whose products say what the hardware can do.
+#: Sides of the square matrices whose products show what the hardware can do.
 SQUARES = (512, 1024, 2048)
 
 
@@ -32,7 +32,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(reference: Sequence[float], times: Sequence[float]) -> Spread:
-    """How many times faster than the reference, round by round."""
+    """How many times faster than the reference each round was."""
     return spread([theirs / ours for theirs, ours in zip(reference, times, strict=True)])
 
 
@@ -45,10 +45,10 @@ def interleaved(
     wait: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of one call by competitor, a number per round: A, B, C, A, B, C, ... after a warm-up of each.
+    """Seconds of one call of each competitor in each round: A, B, C, A, B, C, ... after a warm-up of each.
 
-    What takes less than ``turn`` seconds is called several times in its turn, always as often. ``wait`` returns
-    when the device has finished what it was given.
+    A competitor that takes less than ``turn`` seconds is called several times in its turn, in every turn as often.
+    ``wait`` returns when the device has finished what it was given.
     """
 
     def seconds(call: Callable[[], object], times: int) -> float:
@@ -64,7 +64,7 @@ def interleaved(
     for name, call in competitors.items():
         tell(done / total, f"{name}, warm-up")
         once = seconds(call, 1)
-        # The first call may also have set things up.
+        # The first call may also have set something up, so a second one is timed where that takes little.
         once = seconds(call, 1) if once < 20 * turn else once
         repeats[name] = max(1, round(turn / max(once, 1e-9))) if turn else 1
         done += 1
@@ -77,14 +77,14 @@ def interleaved(
 
 
 def waiting_for(device: str) -> Callable[[], None]:
-    """What returns when the device has finished what it was given."""
+    """A function that returns when the device has finished what it was given."""
     if device.startswith("cuda"):
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 
 
 def square_products(device: str, sides: Sequence[int] = SQUARES) -> dict[int, Callable[[], object]]:
-    """By side n: a product of two square float32 matrices, 2 n^3 operations."""
+    """By side n, a function that multiplies two square float32 matrices, which takes 2 n^3 operations."""
     products: dict[int, Callable[[], object]] = {}
     for n in sides:
         made = torch.Generator().manual_seed(n)

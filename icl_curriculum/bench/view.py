@@ -1,4 +1,4 @@
-"""What ``icl bench`` prints: a table per job, how far it is with an estimate, and where the CSV files lie."""
+"""What ``icl bench`` prints: a table for each job, progress with the time left, and where the CSV files lie."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from icl_curriculum.core.files import check_writable
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
-#: Seconds before what has been done says anything of the time left.
+#: Seconds of work before the time left can be estimated.
 ESTIMATE_AFTER = 2.0
 
 
 def show(sections: Mapping[str, BenchSection], settings: Settings, console: Console) -> None:
     """Measure sections, print their tables and write a CSV file of each."""
     check_writable(settings.folder)
-    # All of them before anything is measured: they know what cannot work.
+    # All jobs are listed before anything is measured, as listing them finds settings that cannot work.
     planned = {name: section.jobs(settings) for name, section in sections.items()}
     progress = _Progress([job for jobs in planned.values() for job in jobs], console)
     for name, jobs in planned.items():
@@ -36,14 +36,14 @@ def show(sections: Mapping[str, BenchSection], settings: Settings, console: Cons
                 console.print(f"  {note}", soft_wrap=True)
             if not table.recorded:
                 rows += table.rows
-                # After every table, so that an interruption leaves what was measured.
+                # Written after every table, so that an interruption leaves what was measured.
                 write(settings.folder / f"{name}.csv", section.columns, rows)
         if rows:
             console.print(f"  table: {settings.folder / f'{name}.csv'}", soft_wrap=True)
 
 
 def drawn(table: BenchTable, columns: Sequence[Column]) -> list[str]:
-    """Lines of the columns that have a heading and, in some row, a value; numbers to the right. Nothing is cut."""
+    """The lines of a table. It has the columns with a heading and at least one value; nothing is cut."""
     shown = [c for c in columns if c.heading and any(row.get(c.key) is not None for row in table.rows)]
     made = []
     for column in shown:
@@ -56,7 +56,7 @@ def drawn(table: BenchTable, columns: Sequence[Column]) -> list[str]:
 
 
 class _Progress:
-    """How far all jobs are: a bar on a terminal, a line every few seconds elsewhere."""
+    """Shows how far all jobs have come: a bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, jobs: Sequence[Job], console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.clock = console, clock
@@ -84,7 +84,7 @@ class _Progress:
         return table
 
     def _left(self, done: float) -> str:
-        """``; about 75 s left``, where jobs go on as they have gone."""
+        """Words the time left, as ``; about 75 s left``, if jobs go on at the same speed."""
         passed = self.clock() - self.began
         if passed < ESTIMATE_AFTER or not 0 < done < self.total:
             return ""
@@ -93,6 +93,6 @@ class _Progress:
 
 
 def _bar(console: Console) -> Progress:
-    """Gone when its job ends."""
+    """A progress bar that disappears when its job ends."""
     columns = (BarColumn(bar_width=20), TextColumn("{task.fields[detail]}", markup=False))
     return Progress(*columns, console=console, transient=True)
