@@ -1,6 +1,6 @@
-"""Golden numbers: what the suite computes against what algebra and the catalogue of its classes say.
+"""Golden numbers: compares what the suite computes with what algebra and the catalogue of its classes say.
 
-A section is a list of checks; another one is a function in a file of its own and a line in `SECTIONS`.
+A section is a list of checks. A new section is a function in a file of its own and a line in `SECTIONS`.
 """
 
 from __future__ import annotations

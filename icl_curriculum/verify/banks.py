@@ -1,7 +1,7 @@
-"""Banks against a committed record of them: the same bytes, or on other hardware the same prompts up to last bits.
+"""Compares banks with the committed record: the same bytes, or on other hardware the same up to the last bits.
 
-Recorded, and to be recorded anew when `BANK_VERSION` is raised or a class or shift is added, by
-``python -m icl_curriculum.verify.record``.
+The record is written by ``python -m icl_curriculum.verify.record``. It must be written anew when `BANK_VERSION` is
+raised, or when a class or a shift is added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from icl_curriculum.verify.checks import Check, CheckOutcome
 PROMPTS, POINTS = 64, 11
 GOLDEN = Path(__file__).parent / "golden_banks.json"
 RECORD = "python -m icl_curriculum.verify.record"
-#: Last bits may move a weighted sum by this share of the values' root mean square.
+#: The last bits may move a weighted sum by this share of the root mean square of the values.
 TOLERANCE = 1e-4
 _FREQUENCIES = (0.0, 1.0, math.sqrt(2))
 
@@ -34,12 +34,12 @@ Recorded = Mapping[str, Mapping[str, Any]]
 
 
 def banks() -> dict[str, dict[str, Bank]]:
-    """Every built-in class without a shift and under every one that is defined for it, by the names of both."""
+    """The banks of every built-in class without a shift and under every shift defined for it, by both names."""
     return {name: dict(banks_of(task, PROMPTS, POINTS)) for name, task in tasks().items()}
 
 
 def fingerprint(prompts: Prompts) -> dict[str, list[Any]]:
-    """For each tensor: its type and shape, its root mean square, and sums weighted with waves over sqrt(its size).
+    """Each tensor's type, shape and root mean square, and sums of its values weighted with waves, over sqrt(size).
 
     A change of a single value moves the sums by its share; last bits move them by about 1e-7.
     """
@@ -58,15 +58,15 @@ def fingerprint(prompts: Prompts) -> dict[str, list[Any]]:
 
 
 def described(bank: Bank) -> dict[str, Any]:
-    """What is recorded of a bank."""
-    # Sums over several threads differ in their last bits.
+    """What the record holds about a bank."""
+    # One thread, as sums over several differ in their last bits.
     with computing_threads(1):
         prompts = bank.draw()
         return {"hash": content_hash(prompts), **fingerprint(prompts)}
 
 
 def same_prompts(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether two banks' fingerprints differ by no more than last bits."""
+    """Whether the fingerprints of two banks differ by no more than the last bits."""
     names = recorded.keys() - {"hash"}
     return names == found.keys() - {"hash"} and all(_close(recorded[name], found[name]) for name in names)
 
@@ -84,7 +84,7 @@ def read(path: Path = GOLDEN) -> dict[str, Any]:
 
 
 def checks() -> Iterator[Check]:
-    """One check a bank; a single one that fails if the version was raised without recording anew."""
+    """One check for each bank, or a single one that fails if the version was raised without a new record."""
     golden = read()
     if golden["bank_version"] != evaluation.banks.BANK_VERSION:
         yield Check("all", "bank version", partial(_version, golden["bank_version"]))

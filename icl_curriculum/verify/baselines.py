@@ -1,4 +1,4 @@
-"""Baselines: the catalogue's golden numbers."""
+"""The catalogue's golden numbers of baselines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _printed(digits: dict[int, str]) -> dict[int, Figure]:
     return {k: printed(text) for k, text in digits.items()}
 
 
-#: Trees and networks fit every prompt anew and answer few of them: what is allowed tells how little that says.
+#: Trees and networks fit every prompt anew and so answer few of them. The wide tolerance shows how little that says.
 CASES = [
     Case("linear", DIMS, [
         Golden("zero", _exact({20: 1.0}), "by definition"),

@@ -1,4 +1,4 @@
-"""What there is to verify: the built-in function classes, in dimensions that suit them, and the built-in shifts."""
+"""The cases to verify: the built-in function classes, in dimensions that suit them, and the built-in shifts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Spec = str | dict[str, Any]
 
 
 def task_of(spec: Spec, dims: int | None = None) -> Task:
-    """The class under its reference inputs."""
+    """The task of a class under its reference inputs."""
     return reference_task(cast(FunctionClass, FUNCTION_CLASSES.build(spec)), dims)
 
 
 def built_in(registry: Registry) -> list[str]:
-    """The names of what the package itself registers."""
+    """The names of the components that the package itself registers."""
     found = []
     for name in registry.names():
         try:
             origin = registry.origin(name)
-        except UserError:  # an installed package that fails to load
+        except UserError:  # An installed package that fails to load is not built in.
             continue
         if origin == BUILT_IN:
             found.append(name)
@@ -34,7 +34,7 @@ def built_in(registry: Registry) -> list[str]:
 
 
 def tasks() -> Mapping[str, Task]:
-    """Every built-in function class with its default parameters, by what to call it, e.g. ``linear, d = 5``."""
+    """The tasks of all built-in function classes with default parameters, by name, e.g. ``linear, d = 5``."""
     found = [task_of(name) for name in built_in(FUNCTION_CLASSES)]
     return {named(task.function_class, task.dims): task for task in found}
 
@@ -44,7 +44,7 @@ def named(function_class: FunctionClass, dims: int) -> str:
 
 
 def banks_of(task: Task, n_prompts: int, points: int) -> Iterator[tuple[str, Bank]]:
-    """The banks of a task without a shift (``none``) and under every built-in one that is defined for it, by name."""
+    """The banks of a task without a shift (``none``) and under every built-in shift that is defined for it, by name."""
     yield "none", Bank(task, None, n_prompts, points, seed=0)
     for name in built_in(SHIFTS):
         shift = cast(Shift, SHIFTS.build(name))

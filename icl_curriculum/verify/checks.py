@@ -1,4 +1,4 @@
-"""What a check of a golden number is, and how numbers are compared."""
+"""Checks of golden numbers, and the rules by which numbers are compared."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from icl_curriculum.core.errors import described
 from icl_curriculum.testing.moments import MomentEstimate, Z
 
-#: Relative difference that is left to the order of summation in float64.
+#: The relative difference that is allowed for the order of summation in float64.
 ROUNDING = 1e-9
-#: Found where a published result has no run of ours to stand beside it.
+#: Stands in place of a found number where no run of ours has the size of a published one.
 NOT_RUN = "not run"
-#: Standard errors by which a measured error may differ from a golden one. Prompts are fixed: what holds once holds
-#: always, and the first time some 150 comparisons at once would fail by chance with a probability of one percent.
+#: Standard errors by which a measured error may differ from a golden one. At the first look, some 150 comparisons
+#: together fail by chance with a probability of one percent. The prompts are fixed, so what held then holds always.
 ERRORS_Z = 4.0
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What was expected and why, what was found, and whether that holds; None where the two only stand side by side.
+    """What a check expected and why, what it found, and whether that holds (None: the two only stand side by side).
 
     ``error``: the standard error of what was found, None where there is no chance in it. ``tolerance``: how far the
     two may be apart. ``note``: what could not be judged, or how to mend it. ``exception``: why nothing was found.
@@ -38,7 +38,7 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class Check:
-    """One golden number; ``look`` computes it.
+    """One golden number to compare with; ``look`` computes what is compared.
 
     Consecutive checks of one ``case``, such as ``linear, d = 20``, stand under it as their heading and are looked at
     one after another, so that they can share what is costly. ``name`` tells them apart.
@@ -52,7 +52,7 @@ class Check:
         return f"{self.case}: {self.name}"
 
     def outcome(self) -> CheckOutcome:
-        """What `look` says; an exception is a check that fails and stops no other."""
+        """The outcome of `look`. If it raises, the check fails, and the other checks go on."""
         try:
             return self.look()
         except Exception as error:
@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True)
 class VerifySection:
-    """Checks that are shown together, listed when the section's turn comes."""
+    """Checks that are shown together. They are listed when the section's turn comes."""
 
     title: str
     checks: Callable[[], Iterable[Check]]
@@ -76,17 +76,17 @@ class Figure:
 
 
 def printed(text: str) -> Figure:
-    """A number of which only these digits are known."""
+    """A golden number of which only these digits are known."""
     return Figure(float(text), _half_a_digit(text))
 
 
 def between(low: float, high: float) -> Figure:
-    """A number of which only a range is known."""
+    """A golden number of which only a range is known."""
     return Figure((low + high) / 2, (high - low) / 2)
 
 
 def exact(expected: float, found: float, source: str, *, printed: str | None = None) -> CheckOutcome:
-    """Two numbers without chance in them. ``printed``: what the catalogue says of ``expected``, to its last digit."""
+    """Compare two numbers without chance in them. ``printed``: what the catalogue says, to hold to its last digit."""
     holds = found == expected or math.isclose(found, expected, rel_tol=ROUNDING)
     tolerance = 0.0 if math.isinf(expected) else ROUNDING * abs(expected)
     if printed is None:
@@ -99,14 +99,14 @@ def exact(expected: float, found: float, source: str, *, printed: str | None = N
 
 
 def rounded(digits: str, found: float, source: str) -> CheckOutcome:
-    """A number that is known to its printed digits only."""
+    """Compare a number with a golden one that is known only to its printed digits."""
     expected = printed(digits)
     holds = abs(found - expected.value) <= expected.margin
     return CheckOutcome(holds, expected.value, source, found, tolerance=expected.margin)
 
 
 def measured(expected: Figure, estimate: MomentEstimate, source: str) -> CheckOutcome:
-    """A golden number against an error over drawn prompts: within `ERRORS_Z` standard errors and its own margin."""
+    """Compare an error over drawn prompts with a golden number: within `ERRORS_Z` standard errors and the margin."""
     tolerance = ERRORS_Z * estimate.error + expected.margin
     holds = abs(estimate.mean - expected.value) <= tolerance
     return CheckOutcome(holds, expected.value, source, estimate.mean, error=estimate.error, tolerance=tolerance)
@@ -118,7 +118,7 @@ def _half_a_digit(printed: str) -> float:
 
 
 def drawn(expected: float, estimate: MomentEstimate, source: str, *, note: str = "") -> CheckOutcome:
-    """A number against a Monte Carlo estimate of it, by the rule on tails of the conformity check."""
+    """Compare a number with a Monte Carlo estimate of it, by the rule on tails of the conformity check."""
     wrong = estimate.verdict(expected)
     notes = [note] if note else []
     if wrong:

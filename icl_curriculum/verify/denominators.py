@@ -1,4 +1,4 @@
-"""Denominators of the errors: E f(q)^2 under every shift, against formulas and against the targets of drawn banks."""
+"""Checks the denominators of errors, E f(q)^2 under every shift, against formulas and the targets of drawn banks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact
 from icl_curriculum.verify.monte_carlo import PROMPTS, second_moments
 from icl_curriculum.verify.trivial_errors import gaussian_hermite
 
-#: Of the ratios with a formula.
+#: The dimensions in which ratios are compared with formulas.
 DIMS = 20
 _POINTS = 5
-#: Inputs behind a denominator without a closed form, see `Task.second_moment`.
+#: The number of inputs behind a denominator without a closed form, see `Task.second_moment`.
 _DENOMINATOR_PROMPTS = 1 << 18
 
 #: Eigenvalues of the covariance S of the inputs, which lie in a uniformly random basis; tr S = d.
@@ -33,7 +33,7 @@ SPECTRA = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """E f(q)^2 under a shift over that without one; ``printed``: its digits elsewhere."""
+    """E f(q)^2 under a shift, over that without one. ``printed``: its digits as the catalogue prints them."""
 
     spec: Spec
     shift: Spec
@@ -47,7 +47,7 @@ def _of_quadratic(s: Sequence[float]) -> float:
 
 
 def _of_hermite(degree: int, s: Sequence[float]) -> float:
-    """From E (w·x)^j = (j - 1)!! E q^(j/2), q = w^T S w with w uniform on the unit sphere."""
+    """The ratio of a Hermite class, from E (w·x)^j = (j - 1)!! E q^(j/2), q = w^T S w, w uniform on the unit sphere."""
     trace, squares, cubes = (sum(v**power for v in s) for power in (1, 2, 3))
     q1 = trace / DIMS
     q2 = (trace**2 + 2 * squares) / (DIMS * (DIMS + 2))
@@ -63,7 +63,7 @@ def _scaled(factor: float) -> Spec:
     return {"name": "scaled_inputs", "factor": factor}
 
 
-#: Degrees of the polynomials in x that classes are, or of what grows like them; 0 for bounded values.
+#: The degree of the polynomial in x that a class is, or grows like; 0 for bounded values.
 _DEGREES: list[tuple[Spec, int]] = [
     ("linear", 1), ("noisy_linear", 1), ("sparse_linear", 1), ("relu_network", 1), ("low_rank_linear", 1),
     ("quadratic", 2), ("linear_classification", 0), ("decision_tree", 0), ("sinusoid", 0),
@@ -105,7 +105,7 @@ CATALOGUE = [
 
 
 def checks() -> Iterator[Check]:
-    """The formulas in 20 dimensions, then every class under every shift by Monte Carlo in 5."""
+    """Checks against formulas in 20 dimensions, then of every class under every shift by Monte Carlo in 5."""
     for ratio in CATALOGUE:
         task, shift = task_of(ratio.spec, DIMS), cast(Shift, SHIFTS.build(ratio.shift))
         case = f"ratio for {named(task.function_class, DIMS)}"
@@ -121,7 +121,7 @@ def _ratio(ratio: Ratio, task: Task, shift: Shift) -> CheckOutcome:
 
 
 def drawn_from(bank: Bank) -> CheckOutcome:
-    """A bank's denominator against its targets: over all k, and at each k, as errors are divided at each."""
+    """Compare a bank's denominator with its targets, over all k and at each k, because errors are divided at each."""
     task = bank.drawn_task
     if not task.has_second_moment():
         index, growth = task.inputs.tail_index, task.function_class.growth

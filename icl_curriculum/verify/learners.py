@@ -1,4 +1,4 @@
-"""Errors of baselines and oracles on drawn banks, against golden numbers.
+"""Checks the errors of baselines and oracles on drawn banks against golden numbers.
 
 Everything goes the way that users' errors go: a `Bank` draws, the learner predicts, and E f(q)^2 divides. All
 learners of a case answer the same prompts.
@@ -27,15 +27,15 @@ from icl_curriculum.verify.checks import Check, CheckOutcome, Figure, measured
 
 Metric = Literal["normalized_error", "squared_error"]
 
-#: In place of a baseline's name: the oracle of the class.
+#: Stands in place of a baseline's name for the oracle of the class.
 ORACLE = "oracle"
-#: Of a figure that is not over E f(q)^2.
+#: The metric of a figure that is not divided by E f(q)^2.
 RAW: Metric = "squared_error"
-#: Prompts of a case, unless it says otherwise; where an error is zero but for rounding; and how many are drawn at once.
+#: The prompts of a case unless it says otherwise; those where an error is zero up to rounding; those drawn at once.
 PROMPTS = 5 << 12
 FEW = 1 << 10
 ROUND = 1 << 12
-#: An error of zero: float32 labels and nearly dependent examples leave this much.
+#: An error of zero. The margin is what float32 labels and nearly dependent examples leave.
 NONE = Figure(0.0, 1e-4)
 
 #: The expected squared error of each prompt at k examples, given what is known of the prompt.
@@ -44,9 +44,9 @@ Reference = Callable[[Prompts, int], Float[Tensor, " n"]]
 
 @dataclass(frozen=True)
 class Golden:
-    """Errors of a learner by the number of examples: figures, or a formula in the inputs of the same prompts.
+    """Golden errors of a learner by the number of examples: numbers, or formulas in the inputs of the same prompts.
 
-    ``metric``: as in the tables, over E f(q)^2 under the bank's own inputs, or raw.
+    ``metric``: divided by E f(q)^2 under the bank's own inputs, as in the tables, or raw.
     """
 
     learner: Spec
@@ -64,7 +64,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Case:
-    """A class under its reference inputs, perhaps shifted, and what is known of learners there."""
+    """A class under its reference inputs, perhaps shifted, and the golden errors of learners there."""
 
     spec: Spec
     dims: int
@@ -77,7 +77,7 @@ class Case:
         return named(task_of(self.spec, self.dims).function_class, self.dims) + shift
 
     def banks(self) -> Iterator[Bank]:
-        """Banks of `ROUND` prompts with seeds 0, 1, ... and of what remains."""
+        """Banks with seeds 0, 1, ...: of `ROUND` prompts each, and the last of those that remain."""
         shift = None if self.shift is None else cast(Shift, SHIFTS.build(self.shift))
         points = max(max(golden.figures) for golden in self.golden) + 1
         for seed, start in enumerate(range(0, self.prompts, ROUND)):
@@ -85,7 +85,7 @@ class Case:
 
 
 def checks(cases: Sequence[Case]) -> Iterator[Check]:
-    """One check per learner and number of examples."""
+    """One check for each learner and each number of examples."""
     for case in cases:
         errors = _Errors(case)
         for golden in case.golden:
@@ -95,7 +95,7 @@ def checks(cases: Sequence[Case]) -> Iterator[Check]:
 
 @dataclass(frozen=True)
 class _Answered:
-    """Squared errors of all prompts at one k, what a formula expects of each, and E f(q)^2."""
+    """The squared errors of all prompts at one k, what a formula expects of each, and E f(q)^2."""
 
     errors: Float[Tensor, " n"]
     expected: Float[Tensor, " n"] | None
@@ -124,7 +124,7 @@ class _Errors:
 
     @cached_property
     def _all(self) -> dict[int, dict[int, _Answered] | Exception]:
-        """By learner and k. A learner that fails stops no other."""
+        """The answers to each golden entry by k, or its exception: if a learner fails, the others go on."""
         parts: dict[int, list[dict[int, _Answered]] | Exception] = {id(golden): [] for golden in self.case.golden}
         for bank in self.case.banks():
             asked = _Asked(bank, self.case.golden)
@@ -139,7 +139,7 @@ class _Errors:
 
 
 class _Asked:
-    """The prompts of a bank and what learners answer, each asked once, up to and at the lengths of its figures."""
+    """The prompts of a bank and the answers of learners; each is asked once, at the lengths of its golden errors."""
 
     def __init__(self, bank: Bank, golden: Sequence[Golden]) -> None:
         self.bank, self.prompts = bank, bank.draw()

@@ -15,21 +15,21 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.testing.moments import BUDGET, MomentEstimate, estimate_of
 
-#: Prompts drawn at once, and how many times; more rounds follow while the tails ask for them.
+#: The prompts of a round, and the numbers of rounds after which an estimate may do: more follow while tails need them.
 PROMPTS = 1 << 13
 ROUNDS = (2, 4, 16, 64)
 
 
 @dataclass(frozen=True)
 class SecondMoments:
-    """E target^2: over all defined entries of a prompt, and at each k that is defined."""
+    """Estimates of E target^2 over all defined entries of a prompt, and at each k that is defined."""
 
     overall: MomentEstimate
     at: dict[int, MomentEstimate]
 
 
 def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
-    """By Monte Carlo: ``draw(round)`` gives `PROMPTS` independent prompts, asked for 2 to 64 times.
+    """Estimate second moments by Monte Carlo. ``draw(round)``, called 2 to 64 times, gives `PROMPTS` new prompts.
 
     Entries of a prompt share its function, so the overall standard error is that of means over whole prompts.
     Undefined entries are left out.
@@ -49,13 +49,13 @@ def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
 
 
 def _defined(prompts: Prompts) -> Bool[Tensor, " points"]:
-    """The entries that are defined, the same ones in every prompt."""
+    """The entries that are defined. They are the same in every prompt."""
     if prompts.mask is None:
         return torch.ones(prompts.points, dtype=torch.bool)
     return prompts.mask.all(dim=0)
 
 
 def _numbers(prompts: Prompts) -> int:
-    """Numbers that one prompt takes to draw."""
+    """How many numbers it takes to draw one prompt."""
     parameters = prompts.truth or {}
     return prompts.xs[0].numel() + sum(value[0].numel() for value in parameters.values())

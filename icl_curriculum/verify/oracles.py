@@ -1,4 +1,4 @@
-"""Oracles: the errors that the catalogue of function classes states, and formulas for those that it does not.
+"""Golden errors of oracles: those that the catalogue of function classes states, and formulas for others.
 
 Dimensions: n = prompts, points = K + 1, d = dims.
 """
@@ -50,7 +50,7 @@ def chebyshev_error(prompts: Prompts, k: int) -> Float[Tensor, " n"]:
 def _outside(
     features: Float[Tensor, "n points features"], asked: Float[Tensor, "n points features"], k: int
 ) -> Float[Tensor, " n"]:
-    """|b - P b|^2, b the features at the query, P the projection on the span of those at k examples.
+    """Returns |b - P b|^2, with b the features at the query and P the projection on the span of those of k examples.
 
     That is the posterior variance for weights N(0, I) where k is at most the number of features.
     """
@@ -60,15 +60,15 @@ def _outside(
 
 
 def pool_spread(pool: Spec, prompts: Prompts, k: int) -> Float[Tensor, " n"]:
-    """The mean of |w_i - w|^2 over the linear functions of a pool, w their mean: the error of that for N(0, I)."""
+    """The mean of |w_i - w|^2 over the linear functions of a pool, w their mean: the error of w for inputs N(0, I)."""
     members = cast(FunctionClass, FUNCTION_CLASSES.build(pool)).pool(prompts.dims)["w"].double()
     return (members - members.mean(0)).square().sum(-1).mean().expand(len(prompts))
 
 
-#: Two different subsets: their products differ on half of all inputs.
+#: A pool of two different subsets, whose products differ on half of all inputs.
 _PARITIES: Spec = {"name": "parity", "pool_size": 2}
 _POOL: Spec = {"name": "linear", "pool_size": 4}
-#: E sin(x + phi) = 2 cos(x) / pi for phi ~ U[0, pi], and x ~ U[-5, 5].
+#: The error at k = 0, as E sin(x + phi) = 2 cos(x) / pi for phi ~ U[0, pi], and x ~ U[-5, 5].
 _SINUSOID = (5**3 - 0.1**3) / 4.9 / 6 - (5.1 / 2 * 2 / math.pi) ** 2 * (1 / 2 + math.sin(10) / 20)
 _CATALOGUE = "catalogue, Monte Carlo"
 _VARIANCE = "E |b - P b|^2, b the features at the query, P on the span of the examples'"

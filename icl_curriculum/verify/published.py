@@ -1,4 +1,4 @@
-"""Published results of trained transformers, beside those of our own finished runs of the same size."""
+"""Sets published results of trained transformers beside those of our own finished runs of the same size."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from icl_curriculum.verify.runs import AskedError, Damaged, PublishedSize, runs_
 #: Where runs are looked for, unless another folder is given.
 RESULTS = Path("results")
 Metric = Literal["normalized_error", "error_over_reference"]
-#: Raw error over the trivial error without a shift, the convention of Garg et al.'s text.
+#: The raw error over the trivial error without a shift, which is the convention of Garg et al.'s text.
 _OVER_REFERENCE: Metric = "error_over_reference"
 _OPEN = "the text doesn't say whether over c^2"
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A printed error of a transformer: the class it was trained on, what it was asked, at how many examples.
+    """A printed error of a transformer: the class it was trained on, what it was asked, and after how many examples.
 
-    ``function_class``: where it was asked about another one than it was trained on. ``note``: what the text leaves
+    ``function_class``: the class it was asked about, if that is another one. ``note``: what the text leaves
     open.
     """
 
@@ -40,7 +40,7 @@ class Printed:
 
     @property
     def asked(self) -> AskedError:
-        """The columns of evaluation.csv."""
+        """The values that the asked rows have in the columns of evaluation.csv."""
         function_class = self.function_class or self.trained_on
         return AskedError(function_class, self.input_distribution, self.shift, self.n_context, self.metric)
 
@@ -82,7 +82,7 @@ PRINTED = [
 
 
 def checks(results: Path) -> Iterator[Check]:
-    """A row for each printed number and each of our experiments that trained such a model; nothing is judged."""
+    """A row for each printed number and each of our experiments that trained such a model. None is judged."""
     runs, damaged = runs_of_published_size(results)
     for printed in PRINTED:
         trained = [run for run in runs if run.trained_on == printed.trained_on]
@@ -98,7 +98,7 @@ def _same(outcome: CheckOutcome) -> CheckOutcome:
 
 
 def _beside(printed: Printed, runs: Sequence[PublishedSize]) -> Iterator[CheckOutcome]:
-    """The mean over the seeds of each experiment and variant that was asked the same."""
+    """Our errors beside a printed one: the mean over seeds of each experiment and variant that was asked the same."""
     for name, group in groupby(runs, key=lambda run: run.family):
         found = {run: run.errors[printed.asked] for run in group if printed.asked in run.errors}
         if found:

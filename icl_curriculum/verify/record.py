@@ -1,6 +1,6 @@
 """``python -m icl_curriculum.verify.record``: write down the banks as they are now, for `icl verify banks`.
 
-For maintainers, in a checkout: after raising `BANK_VERSION`, or after adding a class or a shift. Banks of the
+It is for maintainers in a checkout, after raising `BANK_VERSION` or adding a class or a shift. Banks of the
 recorded version keep their content: if one has changed, nothing is written unless ``--replace`` says that nobody
 has used that version yet.
 """

@@ -1,4 +1,4 @@
-"""Looking at checks, as many cases at once as there are cores to spare."""
+"""Runs checks, as many cases at once as there are cores to spare."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from itertools import groupby
 from icl_curriculum.core.machine import available_cores, computing_threads
 from icl_curriculum.verify.checks import Check, CheckOutcome
 
-#: Cases at once, at most: each holds prompts of some hundred megabytes.
+#: The most cases at once. Each holds prompts of some hundred megabytes.
 MOST = 4
 
 
 def outcomes(checks: Sequence[Check]) -> Iterator[list[tuple[Check, CheckOutcome]]]:
-    """What the checks of each case find, case by case in their order, each as soon as it is known.
+    """Yields the outcomes of the checks, case by case in their order, each as soon as it is known.
 
-    Every case computes with one thread: results then don't depend on the number of cores.
+    Every case computes with one thread, so that results don't depend on the number of cores.
     """
     cases = [list(group) for _, group in groupby(checks, key=lambda check: check.case)]
     with computing_threads(1), ThreadPoolExecutor(min(available_cores(), MOST)) as pool:
         try:
             for future in [pool.submit(_look, case) for case in cases]:
                 yield future.result()
-        finally:  # also where the reader stops listening
+        finally:  # Also where the reader stops reading.
             pool.shutdown(cancel_futures=True)
 
 

@@ -15,13 +15,13 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import COLUMNS, text_hash
 from icl_curriculum.results.directory import read_manifest
 
-#: What the config of a run of the published size says.
+#: The values in the config of a run of the published size.
 DIMS = 20
 MODEL = {"name": "transformer", "layers": 12, "width": 256, "heads": 8}
 
 
 class AskedError(NamedTuple):
-    """What was asked of a model, and in which metric: columns of evaluation.csv."""
+    """What a model was asked, and in which metric its error is: values of columns of evaluation.csv."""
 
     function_class: str
     input_distribution: str
@@ -50,9 +50,9 @@ class Damaged:
 
 
 def runs_of_published_size(results: Path) -> tuple[list[PublishedSize], list[Damaged]]:
-    """Those below ``results``, by experiment, variant and seed, that were trained on one class and Gaussian inputs.
+    """The runs below ``results``, by experiment, variant and seed, that were trained on one class and Gaussian inputs.
 
-    A run of another size is passed over, a damaged directory is named.
+    A run of another size is passed over; a damaged directory is named.
     """
     found, damaged = [], []
     for path in sorted(results.glob("*/*/manifest.json")):
@@ -79,13 +79,13 @@ def _read(run_dir: Path) -> Iterator[PublishedSize]:
     family = f"{manifest['experiment']}/{manifest['variant']}"
     errors = _errors(table)
     later = run_dir / "evaluate" / "evaluation.csv"
-    if later.is_file():  # what `icl evaluate` has asked it since
+    if later.is_file():  # What `icl evaluate` has asked the model since.
         errors = {**_errors(_table(later, {})), **errors}
     yield PublishedSize(family, manifest["seed"], int(table["step"].max()), trained_on[0], errors)
 
 
 def _table(path: Path, manifest: dict[str, Any]) -> pd.DataFrame:
-    """ValueError if it is not what the run wrote."""
+    """Read a table of a run. ValueError if it is not what the run wrote."""
     text = path.read_text(encoding="utf-8")
     recorded = manifest.get("tables", {}).get(path.stem)
     if recorded is not None and recorded != text_hash(text):

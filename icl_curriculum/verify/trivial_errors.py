@@ -1,4 +1,4 @@
-"""Trivial errors: the catalogue's formulas, what the classes declare, and the second moment of what they draw.
+"""Checks trivial errors: the catalogue's formulas, what classes declare, and second moments of what they draw.
 
 The tails of the Hermite polynomial of degree 3 with Gaussian weights defeat Monte Carlo; quadrature takes its place.
 """
@@ -47,7 +47,7 @@ def gaussian_hermite(degree: int, m2: float, m4: float, m6: float) -> float:
     return {1: m2, 2: (m2 + second) / 2, 3: (m2 + second + third + cross) / 3}[degree]
 
 
-#: Its tails defeat Monte Carlo.
+#: The class whose tails defeat Monte Carlo.
 _HEAVY = _hermite(3, "gaussian")
 _MOMENTS_20 = (20.0, 3 * 20 * 22.0, 15 * 20 * 22 * 24.0)
 
@@ -77,7 +77,7 @@ CATALOGUE = [
 
 
 def checks() -> Iterator[Check]:
-    """Two checks a class: what it declares against the catalogue, and against what it draws."""
+    """Two checks for each class: what it declares against the catalogue, and against what it draws."""
     known = set()
     for golden in CATALOGUE:
         known.add(golden.spec if isinstance(golden.spec, str) else golden.spec["name"])
@@ -119,8 +119,8 @@ def _by_quadrature(task: Task) -> CheckOutcome:
 def gaussian_projection(function_class: FunctionClass, dims: int) -> float:
     """E f(x)^2 of a class whose f is a polynomial in w·x, with w and x from N(0, I), d even; exact up to rounding.
 
-    E over |w|^2 / 2 = u of density u^(d/2 - 1) exp(-u) / (d/2 - 1)!, and over x along w from N(0, 1), each by a
-    Gaussian quadrature of 24 nodes; f is the class's own `evaluate`.
+    The expectation over |w|^2 / 2 = u, of density u^(d/2 - 1) exp(-u) / (d/2 - 1)!, and that over x along w, from
+    N(0, 1), are each a Gaussian quadrature of 24 nodes. f is the class's own `evaluate`.
     """
     u, u_weights = np.polynomial.laguerre.laggauss(24)
     x, x_weights = np.polynomial.hermite_e.hermegauss(24)

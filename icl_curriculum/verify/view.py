@@ -1,4 +1,4 @@
-"""What ``icl verify`` prints: a table per section, how far it is on a terminal, and a closing count.
+"""What ``icl verify`` prints: a table for each section, progress on a terminal, and a closing count.
 
 A row is ``verdict, name, expected, measured, difference, allowed, source; note``, or a sentence where no numbers
 are compared. Columns of numbers have fixed widths, as rows are printed while others are still being computed.
@@ -23,7 +23,7 @@ _WIDTHS = (9, 9, 10, 8)
 
 
 def show(sections: Mapping[str, VerifySection], console: Console, *, debug: bool = False) -> bool:
-    """Verify sections and print what was found; True if no check fails. ``debug``: with tracebacks."""
+    """Verify sections and print what was found; True if no check fails. ``debug``: print tracebacks, too."""
     found: list[tuple[str, Check, CheckOutcome]] = []
     for name, section in sections.items():
         found += [(name, check, outcome) for check, outcome in _show_section(name, section, console, debug=debug)]
@@ -65,13 +65,13 @@ def _show_section(
 
 
 def _bar(console: Console) -> Progress:
-    """Gone when its section ends."""
+    """A progress bar that disappears when its section ends."""
     columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     return Progress(*columns, console=console, transient=True)
 
 
 def _closing(found: Iterable[CheckOutcome]) -> str:
-    """``500 checks, 2 failed; 3 published results beside ours, 29 not run``."""
+    """The closing line, e.g. ``500 checks, 2 failed; 3 published results beside ours, 29 not run``."""
     found = list(found)
     judged = [outcome for outcome in found if outcome.holds is not None]
     failed = sum(not outcome.holds for outcome in judged)
@@ -106,7 +106,7 @@ def _cells(texts: Iterable[str]) -> str:
 
 
 def _numbers(outcome: CheckOutcome) -> list[str]:
-    """What the columns of numbers say; empty where there is no number."""
+    """The texts of the columns of numbers; empty where there is no number."""
     expected, found = outcome.expected, outcome.found
     cells = [_shown(expected), _shown(found), "", ""]
     if isinstance(expected, float) and isinstance(found, float) and math.isfinite(found - expected):
@@ -124,7 +124,7 @@ def _shown(value: float | str) -> str:
 
 
 def _sentence(outcome: CheckOutcome) -> str:
-    """``same bytes``, or for a failure ``x, expected y (source); note``."""
+    """An outcome without numbers: ``same bytes``, or for a failure ``x, expected y (source); note``."""
     note = f"; {outcome.note}" if outcome.note else ""
     if outcome.holds is not False:
         return f"{outcome.found}{note}"
