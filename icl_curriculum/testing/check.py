@@ -49,12 +49,12 @@ _ALL = {
         oracles.oracle,
     )
 }
-#: The rules by name, in the order in which they are looked at, with one line on each.
+#: The rules by name, in the order in which they are checked, with one line on each.
 RULES = {name: rule.description for name, rule in _ALL.items()}
 
 
 class _Examination:
-    """One function class and the results it has so far; a rule looks at the class once at most."""
+    """One function class and the results so far. No rule is checked twice."""
 
     def __init__(self, function_class: Checkable) -> None:
         self.subject = Subject(_resolved(function_class))
@@ -66,7 +66,7 @@ class _Examination:
         return self._results[name]
 
     def broken(self, rule: Rule) -> str | None:
-        """The failed rule, if any, that a rule depends on."""
+        """The rule that has failed and on which a rule depends, if there is one."""
         for name in rule.requires:
             deeper = self.broken(_ALL[name])
             if deeper is not None or self.result(name).status == "failed":
@@ -105,13 +105,13 @@ def check(function_class: Checkable, *, rules: Collection[str] | None = None) ->
     """Hold a function class to the contract, rule by rule, lazily: one `Result` for each of ``rules`` (None: all).
 
     ``function_class``: an instance, a class (built with its defaults) or a registered name. Shapes, types
-    and side effects are looked at in 1, 2, 3, 5 and 8 dimensions, or in the first three allowed up to 64
+    and side effects are checked in 1, 2, 3, 5 and 8 dimensions, or in the first three allowed up to 64
     where the class refuses these. Statistical rules allow 6 standard errors for means and 8 for
     correlations, so that a correct class fails with a probability of about 1e-6 in all, less where its
     squares have light tails; all their draws come from fixed streams, and verdicts are the same every time.
     What the class raises becomes a finding. A rule whose prerequisite failed "does not apply".
 
-    Raises UserError for an unknown name or rule, TypeError for what is no function class; both at once.
+    Raises UserError for an unknown name or rule and TypeError for what is no function class, before any is checked.
     """
     chosen = list(RULES) if rules is None else list(rules)
     for name in chosen:
@@ -122,7 +122,7 @@ def check(function_class: Checkable, *, rules: Collection[str] | None = None) ->
 
 
 def describe(result: Result) -> str:
-    """One result as text: a line, and below it what was expected and found and how to mend it."""
+    """One result as text: a line, and below it what was expected, what was found, and how to mend it."""
     about = result.description if result.status != "does not apply" else result.note
     lines = [f"{result.status:<16}{result.rule:<26}{about}"]
     if result.status == "ok" and result.note:

@@ -64,7 +64,7 @@ def global_generators(subject: Subject) -> Iterator[Finding | Note]:
             try:
                 call()
             except Exception:
-                if name not in ("draw", "oracle"):  # which have rules of their own
+                if name not in ("draw", "oracle"):  # These have rules of their own.
                     raise
             for library in used():
                 touched.setdefault(library, []).append(name)
@@ -80,9 +80,9 @@ def global_generators(subject: Subject) -> Iterator[Finding | Note]:
 
 @contextmanager
 def _watched_generators() -> Iterator[Callable[[], list[str]]]:
-    """Yields what tells which global generators changed since; restores them all at the end.
+    """Yields a function that names the global generators that have changed since, and restores all of them at the end.
 
-    Each is first moved on a little: a seeding with the seed it had then shows too.
+    Each is first moved on a little, so that seeding it with the seed that it had before shows, too.
     """
     with untouched_generators():
         torch.rand(1), np.random.random_sample(), random.random()
@@ -92,7 +92,7 @@ def _watched_generators() -> Iterator[Callable[[], list[str]]]:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """Whatever happens within, the global generators are afterwards as they were."""
+    """Restore the global generators at the end of the block, whatever happens within it."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield
@@ -149,7 +149,7 @@ def _off(one: Tensor, other: Tensor) -> float:
 
 @rule("device", "everything is made on the device of the generator, or of the inputs", requires=("shape",))
 def device(subject: Subject) -> Iterator[Finding | Note]:
-    """On an accelerator if there is one; and always by `pretended_accelerator`."""
+    """Checked on an accelerator if there is one, and always with `pretended_accelerator`."""
     for dims in subject.dims:
         parameters, xs = subject.example(6, 5, dims)
         calls: dict[str, tuple[Callable[[], object], str]] = {
@@ -206,7 +206,7 @@ def _real_accelerator(subject: Subject) -> Iterator[Finding | Note]:
     requires=("dtype", "determinism"),
 )
 def one_function_per_prompt(subject: Subject) -> Iterator[Finding | Note]:
-    """In float64, so that rounding by other orders of summation is far below what dependence would show."""
+    """Checked in float64, where rounding by another order of summation is far smaller than a dependence would be."""
     n, points = 6, 7
     for dims in subject.dims:
         parameters, xs = subject.example(n, points, dims)

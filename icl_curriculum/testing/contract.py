@@ -1,4 +1,4 @@
-"""Rules on what a class declares and what its methods give back: names, shapes and types."""
+"""Rules on what a class declares and what its methods return: names, shapes and types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
 
-#: (n, points): one and more of each, all different from one another and from the dimensions.
+#: Pairs (n, points) with one and more of each. All numbers differ from one another and from the dimensions.
 SHAPES = ((1, 1), (1, 4), (6, 1), (7, 4))
 
 
@@ -189,7 +189,7 @@ def shape(subject: Subject) -> Iterator[Finding | Note]:
 
 @rule("dtype", "float32 in, float32 out; float64 in, float64 out; all values finite", requires=("shape",))
 def dtype(subject: Subject) -> Iterator[Finding | Note]:
-    """Float64 is asked for because the rules on moments and growth, and references to compare with, use it."""
+    """Float64 is checked because the rules on moments and growth use it, and references to compare with do."""
     for dims in subject.dims:
         parameters, xs = subject.example(256, 4, dims)
         wrong = {

@@ -1,8 +1,8 @@
-"""An accelerator pretended on the CPU, to find tensors that would be made on the wrong device.
+"""An accelerator simulated on the CPU, to find tensors that would be made on the wrong device.
 
-What comes from the inputs, the parameters and factories with an explicit device counts as lying on the
-accelerator, *at home*; what a factory makes without a device, or with ``device="cpu"``, lies *away*, as
-do tensors kept in the author's modules. Mixing the two raises, as PyTorch would.
+Tensors that come from the inputs, from the parameters, or from factories with an explicit device count as lying on
+the accelerator, *at home*. A tensor that a factory makes without a device or with ``device="cpu"`` lies *away*, and so
+do tensors kept in the author's modules. Mixing the two raises an error, as PyTorch would.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _MARK = "_lies_away"
 
 
 class MixedDevices(RuntimeError):
-    """Tensors of the CPU and of the pretended accelerator met in one call."""
+    """A call mixed tensors on the CPU with tensors on the simulated accelerator."""
 
 
 class PretendedAccelerator(TorchFunctionMode):
-    """While active, tensors are marked as lying at home or away. ``forgotten``: where which were made away."""
+    """Marks tensors as lying at home or away while it is active. ``forgotten``: which were made away, and where."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class PretendedAccelerator(TorchFunctionMode):
         home = [value for value in tensors if value.dim() > 0 and not lies_away(value)]
         if func in _TO_NUMPY and home:
             raise MixedDevices("a tensor on an accelerator cannot become a numpy array; it would need .cpu() first")
-        # A tensor without axes mixes with any device, and so does one that only tells another where to go.
+        # A tensor without axes may meet any device, and so may one that only says where another is to go.
         if func not in _CROSSING and func is not Tensor.to and home and any(value.dim() > 0 for value in away):
             raise MixedDevices(f"{_name(func)} meets tensors on the inputs' device and on the CPU")
         result = func(*args, **given)
-        if isinstance(result, Iterator):  # of Tensor.__iter__
+        if isinstance(result, Iterator):  # Made by Tensor.__iter__.
             result = list(result)
             _mark(result, bool(away))
             return iter(result)
@@ -64,12 +64,12 @@ class PretendedAccelerator(TorchFunctionMode):
         if moved is None:
             moved = lies_away(args[0]) if func in _CROSSING else bool(away) and not home
         elif isinstance(result, Tensor) and any(result is value for value in tensors):
-            result = result.view_as(result)  # `to` returns its argument where nothing changes
+            result = result.view_as(result)  # `to` returns its argument where nothing changes.
         _mark(result, moved)
         return result
 
     def _lies_away_after(self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> bool | None:
-        """Whether the result lies away if the call itself says so; None: it follows the arguments."""
+        """Whether the result lies away, if the call itself decides that; None if its arguments decide."""
         if func is Tensor.cpu:
             return True
         device = given.get("device")
@@ -95,9 +95,9 @@ class PretendedAccelerator(TorchFunctionMode):
 
 @contextmanager
 def pretended_accelerator(subject: Subject) -> Iterator[PretendedAccelerator]:
-    """Within it, the class runs as if its inputs and generators lay on an accelerator."""
+    """Run the class during the block as if its inputs and generators lay on an accelerator."""
     mode = PretendedAccelerator(subject)
-    real = torch.from_numpy  # no torch function mode sees this one
+    real = torch.from_numpy  # No torch function mode sees calls of this one.
 
     def from_numpy(array: Any) -> Tensor:
         made = real(array)

@@ -1,7 +1,7 @@
 """Statistical rules on the parameters: prompts are independent of each other and of their inputs; pools.
 
-Elements of the parameters are reduced to yes and no, so that tails don't matter: is the element above its
-median, and is it farther from its median than usual. Two such columns over R independent draws have a
+Each element of the parameters is reduced to two yes-or-no answers, so that tails don't matter: whether it is above its
+median, and whether it is farther from its median than usual. Two such columns over R independent draws have a
 correlation r with r sqrt(R) close to N(0, 1) if they are independent (it is a hypergeometric count).
 """
 
@@ -44,7 +44,7 @@ class Columns:
 
 
 def columns(values: dict[str, Tensor]) -> Columns:
-    """The elements of some tensors of equal leading axis as columns, those too rare to be judged left out."""
+    """The elements of tensors of equal leading axis as columns, except those too rare to be judged."""
     names: list[str] = []
     parts: list[Tensor] = []
     for name, value in values.items():
@@ -82,9 +82,9 @@ def standardised(table: Float[Tensor, "draws columns"]) -> Float[Tensor, "draws 
 
 
 def strongest(one: Columns, other: Columns, *, same_element: bool) -> tuple[str, str, float] | None:
-    """The pair of columns with the largest |correlation|, if it is beyond `Z` standard errors: names and r.
+    """The names and r of the two columns with the largest |correlation|, if it is beyond `Z` standard errors.
 
-    ``same_element``: columns are compared with their namesakes alone.
+    ``same_element``: compare each column only with its namesake.
     """
     if not one.names or not other.names:
         return None
@@ -105,7 +105,7 @@ def strongest(one: Columns, other: Columns, *, same_element: bool) -> tuple[str,
     requires=("dtype", "determinism"),
 )
 def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
-    """768 batches of 4: prompt 0 against the others; then the distinct functions in one batch of 512."""
+    """Compares prompt 0 with the others in 768 batches of 4, then counts the distinct functions in one batch of 512."""
     dims, n = subject.most_dims, 4
     batches = [subject.sample(n, dims, subject.generator("batch", i)) for i in range(BATCHES)]
     drawn = {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
@@ -123,7 +123,7 @@ def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
             mend="draw from the generator that sample is given: torch.randn(..., generator=generator)",
         )
         return
-    # The parameters before the values, which show what several parameters hide together.
+    # Parameters come before values, which show a dependence that several parameters only show together.
     looks = [(prompt(0), prompt(other), other) for other in (1, 2, 3)]
     looks += [({"f": values[:, 0, :2]}, {"f": values[:, other, :2]}, other) for other in (1, 2, 3)]
     for one, another, other in looks:
@@ -143,7 +143,7 @@ def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def _recycled(subject: Subject, independent: dict[str, Tensor], at: Tensor) -> Iterator[Finding]:
-    """One batch has about as many distinct functions as equally many independent draws."""
+    """Checks that a batch has about as many distinct functions as equally many independent draws."""
     dims = subject.most_dims
     batch = subject.sample(COUNTED, dims, subject.generator("large batch"))
     several = at.double().expand(COUNTED, 8, dims)
@@ -171,13 +171,13 @@ def _distinct(values: dict[str, Tensor]) -> int:
 
 
 def rows_of(values: Parameters) -> list[bytes]:
-    """What tells two functions apart, for each row."""
+    """For each row, the bytes that tell its function from others."""
     table = torch.cat([value.detach().reshape(len(value), -1).double() for value in values.values()], dim=1) + 0.0
     return [row.tobytes() for row in table.numpy()]
 
 
 def _rounded(values: Tensor) -> Tensor:
-    """To about eight digits: rows of one batch may differ in the last bits."""
+    """Rounds to about eight digits, as rows of one batch may differ in the last bits."""
     size = values.abs().max().clamp(min=1e-30)
     return (values / size * 1e8).round()
 
@@ -188,7 +188,7 @@ def _rounded(values: Tensor) -> Tensor:
     requires=("draw", "independent prompts"),
 )
 def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
-    """256 batches of 16 (their first prompt), then one of 4096: parameters against the first two points."""
+    """Compares parameters with the first two points: in the first prompts of 256 batches of 16, then in a batch of 4096."""
     dims = subject.most_dims
     batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
     first = (
@@ -213,7 +213,7 @@ def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
 
 @rule("pools", "with a pool_size, functions are drawn with replacement from that many", requires=("draw",))
 def pools(subject: Subject) -> Iterator[Finding | Note]:
-    """64 prompts from pools of 1 and 3: a function of 3 fails to turn up with probability 2e-11."""
+    """Draws 64 prompts from pools of 1 and 3. One of the 3 functions is never drawn with probability 2e-11."""
     dims = subject.most_dims
     inputs = subject.inputs(dims)
     for size in (1, 3):

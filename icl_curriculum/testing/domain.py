@@ -1,4 +1,4 @@
-"""Rules on the domain and the range that a class declares: its inputs, reference and own, and values that are signs.
+"""Rules on the domain and the range that a class declares: reference inputs, inputs of its own, and sign values.
 
 Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
 """
@@ -33,7 +33,7 @@ PROMPTS, POINTS = 2048, 4
     requires=("dimensions",),
 )
 def reference_inputs(subject: Subject) -> Iterator[Finding | Note]:
-    """In all allowed dimensions up to 64: `reference` may give others for each."""
+    """Checks all allowed dimensions up to 64, because `reference` may give other inputs in each."""
     for dims in sorted({*subject.dims, *filter(subject.allows, MORE_DIMS)}):
         subject.doing = f"reference({dims})"
         finding = _unusable(subject.function_class, dims)
@@ -88,7 +88,7 @@ def _unusable(function_class: FunctionClass, dims: int) -> Finding | None:
 
 @rule("inputs drawn", "draw gives the inputs asked for; inputs of its own, if it says so", requires=("draw",))
 def inputs_drawn(subject: Subject) -> Iterator[Finding | Note]:
-    """The quartiles of every coordinate at every point, over 2048 prompts, against inputs drawn without the class."""
+    """Compares quartiles of every coordinate at every point over 2048 prompts with inputs drawn without the class."""
     function_class, dims = subject.function_class, subject.most_dims
     reference = subject.inputs(dims)
     if subject.cls.draw is FunctionClass.draw:
@@ -135,7 +135,7 @@ def inputs_drawn(subject: Subject) -> Iterator[Finding | Note]:
 def _most_different(
     xs: Float[Tensor, "n points dims"], usual: Float[Tensor, "n points dims"]
 ) -> tuple[int, int, float, float, float] | None:
-    """The coordinate whose distributions differ most, if beyond `Z`: point, coordinate, both shares and the errors."""
+    """The point and coordinate whose distributions differ most, if beyond `Z`, with both shares and the errors."""
     both = torch.cat([xs, usual]).double()
     quartiles = both.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=both.dtype), dim=0).unsqueeze(1)
     shares, expected = ((some.double() < quartiles).double().mean(1) for some in (xs, usual))
@@ -152,7 +152,7 @@ def _most_different(
 
 @rule("signs", "where sign_valued, all values are -1 or 1, and label_noise is a probability", requires=("dtype",))
 def signs(subject: Subject) -> Iterator[Finding | Note]:
-    """The zeros are those that a curriculum over dimensions sets, and where torch.sign is neither."""
+    """Checked at zeros, too: a curriculum over dimensions sets them, and torch.sign is neither -1 nor 1 there."""
     function_class = subject.function_class
     if not function_class.sign_valued:
         if all(_shares_of_other(subject, dims, 1.0) == 0 for dims in subject.dims):
@@ -184,7 +184,7 @@ def signs(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def _shares_of_other(subject: Subject, dims: int, scale: float) -> float:
-    """The share of values that are neither -1 nor 1, all coordinates but the first multiplied by ``scale``."""
+    """The share of values that are neither -1 nor 1 when all coordinates but the first are multiplied by ``scale``."""
     parameters, xs = subject.example(256, 4, dims)
     xs[:, :, 1:] *= scale
     try:

@@ -1,4 +1,4 @@
-"""Rules on E f(x)^2: what a class declares against Monte Carlo of what it draws.
+"""Rules on E f(x)^2: what a class declares is compared with Monte Carlo of what it draws.
 
 A correct class fails with probability about 1e-9 per comparison where its squares have moderate tails.
 Means of heavy-tailed squares are too low far more often than too high, with too small a standard error;
@@ -22,14 +22,14 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.subject import Subject, doubled
 
-#: Standard errors by which a declared moment may differ from the one drawn.
+#: Standard errors by which a declared moment may differ from the estimated one.
 Z = 6.0
 MAX_SKEW = 0.15
 POINTS = 4
-#: Prompts drawn at once; more rounds follow while the tails ask for them.
+#: The prompts drawn in one round. More rounds follow while the tails need them.
 PROMPTS = 1 << 14
 ROUNDS = (1, 4, 16)
-#: Numbers drawn at most for one moment, which keeps classes of many parameters affordable.
+#: The most numbers drawn for one moment, which keeps classes with many parameters affordable.
 BUDGET = 1 << 24
 
 
@@ -69,7 +69,7 @@ def _hall(t: float, skew: float) -> float:
 
 
 def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, purpose: str) -> MomentEstimate:
-    """E f(x)^2 by Monte Carlo through the class's own draw: `PROMPTS` prompts, up to 16 times as many if tails ask."""
+    """E f(x)^2 by Monte Carlo of the class's own draw: `PROMPTS` prompts, or up to 16 times as many for tails."""
     parts: list[torch.Tensor] = []
     for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
         for index in range(len(parts), rounds):
@@ -83,7 +83,7 @@ def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, pur
 
 
 def estimate_of(squares: torch.Tensor) -> MomentEstimate:
-    """Of the mean of independent numbers, in float64."""
+    """Estimates the mean of independent numbers, in float64."""
     centred = squares - squares.mean()
     spread = float(centred.square().mean().sqrt())
     skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
@@ -92,7 +92,7 @@ def estimate_of(squares: torch.Tensor) -> MomentEstimate:
 
 
 def _few(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The smallest, a middle and the largest of the allowed dimensions."""
+    """The smallest, the middle and the largest of some dimensions."""
     return tuple(sorted({dims[0], dims[len(dims) // 2], dims[-1]}))
 
 
@@ -152,10 +152,10 @@ def second_moment(subject: Subject) -> Iterator[Finding | Note]:
         (f"Student's t with {df} degrees of freedom", StudentT(df=float(df))),
     ]
     if isinstance(reference, Gaussian):
-        del cases[1]  # the same as a later one
+        del cases[1]  # It is the same as a later one.
     for label, inputs in cases:
         spectrum, squared_norm = inputs.spectrum(dims), inputs.squared_norm(dims)
-        # Without its spectrum a Gaussian is one more distribution of that E|x|^2, for which the form must hold.
+        # Without its spectrum, a Gaussian is one more distribution with that E|x|^2, so the closed form must hold.
         declared: dict[str, float] = {}
         for told in dict.fromkeys((spectrum, None)):
             subject.doing = f"second_moment({dims}, squared_norm={squared_norm:.4g}, spectrum={told})"
@@ -207,7 +207,7 @@ def _growth(subject: Subject) -> float:
 
 @rule("growth", "f(c x) grows no faster with c than c^growth", requires=("dtype", "determinism"))
 def growth(subject: Subject) -> Iterator[Finding | Note]:
-    """The slope of the root mean square of f over scales of 2^12 to 2^16, in float64; a larger growth is fine."""
+    """Measures how the root mean square of f grows over scales of 2^12 to 2^16, in float64. A larger growth is fine."""
     dims, declared = subject.most_dims, _growth(subject)
     if subject.function_class.sign_inputs or subject.function_class.largest_input < math.inf:
         raise Inapplicable("the declared domain is bounded")

@@ -1,4 +1,4 @@
-"""The rule on oracles: implemented, causal, and never worse than predicting zero.
+"""The rule on oracles: they are implemented, causal, and never worse than predicting zero.
 
 Dimensions: batch = prompts, points = K + 1; entry k has k examples before it.
 """
@@ -23,7 +23,7 @@ Z = 6.0
 PROMPTS = 1024
 #: A prompt's error beyond that of zero counts as this many mean squares of the targets at most.
 CUT = 10.0
-#: Relative to the size of the predictions, what may be rounding.
+#: A difference that may be rounding, relative to the size of the predictions.
 ROUNDING = 1e-3
 
 
@@ -137,7 +137,7 @@ def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> 
                 mend="entry k uses xs[:, :k], ys[:, :k] and the query of k; neither its own label nor later pairs",
             )
             return
-    if subject.function_class.owns_inputs:  # it is asked about its own next inputs only
+    if subject.function_class.owns_inputs:  # It is only asked about the next inputs that it made itself.
         return
     asked = replace(prompts, queries=other.xs)
     everywhere = _predict(subject, asked)
@@ -154,10 +154,10 @@ def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> 
 
 
 def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
-    """Paired over prompts: the oracle's squared error less that of zero.
+    """Checks that the oracle's squared error is not above that of zero, prompt by prompt.
 
-    Cut off above, which makes its mean smaller, never larger: otherwise a few enormous errors, as of
-    interpolation at k = d under noise, would hide behind their own standard error.
+    The differences are cut off above, which can only make their mean smaller. Otherwise a few enormous errors, such
+    as those of interpolation at k = d under noise, would hide behind their own standard error.
     """
     targets = prompts.targets.double()
     trivial = float(targets.square().mean())
@@ -176,7 +176,7 @@ def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Find
 
 
 def _units(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
-    """Labels of twice the unit, noise included, are answered by predictions of twice the size; signs have no unit."""
+    """Checks that doubling the unit of labels and noise doubles the predictions. Signs have no unit."""
     if subject.function_class.sign_valued:
         return
     twice = replace(

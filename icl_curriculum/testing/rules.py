@@ -1,4 +1,4 @@
-"""What a rule of the conformity check is, and what it says."""
+"""Rules of the conformity check, their findings and their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["ok", "failed", "does not apply"]
 class Finding:
     """One failure of a rule: what was expected, what was found, and how to mend it."""
 
-    rule: str = ""  # filled in by the engine
+    rule: str = ""  # Filled in when the rule is run.
     expected: str
     found: str
     mend: str
@@ -23,18 +23,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a rule could not look at, though it holds as far as it could."""
+    """Something that a rule could not check. The rule holds as far as it could be checked."""
 
     text: str
 
 
 class Inapplicable(Exception):
-    """Raised by a rule that has nothing to look at in this class; the message says why."""
+    """Raised by a rule that has nothing to check in this class; the message says why."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict of one rule on one class. ``note``: why it does not apply, or what it could not look at."""
+    """The verdict of one rule on one class. ``note``: why it does not apply, or what it could not check."""
 
     rule: str
     description: str
@@ -56,12 +56,12 @@ class Rule:
 def rule(
     name: str, description: str, *, requires: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Subject], Iterator[Finding | Note]]], Rule]:
-    """Decorator: the function yields a `Finding` for every failure, or raises `Inapplicable`."""
+    """Decorator for a rule: a function that yields a `Finding` for every failure, or raises `Inapplicable`."""
     return lambda run: Rule(name, description, requires, run)
 
 
 def unless_raised(examined: Subject, examine: Rule) -> tuple[list[Finding | Note], str | None]:
-    """What a rule says, and why it does not apply if so. What the class raises becomes a finding."""
+    """The findings of a rule, and why it does not apply if it doesn't. An error of the class becomes a finding."""
     said: list[Finding | Note] = []
     try:
         said.extend(examine.run(examined))

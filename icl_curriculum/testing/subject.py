@@ -23,9 +23,9 @@ from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Para
 from icl_curriculum.inputs import InputDistribution
 
 DIMS = (1, 2, 3, 5, 8)
-#: Where to look for allowed dimensions if the class refuses all of `DIMS`, and how many to take.
+#: The dimensions to try if the class refuses all of `DIMS`, and how many of the allowed ones to take.
 MORE_DIMS, MORE = range(1, 65), 3
-#: The probability of a flip that is tried as the label noise of a class whose values are signs.
+#: The label noise with which a class of sign values is checked: the probability of a flip.
 FLIPS = 0.25
 
 
@@ -42,7 +42,7 @@ class Subject:
 
     @property
     def registered(self) -> bool:
-        """Whether the class is known by its name; an unregistered one inherits its parent's."""
+        """Whether the class is registered under its name; a class that isn't inherits its parent's name."""
         try:
             return FUNCTION_CLASSES.get(self.cls.name) is self.cls
         except UserError:
@@ -57,13 +57,13 @@ class Subject:
 
     @functools.cached_property
     def as_given(self) -> FunctionClass:
-        """The instance, pool and all."""
+        """The instance, with its pool."""
         self.doing = f"{self.cls.__name__}()"
         return self.given() if isinstance(self.given, type) else self.given
 
     @functools.cached_property
     def function_class(self) -> FunctionClass:
-        """The instance without its pool: `trivial_error` and the like speak of the whole class."""
+        """The instance without its pool, because `trivial_error` and the like are those of the whole class."""
         return self.as_given.model_copy(update={"pool_size": None})
 
     def inputs(self, dims: int) -> InputDistribution:
@@ -80,25 +80,25 @@ class Subject:
         return share * math.sqrt(self.function_class.trivial_error(dims))
 
     def oracles(self, dims: int) -> dict[float, OracleKind]:
-        """What the oracle is in ``dims`` dimensions, without noise and under a large one."""
+        """The kinds of oracle in ``dims`` dimensions: without noise, and under a large one."""
         self.doing = "oracle_kind and oracle_for"
         return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
 
     @functools.cached_property
     def dims(self) -> tuple[int, ...]:
-        """The dimensions to look at: those of `DIMS` that the class allows, else the first it allows at all."""
+        """The dimensions to check: those of `DIMS` that the class allows, else the first that it allows at all."""
         allowed = tuple(dims for dims in DIMS if self.allows(dims))
         return allowed or tuple([dims for dims in MORE_DIMS if self.allows(dims)][:MORE])
 
     def allows(self, dims: int) -> bool:
         try:
             self.function_class.check_dims(dims)
-        except Exception:  # of another kind than UserError: the rule on dimensions reports it
+        except Exception:  # The rule on dimensions reports an error that is no UserError.
             return False
         return True
 
     def refusal(self, dims: int) -> UserError | None:
-        """What `check_dims` says against ``dims``. Raises whatever else it raises."""
+        """The UserError that `check_dims` raises for ``dims``, if any. Its other errors pass."""
         self.doing = f"check_dims({dims})"
         try:
             self.function_class.check_dims(dims)
@@ -127,7 +127,7 @@ class Subject:
     def draw(
         self, n: int, points: int, dims: int, streams: Streams, inputs: InputDistribution | None = None
     ) -> tuple[Tensor, Tensor, Parameters]:
-        """What the class's own `draw` gives for the reference inputs, or for others."""
+        """Calls the class's own `draw` with the reference inputs, or with others."""
         chosen = self.inputs(dims) if inputs is None else inputs
         self.doing = f"draw(n={n}, points={points}, dims={dims}) with the inputs {chosen.id}"
         return self.function_class.draw(n, points, dims, chosen, streams)
@@ -135,13 +135,13 @@ class Subject:
     def example(
         self, n: int, points: int, dims: int, index: int = 0
     ) -> tuple[Parameters, Float[Tensor, "n points dims"]]:
-        """Functions and reference inputs, from streams of their own."""
+        """Draws functions and reference inputs from streams of their own."""
         parameters = self.sample(n, dims, self.generator("functions", index))
         return parameters, self.inputs(dims).sample(n, points, dims, self.generator("inputs", index))
 
     @property
     def modules(self) -> set[str]:
-        """The modules of the author's code: those of the class and of what it inherits from, the contract aside."""
+        """The modules of the author's code: those that define the class and its parents below the contract."""
         return {cls.__module__ for cls in self.cls.__mro__ if issubclass(cls, FunctionClass)} - {
             FunctionClass.__module__
         }
@@ -174,7 +174,7 @@ def copied(parameters: Parameters) -> Parameters:
 
 
 def _place(frame: FrameType, line: int) -> str:
-    """``path/to/file.py:12, in evaluate``, the path relative to the working directory where it lies below it."""
+    """Words a place as ``path/to/file.py:12, in evaluate``. A path below the working directory is relative to it."""
     path = frame.f_code.co_filename
     relative = os.path.relpath(path) if os.path.isabs(path) else path
     return f"{path if relative.startswith('..') else relative}:{line}, in {frame.f_code.co_name}"
