@@ -2,7 +2,7 @@
 
 `draw_all` draws every figure that the tables allow, `draw_scores` those that an evaluation alone allows; the other
 functions return one `matplotlib.figure.Figure` each, from data frames with the columns of the tables. Names are
-imported when first used: matplotlib takes a second that what draws nothing need not wait for.
+imported when they are first used, so that code that draws nothing need not wait a second for matplotlib.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What a model is evaluated on: its own prompts, other inputs, shifts, prompts longer than the trained ones."""
+"""Categories of prompts that a model is evaluated on: its own, other inputs, shifts, and longer prompts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Kind(IntEnum):
     UNSHIFTED = 0
     INPUTS = 1
     SHIFT = 2
-    #: At more examples than any trained prompt had.
+    #: The category of prompts with more examples than any trained prompt had.
     BEYOND = 3
 
 
 @dataclass(frozen=True)
 class Category:
-    """One way to draw the prompts; ``id`` is that of the inputs or of the shift."""
+    """One way to draw the prompts; ``id`` is the id of the inputs or of the shift."""
 
     kind: Kind
     id: str
@@ -43,7 +43,7 @@ UNSHIFTED = Category(Kind.UNSHIFTED, "none")
 
 @dataclass(frozen=True)
 class CategoryErrors:
-    """All learners' errors on a cell's prompts of one category, at ``k`` examples, by one metric."""
+    """The errors of all learners on a cell's prompts of one category, at ``k`` examples and in one metric."""
 
     category: Category
     k: int
@@ -54,7 +54,7 @@ class CategoryErrors:
 def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[CategoryErrors]:
     """The categories that a cell's models were evaluated in, unshifted first, at the longest trained prompts of each.
 
-    Longer prompts come twice: at the longest trained prompts, and at their own length.
+    Longer prompts occur twice: at the longest trained prompts, and at their own length.
     """
     longest = _lengths(cell.of(rows[rows["shift"] == "none"])).max(initial=-1)
     for category, group in _groups(cell, cells, rows):
@@ -71,7 +71,7 @@ def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) ->
 
 
 def _lengths(errors: pd.DataFrame) -> NDArray[np.int64]:
-    """The numbers of examples at which models were asked: other learners may have been asked at others."""
+    """The numbers of examples at which models were asked. Other learners may have been asked at other numbers."""
     lengths: NDArray[np.int64] = errors["n_context"].to_numpy()
     return np.unique(lengths[errors["learner_kind"].to_numpy(dtype=object) == "model"])
 
@@ -91,12 +91,12 @@ def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[t
 
 
 def in_order(categories: Iterable[Category]) -> list[Category]:
-    """Each category once, by kind; within a kind in the order given."""
+    """Each category once, sorted by kind and within a kind in the order given."""
     return sorted(dict.fromkeys(categories), key=lambda category: category.kind)
 
 
 def category_labels(found: Sequence[tuple[Category, int]], *, all_trained: bool) -> dict[Category, str]:
-    """Names of categories in order, with the number of examples where it is not that of the unshifted prompts.
+    """Names of categories in order, with the number of examples where it differs from that of the unshifted prompts.
 
     ``found``: each category with a number of examples that it is shown at; ``all_trained``: whether all
     cells were trained on.
@@ -115,7 +115,7 @@ def category_labels(found: Sequence[tuple[Category, int]], *, all_trained: bool)
 
 
 def several(numbers: Iterable[int]) -> str:
-    """A number or the span of several.
+    """Words some numbers: as one number, or as the range of several.
 
     >>> several([6]), several([6, 2, 3])
     ('6', '2 to 6')

@@ -1,4 +1,4 @@
-"""Which baselines a panel shows: the few that a reader should compare with, all of them, or those asked for."""
+"""Chooses the baselines that a panel shows: the few that a reader should compare with, all, or those asked for."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from icl_curriculum.results.tables import distinct
 #: ``"best"``, ``"all"``, or ids of baselines.
 Baselines = str | Sequence[str]
 
-#: Baselines in a panel beside the zero predictor, at most; and up to how many even if others surpass them everywhere,
-#: as long as they are better than zero.
+#: The most baselines in a panel beside the zero predictor, and the number that is filled up even with baselines that
+#: others surpass everywhere, as long as they are better than zero.
 MOST, ENOUGH = 3, 2
 
-#: What makes a further baseline worth a line, in powers of ten: an error lower by a fifth at some length.
+#: A further baseline is worth a line if it lowers the error by a fifth at some length; in powers of ten.
 GAIN = 0.1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Learners to draw; those left out because they look like one that is drawn; how many are left out otherwise."""
+    """Learners to draw, those left out because they look like one that is drawn, and how many others are left out."""
 
     shown: list[str]
     alike: set[str]
@@ -36,7 +36,7 @@ class Choice:
 
 
 def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset[str] | None:
-    """The ids of the baselines that are asked for; None where it is the best ones.
+    """The ids of the baselines that are asked for; None if the best ones are.
 
     Raises UserError, with the closest id and all that there are, for one that the table does not have.
     """
@@ -54,10 +54,10 @@ def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset
 
 
 def choose(curves: Mapping[str, pd.Series], oracles: Collection[str], asked: Collection[str] | None) -> Choice:
-    """What to draw of a panel's learners that do not train.
+    """Choose which of a panel's learners that do not train are drawn.
 
-    ``curves``: error by number of examples; ``oracles``: the learners that are always shown; ``asked``: baselines,
-    None for the best ones.
+    ``curves``: errors by the number of examples; ``oracles``: the learners that are always shown; ``asked``: the
+    baselines asked for, None for the best ones.
     """
     shown = [learner for learner in curves if learner in oracles]
     candidates = sorted(learner for learner in curves if learner not in (*oracles, ZERO))
@@ -69,9 +69,10 @@ def choose(curves: Mapping[str, pd.Series], oracles: Collection[str], asked: Col
 def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: Sequence[str]) -> Choice:
     """The baselines that together come closest to the best one at every length.
 
-    One after another that which lowers the curves chosen so far, and zero's, by the most on average over lengths, as
-    drawn on a logarithmic axis: so the one that is best on short prompts comes in, and the one that is best on long
-    ones. If these are few, then also those next to them. Of several settings of one estimator the best counts.
+    They are chosen one after another. Each is the one that lowers the lowest of the chosen curves (and of zero's) by
+    the most on average over lengths, as drawn on a logarithmic axis. So the baseline that is best on short prompts is
+    chosen, and the one that is best on long prompts. If these are few, the next best follow. Of several settings of
+    one estimator only the best is considered.
     """
     lengths = np.unique([k for learner in candidates for k in curves[learner].index])
     logs = {learner: _as_drawn(curves[learner], lengths) for learner in candidates}
@@ -86,7 +87,7 @@ def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: S
     lowest = np.zeros(len(lengths))
     while len(chosen) < MOST:
         gains = {learner: np.fmax(lowest - logs[learner], 0) for learner in waiting}
-        # Rounded, so that what is as good but for the last digit goes by the name.
+        # Rounded, so that baselines that differ in the last digit alone are sorted by name.
         further = sorted((-round(float(gain.mean()), 9), name) for name, gain in gains.items() if gain.max() >= GAIN)
         near = [name for name in waiting if len(chosen) < ENOUGH and np.nanmean(logs[name]) < 0]
         following = next(iter([*(name for _, name in further), *near]), None)
@@ -110,7 +111,7 @@ def _as_drawn(curve: pd.Series, lengths: NDArray[np.int64]) -> NDArray[np.float6
 def _excess(logs: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     """By how many powers of ten each curve lies above the lowest of all, on average over its own lengths.
 
-    So learners can be compared that were asked at different lengths.
+    This makes learners comparable that were asked at different lengths.
     """
     if not logs:
         return {}

@@ -1,4 +1,4 @@
-"""Tables of errors as numbers on coloured cells: what heat maps are made of."""
+"""Tables of errors as numbers on coloured cells, of which heat maps are made."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.panels import MARGIN, PanelGrid
 from icl_curriculum.figures.scales import error_label
 
-#: Its lightness grows all the way, and readers with any colour vision see it alike.
+#: The lightness of these colours grows all the way, and they look alike to readers with any colour vision.
 COLOURS = matplotlib.colormaps["viridis"]
 
-#: Errors outside these bounds have the colours of the bounds, in every figure the same.
+#: Errors outside these bounds have the colours of the bounds. The bounds are the same in every figure.
 BEST, WORST = 0.01, 10.0
 _SCALE = LogNorm(BEST, WORST)
 _TICKS = {BEST: f"≤{BEST:g}", 0.1: "0.1", 1.0: "1", WORST: f"≥{WORST:g}"}
@@ -49,7 +49,7 @@ NARROWEST_FIGURE = 4.4
 class NumberTable:
     """Errors by row and column: ``numbers`` has NaN where there is none, ``by_median`` says which are median errors.
 
-    ``outlined``: row and column of the cells that are marked, for what ``outline`` says.
+    ``outlined``: the rows and columns of the cells that are marked; ``outline``: what the mark means.
     """
 
     rows: Sequence[str]
@@ -69,9 +69,10 @@ def table_figure(
     table: NumberTable, metric: str, *, title: str | None, variant: str | None = None, note: Iterable[str],
     narrowest: float = NARROWEST_FIGURE,
 ) -> Figure:  # fmt: skip
-    """The table with a colour for each number, and the scale of the colours below. ``narrowest``: its width, at least.
+    """The table with a colour for each number, and the scale of the colours below it.
 
-    ``metric``: of the numbers that are not by the median; ``title`` and ``note`` as in `Grid.finish`.
+    ``metric``: the metric of the numbers that are no medians; ``title`` and ``note`` as in `PanelGrid.finish`;
+    ``narrowest``: the least width.
     """
     texts = table.texts()
     layout = _Layout.of(table.rows, table.columns, texts, narrowest)
@@ -96,7 +97,7 @@ def table_figure(
 
 
 def error_text(error: float) -> str:
-    """An error to two significant digits, in few characters; ``n/a`` for none.
+    """Words an error in few characters, to two significant digits; ``n/a`` for none.
 
     >>> [error_text(error) for error in (0.0553, 0.996, 1.24, 13.2, 134.0, 25_000.0, 0.00034)]
     ['0.055', '1.0', '1.2', '13', '130', '2e4', '3e-4']
@@ -114,7 +115,7 @@ def error_text(error: float) -> str:
 
 
 def _draw_cells(axes: Axes, numbers: NDArray[np.float64], texts: Sequence[Sequence[str]]) -> QuadMesh:
-    """The coloured cells with their numbers; ``numbers``: rows by columns, NaN where there is none."""
+    """Draw the coloured cells with their numbers; ``numbers``: rows by columns, NaN where there is none."""
     missing = np.isnan(numbers)
     coloured = np.ma.array(np.clip(numbers, BEST, WORST), mask=missing)
     mesh = axes.pcolormesh(coloured, cmap=COLOURS, norm=_SCALE, edgecolors="white", linewidth=0.8)
@@ -131,7 +132,7 @@ def _draw_cells(axes: Axes, numbers: NDArray[np.float64], texts: Sequence[Sequen
 
 
 def _outline(axes: Axes, i: int, j: int, *, gid: str, inset: tuple[float, float]) -> None:
-    """Mark a cell; ``inset``: from its edges, in widths and heights of a cell."""
+    """Mark a cell by an outline; ``inset``: its distance from the edges, in widths and heights of a cell."""
     x, y = inset
     box = Rectangle((j + x, i + y), 1 - 2 * x, 1 - 2 * y, gid=gid, zorder=3, **_OUTLINE)
     # White around the black shows it on the darkest colours too.
@@ -140,7 +141,7 @@ def _outline(axes: Axes, i: int, j: int, *, gid: str, inset: tuple[float, float]
 
 
 def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh, metric: str) -> None:
-    """The colour bar, with the zero predictor's error marked."""
+    """Draw the colour bar, with the zero predictor's error marked."""
     bar = figure.colorbar(mesh, cax=axes, orientation="horizontal")
     # No seams between the colours in viewers that smooth edges.
     bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
@@ -173,7 +174,7 @@ class _Layout:
     def of(
         cls, rows: Sequence[str], columns: Sequence[str], texts: Sequence[Sequence[str]], narrowest: float
     ) -> _Layout:
-        """Room for every text: ``rows`` and ``columns`` are labels, ``texts`` stand in the cells."""
+        """A layout with room for every text: ``rows`` and ``columns`` are labels, ``texts`` stand in the cells."""
         rows = [wrapped(label, _ROW_LABEL, TEXT) for label in rows]
         width = _COLUMN_LABEL
         while any(wrapped(label, width, TEXT).count("\n") > 1 for label in columns):
@@ -185,14 +186,14 @@ class _Layout:
 
     @property
     def left(self) -> float:
-        """What labels take left of the cells: of the rows, or of the first columns."""
+        """The room left of the cells, for labels of the rows or of the first columns."""
         taken = [text_width(label, TEXT) + _GAP for label in self.rows]
         taken += [self._reach(label) - (j + 0.5) * self.cell_width for j, label in enumerate(self.columns)]
         return MARGIN + max(taken)
 
     @property
     def below(self) -> float:
-        """What the labels of columns take."""
+        """The room below the cells, for the labels of the columns."""
         return self._drop + max(self._reach(label) for label in self.columns)
 
     @property
@@ -201,7 +202,7 @@ class _Layout:
 
     @property
     def height(self) -> float:
-        """Of everything between note and legend."""
+        """The height of everything between the note and the legend."""
         return len(self.rows) * self.cell_height + self.below + _BAR_STRIP
 
     @property
@@ -210,12 +211,12 @@ class _Layout:
 
     @property
     def _drop(self) -> float:
-        """From the cells to the middle of the labels' ends."""
+        """The distance from the cells to the middle of the labels' ends."""
         return _GAP + max(text_height(label, TEXT) for label in self.columns) / 2 * math.sqrt(0.5)
 
     @staticmethod
     def _reach(label: str) -> float:
-        """How far a label goes from its end, to the left as well as down."""
+        """How far a label extends from its end, both to the left and down."""
         return (text_width(label, TEXT) + text_height(label, TEXT) / 2) * math.sqrt(0.5)
 
     def place(self, figure: Figure, axes: Axes, bar: Axes, bottom: float) -> None:

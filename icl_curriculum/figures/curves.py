@@ -16,7 +16,7 @@ from icl_curriculum.results.tables import over_seeds
 #: Curves closer than this everywhere, in powers of ten, look like one.
 SAME = 0.05
 
-#: Curves of so few points have them marked.
+#: Curves with up to this many points have them marked.
 FEW = 4
 
 
@@ -26,7 +26,7 @@ def look_alike(one: pd.Series, other: pd.Series) -> bool:
 
 
 def draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: str, *, marker: str = "") -> None:
-    """The errors of a learner that does not train."""
+    """Draw the errors of a learner that does not train."""
     axes.plot(
         curve.index, bounded(curve), color=style.colour, linestyle=style.line, linewidth=style.width, marker=marker,
         markersize=3.5, label=learner_label(learner), gid=learner,
@@ -54,7 +54,7 @@ class ModelCurves:
 def trained_models(rows: pd.DataFrame) -> list[ModelCurves]:
     """The models in a table: one for each learner of an experiment's variant.
 
-    Those of different experiments have their names, those of one experiment that of the variant; both where
+    They are named by their experiments where these differ, by their variants within one experiment, and by both where
     neither is enough.
     """
     models = rows.loc[rows["learner_kind"] == "model", ["learner", "experiment", "variant"]].drop_duplicates()
@@ -74,7 +74,7 @@ def trained_models(rows: pd.DataFrame) -> list[ModelCurves]:
 def draw_model(
     axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: ModelCurves, *, marker: str = ""
 ) -> pd.DataFrame:
-    """A model's mean, single seeds and band by a column, above the other learners' lines; returns the band."""
+    """Draw a model's mean, single seeds and band against a column, above other learners' lines. Returns the band."""
     seeds = errors["seed"].nunique()
     summary = over_seeds(errors, by)
     axes.plot(

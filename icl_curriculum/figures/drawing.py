@@ -56,7 +56,7 @@ FIGURES: dict[str, Drawing] = {
 }
 
 
-#: Figures that set the variants of an experiment side by side: from its outcomes.
+#: Figures that set the variants of an experiment side by side. They are drawn from its outcomes.
 ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
     curves_by_variant, errors_by_seed, error_by_exposure, trained_by_asked, forgetting, errors_under_shifts,
 )  # fmt: skip
@@ -72,12 +72,12 @@ def draw_all(
     directory: Path, *, baselines: Baselines = "best", variants: str | Sequence[str] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:  # fmt: skip
-    """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG; the PNG paths.
+    """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG. Returns the PNG paths.
 
-    With several variants a file each, ``<figure>_<variant>``, but one of a figure that shows them all, as those of
-    `ACROSS_VARIANTS` do. ``variants``: those that have figures of their own, by name, or ``"all"``; by default all of
-    up to six and none of more, which ``say`` is told. A directory with evaluation.csv alone holds scores, see
-    `draw_scores`. ``baselines``: those in `error_by_examples`.
+    With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all variants
+    at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
+    ``"all"``; by default all of up to six, and none of more, which ``say`` is told. A directory with evaluation.csv
+    alone holds scores, see `draw_scores`. ``baselines``: those in `error_by_examples`.
     Equal tables give equal bytes. Raises UserError, before anything is drawn, if a table is missing, damaged
     or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
@@ -100,7 +100,7 @@ def draw_all(
 def _with_own_figures(
     directory: Path, tables: Mapping[str, pd.DataFrame], asked: str | Sequence[str] | None
 ) -> list[str]:
-    """The variants that have figures of their own; UserError for one that there is not."""
+    """The variants that have figures of their own. UserError for one that the tables do not have."""
     known = list(dict.fromkeys(name for table in tables.values() for name in distinct(table["variant"])))
     if asked is None:
         return known if len(known) <= MOST_VARIANTS else []
@@ -115,7 +115,7 @@ def _with_own_figures(
 
 
 def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """The figures of variants side by side, where there are several."""
+    """Draw the figures that set variants side by side, where there are several."""
     evaluation = tables["evaluation"]
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models["variant"].nunique() < 2:
@@ -133,7 +133,7 @@ def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Pa
 
 
 def draw_scores(directory: Path, *, baselines: Baselines = "best") -> list[Path]:
-    """Draw what evaluation.csv alone allows, which need not hold a model: the PNG paths, none if it allows nothing.
+    """Draw what evaluation.csv alone allows; it need not hold a model. Returns the PNG paths, which may be none.
 
     Raises UserError if the table is missing, damaged or lacks a column, and for a baseline that it does not have.
     """
@@ -148,7 +148,7 @@ _TRAINING = ("learning", "curriculum")
 def _draw(
     directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str]
 ) -> list[Path]:
-    """``own``: the variants that have figures of their own."""
+    """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own."""
     drawn = []
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:
@@ -170,7 +170,7 @@ def _draw(
 
 
 def draw_heat_map(directory: Path) -> Path | None:
-    """Draw the heat map of a directory that may hold evaluation.csv alone; its PNG's path, or None if it is empty.
+    """Draw the heat map of a directory that may hold evaluation.csv alone. Returns its PNG's path, None if it is empty.
 
     Raises UserError if the table is missing, damaged or lacks a column.
     """
@@ -181,7 +181,7 @@ def draw_heat_map(directory: Path) -> Path | None:
 
 
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """UserError unless all tables that have rows are of the same variants."""
+    """Raise UserError unless all tables that have rows hold the same variants."""
     found = {name: sorted(distinct(table["variant"])) for name, table in tables.items() if len(table)}
     first = next(iter(found), "")
     for name, variants in found.items():
@@ -194,7 +194,7 @@ def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None
 
 @contextlib.contextmanager
 def _any_script() -> Iterator[None]:
-    """A name in letters that the font lacks is drawn with boxes, not announced by a Python warning for each."""
+    """Let letters that the font lacks be drawn as boxes, without a Python warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
@@ -205,7 +205,7 @@ def _save(figure: Figure, stem: Path) -> Path:
     """Write ``stem``.svg and ``stem``.png; returns the latter."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI)
-    figure.set_dpi(DPI)  # of what SVG holds as pixels
+    figure.set_dpi(DPI)  # The resolution of what SVG holds as pixels.
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
     write_atomically(Path(f"{stem}.png"), png.getvalue())
     write_atomically(Path(f"{stem}.svg"), svg.getvalue())

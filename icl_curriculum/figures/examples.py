@@ -25,13 +25,13 @@ from icl_curriculum.results.tables import (
     with_metric,
 )
 
-#: Lines of learners that do not train from which on a panel needs room.
+#: From this number of lines of learners that do not train, a panel is made larger.
 _MANY = 7
 
 
 @dataclass(frozen=True)
 class CellPanel:
-    """A cell's errors by one metric, and the curves of the learners that do not train, those to draw first chosen."""
+    """A cell's errors in one metric, the curves of the learners that do not train, and which of these to draw."""
 
     cell: Cell
     metric: str
@@ -50,8 +50,8 @@ class CellPanel:
 def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best") -> Figure:
     """Models, oracle and baselines against the examples in context: a panel per cell.
 
-    ``evaluation``: the table; ``variant``: which one's models, or else all, a line for each of an experiment's
-    variants. ``baselines``: ``"best"``, the two or three of each panel that come closest to the best one at
+    ``evaluation``: the table; ``variant``: the one whose models are drawn; None: those of all variants, with a line
+    for each. ``baselines``: ``"best"``, the two or three of each panel that come closest to the best one at
     every length; ``"all"``; or ids as in the column ``learner``. Oracles and the zero predictor's line are
     always there. Learners that were asked at a few lengths have markers. The table need not hold a model.
 
@@ -84,7 +84,7 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
 
     grid.title_cells([panel.cell for panel in panels])
     note = [*_left_out(panels), *_prompts(panels), *error_scale(grid.axes[0], "y", drawn)]
-    # All lengths, even if what is drawn was asked at some.
+    # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
     lengths = plain["n_context"]
     grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
     grid.axes[0].autoscale_view(scaley=False)
@@ -112,7 +112,7 @@ def _draw_references(axes: Axes, panel: CellPanel, styles: dict[str, LearnerStyl
 
 
 def _left_out(panels: Sequence[CellPanel]) -> list[str]:
-    """What the note says of baselines that are not drawn."""
+    """The sentence in the note about baselines that are not drawn."""
     said = []
     alike = sorted({learner for panel in panels for learner in panel.choice.alike})
     if alike:

@@ -28,7 +28,7 @@ from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, distinct
 
 @dataclass(frozen=True)
 class HeatMapRow:
-    """A row of the figure; ``found``: what its cell was evaluated in, with this model's errors alone."""
+    """A row of the figure; ``found``: the categories that its cell was evaluated in, with this model's errors alone."""
 
     label: str
     is_trained: bool
@@ -37,10 +37,10 @@ class HeatMapRow:
 
 @styled
 def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
-    """The model's error, mean over seeds: a row per cell, a column per way to draw its prompts.
+    """The model's error, mean over seeds: a row for each cell, a column for each way to draw its prompts.
 
-    The columns are the rows of `out_of_distribution`, all at the longest trained prompts; longer prompts
-    at their own length too. Raises NothingToDraw if there are fewer than two.
+    The columns are the rows of `out_of_distribution`, all at the longest trained prompts. Longer prompts are shown
+    at their own length, too. Raises NothingToDraw if there are fewer than two.
     """
     table = final(of_variant(evaluation, variant))
     models = table[table["learner_kind"] == "model"]
@@ -99,7 +99,7 @@ def _mean(found: CategoryErrors | None) -> float:
 
 
 def _separate(axes: Axes, categories: Sequence[Category]) -> None:
-    """Gaps between columns of different kinds."""
+    """Draw gaps between columns of different kinds."""
     for j, (left, right) in enumerate(itertools.pairwise(categories), start=1):
         if left.kind != right.kind:
             axes.axvline(j, color="white", linewidth=4, gid="gap")

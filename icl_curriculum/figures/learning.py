@@ -23,7 +23,7 @@ from icl_curriculum.results.tables import (
     with_metric,
 )
 
-#: Longest context first: shades of the model's blue, darker for more examples.
+#: Shades of the model's blue, darker for more examples; the longest context comes first.
 _LOOKS = (("#00304D", "-", 1.8), (BLUE, (0, (4, 1.2)), 1.5), (SKY, (0, (1.2, 1)), 1.5))
 _BOUNDARY = "#555555"
 
@@ -32,7 +32,7 @@ _BOUNDARY = "#555555"
 def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """Error at three context lengths while training goes on: a panel per cell.
 
-    Vertical lines: the curriculum's blocks; shading: where the panel's own cell was in training.
+    Vertical lines mark the curriculum's blocks, shading the steps at which the panel's own cell was in training.
     Raises NothingToDraw if ``learning`` holds no errors.
     """
     colours = class_colours(curriculum)
@@ -85,13 +85,13 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
 
 
 def class_colours(curriculum: pd.DataFrame) -> dict[str, str]:
-    """A colour per function class, by its place in the curriculum table."""
+    """A colour for each function class, by its place in the curriculum table."""
     names = distinct(curriculum["function_class"])
     return {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(names)}
 
 
 def _context_lengths(rows: pd.DataFrame) -> list[int]:
-    """All, half and a quarter of the examples, each the nearest that the table has; longest first."""
+    """The context lengths nearest to all, half and a quarter of the examples that the table has; longest first."""
     offered = sorted(int(k) for k in rows["n_context"].unique())
     wanted = [offered[-1] * part for part in (1, 0.5, 0.25)]
     return list(dict.fromkeys(min(offered, key=lambda k: abs(k - target)) for target in wanted))

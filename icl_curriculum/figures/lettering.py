@@ -1,4 +1,4 @@
-"""How much room text takes, and where it is broken. Sizes of letters in points, all else in inches."""
+"""How much room text takes, and where it is broken. Sizes of letters are in points, all else is in inches."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
-#: Points.
+#: Sizes of letters in points.
 TEXT, TITLE_OF_PANEL, TITLE = 8.0, 8.5, 10.0
 
-#: Fine enough to measure in.
+#: A resolution that is fine enough to measure text in.
 _DPI = 100
 
 
 def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> str:
     """Text broken into lines that fit a width."""
-    # A line may hold wider letters than the text does on average.
+    # Fewer letters are tried until the lines fit, as a line may hold wider letters than the text on average.
     characters = 0.95 * len(text) * inches / max(text_width(text, points, weight), 0.01)
-    # "k = 10" stays in one piece.
+    # "k = 10" is kept in one piece.
     return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
 
 
 @functools.lru_cache(maxsize=4096)
 def text_width(text: str, points: float, weight: str = "normal") -> float:
-    """Inches that text takes, in lines or in one."""
+    """The width in inches of text, which may have several lines."""
     font = FontProperties(size=points, weight=weight)
     renderer = _renderer()
     widths = [renderer.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.splitlines()]

@@ -1,4 +1,4 @@
-"""What things are called and how they look, the same in every figure."""
+"""Names and styles of classes, inputs, shifts and learners, which are the same in every figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8C8C8C"
 
-#: Blue is the model's, so it comes last among classes.
+#: Blue is the model's colour, so it comes last among classes.
 CLASS_COLOURS = (ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, GREY, BLACK, BLUE)
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
@@ -26,32 +26,32 @@ _LEARNERS = {
     "informed_oracle": "lower bound (oracle that knows more)",
     "dmmse": "posterior mean over the pool (dMMSE)",
 }
-#: What the first parameter of an id stands for, where its value alone would say too little.
+#: The name of an id's first parameter, for learners whose value alone would say too little.
 _PARAMETERS = {"lasso": "α"}
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib draws as it stands: a dollar sign would start a formula."""
+    """Text escaped so that matplotlib draws it as it stands; a dollar sign would start a formula."""
     return text.replace("$", r"\$")
 
 
 def pretty(identifier: str) -> str:
-    """`labels.pretty`, to be drawn."""
+    """`labels.pretty`, escaped for drawing."""
     return plain(labels.pretty(identifier))
 
 
 def inputs_label(inputs: str) -> str:
-    """`labels.inputs_label`, to be drawn."""
+    """`labels.inputs_label`, escaped for drawing."""
     return plain(labels.inputs_label(inputs))
 
 
 def shift_label(shift: str) -> str:
-    """`labels.shift_label`, to be drawn."""
+    """`labels.shift_label`, escaped for drawing."""
     return plain(labels.shift_label(shift))
 
 
 def learner_label(learner: str, seeds: int = 1, which: str = "") -> str:
-    """A learner in a legend; ``seeds``: how many trained models its line averages; ``which``: of several like it.
+    """A learner's name in a legend. ``seeds``: how many trained models its line averages; ``which``: of several models.
 
     >>> learner_label("lasso/0.01"), learner_label("model", 3, "mixed")
     ('lasso (α = 0.01)', 'model: mixed, mean of 3 seeds')
@@ -75,7 +75,7 @@ class LearnerStyle:
 
     @property
     def thin(self) -> LearnerStyle:
-        """The same for a line that joins markers."""
+        """The same style for a line that joins markers."""
         return replace(self, line="-", width=0.7)
 
 
@@ -88,8 +88,8 @@ _FIXED = {
 }
 _MODEL_COLOURS = (BLUE, SKY, "#00304D")
 _MODEL_LINES = (("-", "o"), ((0, (3, 0.8)), "h"), ((0, (1, 0.6)), "*"))
-#: Five colours with four lines or seven markers: as their numbers share no factor, counting through them all at once
-#: gives twenty pairs of the former and thirty-five of the latter.
+#: Five colours with four lines or seven markers. As these numbers share no factor, counting through both at once gives
+#: twenty pairs of colour and line, and thirty-five of colour and marker.
 _BASELINE_COLOURS = (VERMILLION, ORANGE, GREEN, PURPLE, SKY)
 _LINES = ((0, (6, 1.5, 1, 1.5)), (0, (2, 1)), (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("s", "^", "v", "P", "X", "<", ">")
@@ -102,13 +102,13 @@ _FAMILIAR = (
 
 
 def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
-    """A style for every learner but the zero predictor; a familiar one's does not depend on which others there are."""
+    """A style for every learner but the zero predictor. Familiar learners look the same whatever others there are."""
     learners = evaluation.drop_duplicates("learner").set_index("learner")["learner_kind"]
     models = [str(name) for name in learners.index[learners == "model"]]
     others = {str(name) for name in learners.index} - {*models, *_FIXED, ZERO}
     styles = {name: model_style(i) for i, name in enumerate(models)}
     styles |= {name: _baseline_style(i) for i, name in enumerate(_FAMILIAR)}
-    # Styles of familiar ones that are not there come last.
+    # Styles of familiar learners that are not there are used last.
     free = sorted(range(_STYLES), key=lambda i: (i < len(_FAMILIAR), i))
     free = [i for i in free if i >= len(_FAMILIAR) or _FAMILIAR[i] not in others]
     unfamiliar = sorted(others - {*_FAMILIAR})
@@ -124,6 +124,6 @@ def model_style(i: int) -> LearnerStyle:
 
 
 def _baseline_style(i: int) -> LearnerStyle:
-    """Past the number of styles they come again, in thinner lines."""
+    """The style of one of several baselines. Past the number of styles they recur with thinner lines."""
     colour, line = _BASELINE_COLOURS[i % len(_BASELINE_COLOURS)], _LINES[i % len(_LINES)]
     return LearnerStyle(colour, line, _MARKERS[i % len(_MARKERS)], 1.3 if i < _STYLES else 0.8)

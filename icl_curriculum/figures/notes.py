@@ -9,10 +9,10 @@ from icl_curriculum.figures.names import learner_label
 
 
 def fewer_prompts(compared: Iterable[Mapping[str, set[int]]], marked: Collection[str] = ()) -> list[str]:
-    """Which learners' errors rest on fewer prompts than those beside them.
+    """A sentence on the learners that were asked on fewer prompts than those beside them.
 
-    ``compared``: for groups of learners, on how many prompts each was asked; ``marked``: those that are drawn with
-    markers, which need not be named where the same is true of them all.
+    ``compared``: for each group of learners, how many prompts each was asked; ``marked``: the learners drawn with
+    markers, which are not named one by one where the same is true of all of them.
     """
     found: dict[str, set[int]] = {}
     largest = set()

@@ -19,15 +19,15 @@ from icl_curriculum.figures.lettering import TEXT, TITLE, TITLE_OF_PANEL, text_h
 from icl_curriculum.figures.names import inputs_label, plain, pretty
 from icl_curriculum.results.tables import Cell
 
-#: Inches, as printed.
+#: Sizes in inches, as printed.
 FULL_WIDTH = 7.2
 WIDEST_PANEL = 3.6
 MARGIN = 0.08
 
-#: Inches: from a panel to its title, and below one without labels; ticks with what parts them from their labels.
+#: Inches from a panel to its title, inches below a panel without labels, and inches of ticks up to their labels.
 _ABOVE, _BELOW, _TICKS = 0.12, 0.08, 0.1
 
-#: Of a legend, in ems: its samples with what parts them from their labels, and what parts columns.
+#: Widths in a legend, in ems: of its samples, from a sample to its label, and between columns.
 _SAMPLE, _HANDLE_PAD, _COLUMN_GAP = 2.6, 0.8, 1.6
 
 _MARKUP = str.maketrans("", "", "${}^")
@@ -51,12 +51,12 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "icl_curriculum",
 }
 
-#: Decorator or context: the look of a figure, whatever the user's own settings, which stay untouched.
+#: A decorator or context that gives figures their look. The user's own settings have no effect and stay untouched.
 styled = matplotlib.style.context(["default", _STYLE])
 
 
 def columns_for(count: int, most: int = 4) -> int:
-    """Panels per row: all in one row where they fit, else the number that leaves the fewest gaps."""
+    """The number of panels in a row: all where they fit, else the number that leaves the fewest gaps."""
     if count <= most:
         return count
     return min((most, most - 1), key=lambda columns: -count % columns)
@@ -79,10 +79,11 @@ class PanelGrid:
         cls, count: int, *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
         width: float | None = None, shared_rows: bool = True,
     ) -> PanelGrid:  # fmt: skip
-        """``count`` panels with shared axes; ``height`` of each, and what labels take at the ``left``, in inches.
+        """A grid of ``count`` panels with shared axes.
 
-        ``right``: what stands at the right of each panel; ``width``: of the figure, if it is not to follow from the
-        number of columns; ``shared_rows``: whether panels share their y axis, or else each has labels of its own.
+        In inches: ``height``: of each panel; ``left``: for labels at the left; ``right``: for what stands at the right
+        of each panel; ``width``: of the figure, which by default follows from the number of columns.
+        ``shared_rows``: whether panels share their y axis; otherwise each has labels of its own.
         """
         width = width or min(FULL_WIDTH, left + columns * WIDEST_PANEL)
         figure = Figure(figsize=(width, 4))
@@ -100,7 +101,7 @@ class PanelGrid:
         return math.ceil(len(self.axes) / self.columns)
 
     def label(self, xlabel: str, ylabels: Sequence[str]) -> None:
-        """Labels at the left and lower edges of the grid, and wherever a panel's y label is not its neighbour's."""
+        """Label the left and lower edges of the grid, and every panel whose y label is not its neighbour's."""
         for i, (axes, ylabel) in enumerate(zip(self.axes, ylabels, strict=True)):
             lowest, leftmost = i + self.columns >= len(self.axes), i % self.columns == 0
             axes.tick_params(labelbottom=lowest, labelleft=leftmost or not self.shared_rows)
@@ -110,12 +111,12 @@ class PanelGrid:
                 axes.set_ylabel(ylabel)
 
     def title_panel(self, axes: Axes, *lines: str) -> None:
-        """A panel's title, broken to the width of the panel."""
+        """Give a panel a title, broken into lines that fit the panel."""
         inches = (self.figure.get_figwidth() - self.left) / self.columns - 0.2
         axes.set_title("\n".join(wrapped(line, inches, TITLE_OF_PANEL) for line in lines))
 
     def title_cells(self, cells: Sequence[Cell]) -> None:
-        """Panels' titles from their cells; with the inputs only where there are several to tell apart."""
+        """Give panels titles by their cells, which name the inputs only where there are several to tell apart."""
         several_inputs = len({cell.inputs for cell in cells}) > 1
         for axes, cell in zip(self.axes, cells, strict=True):
             lines = [pretty(cell.function_class)]
@@ -126,9 +127,9 @@ class PanelGrid:
     def finish(
         self, title: str | None, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> Figure:
-        """The figure, framed, with the panels laid out within the frame.
+        """Add the frame, lay out the panels within it, and return the figure.
 
-        ``title``: None where a caption beside the figure says it; the note stays.
+        ``title``: None where a caption beside the figure replaces it; the note stays.
         """
         self._place(*self.frame(title, variant, note, extra))
         return self.figure
@@ -136,9 +137,9 @@ class PanelGrid:
     def frame(
         self, title: str | None, variant: str | None, note: Iterable[str], extra: Mapping[str, Artist] | None = None
     ) -> tuple[float, float]:
-        """Title and note above the panels, below them a legend of all labelled artists and of ``extra``.
+        """Add title and note above the panels, and below them a legend of all labelled artists and of ``extra``.
 
-        Gives the figure its height. Returns where the panels end at the bottom and at the top, in inches.
+        This also sets the figure's height. Returns where the panels end at the bottom and at the top, in inches.
         """
         figure = self.figure
         width = figure.get_figwidth()
@@ -168,7 +169,7 @@ class PanelGrid:
         return legend_height, total - header
 
     def _row(self, row: int) -> tuple[float, float, float]:
-        """Inches of a row from top to bottom: titles, the panels, and what stands below them."""
+        """The inches of a row from top to bottom: of titles, of panels, and of what stands below them."""
         axes = self.axes[row * self.columns : (row + 1) * self.columns]
         titles = max(text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
         labels = max(text_height(panel.get_xlabel(), TEXT) for panel in axes)
@@ -195,7 +196,7 @@ class PanelGrid:
             axes.set_position((x / width, y / height, panel / width, of_panel / height))
 
     def _left_of(self, i: int) -> float:
-        """Inches that a panel's labels and ticks take at its left."""
+        """The inches that a panel's labels and ticks take at its left."""
         axes = self.axes[i]
         taken = MARGIN + _TICKS
         if i % self.columns == 0 or not self.shared_rows:
@@ -205,14 +206,14 @@ class PanelGrid:
         return taken
 
     def _overhang(self, panel: float) -> tuple[float, float]:
-        """Inches that labels below a panel of this width go beyond it, left and right."""
+        """The inches by which labels below a panel of this width extend beyond it, left and right."""
         places = [(place * panel, text_width(label, TEXT) / 2) for place, label in _ticks(self.axes[0].xaxis)]
         before = max((half - place for place, half in places), default=0)
         after = max((place + half - panel for place, half in places), default=0)
         return MARGIN + max(before, 0), MARGIN + max(after, self.right, 0)
 
     def _add_legend(self, handles: Mapping[str, Artist]) -> float:
-        """A legend at the figure's lower edge in as few rows as fit; its height in inches."""
+        """Add a legend at the figure's lower edge, in as few rows as fit. Returns its height in inches."""
         if not handles:
             return 0.0
         figure = self.figure
@@ -241,7 +242,7 @@ def _columns_of_legend(labels: Sequence[str], room: float) -> int:
 def _ticks(axis: Axis) -> list[tuple[float, str]]:
     """The labelled ticks of an axis, each with its place in fractions of the axis."""
     locations = list(axis.get_major_locator()())
-    # What marks up a formula takes no room.
+    # The markup of a formula takes no room.
     labels = [label.translate(_MARKUP) for label in axis.get_major_formatter().format_ticks(locations)]
     transform = axis.get_transform().transform
     low, high = transform(np.sort(axis.get_view_interval()))

@@ -19,10 +19,10 @@ from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, final, with_metric
 
-#: What the model is compared with: the learner that knows the pool, and those that expect fresh functions.
+#: The learners that the model is compared with: the one that knows the pool, and those that expect fresh functions.
 REFERENCES = ("dmmse", "ridge", "oracle")
 
-#: Labels of the axis at most.
+#: The most labels of the axis.
 _TICKS = 12
 
 
@@ -61,11 +61,11 @@ class PoolPanel:
 
 @styled
 def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
-    """Error by the size of the pool of functions that a variant was trained on: all variants in one figure.
+    """Error by the size of the pool of functions that a variant was trained on, with all variants in one figure.
 
-    Left on functions of the pool, right on fresh functions of its class: the model, the posterior mean over
-    the pool, ridge regression and the oracle, at the longest trained prompts. Source: Raventós et al. 2023.
-    Raises NothingToDraw if there are fewer than two sizes.
+    The left panel is on functions of the pool, the right one on fresh functions of its class. Both show the model,
+    the posterior mean over the pool, ridge regression and the oracle, at the longest trained prompts.
+    Source: Raventós et al. 2023. Raises NothingToDraw if there are fewer than two sizes.
     """
     styles = learner_styles(evaluation)
     rows = final(evaluation)
@@ -113,7 +113,7 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
 
 
 def _size(function_class: str) -> str:
-    """What the id says of the pool's size, or nothing."""
+    """The size of the pool that an id names, or None."""
     found = re.search(r"/pool_size=(\d+)(?=/|$)", function_class)
     return found[1] if found else ""
 
@@ -121,7 +121,7 @@ def _size(function_class: str) -> str:
 def _pools(plain: pd.DataFrame) -> list[list[VariantPool]]:
     """The pools trained on, by their class and inputs, where there are pools of two sizes or more.
 
-    A variant with several pools of one class is left out: it says nothing about either size.
+    A variant with several pools of one class is left out, as it says nothing about either size.
     """
     inside = plain[plain["in_distribution"] == True]  # noqa: E712 (a column that may hold missing values)
     found: dict[tuple[str, str], dict[str, list[VariantPool]]] = {}
@@ -135,7 +135,7 @@ def _pools(plain: pd.DataFrame) -> list[list[VariantPool]]:
 
 
 def _panels(pools: Sequence[VariantPool], plain: pd.DataFrame) -> list[PoolPanel]:
-    """Errors on the functions of the pools and on fresh ones, each where a model has any."""
+    """The panels: errors on functions of the pools and on fresh ones, each if a model has any."""
     panels = []
     for on_pool in (True, False):
         parts = []
@@ -163,7 +163,7 @@ def _without_pool(pool: VariantPool, plain: pd.DataFrame, k: int) -> float:
 
 
 def _references(errors: pd.DataFrame) -> dict[str, pd.Series]:
-    """Error by pool size of each learner that the model is compared with, in their order."""
+    """The errors by pool size of each learner that the model is compared with, in their order."""
     heads = errors["learner"].str.partition("/")[0]
     return {
         learner: errors[errors["learner"] == learner].groupby("pool_size")["value"].mean()
@@ -173,7 +173,7 @@ def _references(errors: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _title(grid: PanelGrid, panels: Sequence[PoolPanel]) -> None:
-    """Titles of the panels, with class and inputs only where there are several to tell apart."""
+    """Give the panels titles, which name class and inputs only where there are several to tell apart."""
     several_classes = len({panel.fresh for panel in panels}) > 1
     several_inputs = len({panel.inputs for panel in panels}) > 1
     for axes, panel in zip(grid.axes, panels, strict=True):
@@ -182,7 +182,7 @@ def _title(grid: PanelGrid, panels: Sequence[PoolPanel]) -> None:
 
 
 def _pool_size_scale(axes: Axes, sizes: Sequence[int]) -> None:
-    """A logarithmic axis whose ticks are powers of two, or the sizes themselves where it spans too few."""
+    """Set a logarithmic axis whose ticks are powers of two, or the sizes themselves where it spans too few of these."""
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
     powers = range(math.ceil(math.log2(sizes[0])), math.floor(math.log2(sizes[-1])) + 1)

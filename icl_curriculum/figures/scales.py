@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from icl_curriculum.figures.names import GREY, ZERO, learner_label
 from icl_curriculum.results.tables import METRICS
 
-#: Errors outside these bounds are drawn on them, so that 0 has a place on a logarithmic axis.
+#: Errors outside these bounds are drawn at the bounds, so that 0 has a place on a logarithmic axis.
 FLOOR, CEILING = 1e-3, 1e2
 
 
@@ -24,20 +24,20 @@ def error_label(metric: str) -> str:
 
 
 def bounded(values: ArrayLike) -> NDArray[np.float64]:
-    """Errors as they are drawn: within the bounds of the axis."""
+    """Errors as they are drawn, moved to the bounds of the axis if they lie outside."""
     return np.clip(np.asarray(values, dtype=np.float64), FLOOR, CEILING)
 
 
 def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike], *, across: int = 5) -> list[str]:
-    """A logarithmic axis over ``values`` and 1, for all axes that share it; returns what the note should say.
+    """Set a logarithmic axis over ``values`` and 1, for all axes that share it. Returns what the note should say.
 
-    ``across``: the labels that fit beside each other; of more ticks on an x axis, every other one has a label.
+    ``across``: how many labels fit beside each other. With more ticks on an x axis, every other one has a label.
     """
     found = np.concatenate([[1.0], *(np.ravel(np.asarray(value, dtype=np.float64)) for value in values)])
     found = found[~np.isnan(found)]
     drawn = bounded(found)
     low, high = float(drawn.min()), float(drawn.max())
-    # Room for the width of a line that runs along the edge.
+    # A line that runs along the edge needs room for its width.
     limits = low / 1.3, high * 1.3
     axis: Axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set(**{f"{which}scale": "log", f"{which}lim": limits})
@@ -60,19 +60,19 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
 
 
 def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
-    """The error of predicting zero, on an axis of errors."""
+    """Draw the error of predicting zero on an axis of errors."""
     draw = axes.axvline if which == "x" else axes.axhline
     draw(1, color=GREY, linewidth=0.8, label=learner_label(ZERO), gid=ZERO)
 
 
 def count_scale(axis: Axis, bins: int = 4) -> None:
-    """Whole numbers on an axis, in thousands or millions where they are large."""
+    """Label an axis with whole numbers, in thousands or millions where they are large."""
     axis.set_major_locator(MaxNLocator(bins, integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
 
 
 def log_count_scale(axes: Axes, values: Iterable[ArrayLike]) -> None:
-    """A logarithmic x axis over ``values``, which are counts, with labels at one, two or three in each power of ten."""
+    """Set a logarithmic x axis over counts ``values``, with one to three labels in each power of ten."""
     found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values])
     low, high = float(found.min()) / 1.15, float(found.max()) * 1.15
     axes.set(xscale="log", xlim=(low, high))
@@ -85,7 +85,7 @@ def log_count_scale(axes: Axes, values: Iterable[ArrayLike]) -> None:
 
 
 def short_count(value: float) -> str:
-    """A count in few characters.
+    """Words a count in few characters.
 
     >>> short_count(1400), short_count(250_000), short_count(1.5e6)
     ('1400', '250k', '1.5M')
@@ -97,5 +97,5 @@ def short_count(value: float) -> str:
 
 
 def range_label(seeds: int) -> str:
-    """What a band or whisker spans; see `tables.over_seeds`."""
+    """Words what a band or whisker spans; see `tables.over_seeds`."""
     return "minimum to maximum over seeds" if seeds > 1 else "confidence interval over prompts"

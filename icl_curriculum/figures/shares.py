@@ -1,4 +1,4 @@
-"""What was trained on when: the share of each class, as planned and as drawn."""
+"""The share of each class in training by step, as planned and as drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINTS = 60
 
 @styled
 def curriculum(curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
-    """Stacked shares of the classes by step, planned beside drawn; a second row for several input distributions.
+    """Stacked shares of the classes by step, planned beside drawn, with a second row for several input distributions.
 
     Raises NothingToDraw if the table is empty.
     """
@@ -30,7 +30,7 @@ def curriculum(curriculum: pd.DataFrame, *, variant: str | None = None) -> Figur
     if planned.empty:
         raise NothingToDraw("no logged steps")
     inputs = distinct(curriculum["input_distribution"])
-    # From the other end of the palette, so that inputs do not look like the first classes.
+    # Colours are taken from the other end of the palette, so that inputs do not look like the first classes.
     input_colours = {name: CLASS_COLOURS[-1 - i % len(CLASS_COLOURS)] for i, name in enumerate(inputs)}
     levels = [("function_class", class_colours(curriculum), "share of classes")]
     if len(inputs) > 1:
@@ -59,7 +59,7 @@ def curriculum(curriculum: pd.DataFrame, *, variant: str | None = None) -> Figur
 
 
 def _averaged(shares: pd.DataFrame, window: int, starts: list[float]) -> pd.DataFrame:
-    """Means over ``window`` logged intervals, weighted by length; anew in each block, whose edges stay sharp."""
+    """Means over ``window`` logged intervals, weighted by length. None crosses the edge of a block."""
     ends = shares.index.to_numpy(dtype=float)
     lengths = np.diff(ends, prepend=0.0)
     block = pd.Series(np.searchsorted(starts, ends - lengths / 2))
@@ -71,7 +71,7 @@ def _averaged(shares: pd.DataFrame, window: int, starts: list[float]) -> pd.Data
 
 
 def _stack(axes: Axes, shares: pd.DataFrame, colours: dict[str, str], label: Callable[[str], str]) -> None:
-    # Of a run of equal shares, the last says it all.
+    # Of consecutive equal shares, only the last is kept.
     shares = shares[(shares != shares.shift(-1)).any(axis=1)]
     steps = [0, *shares.index]
     tops = np.cumsum(shares.to_numpy(), axis=1).T

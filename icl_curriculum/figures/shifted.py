@@ -27,17 +27,17 @@ from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, c
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
 from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
-#: The model above, the learner that it is compared with below.
+#: Within a row the model stands above, the learner that it is compared with below.
 _OFFSET = 0.17
 
-#: The zero predictor is the line at 1, and no learner can reach a bound that knows more than the prompt.
+#: These are no references: the zero predictor is the line at 1, and no learner can reach an informed bound.
 _NO_RIVALS = (ZERO, "informed_oracle")
 
 
-#: Rows of a panel from which on it is tall.
+#: A panel with this many rows or more is tall.
 _MANY = 12
 
-#: Inches: what the labels of rows take, and the width of a panel beside many.
+#: Inches that the labels of rows take, and the width of a panel that stands beside many.
 _LEFT, _NARROW_PANEL = 1.8, 1.35
 
 
@@ -61,8 +61,8 @@ class Point:
 def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """The model's error under every shift, beside the oracle's or else the best baseline's: a panel per cell.
 
-    All at the longest trained prompts; longer prompts at their own length too. Raises NothingToDraw if
-    the table has no model's errors out of distribution.
+    All errors are at the longest trained prompts; longer prompts are shown at their own length, too. Raises
+    NothingToDraw if the table has no model's errors out of distribution.
     """
     styles = learner_styles(evaluation)
     rows = final(of_variant(evaluation, variant))
@@ -106,7 +106,7 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
 
 
 def _grid(panels: int, rows: int) -> PanelGrid:
-    """Room for the panels, side by side rather than one below the other where each has many rows."""
+    """The grid of panels, which stand side by side rather than one below the other where each has many rows."""
     if rows <= _MANY:
         return PanelGrid.of(panels, columns=columns_for(panels, most=3), height=0.19 * rows, left=_LEFT)
     columns = columns_for(panels, most=5)
@@ -115,12 +115,12 @@ def _grid(panels: int, rows: int) -> PanelGrid:
 
 
 def _across(grid: PanelGrid) -> int:
-    """Labels that fit below a panel."""
+    """The number of labels that fit below a panel."""
     return 5 if (grid.figure.get_figwidth() - grid.left) / grid.columns > 1.7 else 3
 
 
 def _points(found: Sequence[tuple[Cell, CategoryErrors]]) -> list[Point]:
-    """In each cell and category the models' points, and that of the oracle or else of the best baseline."""
+    """The points of the models in each cell and category, and that of the oracle or else of the best baseline."""
     if not found:
         return []
     table = pd.concat([errors.errors.assign(place=place) for place, (_, errors) in enumerate(found)])
@@ -152,7 +152,7 @@ def _fewer_prompts(points: Sequence[Point]) -> list[str]:
 def _draw(
     axes: Axes, points: Sequence[Point], rows: Sequence[int], style: LearnerStyle, seeds: int, *, hollow: bool
 ) -> None:
-    """A learner's points in the given rows, all by one metric."""
+    """Draw a learner's points in the given rows, all in one metric."""
     learner, is_model = points[0].learner, points[0].is_model
     ys = np.array(rows) + (-_OFFSET if is_model else _OFFSET)
     if any(point.low < point.high for point in points):

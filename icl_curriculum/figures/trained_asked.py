@@ -1,4 +1,4 @@
-"""Which variant knows which function class: errors in numbers, on what was trained and on what was not."""
+"""Which variant knows which function class: errors as numbers, on cells that were trained on and on others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from icl_curriculum.results.tables import distinct
 def trained_by_asked(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """The error at the end of training of every variant on every cell, also those that it was not trained on.
 
-    A row per variant, a column per cell: interquartile means over seeds; outlined where it was trained. ``cells``: as
-    in `curves_by_variant`. Raises NothingToDraw if there is no error.
+    A row for each variant and a column for each cell hold interquartile means over seeds; an outline marks the cells
+    that a variant was trained on. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if there is no error.
     """
     shown = Shown.of(outcomes, cells)
     variants = distinct(outcomes.rows["variant"])

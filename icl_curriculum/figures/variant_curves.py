@@ -20,10 +20,10 @@ from icl_curriculum.results.comparison.sources import Cell
 from icl_curriculum.results.statistics.curves import value_at_exposure
 
 Array = NDArray[np.float64]
-#: The seeds of a variant -> where they were measured, and the errors there: (seeds, places).
+#: Maps the rows of a variant's seeds to the places where they were measured and the errors there, (seeds, places).
 Aligned = Callable[[Sequence[Curve]], tuple[Array, Array]]
 
-#: A line for each seed up to so many of them in a panel.
+#: Each seed has a line of its own if a panel has at most this many.
 _MOST_LINES = 10
 
 
@@ -31,8 +31,9 @@ _MOST_LINES = 10
 def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Error on fixed prompts against the training step: a panel per cell, a line per variant that was trained on it.
 
-    Mean over seeds, in a band from the least to the greatest. ``cells``: which (function class, inputs), None for
-    all; one is drawn without a title, as wide as a telephone. Raises NothingToDraw if none was trained on.
+    A line is the mean over seeds, in a band from the least to the greatest. ``cells``: the (function class, inputs) to
+    show, None for all; a single one is drawn without a title, as wide as a telephone. Raises NothingToDraw if none was
+    trained on.
     """
     return _curves(
         outcomes, cells, _by_step, "training step", "Error during training", otherwise="no errors during training"
@@ -43,9 +44,10 @@ def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -
 def error_by_exposure(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Error on fixed prompts against the prompts of the class that were seen: which variant needs the least data?
 
-    A panel per cell, a line per variant that was trained on it: mean over seeds, as far as all of them got, from the
-    first measurement at which all had seen a prompt of it. Where other classes are trained for a while, the error right
-    after the last prompt counts. ``cells``: as in `curves_by_variant`. Raises NothingToDraw without exposure.csv.
+    A panel per cell has a line per variant that was trained on it: the mean over seeds, from the first measurement at
+    which all seeds had seen a prompt of it, as far as all of them got. Where other classes are trained for a while, the
+    error right after the last prompt counts. ``cells``: as in `curves_by_variant`. Raises NothingToDraw without
+    exposure.csv.
     """
     return _curves(
         outcomes, cells, _by_prompts, "prompts of the class seen", "Error by prompts of the class",
@@ -100,7 +102,7 @@ def _by_step(curves: Sequence[Curve]) -> tuple[Array, Array]:
 
 
 def _by_prompts(curves: Sequence[Curve]) -> tuple[Array, Array]:
-    """At each exposure at which any seed was measured, from that to that which all seeds reached."""
+    """The errors at each exposure at which any seed was measured, within the range that all seeds cover."""
     measured = [curve.prompts[curve.prompts > 0] for curve in curves]
     if not all(map(len, measured)):
         return np.empty(0), np.empty((len(curves), 0))
@@ -112,7 +114,7 @@ def _by_prompts(curves: Sequence[Curve]) -> tuple[Array, Array]:
 
 
 def _draw(axes: Axes, xs: Array, errors: Array, variant: str, style: LearnerStyle, *, singles: int) -> None:
-    """The mean over seeds with its band; ``singles``: how many lines there would be, if each seed had its own."""
+    """Draw the mean over seeds with its band. ``singles``: how many lines there would be if each seed had its own."""
     with np.errstate(invalid="ignore"):
         mean = errors.mean(axis=0)
     axes.plot(

@@ -1,4 +1,4 @@
-"""Every seed's error by variant, at the end of training and at the end of a block: a row for each variant."""
+"""Every seed's error, at the end of training and at the end of a block, with a row for each variant."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell
 from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate, estimate
 
-#: Inches: of a row, what the names of variants take, and the counts at the right.
+#: Inches of a row, of the names of variants, and of the counts at the right.
 _ROW, _LEFT, _COUNTS = 0.27, 1.1, 0.3
 
-#: Within a row: the seeds above, their statistic below.
+#: Within a row, the seeds stand above and their statistic below.
 _SEEDS, _STATISTIC = -0.17, 0.17
 
 
@@ -32,8 +32,9 @@ _SEEDS, _STATISTIC = -0.17, 0.17
 def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Every seed's error at the end of training: a panel per cell, a row per variant that was trained on it.
 
-    Below the seeds their interquartile mean with its 90% interval (`statistics.seeds.estimate`); at the right how many
-    are at most the threshold. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if none was trained on.
+    Below the seeds stands their interquartile mean with its 90% interval (`statistics.seeds.estimate`), at the right
+    how many seeds reach the threshold. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if none was trained
+    on.
     """
     shown = Shown.of(outcomes, cells)
     found = {cell: trained for cell in shown.cells if (trained := shown.trained(cell))}
@@ -79,8 +80,9 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
 def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """How an error changes after the last training on a cell: a panel per cell, a row per variant that stopped it.
 
-    For each seed the error at the end of its block, joined with that at the end of training, both on the fixed prompts
-    of the learning curves. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if all were trained to the end.
+    For each seed, a line joins the error at the end of its block and that at the end of training, both on the fixed
+    prompts of the learning curves. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if all were trained to
+    the end.
     """
     shown = Shown.of(outcomes, cells)
     found: dict[Cell, dict[str, pd.DataFrame]] = {}
@@ -119,7 +121,7 @@ def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figur
 
 
 def _across(grid: PanelGrid) -> int:
-    """Labels that fit below a panel."""
+    """The number of labels that fit below a panel."""
     return 5 if (grid.figure.get_figwidth() / grid.columns) > 3 else 3
 
 
@@ -135,7 +137,7 @@ def _draw_seeds(axes: Axes, errors: np.ndarray, row: int, variant: str, style: L
 
 
 def _draw_estimate(axes: Axes, found: Estimate, row: int, variant: str, style: LearnerStyle) -> None:
-    """The statistic, and its interval where there is one: an end below zero lies beyond any axis of powers."""
+    """Draw the statistic, and its interval where there is one. An end below zero lies beyond a logarithmic axis."""
     if found.n < 2:
         return
     height = row + _STATISTIC
@@ -152,7 +154,7 @@ def _draw_estimate(axes: Axes, found: Estimate, row: int, variant: str, style: L
 def _draw_dumbbells(
     axes: Axes, after: np.ndarray, end: np.ndarray, heights: np.ndarray, variant: str, style: LearnerStyle
 ) -> None:
-    """A line for each seed, from the hollow marker to the filled one."""
+    """Draw a line for each seed, from the hollow marker to the filled one."""
     xs = np.column_stack([bounded(after), bounded(end), np.full(len(after), np.nan)])
     axes.plot(xs.ravel(), np.repeat(heights, 3), color=style.colour, linewidth=1.0, gid=f"{variant} change", zorder=3)
     look: dict[str, Any] = {

@@ -16,7 +16,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, in_cell
 from icl_curriculum.results.statistics.seeds import interquartile_mean
 
-#: Of a row's height, over which the markers of variants are spread; inches for each, and of a row at least.
+#: The share of a row's height over which markers of variants are spread, the inches for each, and the least of a row.
 _SPREAD, _EACH, _LOWEST = 0.72, 0.075, 0.26
 
 #: Inches that the names of shifts take.
@@ -30,15 +30,15 @@ Shift = tuple[str, str] | None
 def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """The error under each shift: a panel per cell, a row per shift, a marker per variant that was trained on the cell.
 
-    Interquartile means over seeds, the first row without a shift, all at the longest trained prompts. ``cells``: as in
-    `curves_by_variant`. Raises NothingToDraw if the experiment evaluated under no shift.
+    The markers are interquartile means over seeds at the longest trained prompts, in the first row without a shift.
+    ``cells``: as in `curves_by_variant`. Raises NothingToDraw if the experiment evaluated under no shift.
     """
     shown = Shown.of(outcomes, cells)
     table = outcomes.shifted
     found = {cell: errors for cell in shown.cells if len(errors := _errors(shown, table, cell)) > 1}
     shown = shown.only(found, "no errors under a shift")
     shifts: list[Shift] = list(dict.fromkeys(shift for errors in found.values() for shift in errors))
-    # As everywhere: changed inputs before other shifts, each in the order of the table.
+    # As everywhere, changed inputs come before other shifts, and both are in the order of the table.
     shifts.sort(key=lambda shift: (shift is not None, shift is not None and shift[0] != "inputs"))
     variants = list(
         dict.fromkeys(name for errors in found.values() for of_shift in errors.values() for name in of_shift)
@@ -76,7 +76,7 @@ def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None)
 
 
 def _errors(shown: Shown, table: pd.DataFrame, cell: Cell) -> dict[Shift, dict[str, float]]:
-    """By shift, the statistic of each variant that was trained on the cell: of its errors without a shift first."""
+    """By shift, the statistic of each variant that was trained on the cell; first that of errors without a shift."""
     trained = shown.trained(cell)
     if not trained:
         return {}

@@ -1,4 +1,4 @@
-"""What the figures that set variants side by side share: how each variant looks, which cells, and the sheet."""
+"""Styles, cells and the sheet that all figures share which set variants side by side."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
 
-#: Inches: of a figure of one cell, as wide as a telephone.
+#: The width in inches of a figure of one cell, which is as wide as a telephone.
 NARROW = 3.6
 
-#: Inches that the names of variants take at most.
+#: The most inches that the names of variants take.
 _NAMES = 1.2
 
-#: Of variants that train on several cells, through which counting goes at once; six and five share no factor.
+#: Styles of variants that train on several cells. Counting goes through both at once, as six and five share no factor.
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (1.2, 0.9)), (0, (8, 1.2, 1, 1.2, 1, 1.2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: Of the first, second, ... variant that trains on a cell alone.
+#: Styles of the first, second, ... variant that trains on one cell alone.
 _ALONE: tuple[tuple[str, Any], ...] = ((BLACK, "-"), (GREY, (0, (2.5, 1))), ("#5A4632", (0, (1, 1))))
 _MARKERS_ALONE = ("d", "*", "<", ">", "p", "h", "H", "8")
 
@@ -51,9 +51,9 @@ _MARKERS_ALONE = ("d", "*", "<", ">", "p", "h", "H", "8")
 def variant_styles(variants: Sequence[str], alone: Mapping[str, Cell] | None = None) -> dict[str, LearnerStyle]:
     """A style for each variant, by its place among the ``variants``.
 
-    ``alone``: the cell of each that trains on one cell only. These are black or grey, as they are what the coloured
-    ones are compared with: the first of each cell black, the second grey, with a marker for each cell. So two styles
-    differ by colour and line wherever both can stand in one panel, and everywhere by these or the marker.
+    ``alone``: the cell of each variant that trains on one cell only. These are black or grey, as the coloured variants
+    are compared with them: the first of each cell is black, the second grey, with a marker for each cell. So any two
+    styles that can stand in one panel differ by colour and line, and any others at least by one of these or the marker.
     """
     alone = alone or {}
     cells = list(dict.fromkeys(alone[variant] for variant in variants if variant in alone))
@@ -87,7 +87,7 @@ class Shown:
 
     @classmethod
     def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None) -> Shown:
-        """``cells``: as asked for, None for all. Raises NothingToDraw if there is none of them."""
+        """Choose the ``cells`` asked for, None for all. Raises NothingToDraw if the experiment has none of them."""
         rows = outcomes.rows
         chosen = [cell for cell in outcomes.cells if cells is None or cell in cells]
         if not chosen:
@@ -98,7 +98,7 @@ class Shown:
         return cls(rows, chosen, styles, cells is not None and len(chosen) == 1)
 
     def only(self, cells: Iterable[Cell], otherwise: str) -> Shown:
-        """Those of the chosen cells. Raises NothingToDraw, saying ``otherwise``, if there is none."""
+        """Keep the chosen cells that are in ``cells``. Raises NothingToDraw, saying ``otherwise``, if there is none."""
         kept = {*cells}
         left = [cell for cell in self.cells if cell in kept]
         if not left:
@@ -119,7 +119,7 @@ class Shown:
 
     @property
     def first_metric(self) -> str:
-        """That which most figures are by: the normalized error where any panel has it."""
+        """The metric that most figures show: the normalized error if any panel has it."""
         return next(metric for metric in METRICS if any(self.metric(cell) == metric for cell in self.cells))
 
     @property
@@ -137,19 +137,19 @@ class Shown:
         return f"At k = {k} in-context examples."
 
     def label(self, cell: Cell) -> str:
-        """A cell in words, with inputs only where the experiment has several."""
+        """Words a cell, with its inputs only where the experiment has several."""
         return pretty(cell[0]) + (f"\n{inputs_label(cell[1])}" if self.several_inputs else "")
 
     def title_panels(self, grid: PanelGrid, *, metrics: bool = False) -> None:
-        """``metrics``: name the metric of panels that have another than the first."""
+        """Give panels their titles. ``metrics``: also name the metric of panels whose metric is not the first one."""
         for axes, cell in zip(grid.axes, self.cells, strict=True):
             other = metrics and self.metric(cell) != self.first_metric
             grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({METRICS[self.metric(cell)]})"] * other)
 
     def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
              shared_rows: bool = True) -> PanelGrid:  # fmt: skip
-        """A panel for each cell, ``most`` beside each other; see `Grid.of`."""
-        # One column of three would leave no gap, and half of the page empty.
+        """A grid with a panel for each cell and at most ``most`` in a row; see `PanelGrid.of`."""
+        # One column of three panels would leave no gap, but half of the page empty.
         columns = min(len(self.cells), most) if most == 2 else columns_for(len(self.cells), most=most)
         if self.narrow:
             width: float | None = NARROW
@@ -164,31 +164,31 @@ class Shown:
         return grid.finish(None if self.narrow else title, None, note, extra)
 
     def legend(self, variants: Iterable[str], *, lines: bool) -> dict[str, Artist]:
-        """The variants in the order of the table: lines that end in markers, or markers alone."""
+        """Samples of the variants in the order of the table: lines that end in markers, or markers alone."""
         wanted = {*variants}
         return {plain(name): sample(style, lines) for name, style in self.styles.items() if name in wanted}
 
 
 def row_labels(variants: Sequence[str]) -> list[str]:
-    """The names of variants, broken to what the left of a panel has room for."""
+    """The names of variants, broken into lines that fit at the left of a panel."""
     return [wrapped(plain(variant), _NAMES, TEXT) for variant in variants]
 
 
 def row_height(groups: Iterable[Iterable[str]], lowest: float) -> float:
-    """Inches of a row with the names of variants in it, and at least the ``lowest``."""
+    """The inches of a row that has room for the names of variants, at least ``lowest``."""
     labels = row_labels([variant for group in groups for variant in group])
     return max(lowest, *(text_height(label, TEXT) + 0.06 for label in labels))
 
 
 def label_rows(axes: Axes, variants: Sequence[str], count: int) -> None:
-    """A row for each variant from the top, with its name; room for ``count`` rows."""
+    """Label rows from the top with the names of variants, with room for ``count`` rows."""
     axes.set_yticks(range(len(variants)), row_labels(variants))
     shade_rows(axes, len(variants))
     axes.set_ylim(count - 0.5, -0.5)
 
 
 def shade_rows(axes: Axes, count: int) -> None:
-    """Every other row grey instead of lines between rows."""
+    """Shade every other row, instead of lines between rows."""
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     for row in range(1, count, 2):
@@ -196,7 +196,7 @@ def shade_rows(axes: Axes, count: int) -> None:
 
 
 def sample(style: LearnerStyle, line: bool) -> Line2D:
-    """What stands for a style in a legend."""
+    """The artist that stands for a style in a legend."""
     return Line2D(
         [], [], color=style.colour, linestyle=style.line if line else "none", linewidth=style.width,
         marker=style.marker, markersize=4.5,

@@ -188,7 +188,7 @@ def _rounded(values: Tensor) -> Tensor:
     requires=("draw", "independent prompts"),
 )
 def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
-    """Compares parameters with the first two points: in the first prompts of 256 batches of 16, then in a batch of 4096."""
+    """Compares parameters with the first two points: in 256 batches of 16 (the first prompt), then in one of 4096."""
     dims = subject.most_dims
     batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
     first = (
