@@ -17,10 +17,10 @@ from icl_curriculum.function_classes.base import FunctionClass
 class Baseline(Component):
     """A learner without training. It must not read ``prompts.truth``.
 
-    Entries whose ``prompts.mask`` is False are read by nobody, so a costly baseline need not compute them.
+    Nobody reads the entries whose ``prompts.mask`` is False, so a costly baseline need not compute them.
     """
 
-    #: Whether it is asked at a few prompt lengths and on few prompts only, unless more are asked for.
+    #: Whether it is asked on few prompts and at few lengths, unless more are requested.
     costly: ClassVar[bool] = False
 
     def check_dims(self, dims: int) -> None:
@@ -31,9 +31,9 @@ class Baseline(Component):
         """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0."""
 
     def for_training_on(self, function_classes: Sequence[FunctionClass]) -> Baseline:
-        """The baseline to set beside models that are trained on these classes; itself, unless it depends on them.
+        """The baseline to compare with models trained on these classes: itself, unless it depends on the classes.
 
-        Raises UserError if they lack what it needs.
+        Raises UserError if the classes lack what it needs.
         """
         return self
 

@@ -53,9 +53,9 @@ class LeastSquares(Baseline):
 class Ridge(Baseline):
     """Ridge regression without intercept: argmin |y - Xw|^2 + penalty |w|^2.
 
-    Without a penalty it takes the variance of the label noise over the square of what the class's raw values
-    were multiplied by. For raw weights w ~ N(0, I) that gives the posterior mean, whatever the unit of the outputs;
-    it is least squares where there is no noise.
+    If no penalty is given, it is the variance of the label noise over the square of the factor that the class's raw
+    values were multiplied by. For raw weights w ~ N(0, I) this gives the posterior mean, whatever the unit of the
+    outputs; without noise it is least squares.
     """
 
     penalty: float | None = Field(

@@ -35,7 +35,7 @@ class KernelRidge(Baseline):
     penalty: float = Field(0.1, gt=0, allow_inf_nan=False, description="penalty on the squared norm of the function")
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """From one Cholesky factor per prompt, whose leading blocks are the factors of the leading blocks.
+        """Predict from one Cholesky factor for each prompt, whose leading blocks are the factors of the leading blocks.
 
         With K + penalty I = L L^T and z = L^-1 y, prediction k is the sum over i < k of (L^-1 K(X, q_k))_i z_i.
         """
@@ -44,7 +44,7 @@ class KernelRidge(Baseline):
         factor = _cholesky(own, self.penalty)
         asked = own if prompts.queries is None else self._kernel(xs, queries)
         solved = torch.linalg.solve_triangular(factor, torch.cat([asked, ys.unsqueeze(-1)], dim=-1), upper=False)
-        # Of column k, triu(1) leaves the rows i < k.
+        # In column k, triu(1) keeps the rows i < k.
         terms: Tensor = solved[..., :-1] * solved[..., -1:]
         return terms.triu(1).sum(dim=1)
 
@@ -62,8 +62,8 @@ class KernelRidge(Baseline):
 def _cholesky(kernel: Float[Tensor, "batch points points"], penalty: float) -> Float[Tensor, "batch points points"]:
     """The lower factor of kernel + penalty I, column by column.
 
-    Squared pivots are never less than the penalty, but for rounding, which is mended here: LAPACK would give up the
-    whole prompt for one negative pivot.
+    In exact arithmetic squared pivots are never less than the penalty. Where rounding makes them less, they are raised
+    to it here, while LAPACK would give up the whole prompt for one negative pivot.
     """
     factor = torch.zeros_like(kernel)
     for j in range(kernel.shape[-1]):

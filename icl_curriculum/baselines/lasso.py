@@ -17,10 +17,10 @@ from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.lasso_paths import LassoFits
 from icl_curriculum.core.prompts import Prompts
 
-# Where weights are tied, e.g. of two equal columns, there is more than one solution. Penalties that differ by up to
-# this share of alpha choose one of them, and keep a path from going in circles among them.
+# Where weights are tied, e.g. those of two equal columns, there is more than one solution. Penalties that differ by up
+# to this share of alpha choose one of them, and keep a path from going in circles among them.
 _TIES = 1e-8
-# Numbers held at once, of those that take the most.
+# How many numbers of the largest kind are held at once.
 _CHUNK = 1 << 19
 
 
@@ -48,7 +48,7 @@ class Lasso(Baseline):
 def lasso_coefficients(
     xs: Float[Tensor, "batch points dims"], ys: Float[Tensor, "batch points"], alpha: float
 ) -> Float[Tensor, "batch points dims"]:
-    """Entry k: argmin_w |y - Xw|^2 / 2k + alpha |w|_1 over the first k examples, in float64; 0 at k = 0.
+    """Returns in entry k argmin_w |y - Xw|^2 / 2k + alpha |w|_1 over the first k examples, in float64; 0 at k = 0.
 
     Exact but for rounding and for ties: with g = X^T (y - Xw) / k, g_j is alpha sign(w_j) where w_j is not 0 and
     |g_j| at most alpha where it is, both within 2e-8 alpha, or within about 1e-15 |x_j| |y| / k if that is more.
@@ -57,7 +57,7 @@ def lasso_coefficients(
     batch, points, dims = xs.shape
     rows, labels = xs.double().cpu().numpy(), ys.double().cpu().numpy()
     weights = np.zeros((batch, points, dims))
-    # The sines of 1, 2, 3, ... have no rational relation, so nor have the ties that they break.
+    # The sines of 1, 2, 3, ... have no rational relation, so the penalties that break ties have none either.
     penalties = alpha * (1 + _TIES * (1 + np.sin(np.arange(1, dims + 1))) / 2)
     step = max(1, _CHUNK // dims**2)
     for start in range(0, batch, step):

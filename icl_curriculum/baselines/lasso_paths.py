@@ -27,18 +27,18 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-# Weights count as optimal where no gradient is off by more than this share of its penalty, or than what rounding
-# leaves of it, as a share of |x_j| |y|.
+# Weights count as optimal if no gradient is off by more than the first share of its penalty, or by more than rounding
+# may leave, which is the second share of |x_j| |y|.
 _TOLERANCE = 1e-9
 _ROUNDING = 1e-15
 # A coordinate whose part outside the span of the active ones has less than this share of its squared norm counts
 # as lying in that span.
 _DEPENDENT = 1e-9
-# A path with more turns than this for each dimension goes in circles.
+# A path with more turns for each dimension than this must be going in circles.
 _TURNS = 10
-# Prompts whose tableaux are worked on at once.
+# How many prompts' tableaux are worked on at once.
 _BLOCK = 64
-# How often weights that are not optimal yet set out again.
+# How often weights that are not optimal yet start a new path.
 _REPAIRS = 5
 
 
@@ -47,17 +47,17 @@ class LassoFits:
 
     def __init__(self, batch: int, dims: int) -> None:
         self.weights: Float[Array, "batch dims"] = np.zeros((batch, dims))
-        # Of the active weights; 0 elsewhere.
+        # The signs of the active weights; 0 elsewhere.
         self._signs, self._gradients, self._squares = np.zeros((3, batch, dims))
         self._penalties = np.ones(dims)
         self._tableaux = _Tableaux(batch, dims)
 
-    # Speeds of 0 are divided by, and a prompt whose numbers are not finite gets weights like that.
+    # Speeds of 0 are divided by, and a prompt whose numbers are not finite gets weights that aren't either.
     @np.errstate(all="ignore")
     def move_on(
         self, xs: Float[Array, "batch k dims"], ys: Float[Array, "batch k"], penalties: Float[Array, " dims"]
     ) -> None:
-        """Fit these examples: those of before, and one more. What is done for a prompt depends on no other prompt."""
+        """Fit these examples, which are those of before and one more. No prompt's fit depends on another prompt."""
         everyone = np.arange(len(xs))
         start = self._gradients * (penalties / self._penalties)
         self._penalties = penalties
@@ -77,7 +77,7 @@ class LassoFits:
             self._gradients[prompts] = _gradients(xs[prompts], ys[prompts], self.weights[prompts])
 
     def _unsettled(self, ys: Float[Array, "batch k"]) -> Bool[Flags, " batch"]:
-        """Whose weights are not optimal."""
+        """The prompts whose weights are not optimal."""
         signs = np.sign(self.weights)
         slack = np.where(signs == 0, self._penalties, 0.0)
         rounding = _ROUNDING * np.sqrt(self._squares * (ys * ys).sum(axis=1, keepdims=True))
@@ -86,7 +86,7 @@ class LassoFits:
         return unsettled
 
     def _walk(self, prompts: Int[Indices, " chosen"], start: Float[Array, "chosen dims"]) -> None:
-        """The path of these prompts from where ``start``, made to meet the conditions, would be their gradient."""
+        """Walk these prompts' paths. They begin where the gradient would be ``start``, made to meet the conditions."""
         signs, penalties = self._signs[prompts], self._penalties
         active = signs != 0
         start = np.where(active, signs * penalties, np.clip(start, -penalties, penalties))
@@ -105,7 +105,7 @@ class LassoFits:
         self._settle(walkers, np.ones(len(walkers.prompts), dtype=np.bool_))
 
     def _settle(self, walkers: _Walkers, there: Bool[Flags, " walkers"]) -> _Walkers:
-        """Note the weights of those whose walk ends here; the others are left."""
+        """Store the weights of the walkers whose path ends here. The others remain."""
         if not there.any():
             return walkers
         ending = walkers[there]
@@ -116,7 +116,7 @@ class LassoFits:
         return walkers[~there]
 
     def _turn(self, walkers: _Walkers) -> _Walkers:
-        """Let each walker's coordinate enter or leave."""
+        """Let the turning coordinate of each walker enter or leave the active set."""
         prompts, turning = walkers.prompts, walkers.turning
         enters = walkers.signs[np.arange(len(turning)), turning] == 0
         outside = self._tableaux.entries[prompts, turning, turning]
@@ -127,7 +127,7 @@ class LassoFits:
             weights[dependent], leaving = self._slide(some)
             stuck = np.isinf(weights)
             if stuck.any():
-                # Rounding has made up this turn: their walk ends. The others turn in the next round.
+                # Only rounding has caused this turn, so their path ends. The others turn in the next round.
                 return self._settle(walkers, stuck)
             self._sweep(some, leaving, np.zeros(len(leaving)))
             walkers.state[:, dependent] = some.state
@@ -135,10 +135,10 @@ class LassoFits:
         return walkers
 
     def _slide(self, walkers: _Walkers) -> tuple[Float[Array, " walkers"], Int[Indices, " walkers"]]:
-        """Make room for coordinates j in the span of the active ones: the weights they enter with, and who leaves.
+        """Make room for coordinates j in the span of the active ones. Returns their weights then, and those that leave.
 
-        With x_j = X_A c, neither Xw nor the penalty changes as w_j grows from 0, in the direction of g_j, and w_A
-        changes by -c w_j. So it does until the first active weight is 0. Infinite weights where none gets there.
+        With x_j = X_A c, neither Xw nor the penalty changes while w_j grows from 0 in the direction of g_j and w_A
+        changes by -c w_j. It grows until the first active weight is 0. Weights are infinite where none becomes 0.
         """
         each = np.arange(len(walkers.turning))
         way = np.sign(walkers.values[each, walkers.turning])
@@ -154,7 +154,7 @@ class LassoFits:
     def _sweep(
         self, walkers: _Walkers, coordinates: Int[Indices, " walkers"], weights: Float[Array, " walkers"]
     ) -> None:
-        """Let coordinates leave, or enter with these weights: they change places in the tableau and in the state."""
+        """Let coordinates leave, or enter with these weights: they are swapped in the tableau and in the state."""
         each = np.arange(len(coordinates))
         value, speed, low, high = walkers.state[:, each, coordinates]
         column = self._tableaux.entries[walkers.prompts, coordinates]
@@ -181,8 +181,8 @@ class _Walkers:
 
     ``state``: values, speeds, low and high. The values are weights of active coordinates and gradients of the others;
     they move by ``speeds`` over the whole path, and turn at ``low`` and ``high``, which are 0 and infinite for a weight
-    and the penalties for a gradient. ``left``: what is left of the path, from 1 to 0. ``turning``: the coordinate
-    that is to turn next.
+    and the penalties for a gradient. ``left``: the share of the path that is left, from 1 to 0. ``turning``: the
+    coordinate that is to turn next.
     """
 
     prompts: Int[Indices, " walkers"]
@@ -195,7 +195,7 @@ class _Walkers:
 
     @property
     def signs(self) -> Float[Array, "walkers dims"]:
-        """Of the active weights; 0 elsewhere."""
+        """The signs of the active weights; 0 elsewhere."""
         signs: Array = np.sign(self.low + self.high)
         return signs
 
@@ -203,12 +203,12 @@ class _Walkers:
         return _Walkers(self.prompts[chosen], self.state[:, chosen], self.left[chosen], self.turning[chosen])
 
     def go(self) -> Bool[Flags, " walkers"]:
-        """Walk to the next turn, or to the end of the path: who has arrived there."""
+        """Walk to the next turn, or to the end of the path. Returns which walkers have arrived at the end."""
         paces = 1 / self.speeds
         times = np.maximum((self.high - self.values) * paces, (self.low - self.values) * paces)
         np.copyto(times, np.inf, where=self.speeds == 0)
         self.turning = times.argmin(axis=1)
-        # Below 0 where rounding has taken a value past its turn.
+        # The time is negative where rounding has taken a value past its turn.
         time = np.maximum(times[np.arange(len(times)), self.turning], 0.0)
         self.values += np.minimum(time, self.left)[:, None] * self.speeds
         self.left = self.left - time
@@ -229,7 +229,7 @@ class _Tableaux:
     def swept(
         self, prompts: Int[Indices, " chosen"], vectors: Float[Array, "chosen dims"], active: Bool[Flags, "chosen dims"]
     ) -> Float[Array, "chosen dims"]:
-        """G_AA^-1 v_A for the active coordinates, and v_I - G_IA G_AA^-1 v_A for the others."""
+        """Returns G_AA^-1 v_A for the active coordinates, and v_I - G_IA G_AA^-1 v_A for the others."""
         inside = np.where(active, vectors, 0.0)
         swept = vectors - inside
         for part in _blocks(len(prompts)):
@@ -237,7 +237,7 @@ class _Tableaux:
         return swept
 
     def add_row(self, x: Float[Array, "batch dims"], active: Bool[Flags, "batch dims"]) -> None:
-        """Of G + x x^T: the formula of Sherman and Morrison for all blocks."""
+        """Update the tableaux to those of G + x x^T, by the formula of Sherman and Morrison for all blocks."""
         column = self.swept(np.arange(len(x)), x, active)
         stretch = 1 + (column * np.where(active, x, 0.0)).sum(axis=1, keepdims=True)
         column /= np.sqrt(stretch)
@@ -262,7 +262,7 @@ class _Tableaux:
     def rebuild(
         self, prompts: Int[Indices, " chosen"], xs: Float[Array, "chosen k dims"], active: Bool[Flags, "chosen dims"]
     ) -> None:
-        """Compute tableaux anew from the inputs themselves, whose pseudo-inverse loses less to rounding than G's."""
+        """Compute tableaux anew from the inputs themselves, as their pseudo-inverse loses less to rounding than G's."""
         inside = np.where(active[:, None, :], xs, 0.0)
         inverse = np.linalg.pinv(inside, _DEPENDENT)
         shares = inverse @ xs
@@ -273,14 +273,14 @@ class _Tableaux:
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    """Slices short enough for what is computed on each to stay in the cache."""
+    """Slices that are short enough for all that is computed on each to stay in the cache."""
     return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))
 
 
 def _gradients(
     xs: Float[Array, "chosen k dims"], ys: Float[Array, "chosen k"], weights: Float[Array, "chosen dims"]
 ) -> Float[Array, "chosen dims"]:
-    """X^T (y - Xw)."""
+    """Returns X^T (y - Xw)."""
     return _products(ys - (xs @ weights[:, :, None])[:, :, 0], xs)
 
 

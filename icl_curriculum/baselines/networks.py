@@ -17,7 +17,7 @@ from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import generator
 
-#: Adam's decays and what keeps its division safe, as in PyTorch.
+#: Adam's decays, and the small number that keeps its division safe, as in PyTorch.
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
@@ -38,7 +38,7 @@ class NetworkByGradientDescent(Baseline):
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         predictions = torch.zeros(prompts.targets.shape, dtype=torch.float64, device=prompts.xs.device)
-        # A prompt alone goes twice: products of one matrix are rounded otherwise than those of several.
+        # A single prompt is computed twice, as products of one matrix are rounded differently from those of several.
         count = max(2, len(prompts))
         xs, ys, queries = (
             value.double().expand(count, *value.shape[1:]) for value in (prompts.xs, prompts.ys, prompts.query())
@@ -63,7 +63,7 @@ class NetworkByGradientDescent(Baseline):
 
 
 class _Networks:
-    """As many networks as prompts, their parameters in one tensor (batch, parameters)."""
+    """One network for each prompt, with all parameters in one tensor (batch, parameters)."""
 
     def __init__(self, count: int, dims: int, hidden: int, device: torch.device) -> None:
         self.shapes = {"w": (dims, hidden), "b": (hidden,), "v": (hidden,), "c": (1,)}
@@ -87,7 +87,7 @@ class _Networks:
         return torch.baddbmm(c.unsqueeze(1), hidden, v.unsqueeze(-1)).squeeze(-1)
 
     def gradient(self, xs: Float[Tensor, "batch k dims"], ys: Float[Tensor, "batch k"]) -> Tensor:
-        """Of the mean squared error over the examples, laid out as the parameters are."""
+        """The gradient of the mean squared error over the examples, laid out as the parameters are."""
         w, b, v, c = self._parts(self.flat)
         hidden = torch.baddbmm(b.unsqueeze(1), xs, w).relu_()
         residuals = torch.baddbmm(c.unsqueeze(1), hidden, v.unsqueeze(-1)).squeeze(-1) - ys

@@ -16,12 +16,12 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Prompts
 
 Array = NDArray[np.float64]
-#: From the first k examples, (k, dims) and (k,), k at least 1, and the query (dims,): the prediction at the query.
+#: Predicts at the query (dims,) from the first k examples, (k, dims) and (k,), with k at least 1.
 Answer = Callable[[Array, Array, Array], float]
 
 
 def answer_each(prompts: Prompts, answer: Answer) -> Float[Tensor, "batch points"]:
-    """What ``answer`` says of every prompt at every length that the mask leaves, in float64; 0 at k = 0."""
+    """The predictions of ``answer`` for every prompt at every length that the mask leaves, in float64; 0 at k = 0."""
     predictions = torch.zeros(prompts.targets.shape, dtype=torch.float64)
     xs, ys, queries = (value.double().cpu().numpy() for value in (prompts.xs, prompts.ys, prompts.query()))
     asked = torch.ones_like(prompts.targets, dtype=torch.bool) if prompts.mask is None else prompts.mask

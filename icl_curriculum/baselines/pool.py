@@ -20,8 +20,8 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
 
-# Numbers held at once; and a label of a member's own counts as its value if it is off by less than this share
-# of the members' root mean square: float32 rounds.
+# How many numbers are held at once; and by which share of the members' root mean square a label may be off, as float32
+# rounds, and still count as a member's value.
 _CHUNK = 1 << 24
 _ROUNDING = 1e-5
 
@@ -30,10 +30,10 @@ _ROUNDING = 1e-5
 class PoolPosteriorMean(Baseline):
     """The posterior mean over a pool of functions: each weighs as much as its likelihood given the k examples.
 
-    Without noise, uniform over the functions that agree with all examples (the nearest ones where none
-    does). With ``pool`` left out, the pool is that of the experiment's first function class that has one.
-    Optimal on the functions of the pool, where inputs don't tell of them, and what a model trained on few
-    of them comes to resemble, on fresh functions too. Source: Raventos et al. 2023, "dMMSE".
+    Without noise, the functions that agree with all examples weigh the same (or the nearest ones where none
+    does). If ``pool`` is left out, it is that of the experiment's first function class that has one.
+    It is optimal on the functions of the pool if inputs say nothing about them, and a model trained on few
+    functions comes to resemble it, on fresh functions too. Source: Raventos et al. 2023, "dMMSE".
     """
 
     pool: AnyFunctionClass | None = Field(None, description="a function class with a pool_size")
@@ -62,11 +62,12 @@ class PoolPosteriorMean(Baseline):
 def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: float) -> Float[Tensor, "batch points"]:
     """The mean of f(query) over the class's pool, weighted by the likelihood of the first k labels, in float64.
 
-    ``scale``: what the pool's raw values are multiplied by. Inputs count as saying nothing of the function.
+    ``scale``: the factor that the pool's raw values are multiplied by. Inputs are taken to say nothing about the
+    function.
     """
     members = function_class.pool(prompts.dims, prompts.xs.device)
     size = len(next(iter(members.values())))
-    # As many numbers an input as a function has parameters for each of its coordinates, e.g. hidden units.
+    # Each input takes as many numbers as a function has parameters for each coordinate, e.g. hidden units.
     parameters = sum(value[0].numel() for value in members.values())
     step = max(1, _CHUNK // (prompts.ys.numel() * max(prompts.dims, parameters // prompts.dims)))
     best = torch.full_like(prompts.targets, -math.inf, dtype=torch.float64)
@@ -75,10 +76,10 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
         part = {name: value[start : start + step] for name, value in members.items()}
         labels = _values(function_class, part, prompts.xs) * scale
         answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
-        # (members, batch, points): of the labels before each entry, so of no label at entry 0.
+        # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
         each = _log_likelihoods(function_class, labels, prompts, scale)
         likelihoods = F.pad(each[..., :-1].cumsum(dim=-1), (1, 0))
-        # A sum of exponentials over chunks, kept relative to the largest so far.
+        # The sum of exponentials over chunks is kept relative to the largest so far.
         largest = torch.maximum(best, likelihoods.amax(dim=0))
         kept = torch.exp(best - largest)
         weights = torch.exp(likelihoods - largest)
@@ -91,7 +92,7 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
 def _values(
     function_class: FunctionClass, members: dict[str, Tensor], xs: Float[Tensor, "batch points dims"]
 ) -> Float[Tensor, "members batch points"]:
-    """Every member at every input of every prompt: all prompts' inputs are the points of one long prompt."""
+    """The values of every member at every input of every prompt, with all inputs as points of one long prompt."""
     count = len(next(iter(members.values())))
     flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
     return rearrange(function_class.evaluate(members, flat).double(), "m (b p) -> m b p", b=len(xs))
@@ -100,7 +101,7 @@ def _values(
 def _log_likelihoods(
     function_class: FunctionClass, labels: Float[Tensor, "members batch points"], prompts: Prompts, scale: float
 ) -> Float[Tensor, "members batch points"]:
-    """Of each shown label, had the member made it; up to a term that all members share."""
+    """The log likelihood of each shown label if a member made it, up to a term that all members share."""
     shown = prompts.ys.double()
     if function_class.sign_valued:
         # Flips with probability p have the standard deviation 2 sqrt(p (1 - p)).

@@ -16,7 +16,7 @@ from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
 
-# Features held at once.
+# How many features are held at once.
 _CHUNK = 1 << 22
 
 

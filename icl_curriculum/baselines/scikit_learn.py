@@ -26,12 +26,12 @@ from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.core.errors import UserError, described, did_you_mean
 from icl_curriculum.core.prompts import Prompts
 
-# Where scikit-learn keeps its regressors: a list of them all means importing all of it, which takes many seconds.
+# The modules in which scikit-learn keeps its regressors. To list all of them would take many seconds of imports.
 _HOMES = (
     "linear_model", "svm", "tree", "neighbors", "ensemble", "kernel_ridge", "gaussian_process", "neural_network",
     "isotonic", "cross_decomposition", "compose", "dummy", "multioutput",
 )  # fmt: skip
-# Examples and dimensions of made-up problems. Some regressors want one dimension, some parameters many.
+# Numbers of examples and dimensions of made-up problems. Some regressors need one dimension, some parameters many.
 _TRIALS = ((24, 2), (24, 1), (60, 20))
 
 
@@ -39,10 +39,10 @@ _TRIALS = ((24, 2), (24, 1), (60, 20))
 class ScikitLearn(Baseline):
     """A regressor of scikit-learn by its name, with ``parameters`` as scikit-learn calls them.
 
-    It is fitted to the k examples of a prompt, in float64, whatever it says by default of an intercept. Where it has a
-    ``random_state`` and none is given, that is 0. What it prints and warns of is not shown. UserError, when it is
-    named, for what is no regressor, for parameters that it doesn't have or refuses, and for one that can't be fitted
-    to labels of any sign, one to an example. Source: Pedregosa et al. 2011.
+    It is fitted to the k examples of a prompt, in float64, with its own default for an intercept. If it has a
+    ``random_state`` and none is given, that is 0. Its output and warnings are not shown. Raises UserError, as soon as
+    it is named, for what is no regressor, for parameters that it doesn't have or refuses, and for a regressor that
+    can't be fitted to one label of any sign for each example. Source: Pedregosa et al. 2011.
     """
 
     costly: ClassVar[bool] = True
@@ -80,10 +80,10 @@ class ScikitLearn(Baseline):
 
 
 def regressor_answer(regressor: Any) -> Answer:
-    """What a copy of an unfitted regressor says after its ``fit`` to the examples, without what it prints and warns of.
+    """Make a function that fits a copy of ``regressor`` to the examples and predicts, with output and warnings hidden.
 
-    Any object with scikit-learn's ``get_params``, ``fit`` and ``predict``. The answer raises whatever these raise, and
-    ValueError for a prediction that is not one finite number.
+    ``regressor``: any object with scikit-learn's ``get_params``, ``fit`` and ``predict``. The function raises whatever
+    these raise, and ValueError for a prediction that is not one finite number.
     """
     from sklearn.base import clone
 
@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _shown(value: object) -> str:
-    """As it is read back from an id: true, not True; text without its quotes."""
+    """Words a value as it is read back from an id: true, not True; text without its quotes."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
@@ -122,9 +122,9 @@ def _made(name: str, parameters: dict[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _failure(name: str, parameters: str) -> str | None:
-    """Why a regressor with parameters, in JSON, answers no made-up prompt; None if it answers one.
+    """Why a regressor with parameters, given as JSON, answers no made-up prompt; None if it answers one.
 
-    Other errors are no mistakes of the user's: a regressor may want more neighbours than one problem has.
+    Failing on some is no mistake of the user's: a regressor may want more neighbours than one problem has.
     """
     rng = np.random.default_rng(0)
     failure = None

@@ -18,11 +18,11 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import fit_every_prefix, log_evidence
 
-#: It weighs all supports, and is not offered where there are more.
+#: The most supports. It weighs all of them, and is not offered where there are more.
 MOST_SUPPORTS = 20_000
-# Supports whose weight is below this share of the best one's are dropped: all of them together don't count.
+# Supports whose weight is below this share of the best one's are dropped, as all of them together don't matter.
 _NEGLIGIBLE = 1e-18
-# Inputs on supports held at once.
+# How many inputs on supports are held at once.
 _CHUNK = 1 << 21
 
 
@@ -30,8 +30,8 @@ _CHUNK = 1 << 21
 class SparsePosterior(Baseline):
     """The posterior mean for f(x) = w·x, all but s = ``sparsity`` weights 0, the support uniform, the others N(0, 1).
 
-    Ridge regression on every support, least squares without noise, weighted by the evidence that the labels give
-    for it: what `sparse_linear` can be learnt to at best. The cost grows as the number of supports, d choose s.
+    It is ridge regression on every support (least squares without noise), weighted by the evidence that the labels
+    give for it: the best that can be learnt on `sparse_linear`. The cost grows as the number of supports, d choose s.
     UserError for s above d and for more than 20,000 supports. Normalized errors for d = 20, s = 3 without noise:
     .93, .87, .70, .01 at k = 1, 2, 3, 4 (20,000 prompts, standard errors of .01).
     """
@@ -60,7 +60,7 @@ class SparsePosterior(Baseline):
 
 
 def _posterior_mean(prompts: Prompts, supports: Int64[Tensor, "supports sparsity"]) -> Float[Tensor, "batch points"]:
-    """The first s + 2 entries from all supports; the others from those that this many examples leave."""
+    """Predict the first s + 2 entries from all supports, and the others from those that this many examples leave."""
     answers = torch.zeros(prompts.targets.shape, dtype=torch.float64, device=prompts.xs.device)
     of = torch.arange(len(prompts), device=answers.device).repeat(len(supports))
     on = supports.repeat_interleave(len(prompts), dim=0)
@@ -75,7 +75,7 @@ def _posterior_mean(prompts: Prompts, supports: Int64[Tensor, "supports sparsity
         sums = torch.zeros_like(best).index_add_(0, of, weights * predictions)
         mass = torch.zeros_like(best).index_add_(0, of, weights)
         answers[:, start:end] = (sums / mass)[:, start:]
-        # Entry `end - 1` knows no label that later ones don't.
+        # Later entries know all labels that entry `end - 1` knows.
         left = weights[:, -1] > _NEGLIGIBLE
         of, on = of[left], on[left]
     return answers * prompts.scale
