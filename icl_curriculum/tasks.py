@@ -29,10 +29,10 @@ _DENOMINATOR_CHUNK = 1 << 14
 
 @dataclass(frozen=True)
 class Task:
-    """What a prompt is made of.
+    """A function class, inputs, dimensions and noise, from which prompts are drawn.
 
-    ``label_noise``: standard deviation in raw units, or for sign-valued classes the probability that a label
-    is flipped; None: the class's own. ``factor``: what the functions are multiplied by, noise excepted.
+    ``label_noise``: its standard deviation in raw units, or for sign-valued classes the probability that a label
+    is flipped; None: the class's own. ``factor``: multiplies the functions, but not the noise.
     """
 
     function_class: FunctionClass
@@ -54,7 +54,7 @@ class Task:
             raise UserError(f"{self.function_class.id}: {reason}, found {self.inputs.id}{self._way_out()}")
 
     def outside_domain(self) -> str | None:
-        """What the function class wants of inputs, if these inputs don't give it."""
+        """What the function class requires of its inputs, if these inputs do not satisfy it; else None."""
         function_class, inputs = self.function_class, self.inputs
         if function_class.owns_inputs and not self._has_reference_inputs():
             return f"it makes its own inputs, each of which is {self.reference_inputs().id}"
@@ -72,14 +72,14 @@ class Task:
         return f"; set inputs = [{{ {items} }}]"
 
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
-        """``n`` prompts of ``points`` points; coordinates from ``active_dims`` on are zero if it is given."""
+        """Draw ``n`` prompts of ``points`` points. If ``active_dims`` is given, coordinates from there on are zero."""
         xs, values, truth = self.clean(n, points, streams, active_dims=active_dims)
         return self.label(xs, values, truth, streams)
 
     def clean(
         self, n: int, points: int, streams: Streams, *, active_dims: int | None = None
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], dict[str, Tensor]]:
-        """Inputs, clean raw values and the functions' parameters: what `draw` labels."""
+        """Draw inputs, clean raw values and the functions' parameters, which `draw` then labels."""
         sampler = self.inputs if active_dims is None else _Truncated(self.inputs, active_dims)
         with at_work(self.function_class, "draw"):
             xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
@@ -88,7 +88,7 @@ class Task:
         return xs, values, truth
 
     def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
-        """Clean raw values of functions at other inputs than their own."""
+        """The clean raw values of functions at inputs other than their own."""
         with at_work(self.function_class, "evaluate"):
             values = self.function_class.evaluate(truth, xs)
         expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points")
@@ -105,7 +105,7 @@ class Task:
         query_values: Float[Tensor, "n points"] | None = None,
         mask: Bool[Tensor, "n points"] | None = None,
     ) -> Prompts:
-        """Prompts from clean raw values: adds the label noise from its own stream, the class's unit and the factor."""
+        """Make prompts of clean raw values: apply label noise from its own stream, the class's unit and the factor."""
         unit, noise = self.function_class.output_scale(self.dims), self.raw_noise
         scale = unit * self.factor
         targets = values if query_values is None else query_values
@@ -138,8 +138,8 @@ class Task:
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
 
-        Closed form where the class has one, the trivial error under the reference inputs, else one
-        Monte Carlo of 2^18 functions and inputs from a stream of its own, the same for every bank.
+        It is the class's closed form where there is one, the trivial error under the reference inputs, and else a
+        Monte Carlo estimate from 2^18 functions and inputs of a stream of its own, the same for every bank.
         """
         if not self.has_second_moment():
             return float("inf")
@@ -172,9 +172,9 @@ class Task:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What decides a moment by Monte Carlo, hashable whatever the fields of a class are.
+    """All that decides a moment by Monte Carlo, hashable whatever the fields of a class are.
 
-    It is of the whole class, whatever its pool, as closed forms are; nor does its unit or an id decide it.
+    The moment is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it.
     """
 
     cls: type[FunctionClass]
@@ -202,7 +202,7 @@ def _monte_carlo_second_moment(moment: _Moment) -> float:
 
 @dataclass(frozen=True)
 class _Checked:
-    """A sampler held to its contract; ``inputs`` is the distribution that answers for it."""
+    """A sampler whose results are checked against the contract; errors name the distribution ``inputs``."""
 
     sampler: InputSampler
     inputs: InputDistribution
