@@ -34,7 +34,7 @@ class OutsideDomain(UserError, ValueError):
 
 
 class InputSampler(Protocol):
-    """What a function class needs of an input distribution."""
+    """The part of an input distribution that a function class needs."""
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]: ...
 
@@ -48,11 +48,11 @@ class FunctionClass(Component):
 
     #: The input distribution for which `trivial_error` is stated: a registered name, or a table with parameters.
     reference_inputs: ClassVar[str | dict[str, Any]] = "gaussian"
-    #: Whether all values are -1 or 1: errors are then misclassifications too, and noise flips labels.
+    #: Whether all values are -1 or 1. Errors are then also misclassifications, and noise flips labels.
     sign_valued: ClassVar[bool] = False
     #: Inputs with a coordinate beyond this are outside the domain.
     largest_input: ClassVar[float] = math.inf
-    #: Whether the domain is inputs whose coordinates are all -1 or 1.
+    #: Whether the domain is the inputs whose coordinates are all -1 or 1.
     sign_inputs: ClassVar[bool] = False
     #: Whether the class makes its own inputs, with `reference_inputs` as their marginal, by overriding `draw`.
     owns_inputs: ClassVar[bool] = False
@@ -74,12 +74,12 @@ class FunctionClass(Component):
 
     @property
     def growth(self) -> float:
-        """g where f(c x) grows like c^g (the degree of a polynomial); decides which moments exist."""
+        """The g for which f(c x) grows like c^g (the degree of a polynomial). It decides which moments exist."""
         return 1.0
 
     @property
     def oracle_kind(self) -> OracleKind:
-        """What `oracle` is: the best any learner can do, or a lower bound that knows more; None: no oracle."""
+        """The kind of `oracle`: the best that any learner can do, or a lower bound that knows more; None: no oracle."""
         return None
 
     def reference(self, dims: int) -> str | dict[str, Any]:
@@ -87,26 +87,26 @@ class FunctionClass(Component):
         return self.reference_inputs
 
     def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
-        """What `oracle` is in ``dims`` dimensions under this noise: `oracle_kind`, unless that depends on them."""
+        """The kind of `oracle` in ``dims`` dimensions under this noise: `oracle_kind`, unless it depends on these."""
         return self.oracle_kind
 
     def check_dims(self, dims: int) -> None:
-        """Raise UserError if the class cannot live in ``dims`` dimensions."""
+        """Raise UserError if the class is not defined in ``dims`` dimensions."""
 
     @abstractmethod
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
-        """Draw ``n`` functions: tensors whose leading axis is ``n``."""
+        """Draw ``n`` functions and return their parameters: tensors whose leading axis is ``n``."""
 
     @abstractmethod
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
-        """The clean values f_i(x_ij). Pure: no random draws, nothing mutated."""
+        """The clean values f_i(x_ij). A pure function: it draws nothing at random and changes no tensor in place."""
 
     @abstractmethod
     def trivial_error(self, dims: int) -> float:
-        """E[f(x)^2] under the reference inputs: the squared error of predicting zero, raw units."""
+        """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero."""
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
-        """E[f(x)^2] for other inputs, raw units, or None where there is no closed form.
+        """E[f(x)^2] for other inputs, in raw units, or None where there is no closed form.
 
         ``squared_norm`` is E|x|^2. ``spectrum``, if not None, says that the inputs are N(0, U diag(spectrum) U^T)
         with a uniformly random rotation U per prompt.
@@ -114,13 +114,13 @@ class FunctionClass(Component):
         return None
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """The predictions of the class's oracle; the one reader of ``prompts.truth``."""
+        """The predictions of the class's oracle. Nothing else reads ``prompts.truth``."""
         raise NotImplementedError(f"{self.name} has no oracle")
 
     def draw(
         self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], Parameters]:
-        """Inputs, clean raw values and parameters.
+        """Draw inputs, clean raw values and parameters.
 
         A class that makes its own inputs overrides this. It takes its functions from `draw_functions`, so
         that pools work, and makes its inputs from streams with other names than ``functions``.
@@ -132,9 +132,9 @@ class FunctionClass(Component):
         return xs, values, parameters
 
     def draw_functions(self, n: int, dims: int, streams: Streams) -> Parameters:
-        """The functions of ``n`` prompts from the stream ``functions``: fresh ones, or of the pool with replacement.
+        """Draw functions for ``n`` prompts from the stream ``functions``: fresh ones, or of the pool with replacement.
 
-        With ``streams.prompts_per_function = m`` these are n / m different ones, each m times one after another.
+        With ``streams.prompts_per_function = m`` these are n / m draws, each m times one after another.
         """
         functions, each = streams.generator("functions"), streams.prompts_per_function
         different = n // each
@@ -146,10 +146,10 @@ class FunctionClass(Component):
         return drawn if each == 1 else {name: value.repeat_interleave(each, dim=0) for name, value in drawn.items()}
 
     def pool(self, dims: int, device: str | torch.device = "cpu") -> Parameters:
-        """The functions of the pool, tensors with leading axis ``pool_size``; not to be changed in place.
+        """The functions of the pool: tensors with leading axis ``pool_size``, which must not be changed in place.
 
-        A pool is decided by ``pool_seed``, ``pool_size``, ``dims`` and the class's name and own parameters;
-        not by the run's seed, the id, the outputs' unit or the noise. Pools of different sizes have nothing
+        A pool depends on ``pool_seed``, ``pool_size``, ``dims`` and the class's name and own parameters, but
+        not on the run's seed, the id, the outputs' unit or the noise. Pools of different sizes have nothing
         in common. It is drawn on the CPU and then moved, so that training on an accelerator and evaluation on
         the CPU mean the same functions. `trivial_error`, `second_moment` and `oracle` stay those of the whole
         class. Raises ValueError without a ``pool_size``.
@@ -161,12 +161,12 @@ class FunctionClass(Component):
 
     @property
     def family(self) -> str:
-        """Name and own parameters: what decides the functions, whatever the id, unit, noise and pool."""
+        """The class's name and own parameters, which decide its functions, without its id, unit, noise and pool."""
         own = self.without_given_ids().model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
         return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
 
     def output_scale(self, dims: int) -> float:
-        """What raw values are multiplied by: 1, or 1 / sqrt(trivial_error) for ``outputs = "unit"``."""
+        """The factor that raw values are multiplied by: 1, or 1 / sqrt(trivial_error) for ``outputs = "unit"``."""
         return 1.0 if self.outputs == "raw" else 1.0 / math.sqrt(self.trivial_error(dims))
 
 
@@ -193,13 +193,13 @@ register_function_class = FUNCTION_CLASSES.of(FunctionClass)
 AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
-#: Fields that don't tell the functions of two pools apart, or stand in a pool's stream by another way.
+#: Fields that don't change the functions of a pool, or that enter its stream in another way.
 _NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """What decides a pool, hashable whatever the class's fields are."""
+    """All that decides a pool, hashable whatever the class's fields are."""
 
     cls: type[FunctionClass]
     stream: str
@@ -222,7 +222,7 @@ def normal(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def unit_vectors(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims"]:
-    """Vectors uniform on the unit sphere."""
+    """Vectors drawn uniformly on the unit sphere."""
     z = normal(n, dims, generator=generator)
     norms = z.norm(dim=1, keepdim=True)
     # A draw of exactly 0, which float32 gives once in some ten million, has no direction of its own.

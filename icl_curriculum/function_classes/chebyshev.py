@@ -21,7 +21,7 @@ from icl_curriculum.function_classes.base import (
     register_function_class,
 )
 
-#: Variance of the rounding of float32 labels, which close inputs would else enlarge without bound.
+#: The variance of the rounding of float32 labels, which inputs close together would otherwise enlarge without bound.
 _ROUNDING = 1e-13
 
 
@@ -64,7 +64,7 @@ class Chebyshev(FunctionClass):
         return {"a": normal(n, self.highest - self.lowest + 1, generator=generator)}
 
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points 1"]) -> Float[Tensor, "n points"]:
-        """Raises OutsideDomain for an x beyond [-1, 1], or none."""
+        """Raises OutsideDomain for an x outside [-1, 1], or one that is NaN."""
         return torch.einsum("npj,nj->np", self._basis(xs), parameters["a"])
 
     def trivial_error(self, dims: int) -> float:
@@ -80,7 +80,7 @@ class Chebyshev(FunctionClass):
         return answers * prompts.scale
 
     def _basis(self, xs: Float[Tensor, "n points 1"]) -> Float[Tensor, "n points degrees"]:
-        """T_lowest(x) to T_highest(x), by the recurrence T_{j+1} = 2 x T_j - T_{j-1}."""
+        """The values T_lowest(x) to T_highest(x), by the recurrence T_{j+1} = 2 x T_j - T_{j-1}."""
         t = xs.squeeze(-1)
         outside = ~(t.abs() <= 1)
         if bool(outside.any()):

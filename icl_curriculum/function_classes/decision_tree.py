@@ -40,7 +40,7 @@ class DecisionTree(FunctionClass):
         }
 
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
-        """All points go down a level at a time. Nodes are numbered by level: node i has children 2i + 1 and 2i + 2."""
+        """Send all points down level by level. Nodes are numbered by level: node i has children 2i + 1 and 2i + 2."""
         coordinates, leaves = parameters["coordinates"], parameters["leaves"]
         positive = xs > 0
         node = torch.zeros(xs.shape[:2], dtype=torch.long, device=xs.device)

@@ -19,7 +19,7 @@ from icl_curriculum.function_classes.linear import Linear
 class GaussianMixture(Linear):
     """f(x) = w·x, w from N(m e_1, I - e_1 e_1^T) or N(-m e_1, I - e_1 e_1^T), each with probability 1/2.
 
-    So w_1 is m or -m, and the other weights are N(0, 1); the component is drawn for every function. m = 3.
+    So w_1 is m or -m, and the other weights are N(0, 1). The sign is drawn for every function; m = 3.
     Trivial error d - 1 + m^2, which is d + 8. Oracle: the posterior mean, least squares (ridge under label
     noise) on the other coordinates given each sign of w_1, weighted by the evidence for the signs.
     Source: Panwar et al. 2024 (ICLR).

@@ -31,9 +31,8 @@ class Hermite(FunctionClass):
 
     ``weights = "unit"``: w uniform on the sphere, trivial error 1. ``weights = "gaussian"``:
     w ~ N(0, I), as Bhasin et al. draw it; the trivial error then grows to 20 x (1, 16.5, 447) for
-    p = 1, 2, 3 at d = 20. Oracle: for p = 1 and Gaussian
-    weights, which is the linear class, that of `linear`.
-    Source: Bhasin et al. 2024, section 2.
+    p = 1, 2, 3 at d = 20. Oracle: that of `linear` for p = 1 and Gaussian weights, which is the linear class;
+    none is known otherwise. Source: Bhasin et al. 2024, section 2.
     """
 
     baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (

@@ -26,7 +26,7 @@ from icl_curriculum.function_classes.base import (
 class LinearDynamics(FunctionClass):
     """f(x) = c·(rho Q x), c ~ N(0, I), along x_{t+1} = rho Q x_t + sqrt(1 - rho^2) e_t, Q a uniform orthogonal matrix.
 
-    x_0 and e_t are N(0, I), so every x_t is. The class owns its inputs: x_{t+1} tells of Q beside the labels.
+    x_0 and e_t are N(0, I), so every x_t is. The class makes its own inputs: x_{t+1}, too, says something about Q.
     Trivial error rho^2 d. No oracle is known. Source: after the dynamical systems of Li et al. 2023
     (arXiv 2301.07067), with one label a step.
     """
@@ -54,7 +54,7 @@ class LinearDynamics(FunctionClass):
     def draw(
         self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], Parameters]:
-        """A trajectory per prompt; ``inputs`` gives x_0 and the noise e_t."""
+        """Draw a trajectory for each prompt; ``inputs`` gives x_0 and the noise e_t."""
         noise = inputs.sample(n, points, dims, streams.generator("inputs"))
         parameters = self.draw_functions(n, dims, streams)
         states = [noise[:, 0]]

@@ -34,7 +34,7 @@ class LowRankLinear(Linear):
         return None
 
     def sides(self, dims: int) -> tuple[int, int]:
-        """(m1, m2), the shape of the matrix in ``dims`` dimensions."""
+        """The shape (m1, m2) of the matrix in ``dims`` dimensions."""
         rows = self.rows or max(m for m in range(1, math.isqrt(dims) + 1) if dims % m == 0)
         return rows, dims // rows
 

@@ -22,9 +22,9 @@ from icl_curriculum.function_classes.base import (
     register_function_class,
 )
 
-#: The oracle weighs all subsets; beyond this many it is not offered.
+#: The most subsets for which there is an oracle, as it weighs all of them.
 MOST_SUBSETS = 20_000
-#: Products held at once.
+#: How many products are held at once.
 _CHUNK = 1 << 24
 
 
@@ -83,7 +83,7 @@ class Parity(SignValued):
         # Flips with probability p have the standard deviation 2 sqrt(p (1 - p)).
         flipped = (1 - math.sqrt(max(0.0, 1 - prompts.label_noise**2))) / 2
         least = before.amin(dim=-1, keepdim=True)
-        # Without noise the true subset is never contradicted, so the least count is 0 and only that survives.
+        # Without noise the true subset is never contradicted, so the least count is 0, and only subsets with 0 count.
         weights = (flipped / (1 - flipped)) ** (before - least)
         answers = prompts.query().double()[:, :, subsets].prod(-1)
         return (weights * answers).sum(-1) / weights.sum(-1) * prompts.scale

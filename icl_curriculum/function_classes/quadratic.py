@@ -51,7 +51,7 @@ class Quadratic(FunctionClass):
         return float(dims)
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
-        """sum_j E S_jj^2 = (tr(S)^2 + 2 tr(S^2)) / (d + 2) for a covariance S in a random basis."""
+        """For a covariance S in a random basis, this is sum_j E S_jj^2 = (tr(S)^2 + 2 tr(S^2)) / (d + 2)."""
         if spectrum is None:
             return None
         trace, squares = sum(spectrum), sum(value * value for value in spectrum)
