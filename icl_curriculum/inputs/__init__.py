@@ -1,4 +1,4 @@
-"""Input distributions. Each states E|x|^2 and, where it is a Gaussian, its spectrum. Importing registers them."""
+"""Input distributions. Each states E|x|^2, and a Gaussian its spectrum. Importing the package registers them."""
 
 from icl_curriculum.inputs.base import AnyInputs, InputDistribution, register_inputs
 from icl_curriculum.inputs.bounded import Rademacher, Sphere, Uniform

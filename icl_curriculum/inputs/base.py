@@ -1,6 +1,6 @@
 """The contract of an input distribution.
 
-Dimensions: n = prompts, points = K + 1, dims = d. Context and query of a prompt share whatever is drawn per prompt.
+Dimensions: n = prompts, points = K + 1, dims = d. Context and query of a prompt share all that is drawn per prompt.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class InputDistribution(Component):
 
     @property
     def tail_index(self) -> float:
-        """Moments of |x| exist below this order; infinite for light tails."""
+        """The order below which moments of |x| exist; infinite for light tails."""
         return math.inf
 
     def check_dims(self, dims: int) -> None:
@@ -36,11 +36,11 @@ class InputDistribution(Component):
         """E|x|^2."""
 
     def spectrum(self, dims: int) -> tuple[float, ...] | None:
-        """Eigenvalues of the covariance if x ~ N(0, S) in a basis drawn uniformly per prompt, else None."""
+        """The eigenvalues of S if x ~ N(0, S) in a basis drawn uniformly for each prompt, else None."""
         return None
 
     def largest(self, dims: int) -> float:
-        """The least bound on |x_j| that always holds; infinite where there is none."""
+        """The least bound on |x_j| that always holds; infinite if there is none."""
         return math.inf
 
     def only_signs(self, dims: int) -> bool:
@@ -48,17 +48,17 @@ class InputDistribution(Component):
         return False
 
     def only_corners(self, dims: int) -> bool:
-        """Whether every coordinate is -b or b for one b, the largest: then E|x|^2 = d b^2."""
+        """Whether every coordinate is -b or b, where b is `largest`, so that E|x|^2 = d b^2."""
         largest = self.largest(dims)
         bounded = math.isfinite(largest) and math.isclose(self.squared_norm(dims), dims * largest**2)
         return bounded or self.only_signs(dims)
 
     def rotation_invariant(self, dims: int) -> bool:
-        """Whether a prompt's inputs, rotated by one rotation, are distributed as they were."""
+        """Whether the distribution of a prompt's inputs stays the same if all are rotated by the same rotation."""
         return self.spectrum(dims) is not None
 
     def rank(self, dims: int) -> int:
-        """Dimensions of the space that a prompt's inputs span, if there are enough of them."""
+        """The dimensions of the space that a prompt's inputs span, if there are enough inputs."""
         spectrum = self.spectrum(dims)
         return dims if spectrum is None else sum(value > 0 for value in spectrum)
 

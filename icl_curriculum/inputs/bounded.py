@@ -38,7 +38,7 @@ class Sphere(InputDistribution):
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         z = torch.randn(n, points, dims, generator=generator, device=generator.device)
-        # Of the draws in one dimension, one in 2^24 is 0, which has no direction.
+        # In one dimension, one draw in 2^24 is 0, which has no direction.
         z[..., :1] += z.norm(dim=-1, keepdim=True) == 0
         return z.div_(z.norm(dim=-1, keepdim=True)).mul_(math.sqrt(dims))
 

@@ -78,7 +78,8 @@ class InOneOrthant(Derived):
         return self.of.sample(n, points, dims, generator).abs() * signs
 
     def spectrum(self, dims: int) -> tuple[float, ...] | None:
-        # One point has the spectrum that E f(x)^2 is about; for equal eigenvalues its coordinates are independent.
+        # The spectrum serves for E f(x)^2, which is about single points. If all eigenvalues are equal, the coordinates
+        # of a single point are independent, so setting their signs at random changes nothing.
         spectrum = self.of.spectrum(dims)
         return spectrum if spectrum is not None and len(set(spectrum)) == 1 else None
 
@@ -87,6 +88,6 @@ class InOneOrthant(Derived):
 
 
 def random_orthants(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n 1 dims"]:
-    """Signs, -1 or 1, of a uniformly random orthant per prompt."""
+    """The signs, -1 or 1, of an orthant drawn uniformly for each prompt."""
     drawn = torch.randint(0, 2, (n, 1, dims), generator=generator, device=generator.device)
     return (2 * drawn - 1).to(torch.get_default_dtype())

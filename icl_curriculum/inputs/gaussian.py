@@ -110,7 +110,7 @@ class Shifted(InputDistribution):
 
 
 def random_rotations(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims dims"]:
-    """Orthogonal matrices from the Haar measure: QR with the signs of R's diagonal made positive (Mezzadri 2007)."""
+    """Orthogonal matrices of the Haar measure, by QR with R's diagonal made positive (Mezzadri 2007)."""
     q, r = torch.linalg.qr(torch.randn(n, dims, dims, generator=generator, device=generator.device))
     rotations: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     return rotations

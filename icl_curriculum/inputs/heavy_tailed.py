@@ -40,7 +40,7 @@ class StudentT(InputDistribution):
 class Cauchy(InputDistribution):
     """Independent standard Cauchy coordinates, Student's t with one degree of freedom. E|x|^2 is infinite.
 
-    No class that grows with its inputs has a mean squared error under it; medians are given.
+    No class that grows with its inputs has a mean squared error under it, so medians are reported.
     """
 
     @property
