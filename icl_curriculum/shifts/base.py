@@ -14,23 +14,23 @@ class Shift(Component):
     """A change between training and test. The defaults change nothing; a subclass overrides what it changes."""
 
     def undefined(self, task: Task) -> str | None:
-        """Why the shift makes no sense for this task, or None where it does."""
+        """Why the shift makes no sense for this task, or None if it does make sense."""
         return None
 
     def apply(self, task: Task) -> Task:
-        """The task that prompts are drawn from and whose E f(q)^2 normalises the error."""
+        """The task from which prompts are drawn, and whose E f(q)^2 normalises the error."""
         return task
 
     def points(self, points: int) -> int:
-        """Points of a shifted prompt, given those of a trained one."""
+        """The number of points of a shifted prompt, given that of a trained one."""
         return points
 
     def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
-        """``n`` shifted prompts; ``task`` is the original one, ``points`` already the shifted number."""
+        """Draw ``n`` shifted prompts. ``task`` is the original task, ``points`` the number that `points` returned."""
         return self.apply(task).draw(n, points, streams)
 
     def columns(self, task: Task) -> tuple[str, str]:
-        """What the tables say in ``input_distribution`` and ``shift``."""
+        """The values of the columns ``input_distribution`` and ``shift`` in the tables."""
         return task.inputs.id, self.id
 
 
@@ -38,7 +38,7 @@ register_shift = SHIFTS.of(Shift)
 
 
 def why_undefined(shift: Shift, task: Task) -> str | None:
-    """Why a shift makes no sense for a task: by its own word, or because its task is outside the class's domain."""
+    """Why a shift makes no sense for a task: the shift says so, or the shifted task leaves the class's domain."""
     with at_work(shift, "undefined"):
         reason = shift.undefined(task)
     if reason is not None:

@@ -1,4 +1,4 @@
-"""Which shift means something for which function class, and why not."""
+"""Which shift is defined for which function class, and why others are not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.shifts.base import Shift, why_undefined
 from icl_curriculum.tasks import Task
 
-#: The number of dimensions in which a class is looked at: the first of these in which it lives.
+#: A class is looked at in the first of these numbers of dimensions in which it is defined.
 DIMS = (5, 4, 8, 1)
 
 
 def reference_task(function_class: FunctionClass, dims: int | None = None) -> Task:
-    """The class under its reference inputs, in ``dims`` dimensions or the first of `DIMS` in which it lives.
+    """The class under its reference inputs, in ``dims`` dimensions or the first of `DIMS` in which it is defined.
 
-    Raises UserError if it lives in none of them.
+    Raises UserError if it is defined in none of them.
     """
     refusals = []
     for candidate in DIMS if dims is None else (dims,):
@@ -32,9 +32,9 @@ def reference_task(function_class: FunctionClass, dims: int | None = None) -> Ta
 
 
 def coverage() -> dict[tuple[str, str], str | None]:
-    """By (function class, shift): why the shift with its defaults is undefined under the class's reference inputs.
+    """By (function class, shift), why the shift with its defaults is undefined under the class's reference inputs.
 
-    None where it is defined.
+    The reason is None where it is defined.
     """
     reasons: dict[tuple[str, str], str | None] = {}
     for name in FUNCTION_CLASSES.names():

@@ -17,7 +17,7 @@ from icl_curriculum.tasks import Task
 
 
 class _InputsShift(Shift):
-    """Other inputs throughout; the tables name them as the input distribution."""
+    """A shift to other inputs in the whole prompt. The tables name them as the input distribution."""
 
     @abstractmethod
     def changed(self) -> InputDistribution:

@@ -48,7 +48,7 @@ class LabelNoise(Shift):
     def columns(self, task: Task) -> tuple[str, str]:
         if self.given_id is not None:
             return task.inputs.id, self.id
-        # What the class does not read is not in its id.
+        # A parameter that the class does not read is not part of the id.
         signs = task.function_class.sign_valued
         return task.inputs.id, f"{self.name}/flips={self.flips:.3g}" if signs else f"{self.name}/{self.level:.3g}"
 

@@ -29,7 +29,7 @@ class _QueryShift(Shift):
     def change(
         self, xs: Float[Tensor, "n points dims"], task: Task, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points dims"], Bool[Tensor, " points"] | None]:
-        """The context's inputs, the query at each k, and the k at which it is defined (None: all)."""
+        """Returns the context's inputs, the query at each k, and at which k it is defined (None: at all)."""
 
     def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
         xs, values, truth = task.clean(n, points, streams)
@@ -70,12 +70,12 @@ class RandomQuadrants(_Orthants):
 class OppositeQuadrants(_Orthants):
     """All context inputs in one random orthant, the query in the opposite one.
 
-    Even functions don't notice. A tree answers all of one orthant from one leaf, of which the other orthant
-    knows nothing. Source: Garg et al. 2022, appendix.
+    Even functions have the same values in both. A tree has one leaf for all of an orthant, so the context says
+    nothing about the leaf of the other one. Source: Garg et al. 2022, appendix.
     """
 
     def apply(self, task: Task) -> Task:
-        """The query's own distribution, for inputs whose signs are not symmetric."""
+        """Returns the task with the query's own inputs, which differ where the signs of inputs are not symmetric."""
         return replace(task, inputs=InOneOrthant(of=task.inputs))
 
     def change(
@@ -89,8 +89,8 @@ class OppositeQuadrants(_Orthants):
 class OrthogonalQueries(_QueryShift):
     """The query is x_k without its components along the k inputs of the context, at x_k's own length.
 
-    Its marginal stays that of x_k where inputs are as likely as their rotations. Defined for fewer
-    examples than the inputs' dimensions. Every linear method has normalized error 1. Source: Garg et al. 2022.
+    Its marginal stays that of x_k if inputs are as likely as their rotations. It is defined for fewer
+    examples than the inputs have dimensions. Every linear method has normalized error 1. Source: Garg et al. 2022.
     """
 
     def undefined(self, task: Task) -> str | None:
@@ -108,7 +108,7 @@ class OrthogonalQueries(_QueryShift):
         self, xs: Float[Tensor, "n points dims"], task: Task, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points dims"], Bool[Tensor, " points"] | None]:
         rank = min(task.inputs.rank(task.dims), xs.shape[1])
-        # With QR, column k is orthogonal to the inputs before it: what is left of x_k, up to its length and sign.
+        # In QR, column k is what is left of x_k orthogonal to the inputs before it, up to its length and sign.
         q, r = torch.linalg.qr(xs[:, :rank].mT.double())
         signs = r.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
         lengths = xs[:, :rank].double().norm(dim=2, keepdim=True)

@@ -7,7 +7,7 @@ from typing import Any
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.shifts.base import Shift
 
-#: Names or tables, in the order in which figures show them.
+#: Names or tables of shifts, in the order in which figures show them.
 STANDARD: tuple[str | dict[str, Any], ...] = (
     "skewed",
     "half_subspace",
