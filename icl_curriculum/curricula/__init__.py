@@ -1,4 +1,4 @@
-"""Curricula: what to train on at a step.
+"""Curricula decide what to train on at each step.
 
 A curriculum decides probabilities; the trainer draws from them. The same curricula order function
 classes and, independently, input distributions.

@@ -1,4 +1,4 @@
-"""Curricula that read the losses: their state is plain values, a function of what they were told."""
+"""Curricula that read the losses. Their state is plain values, and a function of the losses they were told."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class WhenConverged(Curriculum):
     """The mixed curriculum, whose blocks end early where the newest item has converged.
 
     An item has converged when its mean normalized loss over its last ``window`` updates is below ``below`` (so that
-    it has left the plateau) and no more than the share ``improvement`` lower than over the ``window`` before. At
-    the latest a block ends where that of `Mixed` does, so later items come in no later than there.
+    it has left the plateau) and at most the share ``improvement`` lower than over the ``window`` before. A block
+    ends at the latest where that of `Mixed` does, so later items start no later than there.
 
     >>> curriculum = WhenConverged(window=1)
     >>> state = curriculum.start(["a", "b"], 100)
@@ -117,7 +117,7 @@ class Bandit(Curriculum):
 
 
 def _rescaled(made: float, history: Sequence[float]) -> float:
-    """Progress on the scale on which -1 and 1 are the 20th and 80th percentile of the history, cut off there."""
+    """Rescale progress so that the 20th and 80th percentile of the history become -1 and 1, and cut it off there."""
     ordered = sorted(history)
     low, high = (ordered[round(part * (len(ordered) - 1))] for part in (0.2, 0.8))
     if high <= low:
@@ -126,7 +126,7 @@ def _rescaled(made: float, history: Sequence[float]) -> float:
 
 
 def _shared(weights: Mapping[str, float], alpha: float) -> dict[str, float]:
-    """Exp3.S: each item gets the share alpha of the others' mean, so that none is ever out of reach."""
+    """The step of Exp3.S that gives each item the share alpha of the others' mean, so that none is ever lost."""
     if len(weights) == 1:
         return dict(weights)
     largest = max(weights.values())

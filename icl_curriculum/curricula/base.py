@@ -13,7 +13,7 @@ State = dict[str, Any]
 
 
 def block_of(step: int, steps: int, blocks: int) -> int:
-    """The block of a step when ``steps`` steps fall into ``blocks`` blocks as equal as integers allow.
+    """The block of a step, if ``steps`` steps are divided into ``blocks`` blocks as equal as integers allow.
 
     Block b starts at step floor(b steps / blocks); steps count from 0.
 
@@ -41,7 +41,7 @@ class Curriculum(Component):
         return {}
 
     def start(self, items: Sequence[str], steps: int) -> State:
-        """`initial_state`, for a curriculum whose state depends on its items and on how many steps there are."""
+        """The state before the first step. Override it if the state depends on the items or on the number of steps."""
         return self.initial_state()
 
     def update(self, state: State, signals: Mapping[str, float]) -> State:
@@ -50,7 +50,7 @@ class Curriculum(Component):
 
     @property
     def adaptive(self) -> bool:
-        """Whether the curriculum reads the losses; only then does the trainer wait for them at every step."""
+        """Whether the curriculum reads the losses. Only then does the trainer wait for them at every step."""
         return type(self).update is not Curriculum.update
 
 

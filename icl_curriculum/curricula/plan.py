@@ -1,4 +1,4 @@
-"""The curricula of a run as one: which cell to draw, and how large its prompts are."""
+"""The curricula of a run combined: they decide which cell to draw from, and how large its prompts are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from icl_curriculum.curricula.base import Curriculum, State
 
 
 class Growth(BaseModel):
-    """``start``, then ``add`` more every ``every`` steps, up to the experiment's own number (Garg et al. 2022).
+    """A number that grows: ``start``, then ``add`` more every ``every`` steps, up to the experiment's own number.
+
+    Source: Garg et al. 2022.
 
     >>> [Growth(start=5, add=1, every=10).at(step, 7) for step in (0, 9, 10, 20, 30)]
     [5, 5, 6, 7, 7]
@@ -30,7 +32,7 @@ class Growth(BaseModel):
 
 @dataclass(frozen=True)
 class Shares:
-    """What a step may draw: probabilities by id, and the size of its prompts."""
+    """The probabilities by id with which a step draws, and the size of its prompts."""
 
     function_classes: dict[str, float]
     inputs: dict[str, float]
@@ -40,7 +42,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class CurriculumPlan:
-    """The curricula over function classes and input distributions and the growth of the prompts, as one.
+    """The curricula over function classes and over input distributions, combined with the growth of the prompts.
 
     The two choices are independent: the probability of a cell is the product of its shares.
     """
@@ -79,7 +81,7 @@ class CurriculumPlan:
         )
 
     def _probabilities(self, curriculum: Curriculum, step: int, state: State, items: Sequence[str]) -> dict[str, float]:
-        """What a curriculum gives each item; ComponentFailed unless these are probabilities that sum to 1."""
+        """The probability that a curriculum gives each item. ComponentFailed unless they are valid and sum to 1."""
         with at_work(curriculum, "shares"):
             shares = [float(share) for share in curriculum.shares(step, state, items=items, steps=self.steps)]
         if len(shares) != len(items) or any(not share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
