@@ -236,7 +236,7 @@ def _defines(point: importlib.metadata.EntryPoint, cls: type) -> bool:
 
 
 def _origin(cls: type) -> str:
-    """``built in``, the installed package that offers the class's module, or the file that defines it."""
+    """Returns ``built in``, the installed package that offers the class's module, or the file that defines it."""
     if cls.__module__.split(".")[0] == PACKAGE:
         return BUILT_IN
     for registry in KINDS.values():

@@ -56,7 +56,7 @@ class Sequential(Curriculum):
 
 @register_curriculum("mixed")
 class Mixed(Curriculum):
-    """In block b uniform over items 1..b. Source: Bhasin et al. 2024.
+    """Uniform over items 1..b in block b. Source: Bhasin et al. 2024.
 
     With three items, 61.1, 27.8 and 11.1% of all prompts are of items 1, 2 and 3.
 

@@ -47,7 +47,7 @@ class MomentEstimate:
         return self.skew <= MAX_SKEW
 
     def verdict(self, declared: float) -> str | None:
-        """``too small``, ``too large`` or None."""
+        """Whether a declared moment is ``too small`` or ``too large``; None if it is neither."""
         rounding = 1e-4 * abs(declared)
         gap = self.mean - declared
         if abs(gap) <= rounding:
