@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 from tiny_runs import Icl, tables, tiny_values, write_toml
 
 import icl_curriculum
-from icl_curriculum.cli import app
+from icl_curriculum.cli import app, endings
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.registry import KINDS
@@ -347,6 +348,15 @@ def test_debug_adds_the_traceback_to_a_mistake_in_the_arguments_themselves(
     assert answer.err.count("─ Error ─") == 1
     assert answer.err.count("Traceback (most recent call last)") == 1
     assert "Traceback" not in icl(*arguments).err
+
+
+def test_a_stopped_command_says_what_is_left_wherever_debug_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--debug", "run", "smoke", "--fresh"], ["run", "smoke", "--fresh", "--debug"]):
+        endings.given(arguments)
+        with pytest.raises(SystemExit, match="143"):
+            endings.end_with_a_message(lambda: endings._stop(signal.SIGTERM, None))
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == "terminated; the same command without --fresh continues where it stopped"
 
 
 def test_no_command_has_a_parameter_that_nobody_reads() -> None:
