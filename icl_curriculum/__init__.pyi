@@ -18,7 +18,7 @@ from .models import Model as Model
 from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
 from .runs.checkpoints import load_model as load_model
-from .runs.launch import run as run
+from .runs.experiment import run as run
 from .scoring import score as score
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift

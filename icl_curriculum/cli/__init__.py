@@ -7,7 +7,7 @@ which nobody should wait for who asks for --help or presses the tab key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,9 @@ from icl_curriculum.cli.options import (
     parse_threads,
 )
 from icl_curriculum.results.statistics import THRESHOLD
+
+if TYPE_CHECKING:  # imports torch
+    from icl_curriculum.runs.launch import LaunchOutcome
 
 app = typer.Typer(
     cls=CommandLine,
@@ -62,24 +65,27 @@ def run(
     log: Log = None,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
-    from icl_curriculum import figures
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
-    from icl_curriculum.runs import launch
+    from icl_curriculum.core.machine import resolve_device
+    from icl_curriculum.runs.experiment import carry_out
 
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
-    device = launch.resolve_device(device)
+    device = resolve_device(device)
     with progress.live_view(loaded, device) as view:
-        outcome = launch.launch(
-            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (),
-            report=view.report, queued=view.queued, started=view.started, ended=view.ended,
+
+        def launched(outcome: LaunchOutcome) -> None:
+            view.stop()
+            display.show_failures(outcome, debug=endings.tracebacks())
+
+        outcome = carry_out(
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), report=view.report,
+            queued=view.queued, started=view.started, ended=view.ended, launched=launched, note=display.show_note,
         )  # fmt: skip
-    display.show_failures(outcome, debug=endings.tracebacks())
-    if outcome.finished or outcome.skipped:
-        view.note("drawing figures")
-        display.show_results(outcome.directory, figures.draw_all(outcome.directory, say=view.note))
-        display.show_report(outcome.directory)
-    if outcome.failures:
+    if outcome.report is not None:
+        display.show_results(outcome.launched.directory, outcome.figures)
+        display.show_report(outcome.report)
+    if outcome.launched.failures:
         raise typer.Exit(1)
 
 
@@ -246,9 +252,10 @@ def report(
 ) -> None:
     """Write an experiment's report.html, one page that needs nothing else, and its summary.csv."""
     from icl_curriculum.cli import display
+    from icl_curriculum.pages import report_on
     from icl_curriculum.results.directory import find_results
 
-    display.show_report(find_results(name, results), threshold=error)
+    display.show_report(report_on(find_results(name, results), threshold=error))
 
 
 @app.command("list")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
-from icl_curriculum.results.statistics import THRESHOLD
 
-if TYPE_CHECKING:  # These import torch, which `icl plot` does without.
+if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
+    from icl_curriculum.pages import WrittenReport
     from icl_curriculum.runs.launch import LaunchOutcome
     from icl_curriculum.scoring.evaluate import WrittenEvaluation
     from icl_curriculum.scoring.grid import BankGrid
@@ -78,17 +78,12 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
     show_figures(figures)
 
 
-def show_report(directory: Path, threshold: float = THRESHOLD) -> None:
-    """Write summary.csv and report.html of an experiment, and say what is missing and where they lie."""
-    from icl_curriculum.pages import write_report
-    from icl_curriculum.results.comparison import command
-
-    compared = command.describe(directory, threshold=threshold)
-    page = write_report(compared)
-    for text in compared.sources[0].missing:
+def show_report(written: WrittenReport) -> None:
+    """What is missing of an experiment, and where its summary.csv and report.html lie."""
+    for text in written.missing:
         console.print(f"note: {text}", soft_wrap=True)
-    console.print(f"summary: {compared.path}", soft_wrap=True)
-    console.print(f"report:  {page}", soft_wrap=True)
+    console.print(f"summary: {written.summary}", soft_wrap=True)
+    console.print(f"report:  {written.page}", soft_wrap=True)
 
 
 def show_note(text: str) -> None:

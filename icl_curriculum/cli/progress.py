@@ -104,8 +104,10 @@ class View:
         else:
             console.print(f"{run}: {text}")
 
-    def note(self, text: str) -> None:
-        console.print(text)
+    def stop(self) -> None:
+        """Leave the bars as they are: what is printed from now on stands below them."""
+        if self.bars is not None:
+            self.bars.stop()
 
     def _update_overall(self) -> None:
         if self.bars is not None and self.overall is not None:

@@ -16,7 +16,15 @@ class UserError(Exception):
 
 
 class RunFailed(Exception):
-    """A run that started and could not finish; what it wrote is kept."""
+    """A run, or another long piece of work, that started and could not finish; what it wrote is kept.
+
+    ``reason``: why, without the name; ``run``: what failed, with which the message begins; None where the reason
+    names it.
+    """
+
+    def __init__(self, reason: str, *, run: str | None = None) -> None:
+        super().__init__(reason if run is None else f"{run}: {reason}")
+        self.reason, self.run = reason, run
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,9 +1,9 @@
-"""One self-contained HTML page for an experiment: `write_report`.
+"""One self-contained HTML page for an experiment: `report_on`.
 
 It opens from disk without a network: figures are SVG inside the page, style and script too. Everything in it comes
 from the result tables, the runs' configs and their manifests.
 """
 
-from icl_curriculum.pages.page import write_report
+from icl_curriculum.pages.page import WrittenReport, report_on, write_report
 
-__all__ = ["write_report"]
+__all__ = ["WrittenReport", "report_on", "write_report"]

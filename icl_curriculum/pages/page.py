@@ -7,6 +7,7 @@ import html
 import io
 import math
 import re
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,27 @@ from matplotlib.figure import Figure
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.pages.content import gather
-from icl_curriculum.results.comparison.command import Compared
+from icl_curriculum.results.comparison.command import Compared, describe
+from icl_curriculum.results.statistics import THRESHOLD
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where summary.csv and report.html of an experiment lie, and what is missing of it, in sentences."""
+
+    summary: Path
+    page: Path
+    missing: tuple[str, ...]
+
+
+def report_on(directory: Path, *, threshold: float = THRESHOLD) -> WrittenReport:
+    """Write summary.csv and report.html of an experiment into its folder.
+
+    ``threshold``: the error that counts as learned. UserError where a table is missing or damaged, or no run is
+    finished.
+    """
+    compared = describe(directory, threshold=threshold)
+    return WrittenReport(compared.path, write_report(compared), compared.sources[0].missing)
 
 
 def write_report(compared: Compared) -> Path:

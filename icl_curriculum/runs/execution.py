@@ -133,18 +133,20 @@ def execute(
             with reproducible(device):
                 _Execution(run, directory, device, report, log).finish()
         except ComponentFailed as error:
-            raise RunFailed(f"{run.name}: {error}") from error
+            raise RunFailed(str(error), run=run.name) from error
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             raise RunFailed(
-                f"{run.name}: memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's "
-                f"size, or run fewer at once with --jobs"
+                "memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's size, or run "
+                "fewer at once with --jobs",
+                run=run.name,
             ) from error
         except OSError as error:
             raise RunFailed(
-                f"{run.name}: {error.filename or directory.path}: {error.strerror or error}; nothing that was written "
-                f"is lost: without --fresh, the next run continues from the last checkpoint"
+                f"{error.filename or directory.path}: {error.strerror or error}; nothing that was written is lost: "
+                f"without --fresh, the next run continues from the last checkpoint",
+                run=run.name,
             ) from error
 
 
@@ -192,7 +194,7 @@ class _Execution:
             yield
         except Diverged as error:
             self._manifest("diverged", error=str(error))
-            raise RunFailed(f"{self.run.name}: {error}; what was written is in {self.directory.path}") from None
+            raise RunFailed(f"{error}; what was written is in {self.directory.path}", run=self.run.name) from None
         except ComponentFailed as error:
             self._manifest("failed", error=str(error))
             raise

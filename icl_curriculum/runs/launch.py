@@ -1,4 +1,4 @@
-"""Where runs execute: here, each in a process of its own.
+"""Where runs execute: here one after another, or each in a worker process of its own.
 
 A launch unit is one resolved run, serialised as TOML; a `worker` executes one. Collecting the tables
 afterwards is idempotent.
@@ -12,24 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.config.loading import load
-from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.results.directory import collect, read_manifest
-from icl_curriculum.runs.execution import (
-    Report,
-    directory_of,
-    execute,
-    in_use,
-    is_finished,
-    move_aside,
-    only_warnings,
-)
+from icl_curriculum.runs.execution import Report, directory_of, execute, in_use, is_finished, move_aside
+from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
-from icl_curriculum.runs.pool import RunFailure, WorkerPool
+from icl_curriculum.runs.pool import WorkerPool
 
-__all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device", "run"]
+__all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +52,7 @@ def launch(
 ) -> LaunchOutcome:
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
+    ``jobs`` worker processes at a time, by default as many as keep all cores busy; 0: in this process, run after run.
     Checks every run's directory before starting any. A failed run does not stop the others. A run that
     another process takes up in the meantime is waited for. ``log`` names `live_logging.BACKENDS`.
     Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside), is in
@@ -84,7 +77,12 @@ def launch(
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
-    failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs) if waiting else []
+    if jobs == 0:
+        failures = _execute_here(waiting, results, device, log, report, started, ended)
+    elif waiting:
+        failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs)
+    else:
+        failures = []
     directory = results / runs[0].experiment.name
     failed = {failure.run for failure in failures}
     finished = [run.name for run in waiting if run.name not in failed]
@@ -100,37 +98,38 @@ def launch(
     return LaunchOutcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
 
 
+def _execute_here(
+    runs: Sequence[Run],
+    results: Path,
+    device: str,
+    log: Sequence[str],
+    report: Report,
+    started: Callable[[str], None],
+    ended: Callable[[str, RunFailure | None], None],
+) -> list[RunFailure]:
+    """What a pool of workers does, run after run in this process.
+
+    An error of the suite itself, or of the caller's callbacks, is no failure of a run: it passes, for the caller to
+    see where it arose.
+    """
+    failures = []
+    for run in runs:
+        started(run.name)
+        failure = None
+        try:
+            execute(run, results, device=device, report=report, wait=True, log=log)
+        except (UserError, RunFailed) as error:
+            failure = RunFailure.of(run.name, error)
+            failures.append(failure)
+        ended(run.name, failure)
+    return failures
+
+
 def _baseline_failures(runs: Sequence[Run], results: Path) -> list[str]:
     """What the manifests say of them, each once: all runs ask the same baselines."""
     manifests = (read_manifest(directory_of(run, results).path) or {} for run in runs)
     failed = [manifest.get("baseline_failures", {}) for manifest in manifests]
     return list(dict.fromkeys(f"{bank}: {text}" for banks in failed for bank, texts in banks.items() for text in texts))
-
-
-def run(
-    experiment: str | Path,
-    *,
-    overrides: Sequence[str] = (),
-    seeds: Sequence[int] | None = None,
-    results: str | Path = "results",
-    device: str = "auto",
-    plugins: Sequence[str | Path] = (),
-    log: Sequence[str] = (),
-    report: Report | None = None,
-) -> Path:
-    """Train and evaluate an experiment in this process, run after run; returns its results directory.
-
-    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
-    for ``--log``, e.g. ``("tensorboard",)``.
-    Finished runs are kept. Raises UserError for a bad config, RunFailed if a run diverges.
-    """
-    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
-    log = chosen(log)
-    for each in runs:
-        execute(each, Path(results), device=resolve_device(device), report=report or only_warnings, log=log)
-    directory = Path(results) / runs[0].experiment.name
-    collect(directory, {each.variant: each.hash() for each in runs})
-    return directory
 
 
 def default_jobs(runs: int, cores: int) -> int:

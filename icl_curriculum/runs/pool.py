@@ -7,7 +7,6 @@ before Python 3.14 it cannot end workers that are busy.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import queue
@@ -25,19 +24,11 @@ import tomli_w
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.runs.execution import Progress, Report
+from icl_curriculum.runs.failures import RunFailure
 
 # CUDA's matrix products repeat bit by bit only with a workspace of fixed size, set before the device is first
 # used; MPS leaves a few operations to the CPU.
 _ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTORCH_ENABLE_MPS_FALLBACK": "1"}
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFailure:
-    """A run that did not finish, with the message for the user and the traceback for debugging."""
-
-    run: str
-    message: str
-    details: str = ""
 
 
 class WorkerPool:
@@ -69,7 +60,7 @@ class WorkerPool:
                         self.report(Progress(**message["progress"]))
                     else:
                         self.workers.pop(name).wait()
-                        failure = RunFailure(name, **message["failure"]) if message["failure"] else None
+                        failure = RunFailure(**message["failure"]) if message["failure"] else None
                         failures += [failure] if failure else []
                         self.ended(name, failure)
             finally:
@@ -122,7 +113,7 @@ class WorkerPool:
             pipe.close()
         # A plugin may end the process with any code.
         if failure is None and not (finished and code == 0):
-            failure = {"message": f"{name}: {_ending(code)}", "details": "".join(printed)}
+            failure = {"run": name, "message": f"{name}: {_ending(code)}", "details": "".join(printed)}
         self.messages.put((name, {"failure": failure}))
 
 

@@ -12,14 +12,14 @@ import json
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from icl_curriculum.config.loading import read_toml, rebuild
-from icl_curriculum.core.errors import RunFailed, UserError, described
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.runs.execution import Progress, execute
+from icl_curriculum.runs.failures import RunFailure
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -42,10 +42,7 @@ def work(unit: Path, say: Say) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        known = isinstance(error, UserError | RunFailed)
-        text = str(error) if known else described(error)
-        message = text if text.startswith(name) else f"{name}: {text}"
-        say({"failure": {"message": message, "details": traceback.format_exc()}})
+        say({"failure": dataclasses.asdict(RunFailure.of(name, error))})
         return 1
     say({"finished": name})
     return 0

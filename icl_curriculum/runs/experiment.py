@@ -1,0 +1,96 @@
+"""An experiment from start to end: its runs, its tables, its figures, its summary and its report.
+
+The command line and Python's `run` both go through `carry_out`, so they leave the same files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from icl_curriculum import figures
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.loading import load
+from icl_curriculum.core.errors import RunFailed
+from icl_curriculum.core.machine import resolve_device
+from icl_curriculum.pages import WrittenReport, report_on
+from icl_curriculum.runs.execution import Report, only_warnings
+from icl_curriculum.runs.failures import RunFailure
+from icl_curriculum.runs.launch import LaunchOutcome, launch
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentOutcome:
+    """What became of the runs, the figures that were drawn, and the report; none where no run is finished."""
+
+    launched: LaunchOutcome
+    figures: list[Path] = dataclasses.field(default_factory=list)
+    report: WrittenReport | None = None
+
+
+def carry_out(
+    runs: Sequence[Run],
+    results: Path,
+    *,
+    jobs: int | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+    log: Sequence[str] = (),
+    report: Report = only_warnings,
+    queued: Callable[[list[str]], None] = lambda runs: None,
+    started: Callable[[str], None] = lambda run: None,
+    ended: Callable[[str, RunFailure | None], None] = lambda run, failure: None,
+    launched: Callable[[LaunchOutcome], None] = lambda outcome: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> ExperimentOutcome:
+    """Execute the runs that are not finished yet, collect the tables, draw the figures, write summary and report.
+
+    The runs that failed are left out of all of these, and nothing is drawn where none is finished. ``launched`` is
+    told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. The
+    other arguments, and what is raised before a run starts, are those of `launch`.
+    """
+    outcome = launch(
+        runs, results, jobs=jobs, device=device, fresh=fresh, log=log,
+        report=report, queued=queued, started=started, ended=ended,
+    )  # fmt: skip
+    launched(outcome)
+    if not outcome.finished and not outcome.skipped:
+        return ExperimentOutcome(outcome)
+    note("drawing figures")
+    drawn = figures.draw_all(outcome.directory, say=note)
+    return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
+
+
+def run(
+    experiment: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    results: str | Path = "results",
+    device: str = "auto",
+    plugins: Sequence[str | Path] = (),
+    fresh: bool = False,
+    jobs: int | None = 0,
+    log: Sequence[str] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train, evaluate and plot an experiment as ``icl run`` does, with the same files; returns its results directory.
+
+    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
+    for ``--log``, e.g. ``("tensorboard",)``. ``jobs``: 0 executes run after run in this process; a number, so many
+    worker processes at a time; None, as many as keep all cores busy.
+    Finished runs are kept; ``fresh`` is as for ``--fresh``. ``report`` is told how far a run is.
+
+    Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
+    is raised at the end, when the tables, figures and report of those that finished are written, and names every run
+    that failed, with why.
+    """
+    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    outcome = carry_out(
+        runs, Path(results), jobs=jobs, device=resolve_device(device), fresh=fresh, log=log,
+        report=report or only_warnings,
+    ).launched  # fmt: skip
+    if outcome.failures:
+        raise RunFailed("\n".join(failure.message for failure in outcome.failures))
+    return outcome.directory

@@ -1,0 +1,51 @@
+"""An experiment from start to end: the same files from the command line and from Python, whatever failed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import TINY, Icl, tiny_values, write_toml
+
+import icl_curriculum
+from icl_curriculum.core.errors import RunFailed
+
+#: What says in a manifest, a checkpoint or a page when and how long a run ran.
+CLOCK = re.compile(
+    rb'\d{4}-\d\d-\d\dT[\d:+]+(</td>\s*<td data-value="[\d.]+">\d+</td>)?|"wall_seconds": [\d.]+|"timing": "\w+"'
+)
+
+
+def written(directory: Path) -> dict[str, bytes]:
+    """Every file of an experiment but locks, what a clock says left out."""
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    contents = {str(path.relative_to(directory)): path.read_bytes() for path in files}
+    timed = [name for name in contents if name.endswith(("timing.csv", "state.pt"))]
+    return {name: b"" if name in timed else CLOCK.sub(b"", content) for name, content in contents.items()}
+
+
+def test_the_command_line_and_python_leave_the_same_files(
+    icl: Icl, quick_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(quick_python))
+    file = write_toml(tmp_path / "my.toml", TINY)
+    assert icl("run", file, "--results", tmp_path / "typed", "--device", "cpu")[0] == 0
+    directory = icl_curriculum.run(file, results=tmp_path / "called", device="cpu")
+    typed, called = written(tmp_path / "typed/tiny"), written(directory)
+    assert {"summary.csv", "report.html", "runs.csv", "figures/heat_map.png"} <= set(called)
+    assert set(called) == set(typed)
+    assert [name for name in typed if called[name] != typed[name]] == []
+
+
+def test_a_run_that_fails_stops_no_other_and_is_raised_at_the_end(tmp_path: Path) -> None:
+    bad = {"training": {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf")}}
+    file = write_toml(tmp_path / "my.toml", tiny_values({"variants": {"bad": bad, "good": {}}}))
+    with pytest.raises(RunFailed, match=r"\Abad-seed0: training diverged by step \d+.*\Z"):
+        icl_curriculum.run(file, results=tmp_path, device="cpu")
+    manifest = json.loads((tmp_path / "tiny/good-seed0/manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert "bad-seed0 (diverged)" in (tmp_path / "tiny/report.html").read_text()
+    assert (tmp_path / "tiny/figures/heat_map.png").is_file()
