@@ -51,7 +51,9 @@ class Task:
         self.inputs.check_dims(self.dims)
         reason = self.outside_domain()
         if reason is not None:
-            raise UserError(f"{self.function_class.id}: {reason}, found {self.inputs.id}{self._way_out()}")
+            raise UserError(
+                f"{reason}, found {self.inputs.id}", subject=self.function_class.id, way_out=self._way_out()
+            )
 
     def outside_domain(self) -> str | None:
         """What the function class requires of its inputs, if these inputs do not satisfy it; else None."""
@@ -67,9 +69,9 @@ class Task:
     def _way_out(self) -> str:
         reference = self.function_class.reference(self.dims)
         if isinstance(reference, str):
-            return f"; set inputs = [{json.dumps(reference)}]"
+            return f"set inputs = [{json.dumps(reference)}]"
         items = ", ".join(f"{key} = {json.dumps(value)}" for key, value in reference.items())
-        return f"; set inputs = [{{ {items} }}]"
+        return f"set inputs = [{{ {items} }}]"
 
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """Draw ``n`` prompts of ``points`` points. If ``active_dims`` is given, coordinates from there on are zero."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
+    from icl_curriculum.evaluation.failures import Failures
     from icl_curriculum.pages import WrittenReport
     from icl_curriculum.runs.launch import LaunchOutcome
     from icl_curriculum.scoring.evaluate import WrittenEvaluation
@@ -46,10 +47,11 @@ def show_scores(written: WrittenScores) -> None:
     show_figures(written.figures)
 
 
-def show_baseline_failures(failures: Sequence[str]) -> None:
+def show_baseline_failures(failures: Failures) -> None:
     """Show which prompts are missing from a baseline's errors."""
-    for text in failures:
-        console.print(f"left out: {text}", soft_wrap=True)
+    for bank, items in failures.items():
+        for failure in items:
+            console.print(f"left out: {bank}: {failure}", soft_wrap=True)
 
 
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:

@@ -233,9 +233,11 @@ def _located(key: str, component: Component) -> Iterator[None]:
     try:
         with at_work(component, "check"):
             yield
-    except (UserError, ComponentFailed) as error:
-        text = str(error)
-        raise UserError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
+    except ComponentFailed as error:
+        raise UserError(str(error), key=key) from error
+    except UserError as error:
+        # A component that holds the mistake in one of its own fields knows the key better.
+        raise UserError(error.reason, key=error.key or key, subject=error.subject, way_out=error.way_out) from error
 
 
 def _check_folder(key: str, name: str) -> None:

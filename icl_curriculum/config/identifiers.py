@@ -35,9 +35,7 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
     try:
         return adapter.validate_python(spec)
     except ValidationError as error:
-        # The key of the whole is empty: what is wrong stands right behind the option.
-        lines = [line.removeprefix(": ") for line in problems(error)]
-        raise UserError(message(lines, source)) from None
+        raise UserError(message(problems(error), source)) from None
 
 
 def _table(text: str) -> dict[str, Any]:

@@ -104,17 +104,22 @@ def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str
     if error["type"] == "component_parameters":
         return [line for inner in context["errors"] for line in _explain(inner, location, context["known"])]
     if error["type"] == "component":
-        return [f"{key}: {context['message']}"]
+        return [at(key, context["message"])]
     if error["type"] == "missing":
-        return [f"{key}: required, but missing"]
+        return [at(key, "required, but missing")]
     if error["type"] == "extra_forbidden":
         names = list(known) or _fields_at(Experiment, error["loc"][:-1])
         hint = did_you_mean(str(location[-1]), (name for name in names if name != "given_id"))
-        return [f"{key}: unknown key{hint}"]
+        return [at(key, f"unknown key{hint}")]
     message = error["msg"]
     for said, meant in _WORDING.items():
         message = re.sub(said, meant, message)
-    return [f"{key}: {message}, found {shown(error['input'])}"]
+    return [at(key, f"{message}, found {shown(error['input'])}")]
+
+
+def at(key: str, text: str) -> str:
+    """``key: text``; the key of the whole is empty, and is left out."""
+    return f"{key}: {text}" if key else text
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -12,7 +12,19 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake in what the user wrote. The command line prints it and exits with code 2."""
+    """A mistake in what the user wrote. The command line prints it and exits with code 2.
+
+    The message is ``key: subject: reason; way_out``, of which only the reason must be given. ``key``: the dotted key
+    of an experiment file that holds the mistake; ``subject``: the component that cannot be what is asked for, by name
+    or id; ``way_out``: what to set in an experiment file. Whoever adds to a message reads these, never its words.
+
+    >>> print(UserError("expected 1 dimension, found 3", subject="chebyshev", way_out="set dims = 1"))
+    chebyshev: expected 1 dimension, found 3; set dims = 1
+    """
+
+    def __init__(self, reason: str, *, key: str = "", subject: str = "", way_out: str = "") -> None:
+        super().__init__(": ".join(filter(None, (key, subject, reason))) + (f"; {way_out}" if way_out else ""))
+        self.reason, self.key, self.subject, self.way_out = reason, key, subject, way_out
 
 
 class RunFailed(Exception):
@@ -34,6 +46,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def closest_and_known(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'? known: x, y``: the closest known name, if one is close, and the list of them all."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}? known: {', '.join(known)}" if close else did_you_mean(name, known)
 
 
 def described(error: BaseException, source: str | Path | None = None) -> str:

@@ -97,6 +97,14 @@ def _is(value: object, default: object) -> bool:
 C = TypeVar("C", bound=Component)
 
 
+class RegisteredTwice(UserError):
+    """Two places register a component of one kind by the same name: ``first``, which has it, and ``second``."""
+
+    def __init__(self, kind: str, name: str, first: str, second: str) -> None:
+        super().__init__(f"{kind} {name!r} is registered twice: in {first} and in {second}; rename one")
+        self.kind, self.name, self.first, self.second = kind, name, first, second
+
+
 class Registry:
     """The components of one kind by name: built in, from plugin files, or from installed packages."""
 
@@ -140,13 +148,12 @@ class Registry:
         return add
 
     def _twice(self, name: str, origin: str, module: str) -> UserError:
+        """The error for a second registration of a name."""
         if self._origins[name] == origin and self._classes[name].__module__ != module:
             return UserError(
                 f"{self.kind} {name!r} of {origin} was loaded before with another content; start Python anew"
             )
-        return UserError(
-            f"{self.kind} {name!r} is registered twice: in {self._origins[name]} and in {origin}; rename one"
-        )
+        return RegisteredTwice(self.kind, name, self._origins[name], origin)
 
     def get(self, name: str) -> type[Component]:
         """The class registered as ``name``; UserError with the closest known name otherwise."""

@@ -1,8 +1,9 @@
 """Frozen evaluation banks, and errors at each prompt length."""
 
-from icl_curriculum.evaluation.asking import BaselineFailure, Working, answers, ask, defined_lengths
+from icl_curriculum.evaluation.asking import Working, answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.errors import ErrorRow, metric_rows, score
+from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner, Oracle, oracle_entry
 
 __all__ = [

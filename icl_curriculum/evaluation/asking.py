@@ -19,6 +19,7 @@ from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
+from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.statistics.prompts import Array
 
@@ -27,21 +28,6 @@ PART = 32
 
 #: ``working(learner, share)``: how much of what a costly learner is asked has been answered.
 Working = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class BaselineFailure:
-    """Prompts that a baseline could not answer at some lengths: left out of its errors, and counted here."""
-
-    learner: str
-    n_context: tuple[int, ...]
-    failed: int
-    asked: int
-    reason: str
-
-    def __str__(self) -> str:
-        lengths = ", ".join(map(str, self.n_context))
-        return f"{self.learner} failed on {self.failed} of {self.asked} prompts at k = {lengths}: {self.reason}"
 
 
 @dataclass(frozen=True)

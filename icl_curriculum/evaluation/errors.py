@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import BaselineFailure, CostlyConfig, Working, ask, defined_lengths
+from icl_curriculum.evaluation.asking import CostlyConfig, Working, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.statistics.prompts import Array, mean_interval, median_interval
 

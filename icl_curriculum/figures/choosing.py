@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.figures.curves import look_alike
 from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.scales import bounded
@@ -48,8 +48,7 @@ def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset
         return frozenset(known)
     for name in names:
         if name not in known:
-            hint, listed = did_you_mean(name, known), f"known: {', '.join(known)}"
-            raise UserError(f"the table has no baseline {name!r}{hint if listed in hint else f'{hint} {listed}'}")
+            raise UserError(f"the table has no baseline {name!r}{closest_and_known(name, known)}")
     return frozenset(names)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
@@ -109,8 +109,7 @@ def _with_own_figures(
         return known
     for name in names:
         if name not in known:
-            hint, listed = did_you_mean(name, known), f"known: {', '.join(known)}"
-            raise UserError(f"{directory} has no variant {name!r}{hint if listed in hint else f'{hint} {listed}'}")
+            raise UserError(f"{directory} has no variant {name!r}{closest_and_known(name, known)}")
     return names
 
 

@@ -91,7 +91,7 @@ class FunctionClass(Component):
         return self.oracle_kind
 
     def check_dims(self, dims: int) -> None:
-        """Raise UserError if the class is not defined in ``dims`` dimensions."""
+        """Raise UserError, whose ``subject`` is the class's name, if it is not defined in ``dims`` dimensions."""
 
     @abstractmethod
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:

@@ -57,7 +57,7 @@ class Chebyshev(FunctionClass):
 
     def check_dims(self, dims: int) -> None:
         if dims != 1:
-            raise UserError(f"chebyshev: expected 1 dimension, found {dims}; set dims = 1")
+            raise UserError(f"expected 1 dimension, found {dims}", subject=self.name, way_out="set dims = 1")
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)

@@ -94,7 +94,7 @@ class SparseLinear(Linear):
 
     def check_dims(self, dims: int) -> None:
         if self.sparsity > dims:
-            raise UserError(f"sparse_linear: sparsity {self.sparsity} exceeds the number of dimensions {dims}")
+            raise UserError(f"sparsity {self.sparsity} exceeds the number of dimensions {dims}", subject=self.name)
 
     def trivial_error(self, dims: int) -> float:
         return float(self.sparsity)

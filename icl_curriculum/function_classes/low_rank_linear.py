@@ -41,9 +41,9 @@ class LowRankLinear(Linear):
     def check_dims(self, dims: int) -> None:
         rows, columns = self.sides(dims)
         if rows * columns != dims:
-            raise UserError(f"low_rank_linear: rows {rows} does not divide the number of dimensions {dims}")
+            raise UserError(f"rows {rows} does not divide the number of dimensions {dims}", subject=self.name)
         if self.rank > min(rows, columns):
-            raise UserError(f"low_rank_linear: rank {self.rank} exceeds a side of the {rows} x {columns} matrix")
+            raise UserError(f"rank {self.rank} exceeds a side of the {rows} x {columns} matrix", subject=self.name)
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)

@@ -54,7 +54,7 @@ class Parity(SignValued):
 
     def check_dims(self, dims: int) -> None:
         if self.size > dims:
-            raise UserError(f"parity: size {self.size} exceeds the number of dimensions {dims}")
+            raise UserError(f"size {self.size} exceeds the number of dimensions {dims}", subject=self.name)
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)

@@ -74,7 +74,7 @@ class HalfSubspace(InputDistribution):
 
     def check_dims(self, dims: int) -> None:
         if dims < 2:
-            raise UserError(f"half_subspace: expected 2 dimensions or more, found {dims}")
+            raise UserError(f"expected 2 dimensions or more, found {dims}", subject=self.name)
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         self.check_dims(dims)

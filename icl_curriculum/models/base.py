@@ -226,7 +226,10 @@ class ModelConfig(Component):
         return points
 
     def check(self, *, dims: int, points: int) -> None:
-        """Raise UserError if this config cannot build a model for such prompts."""
+        """Raise UserError if this config cannot build a model for such prompts, with the ``key`` of a field to blame.
+
+        For example ``key="model.width"``.
+        """
 
     def lacks(self, capability: Capability) -> str | None:
         """Why models of this config cannot do something, with the way out if there is one; None: they can."""

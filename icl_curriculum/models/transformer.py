@@ -66,9 +66,9 @@ class TransformerConfig(ModelConfig):
 
     def check(self, *, dims: int, points: int) -> None:
         if self.width % self.heads:
-            raise UserError(f"model.width: {self.width} is not divisible by model.heads = {self.heads}")
+            raise UserError(f"{self.width} is not divisible by model.heads = {self.heads}", key="model.width")
         if self.max_points is not None and self.max_points < points:
-            raise UserError(f"model.max_points: {self.max_points} is less than the {points} points of a prompt")
+            raise UserError(f"{self.max_points} is less than the {points} points of a prompt", key="model.max_points")
 
     def lacks(self, capability: Capability) -> str | None:
         if capability == Capability.SECOND_DERIVATIVES and self.attention == "fused":

@@ -81,11 +81,3 @@ class GrowingTable:
                 found.setdefault(tuple(row[column] for column in self._columns), []).append(row)
             groups.update(found)
         return csv_text(row for rows in groups.values() for row in rows)
-
-
-def merged_failures(
-    known: dict[str, list[str]], anew: Iterable[str], now: dict[str, list[str]]
-) -> dict[str, list[str]]:
-    """What baselines failed on, by bank: of banks that are answered ``anew``, what they failed on ``now``."""
-    answered = set(anew)
-    return {key: failures for key, failures in known.items() if key not in answered} | now

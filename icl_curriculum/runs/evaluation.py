@@ -68,10 +68,10 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The content hash of every bank, and what baselines failed on, where they did."""
+    """By the name of every bank, its content hash and what baselines failed on."""
 
     hashes: dict[str, str]
-    failures: dict[str, list[str]]
+    failures: dict[str, list[BaselineFailure]]
 
 
 def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> Evaluated:
@@ -85,11 +85,11 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> E
     found = list(score_banks(trained, turned, directory.path.parent / ".cache", advanced))
     rows: list[list[Any]] = []
     hashes: dict[str, str] = {}
-    failures: dict[str, list[str]] = {}
+    failures: dict[str, list[BaselineFailure]] = {}
     for scored in found[len(banks) - first :] + found[: len(banks) - first]:
         rows += scored.rows
-        hashes |= scored.hashed
-        failures |= scored.failed
+        hashes[scored.name] = scored.content
+        failures[scored.name] = scored.failures
     directory.write_table("evaluation", rows)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
@@ -107,14 +107,9 @@ class Scored:
     failures: list[BaselineFailure]
 
     @property
-    def hashed(self) -> dict[str, str]:
-        """The bank as a manifest names it, and its hash."""
-        return {"/".join(self.bank.key): self.content}
-
-    @property
-    def failed(self) -> dict[str, list[str]]:
-        """The bank as a manifest names it, and what baselines failed on; empty if none did."""
-        return {"/".join(self.bank.key): [str(failure) for failure in self.failures]} if self.failures else {}
+    def name(self) -> str:
+        """What a manifest calls the bank."""
+        return "/".join(self.bank.key)
 
 
 def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:

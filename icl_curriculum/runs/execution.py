@@ -19,6 +19,7 @@ from icl_curriculum.core.files import holder, is_locked, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
+from icl_curriculum.evaluation.failures import for_manifest
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory, read_manifest
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
@@ -182,7 +183,7 @@ class _Execution:
                 "finished",
                 bank_version=BANK_VERSION,
                 banks=evaluated.hashes,
-                baseline_failures=evaluated.failures,
+                baseline_failures=for_manifest(evaluated.failures),
                 tables=self.directory.table_hashes(),
                 weights=weights,
             )

@@ -15,6 +15,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
+from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.directory import collect, read_manifest
 from icl_curriculum.runs.execution import Report, directory_of, execute, in_use, is_finished, move_aside
 from icl_curriculum.runs.failures import RunFailure
@@ -34,7 +35,7 @@ class LaunchOutcome:
     failures: list[RunFailure]
     left_out: list[str]
     #: What baselines failed on in the evaluation of runs that are finished.
-    baseline_failures: list[str]
+    baseline_failures: Failures
 
 
 def launch(
@@ -93,7 +94,7 @@ def launch(
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
-            return LaunchOutcome(directory, [], [], failures, left_out, [])
+            return LaunchOutcome(directory, [], [], failures, left_out, {})
     ended_well = [run for run in runs if run.name in {*finished, *skipped}]
     return LaunchOutcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
 
@@ -125,11 +126,8 @@ def _execute_here(
     return failures
 
 
-def _baseline_failures(runs: Sequence[Run], results: Path) -> list[str]:
-    """What the manifests say of them, each once: all runs ask the same baselines."""
-    manifests = (read_manifest(directory_of(run, results).path) or {} for run in runs)
-    failed = [manifest.get("baseline_failures", {}) for manifest in manifests]
-    return list(dict.fromkeys(f"{bank}: {text}" for banks in failed for bank, texts in banks.items() for text in texts))
+def _baseline_failures(runs: Sequence[Run], results: Path) -> Failures:
+    return together(failures_in(read_manifest(directory_of(run, results).path) or {}) for run in runs)
 
 
 def default_jobs(runs: int, cores: int) -> int:

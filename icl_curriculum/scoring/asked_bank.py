@@ -28,9 +28,14 @@ class AskedBank:
         return self.bank.draw()
 
     @property
-    def hashed(self) -> dict[str, str]:
-        """The bank as a manifest names it, and its content hash."""
-        return {"/".join(self.bank.key): content_hash(self.prompts)}
+    def name(self) -> str:
+        """What a manifest calls the bank."""
+        return "/".join(self.bank.key)
+
+    @cached_property
+    def content(self) -> str:
+        """The content hash of its prompts."""
+        return content_hash(self.prompts)
 
     def everyone(self) -> list[Contender]:
         """The learners, and the class's oracle where there is one."""

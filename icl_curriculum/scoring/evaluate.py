@@ -14,9 +14,10 @@ from icl_curriculum.core.files import check_writable, locked, remove_leftovers, 
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
 from icl_curriculum.core.provenance import provenance
-from icl_curriculum.core.registry import Component
+from icl_curriculum.core.registry import Component, RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, Bank
-from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
+from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
+from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Advanced, Scored, score_banks
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.trained_runs import open_run
@@ -32,7 +33,7 @@ class WrittenEvaluation:
 
     table: Path
     figure: Path | None
-    failures: list[str]
+    failures: Failures
 
 
 class Evaluation:
@@ -98,7 +99,7 @@ class Evaluation:
             finally:
                 if answered:
                     self._write(output, answered, plugins)
-            failures = [f"{key}: {text}" for item in answered for key, all_ in item.failed.items() for text in all_]
+            failures = {item.name: item.failures for item in answered}
             return WrittenEvaluation(output / "evaluation.csv", figures.draw_heat_map(output), failures)
 
     def _table(self, output: Path) -> GrowingTable:
@@ -110,8 +111,8 @@ class Evaluation:
         return f"the evaluation of {manifest.get('run')} with other weights or other banks"
 
     def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
-        hashed = {key: value for item in answered for key, value in item.hashed.items()}
-        failed = {key: failures for item in answered for key, failures in item.failed.items()}
+        hashed = {item.name: item.content for item in answered}
+        failed = {item.name: item.failures for item in answered}
 
         def described(manifest: dict[str, Any]) -> dict[str, Any]:
             return {
@@ -121,7 +122,7 @@ class Evaluation:
                 "plugins": sorted({*manifest.get("plugins", []), *plugins}),
                 "bank_version": BANK_VERSION,
                 "banks": {**manifest.get("banks", {}), **hashed},
-                "baseline_failures": merged_failures(manifest.get("baseline_failures", {}), hashed, failed),
+                "baseline_failures": for_manifest({**failures_in(manifest), **failed}),
                 **provenance(),
             }
 
@@ -139,9 +140,11 @@ def _load_beside(plugin: Path) -> str:
     """Load a plugin beside those of the run, and say what to do if they are the same."""
     try:
         return load_plugin(plugin)
+    except RegisteredTwice as error:
+        hint = "the run's own plugins are loaded from its folder, as they were"
+        raise UserError(f"--plugin {plugin}: {error}; {hint}") from error
     except UserError as error:
-        hint = "; the run's own plugins are loaded from its folder, as they were" if "twice" in str(error) else ""
-        raise UserError(f"--plugin {plugin}: {error}{hint}") from error
+        raise UserError(f"--plugin {plugin}: {error}") from error
 
 
 def _reason(error: Exception) -> str:

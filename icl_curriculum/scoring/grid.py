@@ -107,9 +107,9 @@ def _outside(task: Task, source: str) -> str | None:
         task.function_class.check_dims(task.dims)
         task.inputs.check_dims(task.dims)
     except UserError as error:
-        # What to set in an experiment file is no help here.
-        text = str(error).split("; set ")[0]
-        return f"{text.removeprefix(f'{task.function_class.name}: ')}, {source}"
+        # What to set in an experiment file is no help here, and the class is named by whoever says it.
+        subject = "" if error.subject == task.function_class.name else error.subject
+        return f"{UserError(error.reason, subject=subject)}, {source}"
     reason = task.outside_domain()
     return None if reason is None else f"{reason}; give --inputs {task.reference_inputs().id}"
 

@@ -21,9 +21,10 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
 from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure, Working
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.directory import finished_runs
-from icl_curriculum.results.growing_table import CELL, GrowingTable, merged_failures
+from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Advanced
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
@@ -58,7 +59,7 @@ class WrittenScores:
     folder: Path
     grid: BankGrid
     learners: list[str]
-    failures: list[str]
+    failures: Failures
     silent: list[str]
     figures: list[Path]
 
@@ -101,7 +102,7 @@ class Scoring:
         computed, if ``output`` holds what no such call wrote; RunFailed if a learner breaks or memory runs out.
         """
         check_writable(output)
-        failures: dict[str, list[str]] = {}
+        failures: dict[str, list[BaselineFailure]] = {}
         answered: set[str] = set()
         with locked(output / ".lock"), computing_threads(self.threads):
             remove_leftovers(output)
@@ -121,14 +122,14 @@ class Scoring:
                 finally:
                     if rows:
                         answered |= {row[5] for row in rows}
-                        now = {key: [str(failure) for failure in failed] for key in asked.hashed if failed}
-                        failures |= now
-                        table.add(rows, self._describe(asked.hashed, now))
+                        failures[asked.name] = failed
+                        table.add(rows, self._describe(asked, failed))
                 advanced(done + 1, len(self.grid.banks), (done + 1) / (time.monotonic() - began))
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
-        texts = [f"{key}: {text}" for key, all_ in failures.items() for text in all_]
         silent = [name for name in learners if name not in answered]
-        return WrittenScores(output, self.grid, learners, texts, silent, figures.draw_scores(output, baselines="all"))
+        return WrittenScores(
+            output, self.grid, learners, failures, silent, figures.draw_scores(output, baselines="all")
+        )
 
     def _working(self, advanced: Advanced, began: float, done: int, number: int, learners: int) -> Working:
         """Tells how far the bank is, of which each learner counts as an equal part."""
@@ -167,27 +168,21 @@ class Scoring:
                 return f"scores on other prompts ({key} = {manifest.get(key)}, now {value})"
         return None
 
-    def _describe(self, hashed: dict[str, str], failed: dict[str, list[str]]) -> Any:
+    def _describe(self, asked: AskedBank, failed: Sequence[BaselineFailure]) -> Any:
         names = [item.entry.id for item in self.contenders]
 
         def describe(manifest: dict[str, Any]) -> dict[str, Any]:
             learners = {f"{item.run}/{item.entry.id}": item.origin for item in self.contenders}
+            known = failures_in(manifest)
             # Of what was asked before, all that is not asked anew.
-            kept = {
-                key: [text for text in texts if not text.startswith(tuple(f"{name} failed " for name in names))]
-                for key, texts in manifest.get("baseline_failures", {}).items()
-                if key in hashed
-            }
-            failures = {key: [*kept.get(key, []), *failed.get(key, [])] for key in hashed}
+            kept = [failure for failure in known.get(asked.name, []) if failure.learner not in names]
             return {
                 **self._frame(),
                 "learners": {**manifest.get("learners", {}), **learners},
                 "costly": self.costly.model_dump(exclude_none=True),
                 "plugins": sorted({*manifest.get("plugins", []), *self.plugins}),
-                "banks": {**manifest.get("banks", {}), **hashed},
-                "baseline_failures": merged_failures(
-                    manifest.get("baseline_failures", {}), hashed, {key: all_ for key, all_ in failures.items() if all_}
-                ),
+                "banks": {**manifest.get("banks", {}), asked.name: asked.content},
+                "baseline_failures": for_manifest({**known, asked.name: [*kept, *failed]}),
                 **provenance(),
             }
 

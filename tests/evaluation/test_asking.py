@@ -228,13 +228,21 @@ def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(tmp_path: Path) -
     outcome = launch([run], tmp_path, jobs=1, report=told.append)
     assert not outcome.failures
     name = "sklearn/KNeighborsRegressor/n_neighbors=3"
-    assert [text.split(": ")[0:3] for text in outcome.baseline_failures] == [
-        [f"{function_class}/gaussian/none", f"{name} failed on 16 of 16 prompts at k = {k}", "ValueError"]
-        for function_class in ("linear", "quadratic")
-        for k in (1, 2)
-    ]
-    manifest = json.loads((tmp_path / "tiny" / run.name / "manifest.json").read_text())
-    assert list(manifest["baseline_failures"]) == ["linear/gaussian/none", "quadratic/gaussian/none"]
+    banks = ["linear/gaussian/none", "quadratic/gaussian/none"]
+    file = tmp_path / "tiny" / run.name / "manifest.json"
+    manifest = json.loads(file.read_text())
+    assert list(manifest["baseline_failures"]) == list(outcome.baseline_failures) == banks
+    for bank in banks:
+        records = manifest["baseline_failures"][bank]
+        for k, record in zip((1, 2), records, strict=True):
+            assert record["reason"].startswith("ValueError: ")
+            del record["reason"]
+            assert record == {"learner": name, "n_context": [k], "failed": 16, "asked": 16}
+    # Version 0.2.0 wrote sentences; what they say is shown all the same.
+    sentences = {bank: list(map(str, items)) for bank, items in outcome.baseline_failures.items()}
+    assert sentences[banks[0]][0].startswith(f"{name} failed on 16 of 16 prompts at k = 1: ValueError: ")
+    file.write_text(json.dumps({**manifest, "baseline_failures": sentences}))
+    assert launch([run], tmp_path, report=told.append).baseline_failures == outcome.baseline_failures
     table = pd.read_csv(tmp_path / "tiny" / "evaluation.csv")
     assert set(table.loc[table["learner"] == name, "n_context"]) == {4}
     assert any(progress.detail.startswith(f"{name} ") for progress in told)

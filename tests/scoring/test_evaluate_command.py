@@ -184,6 +184,19 @@ def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "manifest.json").read_text())["plugins"]) == 1
 
 
+def test_a_plugin_with_a_name_of_the_run_s_own_says_where_those_come_from(
+    icl: Icl, finished: Finished, tmp_path: Path
+) -> None:
+    plugins = [tmp_path / name for name in ("one.py", "other.py")]
+    for number, plugin in enumerate(plugins):
+        plugin.write_text(EVERY_KIND.read_text() + f"\n# {number}\n")
+    code, _, err = icl(finished.path, "--plugin", plugins[0], "--plugin", plugins[1])
+    assert code == 2
+    assert f"error: --plugin {plugins[1]}: " in err
+    assert "is registered twice" in err
+    assert err.endswith("rename one; the run's own plugins are loaded from its folder, as they were\n")
+
+
 def test_an_edited_plugin_is_computed_anew(
     icl: Icl, copied: Finished, tmp_path: Path, fresh_registries: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,9 +140,10 @@ def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, othe
         if abs(numbers("prompts", "mean", name, cell).value / prompts - 1) < _AS_MANY:
             difference = numbers("error", "paired_difference", name, cell, brief)
             won = numbers("error", "seeds_better", name, cell, brief)
-            way = "lower" if difference.high < 0 else "higher" if difference.low > 0 else "not told apart from it"
-            by = "" if way.startswith("not") else f" by {error(abs(difference.value))}"
-            parts.append(f"`{name}` is {way}{by} ({int(won.value)} of {won.n} seeds lower)")
+            by = f" by {error(abs(difference.value))}"
+            lower, higher = difference.high < 0, difference.low > 0
+            verdict = f"lower{by}" if lower else f"higher{by}" if higher else "not told apart from it"
+            parts.append(f"`{name}` is {verdict} ({int(won.value)} of {won.n} seeds lower)")
     return f"; with about as many prompts of it, {listed(parts)}" if parts else ""
 
 
