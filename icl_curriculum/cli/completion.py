@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-#: What `icl list` knows beside the kinds of components: the table of function classes and shifts.
-COVERAGE = "coverage"
+#: What `icl list` prints beside kinds of components: where each shift is defined, and the columns of the result files.
+COVERAGE, COLUMNS = "coverage", "columns"
 
 
 def experiments() -> list[str]:
@@ -28,7 +28,7 @@ def kinds() -> list[str]:
     """What `icl list` can list."""
     from icl_curriculum.core.registry import KINDS
 
-    return ["experiments", *KINDS, COVERAGE]
+    return ["experiments", *KINDS, COVERAGE, COLUMNS]
 
 
 def registered(kind: str) -> Callable[[], list[str]]:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from rich.table import Table
 
-from icl_curriculum.cli.completion import COVERAGE, kinds
+from icl_curriculum.cli.completion import COLUMNS, COVERAGE, kinds
 from icl_curriculum.cli.display import console
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import find, read
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import FUNCTION_CLASSES, KINDS, Registry, origin_of
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.results.columns import TABLES
+from icl_curriculum.results.schema import TableDefinition
 from icl_curriculum.shifts import coverage
 from icl_curriculum.testing import check, describe
 
@@ -31,12 +33,34 @@ def coverage_table() -> str:
     return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in numbers.items())])
 
 
+def columns_tables() -> str:
+    """The columns of every result table in Markdown: a heading, a sentence and a table of columns for each file."""
+    return "\n\n".join([_KEYS, *(_columns_table(table) for table in TABLES.values())])
+
+
+_KEYS = (
+    "Keys, taken together, tell the rows of a table apart, and tables join on the keys that both have. An infinite "
+    "number is written `inf`; a cell whose value is missing is empty."
+)
+
+
+def _columns_table(table: TableDefinition) -> str:
+    lines = [f"### `{table.name}.csv`", "", table.about, ""]
+    lines += ["| column | holds | unit | empty | key | meaning |", "|---|---|---|---|:-:|---|"]
+    for name, column in table.columns.items():
+        joins = f"; joins `{column.joins}`" if column.joins and column.joins != f"{table.name}.csv" else ""
+        cells = [f"`{name}`", column.allowed, column.unit, column.empty or "never", "✓" if column.key else ""]
+        lines.append(f"| {' | '.join([*cells, column.meaning + joins])} |")
+    return "\n".join(lines)
+
+
 def show_components(kind: str | None) -> None:
     """List experiments and components by kind: name, origin, and what each is in one line."""
     if kind is not None and kind not in kinds():
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds())}")
-    if kind == COVERAGE:
-        console.print(coverage_table(), soft_wrap=True)
+    printed = {COVERAGE: coverage_table, COLUMNS: columns_tables}
+    if kind in printed:
+        console.print(printed[kind](), soft_wrap=True)
         return
     for shown in [kind] if kind else ["experiments", *KINDS]:
         rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])

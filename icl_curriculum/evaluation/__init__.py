@@ -2,7 +2,7 @@
 
 from icl_curriculum.evaluation.asking import Working, answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
-from icl_curriculum.evaluation.errors import ErrorRow, metric_rows, score
+from icl_curriculum.evaluation.errors import ErrorRow, evaluation_rows, metric_rows, score
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner, Oracle, oracle_entry
 
@@ -18,6 +18,7 @@ __all__ = [
     "ask",
     "content_hash",
     "defined_lengths",
+    "evaluation_rows",
     "metric_rows",
     "oracle_entry",
     "score",

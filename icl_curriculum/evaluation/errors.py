@@ -16,6 +16,7 @@ from icl_curriculum.evaluation.asking import CostlyConfig, Working, ask, defined
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
+from icl_curriculum.results.columns import EvaluationRow
 from icl_curriculum.results.statistics.prompts import Array, mean_interval, median_interval
 
 
@@ -31,6 +32,24 @@ class ErrorRow:
     ci_low: float
     ci_high: float
     n_prompts: int
+
+
+def evaluation_rows(errors: Sequence[ErrorRow], bank: Bank, *, step: int, trained_points: int) -> list[EvaluationRow]:
+    """The rows of evaluation.csv that the errors on a bank make.
+
+    ``step``: of the model that was asked; ``trained_points``: up to which points it was trained on such prompts, 0 for
+    a bank that is out of distribution.
+    """
+    function_class, inputs, shift = bank.key
+    return [
+        EvaluationRow(
+            step=step, learner=error.learner, learner_kind=error.learner_kind, function_class=function_class,
+            input_distribution=inputs, shift=shift, in_distribution=error.n_context < trained_points,
+            n_context=error.n_context, metric=error.metric, value=error.value, ci_low=error.ci_low,
+            ci_high=error.ci_high, n_prompts=error.n_prompts,
+        )
+        for error in errors
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

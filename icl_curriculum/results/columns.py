@@ -1,39 +1,287 @@
-"""The columns of every table."""
+"""The rows of every table: what each column is called and what it holds. And how a value is written."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-_RUN = ["experiment", "run", "variant", "seed"]
+from icl_curriculum.results.schema import TableColumn, TableDefinition
+
+# What several tables have, said once.
+_EXPERIMENT = TableColumn("the experiment's name", key=True)
+_VARIANT = TableColumn("the variant; where the experiment names none, the id of its curriculum over function classes")
+_SEED = TableColumn("the training seed, of which initial weights and training prompts are functions")
+_STEP = TableColumn("updates completed so far", unit="steps", key=True, axis=True)
+_CLASS = TableColumn("id of the function class, as `hermite/3`", key=True)
+_INPUTS = TableColumn("id of the input distribution, as `gaussian`", key=True)
+_SHIFT = TableColumn("id of the shift, `none` without one; changed inputs stand in `input_distribution`", key=True)
+_N_CONTEXT = TableColumn("in-context examples before the query that is answered", unit="examples", key=True)
+_PROMPTS_SEEN = TableColumn("prompts of all cells that the model was trained on so far", unit="prompts", axis=True)
+
+StepField = Annotated[int, _STEP]
+ClassField = Annotated[str, _CLASS]
+InputsField = Annotated[str, _INPUTS]
 
 
-#: The columns of each table, in order.
+class RunColumns(NamedTuple):
+    """The run's own columns, with which the rows of its tables begin."""
+
+    experiment: Annotated[str, _EXPERIMENT]
+    run: Annotated[str, TableColumn("the run's folder, `<variant>-seed<seed>`", key=True, joins="runs.csv")]
+    variant: Annotated[str, _VARIANT]
+    seed: Annotated[int, _SEED]
+
+
+class TrainingRow(NamedTuple):
+    """The loss while training: every `training.log_every` updates, a row for each cell drawn since the rows before.
+
+    A cell is a function class with an input distribution.
+    """
+
+    step: StepField
+    function_class: ClassField
+    input_distribution: InputsField
+    n_prompts: Annotated[int, TableColumn("prompts of this cell behind the loss", unit="prompts")]
+    loss: Annotated[
+        float,
+        TableColumn(
+            "mean squared error of the training prompts of this cell since the rows before, each before its update",
+            unit="squared unit of the targets", empty="where it is not a number, with which the run ends",
+        ),
+    ]  # fmt: skip
+    normalized_loss: Annotated[
+        float,
+        TableColumn(
+            "the loss over the error of predicting zero: 1 is no better than zero",
+            empty="where it is not a number, with which the run ends",
+        ),
+    ]
+    learning_rate: Annotated[float, TableColumn("the learning rate of the last update")]
+    prompts_seen: Annotated[int, _PROMPTS_SEEN]
+    class_prompts_seen: Annotated[
+        int,
+        TableColumn("prompts of this function class that the model was trained on so far", unit="prompts", axis=True),
+    ]
+
+
+class LearningRow(NamedTuple):
+    """Errors on a small fixed bank of each cell while training, every `training.learning_every` updates.
+
+    Step 0 and the last step are always among them.
+    """
+
+    step: StepField
+    prompts_seen: Annotated[int, _PROMPTS_SEEN]
+    function_class: ClassField
+    input_distribution: InputsField
+    n_context: Annotated[int, _N_CONTEXT]
+    metric: Annotated[
+        str, TableColumn("`normalized_error`, or `median_error` where the mean squared error is infinite", key=True)
+    ]
+    value: Annotated[
+        float,
+        TableColumn(
+            "the error: mean over the bank's prompts, or median; 1 is no better than zero",
+            empty="where the model's answers are not numbers", negative=True,
+        ),
+    ]  # fmt: skip
+
+
+class EvaluationRow(NamedTuple):
+    """Errors on frozen banks of every learner at every prompt length, after training.
+
+    `icl evaluate` and `icl score` write the same columns. In the table of `icl score`, experiment and variant are
+    `score`, and run is `score` too, or `<experiment>/<run>` for a trained model.
+    """
+
+    step: StepField
+    learner: Annotated[
+        str, TableColumn("id of who answers: `model`, a baseline's id, `oracle` or `informed_oracle`", key=True)
+    ]
+    learner_kind: Annotated[
+        str, TableColumn("what kind of learner it is; each learner is of one", one_of=("model", "baseline", "oracle"))
+    ]
+    function_class: ClassField
+    input_distribution: InputsField
+    shift: Annotated[str, _SHIFT]
+    in_distribution: Annotated[
+        bool,
+        TableColumn(
+            "whether the model was trained on such prompts: class and inputs had a share in training, there is no "
+            "shift, and as many examples were seen",
+            one_of=(True, False),
+        ),
+    ]
+    n_context: Annotated[int, _N_CONTEXT]
+    metric: Annotated[
+        str,
+        TableColumn(
+            "`squared_error`, `normalized_error`, `error_over_reference`, `accuracy` (sign-valued classes), or "
+            "`median_error` where the mean squared error is infinite",
+            key=True,
+        ),
+    ]
+    value: Annotated[
+        float,
+        TableColumn(
+            "the error: mean over the bank's prompts, or median",
+            unit="squared unit of the targets for `squared_error`, else none",
+            empty="where it is undefined, as after an overflow", negative=True,
+        ),
+    ]  # fmt: skip
+    ci_low: Annotated[
+        float,
+        TableColumn(
+            "lower end of the error's bootstrap interval over prompts, at the level `evaluation.confidence`",
+            unit="as `value`", empty="where the squared error has no finite variance", negative=True,
+        ),
+    ]  # fmt: skip
+    ci_high: Annotated[
+        float,
+        TableColumn("upper end of the same interval", unit="as `value`", empty="as `ci_low`", negative=True),
+    ]
+    n_prompts: Annotated[int, TableColumn("prompts that the error is taken over", unit="prompts")]
+
+
+class ExposureRow(NamedTuple):
+    """What was spent on each cell so far, at the steps of learning.csv."""
+
+    step: StepField
+    function_class: ClassField
+    input_distribution: InputsField
+    prompts: Annotated[
+        int, TableColumn("prompts of this cell that the model was trained on", unit="prompts", axis=True)
+    ]
+    flops: Annotated[
+        int,
+        TableColumn(
+            "operations of the matrix products in forward and backward passes on them",
+            unit="floating-point operations", most=math.inf, axis=True,
+        ),
+    ]  # fmt: skip
+
+
+class CurriculumRow(NamedTuple):
+    """The share of each cell since the rows before, at the steps of training.csv."""
+
+    step: StepField
+    function_class: ClassField
+    input_distribution: InputsField
+    planned_share: Annotated[float, TableColumn("mean probability that the curriculum gave this cell", most=1)]
+    drawn_share: Annotated[float, TableColumn("share of the prompts that were drawn of this cell", most=1)]
+
+
+class TimingRow(NamedTuple):
+    """All that a clock says, so that equal runs give equal bytes everywhere else."""
+
+    step: StepField
+    phase: Annotated[
+        str,
+        TableColumn("`training`, since the row before, or `evaluation`", one_of=("training", "evaluation"), key=True),
+    ]
+    seconds: Annotated[float, TableColumn("how long it took", unit="seconds")]
+    prompts_per_second: Annotated[float, TableColumn("prompts drawn and answered", unit="prompts per second")]
+
+
+class RunsRow(NamedTuple):
+    """The finished runs of the experiment, a row each, from their manifests."""
+
+    status: Annotated[str, TableColumn("what became of the run", one_of=("finished",))]
+    config_hash: Annotated[str, TableColumn("hash of what decides the run's results: resolved config and plugins")]
+    device: Annotated[str, TableColumn("where it was computed, as `cpu` or `cuda`")]
+    threads: Annotated[int, TableColumn("threads of the CPU that computed it")]
+    package_version: Annotated[str, TableColumn("version of icl_curriculum")]
+    torch_version: Annotated[str, TableColumn("version of torch")]
+
+
+class SummaryRow(NamedTuple):
+    """Statistics over seeds of every variant in every cell, and of every two variants: one row is one number.
+
+    Intervals over seeds: by bootstrap, Wilson's for shares, Newcombe's for probabilities of improvement.
+    """
+
+    experiment: Annotated[str, _EXPERIMENT]
+    variant: Annotated[
+        str,
+        dataclasses.replace(
+            _VARIANT, key=True, meaning="the variant, or `(single-task)`: for each cell the one trained on it alone"
+        ),
+    ]
+    versus: Annotated[
+        str | None,
+        TableColumn("the variant that it is compared with", empty="where the number is of one variant alone", key=True),
+    ]
+    function_class: Annotated[
+        str, dataclasses.replace(_CLASS, meaning=f"{_CLASS.meaning}; `all`: of all cells together")
+    ]
+    input_distribution: Annotated[str, dataclasses.replace(_INPUTS, meaning=f"{_INPUTS.meaning}, or `all`")]
+    n_context: Annotated[
+        int, dataclasses.replace(_N_CONTEXT, key=False, meaning="examples of the longest prompt trained on")
+    ]
+    metric: Annotated[str, TableColumn("`normalized_error`, or `median_error` where the mean is infinite")]
+    quantity: Annotated[
+        str,
+        TableColumn(
+            "of what: `error` at the end of training, `forgotten`, `worst_error` under any shift, `plateau_end`, "
+            "`steps_to_error`, `prompts_to_error`, `steps`, `prompts`, `flops`, `converged`; of two variants also "
+            "`error_at_equal_steps`, `error_at_equal_exposure` and `equal_exposure`",
+            key=True,
+        ),
+    ]
+    statistic: Annotated[
+        str,
+        TableColumn(
+            "`seed`: of one seed; `mean`, `median`, `iqm` (interquartile mean): over seeds; `seed_sd`, `prompt_sd`: "
+            "spread over seeds, and over banks of prompts; `share`: of seeds; `versus_mean`: the mean of `versus`; "
+            "`paired_difference`: `variant` less `versus`, seed by seed; `seeds_better`: seeds that end lower; "
+            "`probability_of_improvement`: that a run of `variant` ends lower",
+            key=True,
+        ),
+    ]
+    seed: Annotated[
+        int | None, TableColumn("the training seed", empty="in all rows but those of the statistic `seed`", key=True)
+    ]
+    value: Annotated[
+        float | None,
+        TableColumn(
+            "the number; `inf` for an event that never happened",
+            unit="that of the quantity: steps, prompts, floating-point operations, else none",
+            empty="where it is undefined, as the spread of one seed", negative=True,
+        ),
+    ]  # fmt: skip
+    ci_low: Annotated[
+        float | None, TableColumn("lower end of its interval", unit="as `value`", empty="without one", negative=True)
+    ]
+    ci_high: Annotated[
+        float | None, TableColumn("upper end of its interval", unit="as `value`", empty="without one", negative=True)
+    ]
+    n_seeds: Annotated[int, TableColumn("seeds that it is taken over", unit="seeds")]
+
+
+#: Every table, in the order of the documentation.
+TABLES: dict[str, TableDefinition] = {
+    table.name: table
+    for table in (
+        TableDefinition("training", RunColumns, TrainingRow),
+        TableDefinition("learning", RunColumns, LearningRow),
+        TableDefinition("evaluation", RunColumns, EvaluationRow),
+        TableDefinition("exposure", RunColumns, ExposureRow),
+        TableDefinition("curriculum", RunColumns, CurriculumRow),
+        TableDefinition("timing", RunColumns, TimingRow),
+        TableDefinition("runs", RunColumns, RunsRow),
+        TableDefinition("summary", SummaryRow),
+    )
+}
+
+#: The columns of each table that a run writes, in order.
 COLUMNS: dict[str, list[str]] = {
-    "training": [
-        *_RUN, "step", "function_class", "input_distribution", "n_prompts", "loss", "normalized_loss",
-        "learning_rate", "prompts_seen", "class_prompts_seen",
-    ],
-    "learning": [
-        *_RUN, "step", "prompts_seen", "function_class", "input_distribution", "n_context", "metric", "value",
-    ],
-    "evaluation": [
-        *_RUN, "step", "learner", "learner_kind", "function_class", "input_distribution", "shift",
-        "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high", "n_prompts",
-    ],
-    "exposure": [*_RUN, "step", "function_class", "input_distribution", "prompts", "flops"],
-    "curriculum": [*_RUN, "step", "function_class", "input_distribution", "planned_share", "drawn_share"],
-    "timing": [*_RUN, "step", "phase", "seconds", "prompts_per_second"],
-}  # fmt: skip
-
-
-#: The columns of runs.csv, keys of the manifests. No clock: equal runs give equal bytes.
-RUN_COLUMNS = [*_RUN, "status", "config_hash", "device", "threads", "package_version", "torch_version"]
-
+    name: table.header for name, table in TABLES.items() if name not in ("runs", "summary")
+}
 
 #: Tables that grow during training and are cut back on resuming.
 GROWING = ("training", "learning", "exposure", "curriculum", "timing")
@@ -53,6 +301,11 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([format_value(value) for value in row] for row in rows)
     return buffer.getvalue()
+
+
+def of_run(run: RunColumns, rows: Iterable[Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
+    """The rows of a run's table as they are written: with the run's own columns in front."""
+    return ((*run, *row) for row in rows)
 
 
 def text_hash(text: str) -> str:

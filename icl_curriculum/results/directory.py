@@ -11,21 +11,33 @@ import os
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import locked, remove_leftovers, write_atomically
-from icl_curriculum.results.columns import COLUMNS, GROWING, RUN_COLUMNS, bytes_hash, csv_text, text_hash
+from icl_curriculum.results.columns import (
+    COLUMNS,
+    GROWING,
+    TABLES,
+    RunColumns,
+    RunsRow,
+    bytes_hash,
+    csv_text,
+    of_run,
+    text_hash,
+)
+
+R = TypeVar("R", RunColumns, RunsRow)
 
 
 class RunDirectory:
-    """The files of one run. Every row of its tables starts with the run's own four columns."""
+    """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here."""
 
     def __init__(self, path: Path, *, experiment: str, variant: str, seed: int) -> None:
         self.path = path
-        self.prefix: list[Any] = [experiment, path.name, variant, seed]
+        self.run = RunColumns(experiment, path.name, variant, seed)
 
     @property
     def lock(self) -> Path:
@@ -49,13 +61,13 @@ class RunDirectory:
         self.table("evaluation").unlink(missing_ok=True)
 
     def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Add rows to a growing table, flushed to the system at once."""
+        """Add rows, of the type that the table has in `columns`, to a growing table, flushed to the system at once."""
         with self.table(name).open("a", encoding="utf-8", newline="") as handle:
-            handle.write(csv_text([*self.prefix, *row] for row in rows))
+            handle.write(csv_text(of_run(self.run, rows)))
 
     def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write a whole table atomically."""
-        write_atomically(self.table(name), csv_text([COLUMNS[name], *([*self.prefix, *row] for row in rows)]))
+        write_atomically(self.table(name), csv_text([COLUMNS[name], *of_run(self.run, rows)]))
 
     def table_lengths(self) -> dict[str, int]:
         """The length in bytes of every growing table, after flushing them to disk."""
@@ -211,8 +223,8 @@ def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
         raise UserError(f"{experiment} holds no finished run of this experiment")
     # Seeds in numerical order, whatever their names sort like.
     runs.sort(key=lambda item: (list(hashes).index(item[1]["variant"]), item[1]["seed"]))
-    rows = [[manifest.get(key) for key in RUN_COLUMNS] for _, manifest in runs]
-    write_atomically(experiment / "runs.csv", csv_text([RUN_COLUMNS, *rows]))
+    rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
+    write_atomically(experiment / "runs.csv", csv_text([TABLES["runs"].header, *rows]))
     for path, manifest in runs:
         check_version(path, manifest)
     for name, columns in COLUMNS.items():
@@ -222,3 +234,8 @@ def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
         write_atomically(experiment / f"{name}.csv", "".join(parts))
     kept = {path for path, _ in runs}
     return [path.name for path, _ in finished if path not in kept]
+
+
+def _own(row: type[R], manifest: Mapping[str, Any]) -> R:
+    """A row whose fields are keys of a manifest. No clock is among them: equal runs give equal bytes."""
+    return row._make(manifest.get(key) for key in row._fields)

@@ -11,7 +11,7 @@ from typing import Any
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.results.columns import COLUMNS, csv_text, text_hash
+from icl_curriculum.results.columns import COLUMNS, TABLES, csv_text, text_hash
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
@@ -29,7 +29,7 @@ class GrowingTable:
     ) -> None:
         self.folder, self.command, self.refuse = folder, command, refuse
         self.path = folder / "evaluation.csv"
-        self._columns = [COLUMNS["evaluation"].index(key) for key in keys]
+        self._columns = TABLES["evaluation"].positions(keys)
 
     def read(self) -> tuple[str, dict[str, Any]]:
         """The rows and the manifest of earlier calls, empty where there are none.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -14,58 +13,21 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.columns import TABLES
+
+# The tables that are read, with those of their columns that no figure and no comparison looks at.
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "learning": ("experiment", "run"),
+    "evaluation": (),
+    "exposure": ("experiment", "run"),
+    "curriculum": ("experiment", "run"),
+}
 
 #: What a reader may rely on; tables may hold more columns.
 COLUMNS: dict[str, list[str]] = {
-    "learning": [
-        "variant", "seed", "step", "prompts_seen", "function_class", "input_distribution",
-        "n_context", "metric", "value",
-    ],
-    "evaluation": [
-        "experiment", "run", "variant", "seed", "step", "learner", "learner_kind", "function_class",
-        "input_distribution", "shift", "in_distribution", "n_context", "metric", "value", "ci_low", "ci_high",
-        "n_prompts",
-    ],
-    "exposure": ["variant", "seed", "step", "function_class", "input_distribution", "prompts", "flops"],
-    "curriculum": [
-        "variant", "seed", "step", "function_class", "input_distribution", "planned_share", "drawn_share",
-    ],
-}  # fmt: skip
-
-# Given, not guessed: a name may look like a number, and a table without rows has nothing to guess from.
-_TYPES = {
-    **dict.fromkeys(
-        (
-            "experiment",
-            "run",
-            "variant",
-            "learner",
-            "learner_kind",
-            "function_class",
-            "input_distribution",
-            "shift",
-            "metric",
-        ),
-        "str",
-    ),
-    **dict.fromkeys(("seed", "n_context", "n_prompts"), "int64"),
-    **dict.fromkeys(
-        ("step", "prompts_seen", "prompts", "flops", "value", "ci_low", "ci_high", "planned_share", "drawn_share"),
-        "float64",
-    ),
+    name: [column for column in TABLES[name].header if column not in unused] for name, unused in _UNUSED.items()
 }
 
-_MAY_BE_MISSING = ("value", "ci_low", "ci_high")
-_CHOICES: dict[Hashable, tuple[object, ...]] = {
-    "in_distribution": (True, False),
-    "learner_kind": ("model", "baseline", "oracle"),
-}
-# A share may exceed 1 by the last digit that is written.
-_GREATEST: dict[Hashable, float] = {
-    **dict.fromkeys(("planned_share", "drawn_share"), 1 + 1e-6),
-    **dict.fromkeys(("seed", "n_context", "n_prompts", "step", "prompts_seen", "prompts"), float(2**63)),
-    "flops": math.inf,
-}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 #: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
@@ -96,8 +58,8 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
             raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(header)}")
         # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
         with np.errstate(invalid="raise"):
-            table = pd.read_csv(io.StringIO(text), dtype=_TYPES, keep_default_na=False, na_values=[""])
-        _check_cells(table[COLUMNS[name]])
+            table = pd.read_csv(io.StringIO(text), dtype=TABLES[name].dtypes, keep_default_na=False, na_values=[""])
+        _check_cells(name, table)
     except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
     return table
@@ -120,21 +82,22 @@ def _check_form(text: str) -> list[str]:
     return header
 
 
-def _check_cells(table: pd.DataFrame) -> None:
+def _check_cells(name: str, table: pd.DataFrame) -> None:
     """ValueError naming the first cell that the suite cannot have written."""
-    for column, cells in table.items():
-        if column in _MAY_BE_MISSING:
+    for key in COLUMNS[name]:
+        column, cells = TABLES[name].columns[key], table[key]
+        if column.empty:
             continue
-        if column in _GREATEST:
-            wrong, expected = ~cells.between(0, _GREATEST[column]), f"a number from 0 to {_GREATEST[column]:g}"
-        elif column in _CHOICES:
-            wrong, expected = ~cells.isin(_CHOICES[column]), " or ".join(map(str, _CHOICES[column]))
-        else:
+        if column.one_of:
+            wrong, expected = ~cells.isin(column.one_of), " or ".join(map(str, column.one_of))
+        elif column.kind is str:
             wrong, expected = cells.isna(), "text"
+        else:
+            wrong, expected = ~cells.between(0, column.greatest), f"a number from 0 to {column.greatest:g}"
         if wrong.any():
             line = int(wrong.to_numpy().argmax())
             found = "nothing" if pd.isna(cells.iloc[line]) else repr(cells.iloc[line])
-            raise ValueError(f"row {line + 1} of column {column!r}: expected {expected}, found {found}")
+            raise ValueError(f"row {line + 1} of column {key!r}: expected {expected}, found {found}")
     if "learner_kind" in table:
         kinds = table.drop_duplicates(["learner", "learner_kind"])["learner"]
         if kinds.duplicated().any():

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -26,10 +26,12 @@ from icl_curriculum.evaluation import (
     NamedLearner,
     Working,
     content_hash,
+    evaluation_rows,
     oracle_entry,
     score,
 )
 from icl_curriculum.models.base import Model
+from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.shifts import why_undefined
 from icl_curriculum.training import Trainer
@@ -83,7 +85,7 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> E
     first = round(_GOLDEN * trainer.run.seed * len(banks)) % len(banks)
     turned = banks[first:] + banks[:first]
     found = list(score_banks(trained, turned, directory.path.parent / ".cache", advanced))
-    rows: list[list[Any]] = []
+    rows: list[EvaluationRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
     for scored in found[len(banks) - first :] + found[: len(banks) - first]:
@@ -93,7 +95,7 @@ def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> E
     directory.write_table("evaluation", rows)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
-    directory.append("timing", [[trainer.step, "evaluation", seconds, prompts / seconds]])
+    directory.append("timing", [TimingRow(trainer.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
     return Evaluated(hashes, failures)
 
 
@@ -103,7 +105,7 @@ class Scored:
 
     bank: Bank
     content: str
-    rows: list[list[Any]]
+    rows: list[EvaluationRow]
     failures: list[BaselineFailure]
 
     @property
@@ -127,12 +129,9 @@ def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, advan
         found = score([model], bank, prompts, experiment.evaluation.confidence)
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, working)
         found += classical.rows
-        known = trained.knows(bank)
-        rows = [
-            [trained.step, row.learner, row.learner_kind, *bank.key, known and row.n_context < trained.points,
-             row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
-            for row in found
-        ]  # fmt: skip
+        rows = evaluation_rows(
+            found, bank, step=trained.step, trained_points=trained.points if trained.knows(bank) else 0
+        )
         yield Scored(bank, content_hash(prompts), rows, classical.failures)
         advanced(done + 1, len(banks), (done + 1) / (time.monotonic() - began))
 

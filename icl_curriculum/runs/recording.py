@@ -11,6 +11,7 @@ from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
 from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.training import Cell, Trainer, Update
@@ -101,21 +102,29 @@ class Recorder:
         self.directory.append(
             "training",
             [
-                [step, *cell, behind[cell], loss, normalized[cell], interval.learning_rate,
-                 seen.total(), classes[cell[0]]]
+                TrainingRow(
+                    step=step, function_class=cell[0], input_distribution=cell[1],
+                    n_prompts=behind[cell], loss=loss, normalized_loss=normalized[cell],
+                    learning_rate=interval.learning_rate, prompts_seen=seen.total(),
+                    class_prompts_seen=classes[cell[0]],
+                )
                 for cell, loss in losses.items()
             ],
         )  # fmt: skip
         self.directory.append(
             "curriculum",
             [
-                [step, *cell, interval.planned[cell] / interval.updates, interval.n_prompts[cell] / drawn]
+                CurriculumRow(
+                    step=step, function_class=cell[0], input_distribution=cell[1],
+                    planned_share=interval.planned[cell] / interval.updates,
+                    drawn_share=interval.n_prompts[cell] / drawn,
+                )
                 for cell in self.trainer.tasks
             ],
-        )
+        )  # fmt: skip
         now = time.monotonic()
         seconds, self.mark = now - self.mark, now
-        self.directory.append("timing", [[step, "training", seconds, drawn / seconds]])
+        self.directory.append("timing", [TimingRow(step, "training", seconds, prompts_per_second=drawn / seconds)])
         self.live.scalars(step, {
             **{f"training/loss/{'/'.join(cell)}": loss for cell, loss in losses.items()},
             **{f"training/normalized_loss/{'/'.join(cell)}": loss for cell, loss in normalized.items()},
@@ -136,7 +145,7 @@ class Recorder:
 
     def evaluate(self) -> None:
         """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""
-        rows: list[list[Any]] = []
+        rows: list[LearningRow] = []
         config = self.trainer.run.experiment.model
         entry = NamedLearner("model", "model", self.trainer.model, config)
         began = time.monotonic()
@@ -144,19 +153,25 @@ class Recorder:
             with at_work(config, "predict"):
                 predictions = answers(entry.learner, prompts.without_truth())
             rows += [
-                [self.trainer.step, self.trainer.prompts_seen.total(), bank.function_class, bank.input_distribution,
-                 row.n_context, row.metric, row.value]
+                LearningRow(
+                    step=self.trainer.step, prompts_seen=self.trainer.prompts_seen.total(),
+                    function_class=bank.function_class, input_distribution=bank.input_distribution,
+                    n_context=row.n_context, metric=row.metric, value=row.value,
+                )
                 for row in metric_rows(entry, predictions, bank, prompts, None)
                 if row.metric in ("normalized_error", "median_error")
             ]  # fmt: skip
         self.directory.append("learning", rows)
         seen, flops = self.trainer.prompts_seen, self.trainer.flops
         self.directory.append(
-            "exposure", [[self.trainer.step, *cell, seen[cell], flops[cell]] for cell in self.trainer.tasks]
+            "exposure",
+            [
+                ExposureRow(self.trainer.step, *cell, prompts=seen[cell], flops=flops[cell])
+                for cell in self.trainer.tasks
+            ],
         )
         # Of every bank and metric the longest prompt, which comes last.
-        errors = {f"learning/{metric}/{function_class}/{inputs}": value
-                  for _, _, function_class, inputs, _, metric, value in rows}  # fmt: skip
+        errors = {f"learning/{row.metric}/{row.function_class}/{row.input_distribution}": row.value for row in rows}
         self.live.scalars(self.trainer.step, errors)
         self.mark += time.monotonic() - began
 

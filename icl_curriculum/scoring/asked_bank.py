@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation import Bank, BaselineFailure, Working, content_hash, oracle_entry, score
+from icl_curriculum.evaluation import Bank, BaselineFailure, Working, content_hash, evaluation_rows, oracle_entry, score
 from icl_curriculum.evaluation.asking import CostlyConfig
-from icl_curriculum.scoring.learners import NAME, Contender
+from icl_curriculum.results.columns import EvaluationRow
+from icl_curriculum.scoring.learners import Contender
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,13 @@ class AskedBank:
         """The learners, and the class's oracle where there is one."""
         return [*self.contenders, *(Contender(entry) for entry in oracle_entry(self.bank))]
 
-    def rows(self, item: Contender, working: Working = lambda learner, share: None) -> list[list[Any]]:
+    def rows(self, item: Contender, working: Working = lambda learner, share: None) -> list[EvaluationRow]:
         """The rows of one learner. Raises what it raises if it answers nothing."""
         found = score(
             [item.entry], self.bank, self.prompts, self.confidence,
             costly=self.costly, working=working, failed=self.failed,
         )  # fmt: skip
-        trained = self._trained_points(item)
-        return [
-            [NAME, item.run, NAME, item.seed, item.step, row.learner, row.learner_kind, *self.bank.key,
-             row.n_context < trained, row.n_context, row.metric, row.value, row.ci_low, row.ci_high, row.n_prompts]
-            for row in found
-        ]  # fmt: skip
+        return evaluation_rows(found, self.bank, step=item.step, trained_points=self._trained_points(item))
 
     def _trained_points(self, item: Contender) -> int:
         """Up to which points the bank is what a trained run has learned from; for other learners, what any of them."""

@@ -17,6 +17,7 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import Component, RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, Bank
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
+from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Advanced, Scored, score_banks
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
@@ -128,8 +129,8 @@ class Evaluation:
 
         for name, content in copies_of(list(self.plugins), list(self.plugins.values())).items():
             write_atomically(output / "plugins" / name, content)
-        rows = ([*self.directory.prefix, *row] for scored in answered for row in scored.rows)
-        self._table(output).add(rows, described)
+        rows = (row for scored in answered for row in scored.rows)
+        self._table(output).add(of_run(self.directory.run, rows), described)
 
 
 def _asked(bank: Bank) -> list[Component]:

@@ -21,6 +21,7 @@ from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.evaluation import NamedLearner
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.models import Model
+from icl_curriculum.results.columns import RunColumns
 from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.scoring.trained_runs import open_run
 
@@ -51,6 +52,11 @@ class Contender:
     trained: TrainedModel | None = None
     #: What says in a manifest which learner it was.
     origin: Any = None
+
+    @property
+    def columns(self) -> RunColumns:
+        """What stands in the columns of a run."""
+        return RunColumns(experiment=NAME, run=self.run, variant=NAME, seed=self.seed)
 
     @property
     def step(self) -> int:

@@ -13,7 +13,7 @@ from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
-from icl_curriculum.results.columns import COLUMNS
+from icl_curriculum.results.columns import COLUMNS, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.learners import contenders, for_training_on
 from icl_curriculum.shifts import Shift, why_undefined
@@ -50,7 +50,7 @@ def score(
     classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
     found = for_training_on(contenders(learners), classes, dims)
     costly = _costly(costly_prompts, lengths)
-    rows: list[list[Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for task in all_tasks:
         task.check()
         for shift in (None, *shifts):
@@ -61,7 +61,7 @@ def score(
             costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
             failures: list[BaselineFailure] = []
             asked = AskedBank(bank, found, confidence, costly, failures.append)
-            rows += [row for item in asked.everyone() for row in asked.rows(item)]
+            rows += [row for item in asked.everyone() for row in of_run(item.columns, asked.rows(item))]
             for failure in failures:
                 warnings.warn(f"{'/'.join(bank.key)}: {failure}", stacklevel=2)
     return pd.DataFrame(rows, columns=COLUMNS["evaluation"])

@@ -23,6 +23,7 @@ from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure, Worki
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Advanced
@@ -112,16 +113,17 @@ class Scoring:
             for done, bank in enumerate(self.grid.banks):
                 failed: list[BaselineFailure] = []
                 asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
-                rows: list[list[Any]] = []
+                rows: list[tuple[Any, ...]] = []
                 try:
                     everyone = asked.everyone()
                     for number, item in enumerate(everyone):
                         working = self._working(advanced, began, done, number, len(everyone))
                         working(item.entry.id, 0.0)
-                        rows += self._rows(asked, item, working)
+                        found = self._rows(asked, item, working)
+                        rows += of_run(item.columns, found)
+                        answered.update(row.learner for row in found)
                 finally:
                     if rows:
-                        answered |= {row[5] for row in rows}
                         failures[asked.name] = failed
                         table.add(rows, self._describe(asked, failed))
                 advanced(done + 1, len(self.grid.banks), (done + 1) / (time.monotonic() - began))
@@ -141,7 +143,7 @@ class Scoring:
 
         return working
 
-    def _rows(self, asked: AskedBank, item: Contender, working: Working) -> list[list[Any]]:
+    def _rows(self, asked: AskedBank, item: Contender, working: Working) -> list[EvaluationRow]:
         name, bank = item.entry.id, "/".join(asked.bank.key)
         try:
             return asked.rows(item, working)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tiny_runs import tables, tiny_run
 
-from icl_curriculum.results.columns import csv_text
+from icl_curriculum.results.columns import csv_text, of_run
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.execution import execute
 
@@ -54,7 +54,7 @@ def watch(before: Before) -> None:
         write_bytes(path, data[: len(data) // 2])
 
     def half_the_rows(directory: RunDirectory, name: str, rows: Any) -> None:
-        text = csv_text([*directory.prefix, *row] for row in rows)
+        text = csv_text(of_run(directory.run, rows))
         with directory.table(name).open("a") as handle:
             handle.write(text[: len(text) // 2])
 

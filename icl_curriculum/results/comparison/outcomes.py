@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,24 +19,49 @@ from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
 from icl_curriculum.results.tables import final, with_metric
 
-#: A row of `outcomes`, after the run's and the cell's columns.
-QUANTITIES = {
-    "steps": "updates in all",
-    "trained": "whether the run's curriculum ever gave the cell a share",
-    "single": "whether it gave a share to no other of the experiment's cells",
-    "prompts": "prompts of the cell that the run was trained on; NaN without exposure.csv",
-    "flops": "operations of the products spent on them, forward and backward",
-    "error": "on the evaluation bank, at the end of training",
-    "error_low": "end of its interval over prompts",
-    "error_high": "end of its interval over prompts",
-    "plateau_end": "step at which the error leaves the plateau (statistics.curves.plateau_end); inf: it never does",
-    "steps_to_error": "updates until the error is first at most the threshold; inf: never",
-    "prompts_to_error": "prompts of the cell until then; NaN for a cell that was not trained",
-    "error_after_block": "on the learning bank, when the cell last had a share; NaN where that was the end, or never",
-    "forgotten": "how much higher the error is at the end of training; NaN likewise",
-    "worst_error": "the highest error under any shift that has the cell's metric, for a trained cell; inf: overflow",
-    "worst_shift": "under which",
-}
+
+class OutcomeRow(NamedTuple):
+    """What became of a run in a cell; a row of `Outcomes.rows`. After ``metric`` come the `QUANTITIES`."""
+
+    experiment: str
+    variant: str
+    seed: int
+    function_class: str
+    input_distribution: str
+    n_context: int
+    metric: str
+    #: Updates in all.
+    steps: float
+    #: Whether the run's curriculum ever gave the cell a share.
+    trained: bool
+    #: Whether it gave a share to no other of the experiment's cells.
+    single: bool
+    #: Prompts of the cell that the run was trained on; NaN without exposure.csv.
+    prompts: float
+    #: Operations of the matrix products spent on them, forward and backward.
+    flops: float
+    #: On the evaluation bank, at the end of training, with the ends of its interval over prompts.
+    error: float
+    error_low: float
+    error_high: float
+    #: Step at which the error leaves the plateau (`statistics.curves.plateau_end`); inf: it never does.
+    plateau_end: float
+    #: Updates until the error is first at most the threshold; inf: never.
+    steps_to_error: float
+    #: Prompts of the cell until then; NaN for a cell that was not trained.
+    prompts_to_error: float
+    #: On the learning bank, when the cell last had a share; NaN where that was the end, or never.
+    error_after_block: float
+    #: How much higher the error is at the end of training; NaN likewise.
+    forgotten: float
+    #: The highest error under any shift that has the cell's metric, for a trained cell; inf: overflow.
+    worst_error: float
+    #: Under which.
+    worst_shift: str
+
+
+#: What is measured of a run in a cell, after the columns that say which run and cell.
+QUANTITIES = OutcomeRow._fields[OutcomeRow._fields.index("metric") + 1 :]
 
 #: ``shift``: as `shift_name` gives it; ``shift_kind``: "inputs" where the inputs are others, else "shift".
 SHIFTED = [*RUN, *CELL, "shift", "shift_kind", "n_context", "metric", "value"]
@@ -55,7 +81,7 @@ Key = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """``rows`` as `QUANTITIES` says, in the order of variants, cells and seeds, and the curve of each.
+    """``rows``, an `OutcomeRow` each, in the order of variants, cells and seeds, and the curve of each.
 
     ``shifted``: the errors of trained cells under each shift, a row per run, cell and shift with the columns `SHIFTED`.
     ``confidence``: of intervals over seeds, ``prompt_confidence`` of those over prompts, as evaluation.csv has them.
@@ -115,16 +141,24 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
             worst_error, worst_shift = _worst(of_run) if last > 0 else (math.nan, "")
             if last > 0 and len(of_run):
                 under_shifts.append(_tidy(of_run, inputs))
-            end = spent.get(key)
+            ledger = spent.get(key)
+            error, low, high = _finite_error(found)
             rows.append(
-                [source.name, key[0], key[1], function_class, inputs, longest, metric, steps, last > 0, single,
-                 *(end[-1][1:] if end else (math.nan, math.nan)),
-                 *_finite_error(found),
-                 plateau_end(curve.steps, curve.errors), first_below(curve.steps, curve.errors, threshold),
-                 first_below(curve.prompts, curve.errors, threshold) if last > 0 and end else math.nan,
-                 after, _difference(curve.errors[-1], after), worst_error, worst_shift]
+                OutcomeRow(
+                    experiment=source.name, variant=key[0], seed=key[1], function_class=function_class,
+                    input_distribution=inputs, n_context=longest, metric=metric, steps=steps, trained=last > 0,
+                    single=single, prompts=ledger[-1].prompts if ledger else math.nan,
+                    flops=ledger[-1].flops if ledger else math.nan, error=error, error_low=low, error_high=high,
+                    plateau_end=plateau_end(curve.steps, curve.errors),
+                    steps_to_error=first_below(curve.steps, curve.errors, threshold),
+                    prompts_to_error=(
+                        first_below(curve.prompts, curve.errors, threshold) if last > 0 and ledger else math.nan
+                    ),
+                    error_after_block=after, forgotten=_difference(curve.errors[-1], after),
+                    worst_error=worst_error, worst_shift=worst_shift,
+                )
             )  # fmt: skip
-    table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
+    table = pd.DataFrame(rows, columns=OutcomeRow._fields)
     shifted = pd.concat(under_shifts) if under_shifts else pd.DataFrame(columns=SHIFTED)
     order = {variant: i for i, variant in enumerate(source.variants)}
     table, shifted = (
@@ -134,16 +168,23 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
     return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence)
 
 
-def _spent(source: Source) -> dict[Key, list[tuple[float, float, float]]]:
-    """Step, prompts and operations so far, by run and cell; nothing without a ledger."""
+class _Spent(NamedTuple):
+    """What a run has spent on a cell by a step."""
+
+    step: float
+    prompts: float
+    flops: float
+
+
+def _spent(source: Source) -> dict[Key, list[_Spent]]:
+    """What was spent so far, by run and cell; nothing without a ledger."""
     if source.exposure is None:
         return {}
-    found: dict[Key, list[tuple[float, float, float]]] = {}
+    found: dict[Key, list[_Spent]] = {}
     columns = ["variant", "seed", *CELL, "step", "prompts", "flops"]
     ordered = source.exposure.sort_values("step", kind="stable")[columns]
     for variant, seed, function_class, inputs, *numbers in ordered.itertuples(index=False):
-        step, prompts, flops = map(float, numbers)
-        found.setdefault((variant, seed, function_class, inputs), []).append((step, prompts, flops))
+        found.setdefault((variant, seed, function_class, inputs), []).append(_Spent(*map(float, numbers)))
     return found
 
 
@@ -154,7 +195,7 @@ def _last_trained(curriculum: pd.DataFrame) -> dict[Key, float]:
     return {(v, s, c, i): float(step) for v, s, c, i, step in drawn[columns].itertuples(index=False)}
 
 
-def _curve(learned: pd.DataFrame, key: Key, spent: dict[Key, list[tuple[float, float, float]]]) -> Curve:
+def _curve(learned: pd.DataFrame, key: Key, spent: dict[Key, list[_Spent]]) -> Curve:
     own = learned[(learned["variant"] == key[0]) & (learned["seed"] == key[1])].sort_values("step")
     steps, errors = own["step"].to_numpy(np.float64), own["value"].to_numpy(np.float64)
     ledger = spent.get(key)

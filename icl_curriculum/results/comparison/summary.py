@@ -1,18 +1,8 @@
 """Statistics over seeds of every variant in every cell, and of every pair of them: summary.csv.
 
-One row is one number. ``quantity`` says of what, ``statistic`` which:
-
-- ``seed``: the value of one training seed, whose number stands in ``seed``;
-- ``mean``, ``median``, ``iqm``: over seeds, with intervals where the quantity is an error;
-- ``seed_sd``, ``prompt_sd``: spread over training seeds, and over banks of prompts (`statistics.seeds.spreads`);
-- ``share``: of the seeds whose error is at most the threshold, with its binomial interval;
-- ``paired_difference``: ``variant`` less ``versus``, seed by seed; below 0 ``variant`` has the lower error;
-- ``seeds_better``: how many of the seeds that both have ended lower with ``variant``;
-- ``probability_of_improvement``: that a run of ``variant`` ends lower than one of ``versus``.
-
-``quantity`` is one of `outcomes.QUANTITIES`, ``converged``, or of two variants: ``error``, at the end of each one's
-training; ``error_at_equal_steps`` and ``error_at_equal_exposure``, on the learning bank, when both have made as many
-updates, or have seen as many prompts of the cell, as the one that made or saw fewer.
+One row, a `SummaryRow`, is one number: its ``quantity`` says of what, its ``statistic`` which. Errors at equal steps
+and at equal exposure are those on the learning bank when both variants have made as many updates, or have seen as many
+prompts of the cell, as the one that made or saw fewer; ``seed_sd`` and ``prompt_sd`` are `statistics.seeds.spreads`.
 """
 
 from __future__ import annotations
@@ -20,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.results.columns import csv_text
+from icl_curriculum.results.columns import TABLES, SummaryRow, csv_text
 from icl_curriculum.results.comparison.outcomes import Curve, Key, Outcomes
 from icl_curriculum.results.comparison.sources import CELL, Cell, cells_of, in_cell
 from icl_curriculum.results.statistics.curves import value_at_exposure
@@ -40,11 +30,6 @@ from icl_curriculum.results.statistics.seeds import (
     spreads,
 )
 
-COLUMNS = [
-    "experiment", "variant", "versus", *CELL, "n_context", "metric", "quantity", "statistic", "seed", "value",
-    "ci_low", "ci_high", "n_seeds",
-]  # fmt: skip
-
 #: In the place of a class and of inputs: all cells together.
 ALL = "all"
 #: In the place of a variant: for each cell the variant that was trained on it alone.
@@ -55,63 +40,89 @@ _ERRORS = ("error", "forgotten", "worst_error")
 _EVENTS = ("plateau_end", "steps_to_error", "prompts_to_error")
 _SPENT = ("steps", "prompts", "flops")
 
-Row = list[Any]
+
+class _Subject(NamedTuple):
+    """What a number is of: the first columns of its row."""
+
+    experiment: str
+    variant: str
+    versus: str | None
+    function_class: str
+    input_distribution: str
+    n_context: int
+    metric: str
+
+    def number(
+        self, quantity: str, statistic: str, value: float, n_seeds: int, *, seed: int | None = None
+    ) -> SummaryRow:
+        """A number without an interval; ``seed``: of which it is, if it is one seed's."""
+        return SummaryRow(
+            *self, quantity=quantity, statistic=statistic, seed=seed, value=value, ci_low=None, ci_high=None,
+            n_seeds=n_seeds,
+        )  # fmt: skip
+
+    def estimate(self, quantity: str, statistic: str, made: Estimate, n_seeds: int | None = None) -> SummaryRow:
+        """A number with its interval; ``n_seeds``: how many seeds it rests on, if not as many as values."""
+        return SummaryRow(
+            *self, quantity=quantity, statistic=statistic, seed=None, value=made.value, ci_low=made.low,
+            ci_high=made.high, n_seeds=made.n if n_seeds is None else n_seeds,
+        )  # fmt: skip
 
 
 def summary(found: Outcomes) -> pd.DataFrame:
-    """The rows of summary.csv, with the columns `COLUMNS`."""
-    rows: list[Row] = []
+    """The rows of summary.csv."""
+    rows: list[SummaryRow] = []
     table = found.rows
     for variant, name, inputs in table[["variant", *CELL]].drop_duplicates().itertuples(index=False):
         rows += _of_variant(_where(table, variant, (name, inputs)), found)
     for cell in found.cells:
         rows += _of_pairs(found.trained_on(cell), found)
     rows += _over_cells(table, found.confidence)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=TABLES["summary"].header)
 
 
 def write_summary(path: Path, table: pd.DataFrame) -> None:
     """Write atomically, in the form of all tables: missing values are empty, infinite ones ``inf``."""
     plain = table.astype(object).where(table.notna(), None)
-    write_atomically(path, csv_text([COLUMNS, *plain.itertuples(index=False)]))
+    write_atomically(path, csv_text([TABLES["summary"].header, *plain.itertuples(index=False)]))
 
 
 def _where(table: pd.DataFrame, variant: str, cell: Cell) -> pd.DataFrame:
     return in_cell(table[table["variant"] == variant], cell)
 
 
-def _of_variant(rows: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
+def _of_variant(rows: pd.DataFrame, found: Outcomes) -> Iterator[SummaryRow]:
     """What one variant did in one cell."""
     first = rows.iloc[0]
-    head = [first["experiment"], first["variant"], None, *first[CELL], first["n_context"], first["metric"]]
+    subject = _Subject(
+        experiment=first["experiment"], variant=first["variant"], versus=None, function_class=first["function_class"],
+        input_distribution=first["input_distribution"], n_context=first["n_context"], metric=first["metric"],
+    )  # fmt: skip
     n = len(rows)
     for quantity in (*_ERRORS, *_EVENTS, *_SPENT):
         values = rows[quantity].to_numpy(np.float64)
         if np.isnan(values).all():
             continue
         for seed, value in zip(rows["seed"], values, strict=True):
-            yield [*head, quantity, "seed", seed, value, None, None, 1]
+            yield subject.number(quantity, "seed", value, 1, seed=seed)
         kept = values[~np.isnan(values)]
         if quantity in _ERRORS:
             for statistic in STATISTICS:
                 made = estimate([kept], statistic, confidence=found.confidence)
-                yield [*head, quantity, statistic, None, *_numbers(made)]
+                yield subject.estimate(quantity, statistic, made)
         else:
             # Of events, some of which may never have happened, only the median is a number.
-            median = float(np.median(kept)) if quantity in _EVENTS else float(kept.mean())
-            yield [*head, quantity, "median" if quantity in _EVENTS else "mean", None, median, None, None, len(kept)]
+            statistic = "median" if quantity in _EVENTS else "mean"
+            middle = float(np.median(kept)) if statistic == "median" else float(kept.mean())
+            yield subject.number(quantity, statistic, middle, len(kept))
     apart = spreads(rows["error"], rows["error_low"], rows["error_high"], confidence=found.prompt_confidence)
-    yield [*head, "error", "seed_sd", None, apart.seeds, None, None, n]
-    yield [*head, "error", "prompt_sd", None, apart.prompts, None, None, n]
+    yield subject.number("error", "seed_sd", apart.seeds, n)
+    yield subject.number("error", "prompt_sd", apart.prompts, n)
     below = share_below(rows["error"], found.threshold, confidence=found.confidence)
-    yield [*head, "converged", "share", None, *_numbers(below)]
+    yield subject.estimate("converged", "share", below)
 
 
-def _numbers(made: Estimate) -> Row:
-    return [made.value, made.low, made.high, made.n]
-
-
-def _of_pairs(trained: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
+def _of_pairs(trained: pd.DataFrame, found: Outcomes) -> Iterator[SummaryRow]:
     """Every two variants that were trained on a cell."""
     variants = list(dict.fromkeys(trained["variant"]))
     by_variant = {variant: trained[trained["variant"] == variant].set_index("seed") for variant in variants}
@@ -120,10 +131,14 @@ def _of_pairs(trained: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
             yield from _of_pair(by_variant[ours], by_variant[theirs], found)
 
 
-def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, found: Outcomes) -> Iterator[Row]:
+def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, found: Outcomes) -> Iterator[SummaryRow]:
     first, second = ours.iloc[0], theirs.iloc[0]
-    head = [first["experiment"], first["variant"], second["variant"], *first[CELL], first["n_context"], first["metric"]]
-    yield from _compared(head, "error", ours["error"], theirs["error"], found.confidence)
+    subject = _Subject(
+        experiment=first["experiment"], variant=first["variant"], versus=second["variant"],
+        function_class=first["function_class"], input_distribution=first["input_distribution"],
+        n_context=first["n_context"], metric=first["metric"],
+    )  # fmt: skip
+    yield from _compared(subject, "error", ours["error"], theirs["error"], found.confidence)
     seeds = ours.index.intersection(theirs.index)
     if not len(seeds):
         return
@@ -133,12 +148,12 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, found: Outcomes) -> Itera
     ]
     if first["steps"] != second["steps"]:
         measured = _at_equal(curves, lambda curve: curve.steps)
-        yield from _compared(head, "error_at_equal_steps", *_series(measured, seeds), found.confidence)
+        yield from _compared(subject, "error_at_equal_steps", *_series(measured, seeds), found.confidence)
     if not np.isnan(curves[0][0].prompts).any():
         measured = _at_equal(curves, lambda curve: curve.prompts)
-        yield from _compared(head, "error_at_equal_exposure", *_series(measured, seeds), found.confidence)
+        yield from _compared(subject, "error_at_equal_exposure", *_series(measured, seeds), found.confidence)
         exposure = np.mean([min(one.prompts[-1], other.prompts[-1]) for one, other in curves])
-        yield [*head, "equal_exposure", "mean", None, float(exposure), None, None, len(seeds)]
+        yield subject.number("equal_exposure", "mean", float(exposure), len(seeds))
 
 
 def _key(variant: str, seed: int, cell: Cell) -> Key:
@@ -164,19 +179,21 @@ def _series(pairs: Sequence[tuple[float, float]], seeds: pd.Index) -> tuple[pd.S
     return pd.Series(ours, index=seeds), pd.Series(theirs, index=seeds)
 
 
-def _compared(head: Row, quantity: str, ours: pd.Series, theirs: pd.Series, confidence: float) -> Iterator[Row]:
+def _compared(
+    subject: _Subject, quantity: str, ours: pd.Series, theirs: pd.Series, confidence: float
+) -> Iterator[SummaryRow]:
     """Two variants by one quantity: their means, the paired difference, the seeds won, P(improvement)."""
     seeds = ours.index.intersection(theirs.index)
-    yield [*head, quantity, "mean", None, float(ours.mean()), None, None, len(ours)]
-    yield [*head, quantity, "versus_mean", None, float(theirs.mean()), None, None, len(theirs)]
+    yield subject.number(quantity, "mean", float(ours.mean()), len(ours))
+    yield subject.number(quantity, "versus_mean", float(theirs.mean()), len(theirs))
     if len(seeds):
         one, other = ours[seeds].to_numpy(np.float64), theirs[seeds].to_numpy(np.float64)
         if np.isfinite(one).all() and np.isfinite(other).all():
             difference = paired_difference(one, other, confidence=confidence)
-            yield [*head, quantity, "paired_difference", None, *_numbers(difference)]
-        yield [*head, quantity, "seeds_better", None, int((one < other).sum()), None, None, len(seeds)]
+            yield subject.estimate(quantity, "paired_difference", difference)
+        yield subject.number(quantity, "seeds_better", int((one < other).sum()), len(seeds))
     chance = probability_of_improvement(ours, theirs, confidence=confidence)
-    yield [*head, quantity, "probability_of_improvement", None, *_numbers(chance)]
+    yield subject.estimate(quantity, "probability_of_improvement", chance)
 
 
 def single_task(rows: pd.DataFrame) -> dict[Cell, str]:
@@ -186,24 +203,27 @@ def single_task(rows: pd.DataFrame) -> dict[Cell, str]:
     return {(str(c), str(i)): str(v) for c, i, v in chosen[[*CELL, "variant"]].itertuples(index=False)}
 
 
-def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[Row]:
+def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[SummaryRow]:
     """The interquartile mean over seeds and cells: of variants trained on all of them, and of the single-task ones."""
     cells = cells_of(rows)
     if len(cells) < 2 or rows["metric"].nunique() > 1:
         return
     metric, longest = rows["metric"].iloc[0], rows["n_context"].max()
-    head = [ALL, ALL, longest, metric, "error", "iqm", None]
+
+    def subject(experiment: str, variant: str) -> _Subject:
+        return _Subject(experiment, variant, None, ALL, ALL, n_context=longest, metric=metric)
+
     for variant in dict.fromkeys(rows["variant"]):
         own = rows[rows["variant"] == variant]
         errors = own[own["trained"]].pivot(index="seed", columns=CELL, values="error")
         if errors.shape[1] == len(cells) and len(whole := errors.dropna()):
             made = estimate([whole.to_numpy()], confidence=confidence)
-            yield [own["experiment"].iloc[0], variant, None, *head, *_numbers(made)[:3], len(whole)]
+            yield subject(own["experiment"].iloc[0], variant).estimate("error", "iqm", made, len(whole))
     alone = single_task(rows)
     if len(alone) == len(cells):
         strata = [_where(rows, alone[cell], cell)["error"].to_numpy(np.float64) for cell in cells]
         made = estimate(strata, confidence=confidence)
-        yield [rows["experiment"].iloc[0], SINGLE_TASK, None, *head, *_numbers(made)[:3], min(map(len, strata))]
+        yield subject(rows["experiment"].iloc[0], SINGLE_TASK).estimate("error", "iqm", made, min(map(len, strata)))
 
 
 class Numbers:

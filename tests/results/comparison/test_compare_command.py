@@ -14,7 +14,7 @@ import pytest
 from several_variants import train, trained
 from tiny_runs import Icl
 
-from icl_curriculum.results.comparison.summary import COLUMNS
+from icl_curriculum.results.columns import TABLES
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
         f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", "")
     )
     table = summary(several)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == TABLES["summary"].header
     assert set(table["variant"]) == {"alone", "sequential", "mixed"}
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from made_up_outcomes import LINEAR, QUADRATIC, made_up, variant
 
+from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.comparison import sheets, wording
 from icl_curriculum.results.comparison.answers import Answer, answers, cell_name
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.summary import (
     ALL,
-    COLUMNS,
     SINGLE_TASK,
     Numbers,
     single_task,
@@ -46,7 +46,7 @@ def asked(found: Outcomes) -> Numbers:
 
 def test_a_row_for_every_seed_and_the_statistics_over_them() -> None:
     table = summary(curricula())
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == TABLES["summary"].header
     own = table[
         (table["variant"] == "mixed") & (table["function_class"] == "quadratic") & (table["quantity"] == "error")
     ]
@@ -172,7 +172,7 @@ def test_written_as_all_tables_are(tmp_path: Path) -> None:
     table = summary(made_up({"a": variant({LINEAR: [0.7, 1 / 3]}, steps_to_error=math.inf)}))
     write_summary(tmp_path / "summary.csv", table)
     text = (tmp_path / "summary.csv").read_text()
-    assert text.startswith(",".join(COLUMNS) + "\n")
+    assert text.startswith(",".join(TABLES["summary"].header) + "\n")
     assert "made_up,a,,linear,gaussian,20,normalized_error,error,seed,1,0.333333333,,,1\n" in text
     assert "made_up,a,,linear,gaussian,20,normalized_error,steps_to_error,median,,inf,,,2\n" in text
     pd.testing.assert_frame_equal(
