@@ -1,7 +1,7 @@
 """How a table is defined: a row type whose fields say of every column what it holds.
 
-A field of a row is ``step: Annotated[int, TableColumn("updates completed so far", unit="steps")]``. Writers make rows by
-field name, readers check what they read against the same definition, and the documentation is printed from it.
+A field of a row is ``step: Annotated[int, TableColumn("updates completed so far", unit="steps")]``. Writers make rows
+by field name, readers check what they read against the same definition, and the documentation is printed from it.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ class TableColumn:
 class TableDefinition:
     """A table: its name, and the row types whose fields, one after the other, are its columns.
 
-    What it is of is said by the docstring of the last one. UserErrors of readers, the headers of files and the
-    documentation all come from here.
+    ``about``: what the table is of, the docstring of the last row type.
     """
 
     def __init__(self, name: str, *rows: type[tuple[Any, ...]]) -> None:
