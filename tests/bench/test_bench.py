@@ -26,6 +26,7 @@ from icl_curriculum.bench.competitors import HUGGING_FACE
 from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Settings, Tell
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.provenance import package_version
+from icl_curriculum.models.cpu_step.strategy import CpuStep
 
 SECTIONS = ["step", "quality", "throughput", "memory"]
 
@@ -262,10 +263,8 @@ def test_without_transformers_one_line_says_how_to_install_it(monkeypatch: pytes
 
 def test_autograd_takes_the_same_step_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    from icl_curriculum.models import Transformer
-
-    own = Transformer.backward
-    monkeypatch.setattr(Transformer, "backward", lambda *args: asked.append(True) or own(*args))
+    own = CpuStep.backward
+    monkeypatch.setattr(CpuStep, "backward", lambda *args: asked.append(True) or own(*args))
     prompts = competitors.batches(TINY, "cpu")
     by_name = {name: competitors.build(name, TINY, prompts, "cpu") for name in competitors.OURS}
     before = {name: each.predict(prompts[0]) for name, each in by_name.items()}
