@@ -24,6 +24,7 @@ from torch import Tensor
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.core.errors import UserError, described, did_you_mean
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.prompts import Prompts
 
 # The modules in which scikit-learn keeps its regressors. To list all of them would take many seconds of imports.
@@ -55,9 +56,8 @@ class ScikitLearn(Baseline):
     def id(self) -> str:
         if self.given_id is not None:
             return self.given_id
-        return "/".join(
-            ["sklearn", self.regressor, *(f"{key}={_shown(self.parameters[key])}" for key in self.parameters)]
-        )
+        shown = {key: _shown(value) for key, value in self.parameters.items()}
+        return str(Identifier.of("sklearn", [self.regressor], shown))
 
     @model_validator(mode="after")
     def _possible(self) -> ScikitLearn:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.registry import Component, Registered, Registry
 
 
@@ -27,7 +28,7 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
             return item
     source = f"{option} {named(text)}"
     try:
-        spec = _table(text) if text.lstrip().startswith("{") else _identified(text, registry)
+        spec = _table(text) if text.lstrip().startswith("{") else _identified(Identifier.parse(text), registry)
         refuse_impossible(spec)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
@@ -46,28 +47,26 @@ def _table(text: str) -> dict[str, Any]:
     return dict(table["value"])
 
 
-def _identified(text: str, registry: Registry) -> dict[str, Any]:
-    """``name/value/key=value``: values without a key are those of the component's ``id_fields``, in order.
+def _identified(identifier: Identifier, registry: Registry) -> dict[str, Any]:
+    """The table that an identifier stands for: values without a key are those of the ``id_fields``, in order.
 
     The value of a field that holds a component is all that follows.
     """
-    name, *parts = text.split("/")
+    name = identifier.name
     cls = registry.get(name)
     spec: dict[str, Any] = {"name": name}
     keys = iter(cls.id_fields)
-    for number, part in enumerate(parts):
-        key, separator, value = part.partition("=")
-        if not separator:
-            key, value = next(keys, ""), part
-        if not key or not value:
-            raise UserError(f"expected {name}, {name}/value or {name}/key=value, found {part!r}")
+    for number, part in enumerate(identifier.parts):
+        key = next(keys, "") if part.key is None else part.key
+        if not key or not part.value:
+            raise UserError(f"expected {name}, {name}/value or {name}/key=value, found {str(part)!r}")
         nested = _registry_of(cls, key)
         if nested is not None:
-            spec[key] = _identified("/".join([value, *parts[number + 1 :]]), nested)
+            spec[key] = _identified(identifier.held(number), nested)
             break
         # What is no field of its own belongs to what the component hands on, as those of a regressor.
         handed_on = key not in cls.model_fields and "parameters" in cls.model_fields
-        (spec.setdefault("parameters", {}) if handed_on else spec)[key] = _value(value)
+        (spec.setdefault("parameters", {}) if handed_on else spec)[key] = _value(part.value)
     return spec
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from icl_curriculum.core.errors import UserError, described, did_you_mean
+from icl_curriculum.core.identifiers import Identifier
 
 PACKAGE = "icl_curriculum"
 
@@ -48,11 +49,12 @@ class Component(BaseModel):
     def id(self) -> str:
         if self.given_id is not None:
             return self.given_id
-        parts = [self.name] + [_show(getattr(self, key)) for key in self.id_fields]
-        for key, info in type(self).model_fields.items():
-            if key not in self.id_fields and key != "given_id" and not _is(getattr(self, key), info.default):
-                parts.append(f"{key}={_show(getattr(self, key))}")
-        return "/".join(parts)
+        settings = {
+            key: _in_an_id(getattr(self, key))
+            for key, info in type(self).model_fields.items()
+            if key not in self.id_fields and key != "given_id" and not _is(getattr(self, key), info.default)
+        }
+        return str(Identifier.of(self.name, (_in_an_id(getattr(self, key)) for key in self.id_fields), settings))
 
     @property
     def canonical_id(self) -> str:
@@ -75,10 +77,8 @@ class Component(BaseModel):
         return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
 
 
-def _show(value: object) -> str:
-    if isinstance(value, Component):
-        return value.id
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _in_an_id(value: object) -> object:
+    return value.id if isinstance(value, Component) else value
 
 
 def _without_given_ids(value: Any) -> Any:

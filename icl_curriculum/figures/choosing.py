@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icl_curriculum.core.errors import UserError, closest_and_known
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.figures.curves import look_alike
 from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.scales import bounded
@@ -124,5 +125,5 @@ def estimator(learner: str) -> str:
     >>> estimator("lasso/0.01"), estimator("knn/weights=distance"), estimator("sklearn/Ridge/alpha=3")
     ('lasso', 'knn', 'sklearn/Ridge')
     """
-    head, *parameters = learner.split("/")
-    return "/".join([head, *parameters[:1]]) if head == "sklearn" else head
+    parsed = Identifier.parse(learner)
+    return str(Identifier(parsed.name, parsed.parts[:1])) if parsed.name == "sklearn" else parsed.name

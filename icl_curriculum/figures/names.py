@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.results import labels
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
@@ -56,9 +56,9 @@ def learner_label(learner: str, seeds: int = 1, which: str = "") -> str:
     >>> learner_label("lasso/0.01"), learner_label("model", 3, "mixed")
     ('lasso (α = 0.01)', 'model: mixed, mean of 3 seeds')
     """
-    head, _, value = learner.partition("/")
-    if head in _PARAMETERS and re.fullmatch(r"[^=]+", value):
-        learner = f"{head}/{_PARAMETERS[head]}={value}"
+    parsed = Identifier.parse(learner)
+    if parsed.name in _PARAMETERS and len(parsed.parts) == len(parsed.values) == 1:
+        learner = str(Identifier.of(parsed.name, settings={_PARAMETERS[parsed.name]: parsed.values[0]}))
     name = _LEARNERS.get(learner) or pretty(learner)
     name += f": {plain(which)}" if which else ""
     return f"{name}, mean of {seeds} seeds" if seeds > 1 else name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference, look_alike
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
@@ -40,7 +40,7 @@ class VariantPool:
 
     @property
     def fresh(self) -> str:
-        return re.sub(r"/pool_(size|seed)=\d+", "", self.pooled)
+        return str(Identifier.parse(self.pooled).without("pool_size", "pool_seed"))
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
 
 
 def _size(function_class: str) -> str:
-    """The size of the pool that an id names, or None."""
-    found = re.search(r"/pool_size=(\d+)(?=/|$)", function_class)
-    return found[1] if found else ""
+    """The size of the pool that an id names, or nothing."""
+    size = Identifier.parse(function_class).settings.get("pool_size", "")
+    return size if size.isdecimal() else ""
 
 
 def _pools(plain: pd.DataFrame) -> list[list[VariantPool]]:
@@ -164,7 +164,7 @@ def _without_pool(pool: VariantPool, plain: pd.DataFrame, k: int) -> float:
 
 def _references(errors: pd.DataFrame) -> dict[str, pd.Series]:
     """The errors by pool size of each learner that the model is compared with, in their order."""
-    heads = errors["learner"].str.partition("/")[0]
+    heads = errors["learner"].map(lambda learner: Identifier.parse(learner).name)
     return {
         learner: errors[errors["learner"] == learner].groupby("pool_size")["value"].mean()
         for reference in REFERENCES

@@ -15,6 +15,7 @@ from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError, described, did_you_mean
 from icl_curriculum.core.files import check_writable, locked, remove_leftovers
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.plugins import defined_in_module, load_plugin
 from icl_curriculum.core.provenance import provenance
@@ -204,7 +205,8 @@ def _contenders(text: str, device: str) -> list[Contender]:
 
 def _with_scikit_learn(text: str) -> str:
     """``SVR`` as ``sklearn/SVR``: names of classes are scikit-learn's, unless a baseline is called so."""
-    return f"sklearn/{text}" if text[:1].isupper() and text.split("/")[0] not in BASELINES.names() else text
+    known = Identifier.parse(text).name in BASELINES.names()
+    return f"sklearn/{text}" if text[:1].isupper() and not known else text
 
 
 def _from_file(text: str) -> Contender:

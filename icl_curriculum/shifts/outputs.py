@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.function_classes import AnyFunctionClass
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
@@ -50,7 +51,12 @@ class LabelNoise(Shift):
             return task.inputs.id, self.id
         # A parameter that the class does not read is not part of the id.
         signs = task.function_class.sign_valued
-        return task.inputs.id, f"{self.name}/flips={self.flips:.3g}" if signs else f"{self.name}/{self.level:.3g}"
+        read = (
+            Identifier.of(self.name, settings={"flips": self.flips})
+            if signs
+            else Identifier.of(self.name, [self.level])
+        )
+        return task.inputs.id, str(read)
 
 
 @register_shift("other_class")
