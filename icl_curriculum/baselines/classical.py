@@ -66,7 +66,7 @@ class Ridge(Baseline):
     )
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / prompts.scale) ** 2 if self.penalty is None else self.penalty
+        penalty = prompts.noise_variance if self.penalty is None else self.penalty
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
 
 

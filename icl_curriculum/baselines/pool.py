@@ -104,8 +104,7 @@ def _log_likelihoods(
     """The log likelihood of each shown label if a member made it, up to a term that all members share."""
     shown = prompts.ys.double()
     if function_class.sign_valued:
-        # Flips with probability p have the standard deviation 2 sqrt(p (1 - p)).
-        p = (1 - math.sqrt(max(0.0, 1 - prompts.label_noise**2))) / 2
+        p = prompts.flip_probability
         odds = math.log(max(p, 1e-12) / (1 - p))
         return (labels.sign() != shown.sign()).double() * odds
     rounding = _ROUNDING * math.sqrt(function_class.trivial_error(prompts.dims)) * scale

@@ -90,6 +90,6 @@ def _fitted(
         return xs.double().permute(1, 2, 0)[:, on.T, of].permute(2, 0, 1)
 
     queries = None if prompts.queries is None else columns(prompts.queries)
-    penalty = (prompts.label_noise / prompts.scale) ** 2
+    penalty = prompts.noise_variance
     fits = fit_every_prefix(columns(prompts.xs), (prompts.ys.double() / prompts.scale)[of], queries, penalty=penalty)
     return fits.predictions, log_evidence(fits, prompts.xs.double().square().sum(-1)[of])

@@ -5,6 +5,7 @@ Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
@@ -48,6 +49,16 @@ class Prompts:
     @property
     def dims(self) -> int:
         return self.xs.shape[2]
+
+    @property
+    def noise_variance(self) -> float:
+        """The variance of the noise in ``ys``, in the units of the class's raw values."""
+        return (self.label_noise / self.scale) ** 2
+
+    @property
+    def flip_probability(self) -> float:
+        """The probability p that a label is flipped, where labels are signs: the noise is 2 sqrt(p (1 - p))."""
+        return (1 - math.sqrt(max(0.0, 1 - self.label_noise**2))) / 2
 
     def query(self) -> Float[Tensor, "batch points dims"]:
         """The input asked about at each prompt length."""

@@ -214,16 +214,3 @@ class _Pool:
 def _drawn_pool(pool: _Pool) -> Parameters:
     drawn = pool.function_class.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
     return {name: value.to(torch.device(pool.device)) for name, value in drawn.items()}
-
-
-def normal(*shape: int, generator: torch.Generator) -> Tensor:
-    """Standard normal draws on the generator's device."""
-    return torch.randn(*shape, generator=generator, device=generator.device)
-
-
-def unit_vectors(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims"]:
-    """Vectors drawn uniformly on the unit sphere."""
-    z = normal(n, dims, generator=generator)
-    norms = z.norm(dim=1, keepdim=True)
-    # A draw of exactly 0, which float32 gives once in some ten million, has no direction of its own.
-    return torch.where(norms > 0, z / norms, torch.full_like(z, dims**-0.5))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
@@ -17,7 +18,6 @@ from icl_curriculum.function_classes.base import (
     OracleKind,
     OutsideDomain,
     Parameters,
-    normal,
     register_function_class,
 )
 
@@ -72,7 +72,7 @@ class Chebyshev(FunctionClass):
         return sum((1 - 1 / (4 * j**2 - 1)) / 2 for j in range(self.lowest, self.highest + 1))
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = max((prompts.label_noise / prompts.scale) ** 2, _ROUNDING)
+        penalty = max(prompts.noise_variance, _ROUNDING)
         asked = None if prompts.queries is None else self._basis(prompts.queries.double())
         answers = predict_every_prefix(
             self._basis(prompts.xs.double()), prompts.ys.double() / prompts.scale, asked, penalty=penalty

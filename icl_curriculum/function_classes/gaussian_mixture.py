@@ -41,7 +41,7 @@ class GaussianMixture(Linear):
         return None if spectrum is None else sum(spectrum) / dims * self.trivial_error(dims)
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        ys, penalty = prompts.ys.double() / prompts.scale, (prompts.label_noise / prompts.scale) ** 2
+        ys, penalty = prompts.ys.double() / prompts.scale, prompts.noise_variance
         xs, asked = prompts.xs.double(), prompts.query().double()
         answers, evidence = [], []
         for first in (self.separation, -self.separation):

@@ -13,16 +13,10 @@ from numpy.polynomial import hermite_e
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal, unit_vectors
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
-from icl_curriculum.function_classes.base import (
-    FunctionClass,
-    OracleKind,
-    Parameters,
-    normal,
-    register_function_class,
-    unit_vectors,
-)
+from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters, register_function_class
 
 
 @register_function_class("hermite")
@@ -89,7 +83,7 @@ class Hermite(FunctionClass):
         return float(sum(squared[2 * i] * double_factorials[i] * moments[i] for i in range(p + 1)))
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / prompts.scale) ** 2
+        penalty = prompts.noise_variance
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
 
 

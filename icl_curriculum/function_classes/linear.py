@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
@@ -18,7 +19,6 @@ from icl_curriculum.function_classes.base import (
     OracleKind,
     Parameters,
     SignValued,
-    normal,
     register_function_class,
 )
 
@@ -49,7 +49,7 @@ class Linear(FunctionClass):
         return squared_norm
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / prompts.scale) ** 2
+        penalty = prompts.noise_variance
         return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
 
 
@@ -106,7 +106,7 @@ class SparseLinear(Linear):
         if prompts.truth is None:
             raise ValueError("the sparse_linear oracle reads the support from prompts.truth, which is missing")
         support = prompts.truth["support"].unsqueeze(1)
-        penalty = (prompts.label_noise / prompts.scale) ** 2
+        penalty = prompts.noise_variance
         return predict_every_prefix(prompts.xs * support, prompts.ys, prompts.query() * support, penalty=penalty)
 
 

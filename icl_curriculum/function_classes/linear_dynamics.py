@@ -12,14 +12,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal, random_rotations
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.function_classes.base import (
-    FunctionClass,
-    InputSampler,
-    Parameters,
-    normal,
-    register_function_class,
-)
+from icl_curriculum.function_classes.base import FunctionClass, InputSampler, Parameters, register_function_class
 
 
 @register_function_class("linear_dynamics")
@@ -37,9 +32,7 @@ class LinearDynamics(FunctionClass):
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         # QR with the signs of R's diagonal made positive is uniform (Mezzadri 2007).
-        q, r = torch.linalg.qr(normal(n, dims, dims, generator=generator))
-        rotation = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-        return {"rotation": rotation, "c": normal(n, dims, generator=generator)}
+        return {"rotation": random_rotations(n, dims, generator), "c": normal(n, dims, generator=generator)}
 
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
         weights = torch.einsum("nij,ni->nj", parameters["rotation"], parameters["c"])

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.function_classes.base import OracleKind, Parameters, normal, register_function_class
+from icl_curriculum.function_classes.base import OracleKind, Parameters, register_function_class
 from icl_curriculum.function_classes.linear import Linear
 
 

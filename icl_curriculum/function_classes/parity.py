@@ -81,7 +81,7 @@ class Parity(SignValued):
         wrong = prompts.xs.double()[:, :, subsets].prod(-1) != prompts.ys.double().sign().unsqueeze(-1)
         before = wrong.double().cumsum(dim=1) - wrong.double()
         # Flips with probability p have the standard deviation 2 sqrt(p (1 - p)).
-        flipped = (1 - math.sqrt(max(0.0, 1 - prompts.label_noise**2))) / 2
+        flipped = prompts.flip_probability
         least = before.amin(dim=-1, keepdim=True)
         # Without noise the true subset is never contradicted, so the least count is 0, and only subsets with 0 count.
         weights = (flipped / (1 - flipped)) ** (before - least)

@@ -10,15 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
-from icl_curriculum.function_classes.base import (
-    FunctionClass,
-    OracleKind,
-    Parameters,
-    normal,
-    register_function_class,
-)
+from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters, register_function_class
 
 
 @register_function_class("quadratic")
@@ -58,6 +53,6 @@ class Quadratic(FunctionClass):
         return (trace**2 + 2 * squares) / (dims + 2)
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = (prompts.label_noise / prompts.scale) ** 2
+        penalty = prompts.noise_variance
         queries = prompts.query().square() / math.sqrt(3)
         return predict_every_prefix(prompts.xs.square() / math.sqrt(3), prompts.ys, queries, penalty=penalty)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.function_classes.base import FunctionClass, Parameters, normal, register_function_class
+from icl_curriculum.core.draws import normal
+from icl_curriculum.function_classes.base import FunctionClass, Parameters, register_function_class
 
 
 @register_function_class("relu_network")

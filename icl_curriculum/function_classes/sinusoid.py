@@ -10,15 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.draws import unit_vectors
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
-from icl_curriculum.function_classes.base import (
-    FunctionClass,
-    OracleKind,
-    Parameters,
-    register_function_class,
-    unit_vectors,
-)
+from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters, register_function_class
 
 LEAST, GREATEST = 0.1, 5.0
 

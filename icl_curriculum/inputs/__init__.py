@@ -1,9 +1,10 @@
 """Input distributions. Each states E|x|^2, and a Gaussian its spectrum. Importing the package registers them."""
 
+from icl_curriculum.core.draws import random_rotations
 from icl_curriculum.inputs.base import AnyInputs, InputDistribution, register_inputs
 from icl_curriculum.inputs.bounded import Rademacher, Sphere, Uniform
 from icl_curriculum.inputs.derived import InOneOrthant, Scaled, random_orthants
-from icl_curriculum.inputs.gaussian import Gaussian, HalfSubspace, Shifted, Skewed, random_rotations
+from icl_curriculum.inputs.gaussian import Gaussian, HalfSubspace, Shifted, Skewed
 from icl_curriculum.inputs.heavy_tailed import Cauchy, Laplace, StudentT
 
 __all__ = [

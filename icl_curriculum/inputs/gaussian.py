@@ -13,6 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal, random_rotations
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.streams import generator as stream_generator
 from icl_curriculum.inputs.base import InputDistribution, register_inputs
@@ -23,7 +24,7 @@ class Gaussian(InputDistribution):
     """x ~ N(0, I). E|x|^2 = d."""
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        return torch.randn(n, points, dims, generator=generator, device=generator.device)
+        return normal(n, points, dims, generator=generator)
 
     def squared_norm(self, dims: int) -> float:
         return float(dims)
@@ -44,7 +45,7 @@ class Skewed(InputDistribution):
     basis_seed: int = Field(0, ge=0, description="seed of the shared rotation")
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        z = torch.randn(n, points, dims, generator=generator, device=generator.device)
+        z = normal(n, points, dims, generator=generator)
         if self.basis == "prompt":
             rotation = random_rotations(n, dims, generator)
         else:
@@ -79,7 +80,7 @@ class HalfSubspace(InputDistribution):
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
         self.check_dims(dims)
         rank = dims // 2
-        z = torch.randn(n, points, rank, generator=generator, device=generator.device)
+        z = normal(n, points, rank, generator=generator)
         basis = random_rotations(n, dims, generator)[:, :, :rank]
         return (z @ basis.mT) * math.sqrt(dims / rank)
 
@@ -101,16 +102,9 @@ class Shifted(InputDistribution):
     mean: float = Field(1.0, ge=-1e6, le=1e6, description="mean of every coordinate, m")
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        z = torch.randn(n, points, dims, generator=generator, device=generator.device)
+        z = normal(n, points, dims, generator=generator)
         xs: Tensor = z + self.mean
         return xs
 
     def squared_norm(self, dims: int) -> float:
         return dims * (1 + self.mean**2)
-
-
-def random_rotations(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims dims"]:
-    """Orthogonal matrices of the Haar measure, by QR with R's diagonal made positive (Mezzadri 2007)."""
-    q, r = torch.linalg.qr(torch.randn(n, dims, dims, generator=generator, device=generator.device))
-    rotations: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    return rotations

@@ -14,9 +14,10 @@ from scipy.integrate import dblquad
 from scipy.special import roots_genlaguerre
 from test_function_classes import hermite
 
+from icl_curriculum.core import draws
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.evaluation import Oracle
-from icl_curriculum.function_classes import OutsideDomain, base
+from icl_curriculum.function_classes import OutsideDomain
 
 # Hermite
 
@@ -236,7 +237,7 @@ def test_the_sine_wave_oracle_before_and_after() -> None:
 @pytest.mark.parametrize("spec", [hermite(2), "sinusoid"], ids=["hermite", "sinusoid"])
 def test_a_draw_of_zero_has_a_direction_too(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     """float32 gives it once in some ten million draws, which a long run in one dimension sees."""
-    monkeypatch.setattr(base, "normal", lambda *shape, generator: torch.zeros(*shape))
+    monkeypatch.setattr(draws, "normal", lambda *shape, generator: torch.zeros(*shape))
     parameters = class_of(spec).sample(3, 4, torch.Generator())
     direction = next(value for name, value in parameters.items() if name in ("w", "u"))
     torch.testing.assert_close(direction.norm(dim=1), torch.ones(3))

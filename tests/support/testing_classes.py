@@ -10,12 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass, OutsideDomain, Parameters, SignValued
-from icl_curriculum.function_classes.base import InputSampler, OracleKind, normal
+from icl_curriculum.function_classes.base import InputSampler, OracleKind
 from icl_curriculum.inputs import random_rotations
 from icl_curriculum.testing import Finding, Result, check
 

@@ -11,8 +11,8 @@ import torch
 from testing_classes import Plain, finding_of, only_finding
 from torch import Tensor
 
+from icl_curriculum.core.draws import normal
 from icl_curriculum.function_classes import Parameters
-from icl_curriculum.function_classes.base import normal
 from icl_curriculum.inputs import random_rotations
 from icl_curriculum.testing.distribution import COUNT_SPREAD, rows_of
 
