@@ -149,13 +149,11 @@ class Experiment(Strict):
         longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
         self.evaluation.costly.check(longest, "evaluation.costly.lengths")
         for shift in self.evaluation.shifts:
-            with _located("evaluation.shifts", shift), at_work(self.model, "longest_prompt"):
-                asked, allowed = shift.points(self.points), self.model.longest_prompt(self.points)
-            if asked > allowed:
-                raise UserError(
-                    f"evaluation.shifts: {shift.id!r} asks for prompts of {asked} points, the model's positions allow "
-                    f"{allowed}; set model.max_points = {asked}"
-                )
+            with _located("evaluation.shifts", shift):
+                asked = shift.points(self.points)
+                too_long = self.model.why_too_long(asked, points=self.points)
+            if too_long is not None:
+                raise UserError(f"evaluation.shifts: {shift.id!r} asks for {too_long}; set model.max_points = {asked}")
         for key, curriculum, items in (
             ("curriculum.function_classes", self.curriculum.function_classes, self.function_classes),
             ("curriculum.inputs", self.curriculum.inputs, self.inputs),

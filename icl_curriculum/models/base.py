@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import MODELS, Component
@@ -224,6 +225,12 @@ class ModelConfig(Component):
     def longest_prompt(self, points: int) -> int:
         """The most points a prompt may have for a model built for ``points`` points."""
         return points
+
+    def why_too_long(self, asked: int, *, points: int) -> str | None:
+        """Why a model built for ``points`` points cannot take a prompt of ``asked`` points; None where it can."""
+        with at_work(self, "longest_prompt"):
+            longest = self.longest_prompt(points)
+        return None if asked <= longest else f"prompts of {asked} points, the model's positions allow {longest}"
 
     def check(self, *, dims: int, points: int) -> None:
         """Raise UserError if this config cannot build a model for such prompts, with the ``key`` of a field to blame.

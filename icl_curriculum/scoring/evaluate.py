@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_curriculum import figures
-from icl_curriculum.core.contracts import ComponentFailed, at_work
+from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
@@ -70,10 +70,8 @@ class Evaluation:
         )
 
     def _too_long(self, shift: Shift) -> str | None:
-        experiment = self.run.experiment
-        with at_work(experiment.model, "longest_prompt"):
-            asked, allowed = shift.points(experiment.points), experiment.model.longest_prompt(experiment.points)
-        return None if asked <= allowed else f"prompts of {asked} points, and the model's positions allow {allowed}"
+        points = self.run.experiment.points
+        return self.run.experiment.model.why_too_long(shift.points(points), points=points)
 
     def score(self, grid: BankGrid, output: Path, advanced: Advanced) -> WrittenEvaluation:
         """Write ``output``/evaluation.csv, manifest.json and the heat map.

@@ -56,6 +56,11 @@ class Frame:
     source: str
 
 
+def usual_points(dims: int) -> int:
+    """The points of a prompt where nobody says how many: those of 4 d examples and a query."""
+    return 4 * dims + 1
+
+
 def build_grid(
     function_classes: Sequence[FunctionClass],
     inputs: Sequence[InputDistribution],

@@ -15,6 +15,7 @@ from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.results.columns import COLUMNS, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
+from icl_curriculum.scoring.grid import usual_points
 from icl_curriculum.scoring.learners import contenders, for_training_on
 from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.tasks import Task
@@ -57,7 +58,7 @@ def score(
             reason = None if shift is None else why_undefined(shift, task)
             if shift is not None and reason is not None:
                 raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
-            bank = Bank(task, shift, n_prompts, points or 4 * task.dims + 1, bank_seed)
+            bank = Bank(task, shift, n_prompts, points or usual_points(task.dims), bank_seed)
             costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
             failures: list[BaselineFailure] = []
             asked = AskedBank(bank, found, confidence, costly, failures.append)

@@ -29,7 +29,7 @@ from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Advanced
 from icl_curriculum.scoring.asked_bank import AskedBank
-from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
+from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
 from icl_curriculum.scoring.learners import (
     NAME,
     Contender,
@@ -38,7 +38,7 @@ from icl_curriculum.scoring.learners import (
     for_training_on,
     trained_contender,
 )
-from icl_curriculum.shifts import Shift, reference_task, standard_shifts
+from icl_curriculum.shifts import reference_task, standard_shifts
 
 #: Marks the manifests of these tables, so that no other folder is taken for one.
 COMMAND = "icl score"
@@ -256,7 +256,7 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
     dims = _agreed("dims", size.dims, [run.dims for run in runs])
     if dims is None:
         dims = reference_task(classes[0]).dims
-    points = size.points or _agreed("points", None, [run.points for run in runs]) or 4 * dims + 1
+    points = size.points or _agreed("points", None, [run.points for run in runs]) or usual_points(dims)
     seeds = [run.evaluation.bank_seed for run in runs]
     frame = Frame(
         dims, points,
@@ -267,18 +267,16 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
     shifts = asked.named_shifts([shift for run in runs for shift in run.evaluation.shifts])
     if ALL in asked.shifts:
         shifts = [*standard_shifts(), *shifts]
-    longest = min((run.model.longest_prompt(run.points) for run in runs), default=None)
-    if longest is not None and points > longest:
-        raise UserError(f"--points {points}: the positions of a model allow {longest}")
 
-    def too_long(shift: Shift) -> str | None:
-        wanted = shift.points(points)
-        if longest is None or wanted <= longest:
-            return None
-        return f"prompts of {wanted} points, and the positions of a model allow {longest}"
+    def why_too_long(asked: int) -> str | None:
+        reasons = (run.model.why_too_long(asked, points=run.points) for run in runs)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    if reason := why_too_long(points):
+        raise UserError(f"--points {points}: {reason}")
 
     inputs = asked.distributions([item for run in runs for item in run.inputs])
-    return build_grid(classes, inputs, shifts, frame, too_long)
+    return build_grid(classes, inputs, shifts, frame, lambda shift: why_too_long(shift.points(points)))
 
 
 def _agreed(what: str, given: int | None, found: Sequence[int]) -> int | None:
