@@ -22,7 +22,7 @@ from icl_curriculum.bench import competitors
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.competitors import HUGGING_FACE
 from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, Tell, measured_on
-from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.machine import computing_threads, device_kind
 from icl_curriculum.core.prompts import Prompts
 
 COLUMNS = (
@@ -83,7 +83,7 @@ def peak_memory(request: Request, say: Callable[[Any], None]) -> tuple[float, fl
         tiny = replace(request.size, width=2 * request.size.heads, layers=1, points=3, dims=2, batch=2)
         _work(replace(request, size=tiny), _prompts(tiny, request))
         prompts = _prompts(request.size, request)
-        if request.device.startswith("cuda"):
+        if device_kind(request.device) == "cuda":
             torch.cuda.reset_peak_memory_stats(request.device)
             before = torch.cuda.memory_allocated(request.device)
             _work(request, prompts)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.machine import device_kind
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.results.columns import csv_text
 
@@ -147,7 +148,7 @@ def cpu_model() -> str:
 
 def device_name(device: str) -> str:
     """The device, and for CUDA also the name of the card: ``cuda (NVIDIA H100)``."""
-    if not device.startswith("cuda"):
+    if device_kind(device) != "cuda":
         return device
     return f"{device} ({torch.cuda.get_device_name(device)})"
 

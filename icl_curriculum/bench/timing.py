@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from icl_curriculum.bench.tables import Tell
+from icl_curriculum.core.machine import device_kind
 
 #: The least seconds that a turn lasts. A call that takes less is repeated.
 TURN = 0.05
@@ -78,7 +79,7 @@ def interleaved(
 
 def waiting_for(device: str) -> Callable[[], None]:
     """A function that returns when the device has finished what it was given."""
-    if device.startswith("cuda"):
+    if device_kind(device) == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 

@@ -39,7 +39,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 def check_precision(precision: Precision, device: str) -> None:
     """Raise UserError for a precision that this kind of device does not have."""
-    if precision == "tf32" and not device.startswith("cuda"):
+    if precision == "tf32" and device_kind(device) != "cuda":
         raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
 
 
@@ -49,7 +49,7 @@ def arithmetic(precision: Precision, device: str) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
-        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device_kind(device), dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -72,6 +72,11 @@ def reproducible(device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+def device_kind(device: str) -> str:
+    """The kind of a device, ``cpu``, ``cuda`` or ``mps``, without the number that may follow as in ``cuda:1``."""
+    return device.partition(":")[0]
+
+
 def resolve_device(device: str) -> str:
     """Returns the device to use; ``auto`` is CUDA, else MPS, else the CPU. UserError for one that is not there."""
     available = ["cpu"]
@@ -81,7 +86,7 @@ def resolve_device(device: str) -> str:
         available.append("cuda")
     if device == "auto":
         return available[-1]
-    kind, _, index = device.partition(":")
+    kind, index = device_kind(device), device.partition(":")[2]
     numbered = device == kind or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
     if kind not in available or not numbered:
         raise UserError(f"--device {device}: not on this machine; available: auto, {', '.join(available)}")

@@ -24,19 +24,25 @@ from icl_curriculum.core.identifiers import Identifier
 
 PACKAGE = "icl_curriculum"
 
-
 BUILT_IN = "built in"
 
+#: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
+LARGEST = 1_000_000
 
-class Component(BaseModel):
+
+class Strict(BaseModel):
+    """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Component(Strict):
     """A registered, configurable piece: its fields are what a TOML may set, checked strictly.
 
     The id tells a component's parameters apart in the tables: the registered name, then the values of
     ``id_fields``, then every other parameter that differs from its default, e.g. ``hermite/3`` or
     ``sparse_linear/sparsity=2``. ``id = "..."`` in a TOML overrides it in what is shown, never in what is drawn.
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     name: ClassVar[str] = ""
     id_fields: ClassVar[tuple[str, ...]] = ()
@@ -297,16 +303,6 @@ def origin_of(component: Component) -> str:
 def source_of(component: Component) -> Path | None:
     """The file that defines a component; None for a built-in one."""
     return None if origin_of(component) == BUILT_IN else _source(type(component))
-
-
-#: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
-LARGEST = 1_000_000
-
-
-class Strict(BaseModel):
-    """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 @dataclass(frozen=True)

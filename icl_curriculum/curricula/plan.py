@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from icl_curriculum.core.contracts import at_work, broken_contract
+from icl_curriculum.core.registry import Strict
 from icl_curriculum.curricula.base import Curriculum, State
 
 
-class Growth(BaseModel):
+class Growth(Strict):
     """A number that grows: ``start``, then ``add`` more every ``every`` steps, up to the experiment's own number.
 
     Source: Garg et al. 2022.
@@ -19,8 +20,6 @@ class Growth(BaseModel):
     >>> [Growth(start=5, add=1, every=10).at(step, 7) for step in (0, 9, 10, 20, 30)]
     [5, 5, 6, 7, 7]
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     start: int = Field(ge=1, description="value at the first step")
     add: int = Field(1, ge=1, description="increment")

@@ -18,6 +18,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.machine import device_kind
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.directory import read_manifest
@@ -33,7 +34,7 @@ def write_checkpoint(path: Path, run: Run, device: str, state: dict[str, Any]) -
     """Write tensors and plain values atomically, marked as this run's and its kind of device's."""
     # By way of memory: torch's own file writer turns a full disk into an error without a reason.
     buffer = io.BytesIO()
-    torch.save({"run": [run.name, run.hash()], "device": _kind(device), **state}, buffer)
+    torch.save({"run": [run.name, run.hash()], "device": device_kind(device), **state}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
@@ -51,16 +52,12 @@ def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
     name, config_hash = state.pop("run")
     if (name, config_hash) != (run.name, run.hash()):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
-    if state["device"] != _kind(device):
+    if state["device"] != device_kind(device):
         raise UserError(
-            f"{path}: the run was begun on {state['device']}, this is {_kind(device)}, whose results differ; "
+            f"{path}: the run was begun on {state['device']}, this is {device_kind(device)}, whose results differ; "
             f"give --device {state['device']}, or start it afresh with --fresh"
         )
     return dict(state)
-
-
-def _kind(device: str) -> str:
-    return device.split(":")[0]
 
 
 @contextlib.contextmanager
