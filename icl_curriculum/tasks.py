@@ -23,7 +23,8 @@ from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
 
-_DENOMINATOR_PROMPTS = 1 << 18
+#: Inputs behind a denominator without a closed form.
+DENOMINATOR_PROMPTS = 1 << 18
 _DENOMINATOR_CHUNK = 1 << 14
 
 
@@ -196,10 +197,10 @@ class _Moment:
 @lru_cache(maxsize=256)
 def _monte_carlo_second_moment(moment: _Moment) -> float:
     total, task = 0.0, moment.task
-    for chunk in range(_DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
+    for chunk in range(DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
         streams = Streams(0, f"denominator/{moment.family}/{task.inputs.id}/{moment.dims}", chunk)
         total += float(task.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
-    return total / _DENOMINATOR_PROMPTS
+    return total / DENOMINATOR_PROMPTS
 
 
 @dataclass(frozen=True)

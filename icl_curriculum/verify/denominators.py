@@ -11,7 +11,7 @@ from typing import cast
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.shifts import Shift
-from icl_curriculum.tasks import Task
+from icl_curriculum.tasks import DENOMINATOR_PROMPTS, Task
 from icl_curriculum.testing.moments import MomentEstimate
 from icl_curriculum.verify.cases import Spec, banks_of, named, task_of, tasks
 from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact
@@ -21,8 +21,6 @@ from icl_curriculum.verify.trivial_errors import gaussian_hermite
 #: The dimensions in which ratios are compared with formulas.
 DIMS = 20
 _POINTS = 5
-#: The number of inputs behind a denominator without a closed form, see `Task.second_moment`.
-_DENOMINATOR_PROMPTS = 1 << 18
 
 #: Eigenvalues of the covariance S of the inputs, which lie in a uniformly random basis; tr S = d.
 SPECTRA = {
@@ -139,7 +137,7 @@ def drawn_from(bank: Bank) -> CheckOutcome:
     source = "closed form" if closed is not None else "Monte Carlo of its own"
     # A denominator drawn by Monte Carlo has an error of its own.
     own = 0.0 if closed is not None else max(_deviation(estimate) for estimate in found.at.values())
-    own /= math.sqrt(_DENOMINATOR_PROMPTS)
+    own /= math.sqrt(DENOMINATOR_PROMPTS)
     outcome = drawn(bank.second_moment, _less_certain(found.overall, own), source)
     for k, estimate in found.at.items():
         if not outcome.holds:

@@ -20,6 +20,7 @@ from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.verify.cases import Spec
 from icl_curriculum.verify.checks import Figure, printed
 from icl_curriculum.verify.learners import FEW, NONE, ORACLE, PROMPTS, RAW, Case, Golden
+from icl_curriculum.verify.trivial_errors import SINUSOID
 
 DIMS = 20
 
@@ -69,7 +70,7 @@ def pool_spread(pool: Spec, prompts: Prompts, k: int) -> Float[Tensor, " n"]:
 _PARITIES: Spec = {"name": "parity", "pool_size": 2}
 _POOL: Spec = {"name": "linear", "pool_size": 4}
 #: The error at k = 0, as E sin(x + phi) = 2 cos(x) / pi for phi ~ U[0, pi], and x ~ U[-5, 5].
-_SINUSOID = (5**3 - 0.1**3) / 4.9 / 6 - (5.1 / 2 * 2 / math.pi) ** 2 * (1 / 2 + math.sin(10) / 20)
+_SINUSOID = SINUSOID - (5.1 / 2 * 2 / math.pi) ** 2 * (1 / 2 + math.sin(10) / 20)
 _CATALOGUE = "catalogue, Monte Carlo"
 _VARIANCE = "E |b - P b|^2, b the features at the query, P on the span of the examples'"
 

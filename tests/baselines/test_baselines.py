@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from helpers import Spec, assert_mean, baseline_of, class_of, draw, errors_of, shift_of, task_of
+from helpers import Spec, baseline_of, class_of, draw, errors_of, shift_of, task_of
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
+from verifying import assert_golden, golden_errors
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.verify.checks import Figure
 
 SPECS: list[Spec] = [
     "zero",
@@ -244,25 +246,23 @@ def test_averaging_by_hand(prompts: Prompts) -> None:
 # Golden numbers: linear class, d = 20, Gaussian inputs, error over d
 
 
-def assert_golden(
-    spec: Spec, lengths: Sequence[int], expected: Sequence[float], *, n: int, dims: int = 20, label_noise: float = 0.0
+def assert_errors(
+    spec: Spec, golden: Mapping[int, Figure], *, n: int, dims: int = 20, label_noise: float = 0.0
 ) -> None:
-    prompts = draw(task_of("linear", dims=dims, label_noise=label_noise), n, max(lengths) + 1)
-    values = errors_of(baseline_of(spec), prompts)[:, list(lengths)] / dims
-    assert_mean(values, list(expected), rounding=1e-3)
+    prompts = draw(task_of("linear", dims=dims, label_noise=label_noise), n, max(golden) + 1)
+    assert_golden(errors_of(baseline_of(spec), prompts) / dims, golden)
 
 
 def test_zero_has_error_one() -> None:
-    assert_golden("zero", range(10), [1.0] * 10, n=3000)
+    assert_errors("zero", dict.fromkeys(range(10), Figure(1.0)), n=3000)
 
 
-def test_averaging_has_the_catalogue_s_error() -> None:
-    lengths = [1, 2, 5, 10, 20, 40]
-    assert_golden("averaging", lengths, [21 / k for k in lengths], n=5000)
+def test_averaging_has_the_error_of_its_formula() -> None:
+    assert_errors("averaging", {k: Figure(21 / k) for k in (1, 2, 5, 10, 20, 40)}, n=5000)
 
 
-def test_least_squares_has_the_catalogue_s_error() -> None:
-    assert_golden("least_squares", range(20), [1 - k / 20 for k in range(20)], n=1280)
+def test_least_squares_has_the_error_of_its_formula() -> None:
+    assert_errors("least_squares", {k: Figure(1 - k / 20) for k in range(20)}, n=1280)
 
 
 def test_least_squares_is_exact_from_d_examples_on() -> None:
@@ -270,28 +270,28 @@ def test_least_squares_is_exact_from_d_examples_on() -> None:
     assert errors_of(baseline_of("least_squares"), prompts)[:, 22:].max() < 1e-8
 
 
-@pytest.mark.parametrize(
-    ("weights", "expected"),
-    [("uniform", [1.106, 0.921, 0.791, 0.689]), ("distance", [1.087, 0.910, 0.785, 0.683])],
-)
-def test_knn_has_the_catalogue_s_error(weights: str, expected: list[float]) -> None:
-    assert_golden({"name": "knn", "weights": weights}, [5, 10, 20, 40], expected, n=2560)
+KNN = {weights: golden_errors("linear, d = 20", name) for weights, name in
+       (("uniform", "knn"), ("distance", "knn/weights=distance"))}  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", KNN)
+def test_knn_has_the_catalogue_s_error(weights: str) -> None:
+    assert_errors({"name": "knn", "weights": weights}, KNN[weights], n=2560)
 
 
 def test_knn_by_distance_gains_what_the_catalogue_says() -> None:
     """The difference to equal weights, on the same prompts: far more precise than either."""
     prompts = draw(task_of("linear", dims=20), 2560, 41)
-    uniform, distance = (
-        errors_of(baseline_of({"name": "knn", "weights": weights}), prompts)[:, [5, 10, 20, 40]] / 20
-        for weights in ("uniform", "distance")
-    )
-    assert_mean(uniform - distance, [0.019, 0.011, 0.006, 0.006], rounding=1e-3)
+    uniform, distance = (errors_of(baseline_of({"name": "knn", "weights": weights}), prompts) / 20 for weights in KNN)
+    gains = {k: Figure(figure.value - KNN["distance"][k].value, 1e-3) for k, figure in KNN["uniform"].items()}
+    assert_golden(uniform - distance, gains)
 
 
-def test_least_squares_under_noise_has_the_catalogue_s_error() -> None:
-    assert_golden("least_squares", [30, 40], [1 / 9, 1 / 19], n=640, label_noise=1.0)
+def test_least_squares_under_noise_has_the_error_of_its_formula() -> None:
+    assert_errors("least_squares", {k: Figure(1 / (k - 21)) for k in (30, 40)}, n=640, label_noise=1.0)
 
 
 def test_ridge_under_noise_has_the_catalogue_s_error() -> None:
-    assert_golden("ridge", [10, 20, 40], [0.545, 0.209, 0.0475], n=640, label_noise=1.0)
-    assert_golden("ridge", [0, 4, 8, 15], [1, 0.533, 0.1815, 0.0376], n=5000, dims=8, label_noise=0.5)
+    assert_errors("ridge", golden_errors("noisy_linear, d = 20", "ridge"), n=640, label_noise=1.0)
+    quieter = golden_errors("noisy_linear/label_noise=0.5, d = 8", "ridge")
+    assert_errors("ridge", quieter, n=5000, dims=8, label_noise=0.5)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import Spec, assert_mean, baseline_of, draw, errors_of, shifted, task_of
+from helpers import Spec, baseline_of, draw, errors_of, shifted, task_of
 from scipy.stats import multivariate_normal
+from verifying import assert_golden, golden_errors
 
 from icl_curriculum.baselines import sparse_posterior
 from icl_curriculum.core.errors import UserError
@@ -66,7 +67,7 @@ def test_it_has_the_catalogue_s_error() -> None:
     """d = 20, s = 3: the catalogue's Monte Carlo is off by up to .03 itself. From k = 5 on the support is known."""
     prompts = draw(task_of("sparse_linear", dims=20), 300, 8)
     errors = errors_of(baseline_of("sparse_posterior"), prompts) / 3
-    assert_mean(errors[:, 1:5], [0.91, 0.86, 0.72, 0.0], rounding=0.03)
+    assert_golden(errors, golden_errors("sparse_linear, d = 20", "sparse_posterior"))
     assert errors[:, 6:].max() < 1e-3
 
 

@@ -13,10 +13,12 @@ import torch
 from helpers import Spec, assert_mean, class_of, draw, errors_of, reference_task, task_of
 from sklearn.linear_model import Ridge
 from test_function_classes import hermite
+from verifying import assert_golden, golden_errors, golden_trivial_error
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Oracle
 from icl_curriculum.function_classes import parity
+from icl_curriculum.verify.checks import Figure
 
 # Oracles, at d = 20 with errors over E f(x)^2
 
@@ -45,7 +47,7 @@ def test_sparse_oracle_knows_the_support() -> None:
 
 def test_quadratic_oracle_is_the_catalogue_s() -> None:
     errors = oracle_errors("quadratic", 21, n=2560)
-    assert_mean(errors[:, [0, 1, 5, 10, 15]], [1, 0.843, 0.570, 0.369, 0.176], rounding=1e-3)
+    assert_golden(errors, {0: Figure(1.0), **golden_errors("quadratic, d = 20", "oracle")})
     assert np.median(errors[:, 20]) < 1e-8
 
 
@@ -54,7 +56,7 @@ def test_quadratic_oracle_is_the_catalogue_s() -> None:
 )
 def test_oracle_under_noise_is_the_catalogue_s(spec: Spec) -> None:
     errors = oracle_errors(spec, 41, label_noise=1.0, n=640)
-    assert_mean(errors[:, [0, 10, 20, 40]], [1, 0.545, 0.209, 0.0475], rounding=1e-3)
+    assert_golden(errors, {0: Figure(1.0), **golden_errors("noisy_linear, d = 20", "ridge")})
 
 
 @pytest.mark.parametrize("spec", ["sparse_linear", "quadratic", hermite(1, "gaussian")])
@@ -126,8 +128,9 @@ def test_the_sparse_oracle_needs_the_truth_and_the_others_do_not() -> None:
 
 
 def test_the_mixture_s_oracle_is_the_catalogue_s() -> None:
-    errors = 28 * oracle_errors("gaussian_mixture", 20, n=4000)
-    assert_mean(errors[:, [0, 1, 5, 10]], [28, 24.8, 16.1, 9.27], rounding=0.08)
+    trivial = golden_trivial_error("gaussian_mixture", 20)
+    errors = trivial.value * oracle_errors("gaussian_mixture", 20, n=4000)
+    assert_golden(errors, {0: trivial, **golden_errors("gaussian_mixture, d = 20", "oracle")})
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.6])
@@ -181,9 +184,8 @@ def test_the_parity_oracle_is_brute_force(dims: int, size: int, flips: float) ->
 
 def test_the_parity_oracle_is_the_catalogue_s() -> None:
     errors = oracle_errors("parity", 11, n=8000, dims=10)
-    assert_mean(errors[:, [2, 4, 6, 8, 10]], [0.906, 0.675, 0.279, 0.084, 0.020], rounding=3e-3)
     # Of 45 subsets all but one count for nothing at k = 0.
-    assert_mean(errors[:, 0], 1 - 1 / 45)
+    assert_golden(errors, {0: Figure(1 - 1 / 45), **golden_errors("parity, d = 10", "oracle")})
 
 
 @pytest.mark.parametrize("rows", [0.5, 1, 7, 19, 100])

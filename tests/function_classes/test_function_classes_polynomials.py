@@ -13,6 +13,7 @@ from numpy.polynomial import chebyshev, hermite_e
 from scipy.integrate import dblquad
 from scipy.special import roots_genlaguerre
 from test_function_classes import hermite
+from verifying import assert_golden, golden_trivial_error
 
 from icl_curriculum.core import draws
 from icl_curriculum.core.errors import UserError
@@ -133,7 +134,7 @@ def test_chebyshev_s_oracle_is_numpy_s_minimum_norm_least_squares_on_the_basis()
 def test_chebyshev_s_oracle_knows_the_function_after_as_many_examples_as_coefficients() -> None:
     task = reference_task("chebyshev")
     errors = errors_of(Oracle(task.function_class), draw(task, 400, 31))
-    assert_mean(errors[:, 0], 4.4609, rounding=5e-5)
+    assert_golden(errors, {0: golden_trivial_error("chebyshev", 1)})
     assert np.median(errors[:, 9]) < 1e-6
     assert errors[:, 30].max() < 1e-3
     assert (errors[:, 3:9].mean(axis=0) > 0.01).all()
@@ -168,8 +169,9 @@ def test_sine_waves_are_drawn_as_published() -> None:
 @pytest.mark.parametrize(("dims", "inputs"), [(1, "gaussian"), (4, "gaussian"), (4, {"name": "uniform"})])
 def test_a_sine_wave_has_one_moment_under_all_inputs(dims: int, inputs: str | dict[str, str]) -> None:
     task = task_of("sinusoid", inputs, dims=dims)
-    assert task.second_moment() == pytest.approx(4.25167, abs=5e-6)
-    assert_mean(draw(task, 20_000, 1).targets[:, 0].square(), 4.25167, rounding=5e-6)
+    trivial = golden_trivial_error("sinusoid", 1)
+    assert task.second_moment() == pytest.approx(trivial.value)
+    assert_golden(draw(task, 20_000, 1).targets.square().numpy(), {0: trivial})
 
 
 def test_reference_inputs_of_a_sine_wave_depend_on_the_dimension() -> None:

@@ -25,11 +25,13 @@ from helpers import (
 )
 from scipy import stats
 from test_shifts import every_class
+from verifying import assert_golden, golden_errors
 
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import Linear, Parameters
 from icl_curriculum.tasks import Task
+from icl_curriculum.verify.checks import Figure
 
 # The probability of five standard deviations.
 RARE = 6e-7
@@ -108,11 +110,12 @@ def test_opposite_queries_have_the_marginal_of_symmetric_inputs(inputs: Spec, di
 
 
 def test_least_squares_in_the_opposite_orthant() -> None:
-    """k = 1 in closed form: (1 - 1/d) (1 - 4 / pi^2), from E|z| = sqrt(2 / pi); the rest Monte Carlo."""
+    """k = 1 in closed form, from E|z| = sqrt(2 / pi); the rest Monte Carlo."""
     task = task_of("linear", dims=20)
     errors = errors_of(baseline_of("least_squares"), shifted("opposite_quadrants", task, 4000, 11)) / 20
-    assert_mean(errors[:, 1], 0.95 * (1 - 4 / math.pi**2))
-    assert_mean(errors[:, [0, 5, 10]], [1, 0.323, 0.200], rounding=1e-3)
+    golden = golden_errors("linear, d = 20, opposite_quadrants", "least_squares")
+    assert golden[1].value == pytest.approx((1 - 1 / 20) * (1 - 4 / math.pi**2))
+    assert_golden(errors, {0: Figure(1.0), **golden})
 
 
 def test_even_functions_do_not_notice_the_opposite_orthant() -> None:

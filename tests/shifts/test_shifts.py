@@ -24,10 +24,12 @@ from helpers import (
 )
 from scipy import stats
 from undefined import UNDEFINED
+from verifying import assert_golden, golden_errors
 
 from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.shifts import Shift
+from icl_curriculum.verify.checks import Figure
 
 # The probability of five standard deviations.
 RARE = 6e-7
@@ -226,20 +228,20 @@ def test_a_shift_s_defaults_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shift", "expected", "rounding"),
+    ("shift", "golden"),
     [
-        ("random_quadrants", {k: 1 - k / 20 for k in range(21)}, 0.0),
-        ("skewed", {0: 1, 2: 0.476, 5: 0.211, 10: 0.079}, 1e-3),
-        ("half_subspace", {k: max(0, 1 - k / 10) for k in range(21)}, 0.0),
-        ("scaled_inputs", {k: 1 - k / 20 for k in range(0, 21, 5)}, 0.0),
-        ("scaled_outputs", {k: 1 - k / 20 for k in range(0, 21, 5)}, 0.0),
+        ("random_quadrants", {k: Figure(1 - k / 20) for k in range(21)}),
+        ("skewed", {0: Figure(1.0), **golden_errors("linear, d = 20, skewed", "least_squares")}),
+        ("half_subspace", {k: Figure(max(0, 1 - k / 10)) for k in range(21)}),
+        ("scaled_inputs", {k: Figure(1 - k / 20) for k in range(0, 21, 5)}),
+        ("scaled_outputs", {k: Figure(1 - k / 20) for k in range(0, 21, 5)}),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_least_squares_is_the_catalogue_s(shift: Spec, expected: dict[int, float], rounding: float) -> None:
+def test_least_squares_is_the_catalogue_s(shift: Spec, golden: dict[int, Figure]) -> None:
     task = task_of("linear", dims=20)
     errors = errors_of(baseline_of("least_squares"), shifted(shift, task, 1280, 21))
     errors /= shift_of(shift).apply(task).second_moment()
-    lengths = [k for k in expected if expected[k] > 0]
-    assert_mean(errors[:, lengths], [expected[k] for k in lengths], rounding=rounding)
-    for k in set(expected) - set(lengths):
-        assert np.median(errors[:, k]) < 1e-8
+    assert_golden(errors, {k: figure for k, figure in golden.items() if figure.value > 0})
+    for k, figure in golden.items():
+        assert figure.value > 0 or np.median(errors[:, k]) < 1e-8

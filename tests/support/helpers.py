@@ -62,15 +62,19 @@ def errors_of(learner: Learner, prompts: Prompts) -> npt.NDArray[np.float64]:
 
 
 def assert_mean(
-    values: Tensor | npt.NDArray[Any], expected: float | Sequence[float], *, rounding: float = 0.0, errors: float = 5.0
+    values: Tensor | npt.NDArray[Any],
+    expected: float | Sequence[float],
+    *,
+    rounding: float | Sequence[float] = 0.0,
+    errors: float = 5.0,
 ) -> None:
     """The mean over axis 0 (independent rows) is ``expected`` within ``errors`` of its own standard errors.
 
-    ``rounding``: how far the expected value may be off by itself, e.g. one unit of its last printed digit.
+    ``rounding``: how far the expected values may be off by themselves, e.g. one unit of their last printed digit.
     """
     array = np.asarray(values, dtype=np.float64)
     mean = array.mean(axis=0)
-    tolerance = errors * array.std(axis=0, ddof=1) / np.sqrt(len(array)) + rounding + 1e-12
+    tolerance = errors * array.std(axis=0, ddof=1) / np.sqrt(len(array)) + np.asarray(rounding) + 1e-12
     off = np.abs(mean - np.asarray(expected))
     assert (off <= tolerance).all(), f"mean {mean}, expected {expected}, tolerance {tolerance}"
 

@@ -10,53 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import class_of
 from tiny_runs import Icl
 from torch import Tensor
 from verifying import outcomes_of
 
 from icl_curriculum import verify
 from icl_curriculum.baselines import Averaging, LeastSquares, NearestNeighbours, Ridge
+from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
 from icl_curriculum.function_classes import Quadratic
 from icl_curriculum.inputs import Gaussian, HalfSubspace
 from icl_curriculum.shifts import OverlappingQueries
-from icl_curriculum.verify import CheckOutcome, baselines, learners, oracles
+from icl_curriculum.verify import CheckOutcome, baselines, cases, learners, oracles
 from icl_curriculum.verify.checks import ERRORS_Z, Figure
 from icl_curriculum.verify.learners import Case, Golden
 
 ALL = [*oracles.CASES, *baselines.CASES]
 
-#: The catalogue, by case and learner: k and the error, over E f(q)^2 or as an oracle's row says.
-CATALOGUE: dict[tuple[str, str], dict[int, float]] = {
-    ("linear, d = 20", "oracle"): {1: 19, 5: 15, 10: 10, 15: 5, 20: 0},
-    ("sparse_linear, d = 20", "oracle"): {0: 3, 1: 2, 2: 1, 3: 0},
-    ("quadratic, d = 20", "oracle"): {1: 0.843, 5: 0.570, 10: 0.369, 15: 0.176, 20: 0},
-    ("sinusoid, d = 1", "oracle"): {2: 0},
-    ("parity, d = 10", "oracle"): {2: 0.906, 4: 0.675, 6: 0.279, 8: 0.084, 10: 0.020},
-    ("gaussian_mixture, d = 20", "oracle"): {1: 24.8, 5: 16.1, 10: 9.27},
-    ("linear, d = 20", "least_squares"): {1: 0.95, 5: 0.75, 10: 0.5, 15: 0.25, 20: 0},
-    ("linear, d = 20", "averaging"): {5: 4.2, 10: 2.1, 20: 1.05, 40: 0.525},
-    ("linear, d = 20", "zero"): {20: 1},
-    ("linear, d = 20", "knn"): {5: 1.106, 10: 0.921, 20: 0.791, 40: 0.689},
-    ("linear, d = 20", "knn/weights=distance"): {5: 1.087, 10: 0.910, 20: 0.785, 40: 0.683},
-    ("linear, d = 20, half_subspace", "least_squares"): {1: 0.9, 5: 0.5, 8: 0.2, 10: 0},
-    ("linear, d = 20, skewed", "least_squares"): {2: 0.476, 5: 0.211, 10: 0.079},
-    ("linear, d = 20, opposite_quadrants", "least_squares"): {1: 0.95 * (1 - 4 / math.pi**2), 5: 0.323, 10: 0.200},
-    ("linear, d = 20, random_quadrants", "least_squares"): {1: 0.95, 5: 0.75, 10: 0.5, 15: 0.25},
-    ("linear, d = 20, orthogonal_queries", "least_squares"): {1: 1, 10: 1},
-    ("linear, d = 20, overlapping_queries", "least_squares"): {1: 0, 5: 0, 10: 0, 20: 0, 40: 0},
-    ("sparse_linear, d = 20", "sparse_posterior"): {1: 0.91, 2: 0.86, 3: 0.72, 4: 0},
-    # The middles of ranges.
-    ("sparse_linear, d = 20", "lasso/0.01"): {5: 0.61, 10: 0.07},
-    ("decision_tree, d = 20", "greedy_tree"): {100: 1.03},
-    ("decision_tree, d = 20", "gradient_boosting"): {100: 0.625},
-    ("decision_tree, d = 20, other_inputs/rademacher", "greedy_tree"): {100: 0.505},
-    ("decision_tree, d = 20, other_inputs/rademacher", "gradient_boosting"): {100: 0.32},
-    ("relu_network, d = 20", "mlp_gd"): {100: 0.17},
-    ("noisy_linear, d = 20", "ridge"): {10: 0.545, 20: 0.209, 40: 0.0475},
-    ("noisy_linear, d = 20", "least_squares"): {30: 1 / 9, 40: 1 / 19},
-    ("noisy_linear/label_noise=0.5, d = 8", "ridge"): {0: 1, 4: 0.533, 8: 0.1815, 15: 0.0376},
-}
 #: Cells with a formula in the inputs of the same prompts.
 FORMULAS = {
     ("noisy_linear, d = 20", "oracle"), ("noisy_linear, d = 20", "ridge"), ("quadratic, d = 20", "oracle"),
@@ -82,20 +54,21 @@ def test_every_golden_number_holds_on_few_prompts(found: dict[str, CheckOutcome]
     assert len(found) > 100
 
 
-def test_the_catalogue_is_complete() -> None:
-    figures: dict[tuple[str, str], dict[int, float]] = {}
-    formulas = set()
-    for case in ALL:
-        for golden in case.golden:
-            cell = str(case), golden.id
-            known = {k: figure.value for k, figure in golden.figures.items() if isinstance(figure, Figure)}
-            figures.setdefault(cell, {}).update(known)
-            if len(known) < len(golden.figures):
-                formulas.add(cell)
-            assert golden.source
-    for cell, numbers in CATALOGUE.items():
-        assert {k: figures[cell][k] for k in numbers} == pytest.approx(numbers, abs=1e-9), cell
+def test_every_golden_number_says_where_it_comes_from_and_stands_once() -> None:
+    cells = [(str(case), golden, k) for case in ALL for golden in case.golden for k in golden.figures]
+    assert all(golden.source for _, golden, _ in cells)
+    numbers = [(case, golden.id, k) for case, golden, k in cells]
+    assert len(set(numbers)) == len(numbers)
+    formulas = {(case, golden.id) for case, golden, k in cells if not isinstance(golden.figures[k], Figure)}
     assert formulas == FORMULAS
+
+
+def test_every_oracle_has_golden_numbers_and_every_baseline_but_those_that_are_compared_with_scikit_learn() -> None:
+    names = {Identifier.parse(golden.id).name for case in ALL for golden in case.golden}
+    assert names - {"oracle"} == set(BASELINES.names()) - {"kernel_ridge", "quadratic_features", "sklearn"}
+    with_oracle = {name for name in cases.built_in(FUNCTION_CLASSES) if class_of(name).oracle_kind}
+    asked = {class_of(case.spec).name for case in ALL for golden in case.golden if golden.learner == learners.ORACLE}
+    assert asked == with_oracle
 
 
 #: Errors that few prompts make: their mean is less certain.
