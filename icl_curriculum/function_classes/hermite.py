@@ -83,8 +83,7 @@ class Hermite(FunctionClass):
         return float(sum(squared[2 * i] * double_factorials[i] * moments[i] for i in range(p + 1)))
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = prompts.noise_variance
-        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=prompts.noise_variance)
 
 
 def _quadratic_form_moments(spectrum: Sequence[float], order: int) -> list[float]:

@@ -49,8 +49,7 @@ class Linear(FunctionClass):
         return squared_norm
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = prompts.noise_variance
-        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=prompts.noise_variance)
 
 
 @register_function_class("noisy_linear")
@@ -106,8 +105,8 @@ class SparseLinear(Linear):
         if prompts.truth is None:
             raise ValueError("the sparse_linear oracle reads the support from prompts.truth, which is missing")
         support = prompts.truth["support"].unsqueeze(1)
-        penalty = prompts.noise_variance
-        return predict_every_prefix(prompts.xs * support, prompts.ys, prompts.query() * support, penalty=penalty)
+        asked = prompts.query() * support
+        return predict_every_prefix(prompts.xs * support, prompts.ys, asked, penalty=prompts.noise_variance)
 
 
 @register_function_class("linear_classification")

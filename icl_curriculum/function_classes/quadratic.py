@@ -53,6 +53,5 @@ class Quadratic(FunctionClass):
         return (trace**2 + 2 * squares) / (dims + 2)
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        penalty = prompts.noise_variance
-        queries = prompts.query().square() / math.sqrt(3)
-        return predict_every_prefix(prompts.xs.square() / math.sqrt(3), prompts.ys, queries, penalty=penalty)
+        xs, asked = (values.square() / math.sqrt(3) for values in (prompts.xs, prompts.query()))
+        return predict_every_prefix(xs, prompts.ys, asked, penalty=prompts.noise_variance)
