@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from icl_curriculum.bench import memory, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, BenchSection, BenchTable, Column, Job, ModelSize, Settings
-from icl_curriculum.bench.view import show
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.machine import available_cores, resolve_device
 
@@ -63,6 +62,5 @@ __all__ = [
     "Settings",
     "chosen",
     "default_threads",
-    "show",
     "usable_device",
 ]

@@ -21,8 +21,9 @@ import torch
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.competitors import HUGGING_FACE
-from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
 from icl_curriculum.core.machine import computing_threads, device_kind
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.prompts import Prompts
 
 COLUMNS = (

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from icl_curriculum.bench.children import in_children
-from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, measured_on
 from icl_curriculum.bench.timing import waiting_for
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import packaged_folder
@@ -26,6 +26,7 @@ from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.machine import available_cores, computing_threads
+from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.training import Trainer
 
@@ -185,14 +186,14 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure_fast(plans: Sequence[Plan], tell: Tell) -> BenchTable:
-    trained = _together(plans, tell, 0.0, 1.0)
+    trained = _together(plans, tell)
     rows = [row for plan, each in zip(plans, trained, strict=True) for row in rows_of(plan, each)]
     return BenchTable(_title(plans[0], "now"), rows, _notes())
 
 
 def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
     """Train `fast`, then `reference` with a budget that follows from the seconds of the same seed."""
-    fast = _together(plans, tell, 0.0, 0.03)
+    fast = _together(plans, between(tell, 0.0, 0.03))
     notes, rows, budgets = _notes(), list[Row](), list[tuple[Plan, float]]()
     for plan, trained in zip(plans, fast, strict=True):
         rows += rows_of(plan, trained)
@@ -209,7 +210,8 @@ def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
         )
         for plan, seconds in budgets
     ]  # fmt: skip
-    for (plan, seconds), theirs, trained in zip(budgets, against, _together(against, tell, 0.03, 1.0), strict=True):
+    slow = _together(against, between(tell, 0.03, 1.0))
+    for (plan, seconds), theirs, trained in zip(budgets, against, slow, strict=True):
         rows += rows_of(theirs, trained)
         if DECISIVE in trained.reached:
             times = f"{trained.reached[DECISIVE][0] / seconds:.1f} times"
@@ -231,7 +233,7 @@ def _size_of(plan: Plan) -> list[str]:
     return [f"{key}={value}" for key, value in {**sizes, **own}.items()]
 
 
-def _together(plans: Sequence[Plan], tell: Tell, begin: float, end: float) -> list[TrainedPlan]:
+def _together(plans: Sequence[Plan], tell: Tell) -> list[TrainedPlan]:
     """Train each plan in a process of its own: at once as far as there are cores, one by one on an accelerator."""
     at_once = max(1, min(len(plans), available_cores())) if plans and plans[0].device == "cpu" else 1
     shares, errors = [0.0] * len(plans), [math.nan] * len(plans)
@@ -245,7 +247,7 @@ def _together(plans: Sequence[Plan], tell: Tell, begin: float, end: float) -> li
                 for plan, error in zip(plans, errors, strict=True)
                 if not math.isnan(error)
             )
-            tell(begin + (end - begin) * sum(shares) / len(shares), told)
+            tell(sum(shares) / len(shares), told)
 
         trained += in_children(train, plans[first : first + at_once], heard)
         for number in range(first, len(trained)):

@@ -8,9 +8,10 @@ from functools import partial
 
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
-from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, Tell, measured_on
+from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, peak, ratios, square_products, waiting_for
 from icl_curriculum.core.machine import arithmetic, computing_threads
+from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.models.flops import count
 
 COLUMNS = (
@@ -63,7 +64,7 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
         taking_part: dict[str, Competitor] = {}
         notes = []
         try:
-            theirs = _fastest(competitors.hugging_face_variants(size, prompts, device), device, tell)
+            theirs = _fastest(competitors.hugging_face_variants(size, prompts, device), device, between(tell, 0.0, 0.1))
             taking_part[HUGGING_FACE] = theirs
             notes.append(f"{HUGGING_FACE}: {theirs.variant}, the fastest of four; attention by torch's fused kernel")
             notes.append("vs HF: times as fast; median and quartiles of the rounds' ratios")
@@ -79,7 +80,7 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
         turns = {name: competitor.step for name, competitor in taking_part.items()}
         times = interleaved(
             {**turns, **{_product(n): product for n, product in products.items()}},
-            settings.rounds, wait=wait, tell=lambda share, detail="": tell(0.1 + 0.9 * share, detail),
+            settings.rounds, wait=wait, tell=between(tell, 0.1, 1.0),
         )  # fmt: skip
     peaks = peak({n: [2 * n**3 / seconds for seconds in times[_product(n)]] for n in products})
     for name, competitor in taking_part.items():
@@ -115,6 +116,6 @@ def _product(n: int) -> str:
 def _fastest(variants: Sequence[Competitor], device: str, tell: Tell) -> Competitor:
     times = interleaved(
         {variant.variant: variant.step for variant in variants}, TRIALS, wait=waiting_for(device),
-        tell=lambda share, detail="": tell(0.1 * share, detail),
+        tell=tell,
     )  # fmt: skip
     return min(variants, key=lambda variant: min(times[variant.variant]))

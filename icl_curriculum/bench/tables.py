@@ -9,12 +9,13 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.machine import device_kind
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.results.columns import csv_text
 
@@ -44,11 +45,6 @@ class Column:
         if value is None:
             return ""
         return format(value * self.factor if self.factor != 1 else value, self.shown)
-
-
-class Tell(Protocol):
-    def __call__(self, share: float, detail: str = "") -> None:
-        """Tell how much of a job is done, from 0 to 1, and what it is working on."""
 
 
 @dataclass(frozen=True)

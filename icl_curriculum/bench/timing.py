@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from icl_curriculum.bench.tables import Tell
 from icl_curriculum.core.machine import device_kind
+from icl_curriculum.core.progress import Tell, tell_nobody
 
 #: The least seconds that a turn lasts. A call that takes less is repeated.
 TURN = 0.05
@@ -41,7 +41,7 @@ def interleaved(
     competitors: Mapping[str, Callable[[], object]],
     rounds: int,
     *,
-    tell: Tell = lambda share, detail="": None,
+    tell: Tell = tell_nobody,
     turn: float = TURN,
     wait: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,

@@ -114,8 +114,8 @@ def evaluate(
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
     grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
-    with progress.bank_view(evaluation.run.name, grid) as advanced:
-        written = evaluation.score(grid, output or run_dir / "evaluate", advanced)
+    with progress.bank_view(evaluation.run.name, grid) as tell:
+        written = evaluation.score(grid, output or run_dir / "evaluate", tell)
     display.show_evaluation(written, grid)
 
 
@@ -178,8 +178,8 @@ def score(
         plugins=plugin or [],
         device=launch.resolve_device(device),
     )
-    with progress.bank_view("score", scoring.grid) as advanced:
-        written = scoring.score(output, advanced)
+    with progress.bank_view("score", scoring.grid) as tell:
+        written = scoring.score(output, tell)
     display.show_scores(written)
     if written.silent:
         raise typer.Exit(1)
@@ -333,9 +333,10 @@ def verify(
     baselines; and set trained models beside published ones of their size.
     """
     from icl_curriculum import verify
+    from icl_curriculum.cli import verifying
     from icl_curriculum.cli.display import console
 
-    if not verify.show(verify.chosen(sections or [], results), console, debug=endings.tracebacks()):
+    if not verifying.show(verify.chosen(sections or [], results), console, debug=endings.tracebacks()):
         raise typer.Exit(1)
 
 
@@ -369,6 +370,7 @@ def bench(
     Tables are printed and written to DIR/bench.
     """
     from icl_curriculum import bench
+    from icl_curriculum.cli import measuring
     from icl_curriculum.cli.display import console
 
     device = bench.usable_device(device)
@@ -376,7 +378,7 @@ def bench(
         threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
         overrides=tuple(set_ or ()), results=results, record=record,
     )  # fmt: skip
-    bench.show(bench.chosen(sections or [], settings), settings, console)
+    measuring.show(bench.chosen(sections or [], settings), settings, console)
 
 
 def main() -> None:

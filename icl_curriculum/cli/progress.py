@@ -7,20 +7,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from icl_curriculum.cli.display import console
+from icl_curriculum.core.progress import Tell
 
 if TYPE_CHECKING:  # These import torch.
     from icl_curriculum.config.experiment import Run
-    from icl_curriculum.runs.evaluation import Advanced
     from icl_curriculum.runs.execution import Progress as RunProgress
     from icl_curriculum.runs.launch import RunFailure
     from icl_curriculum.scoring.grid import BankGrid
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
-#: Seconds of training before the time left can be estimated.
+#: Seconds of work before the time left can be estimated.
 ESTIMATE_AFTER = 2.0
 
 
@@ -125,9 +126,15 @@ class View:
         advanced = self._worth(self.shares) - self._worth(self.shares_at_start)
         left = self._worth({run: 1.0 - share for run, share in self.shares.items()})
         seconds = time.monotonic() - self.began if self.began else 0.0
-        if left > 0 and advanced > 0 and seconds > ESTIMATE_AFTER:
-            text += f"; about {duration(seconds * left / advanced)} left"
-        return text
+        estimate = time_left(advanced, left, seconds)
+        return f"{text}; {estimate}" if estimate else text
+
+
+def time_left(done: float, left: float, seconds: float) -> str:
+    """``about 2m05s left``, if work goes on as it has gone for so many seconds; empty where these say nothing yet."""
+    if done <= 0 or left <= 0 or seconds <= ESTIMATE_AFTER:
+        return ""
+    return f"about {duration(seconds * left / done)} left"
 
 
 def duration(seconds: float) -> str:
@@ -169,19 +176,36 @@ def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
     if not console.is_terminal:
         yield View(None, work)
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[detail]}", markup=False),
-    )
-    with Progress(*columns, console=console) as bars:
+    with Progress(TextColumn("{task.description}", markup=False), *_columns(), console=console) as bars:
         yield View(bars, work)
 
 
+def _columns() -> tuple[BarColumn, TextColumn]:
+    return BarColumn(bar_width=12), TextColumn("{task.fields[detail]}", markup=False)
+
+
 @contextlib.contextmanager
-def bank_view(run: str, grid: BankGrid) -> Iterator[Advanced]:
+def passing_bar(screen: Console, detail: str) -> Iterator[Tell | None]:
+    """Yield what moves a progress bar that disappears when the block ends; None where there is no terminal.
+
+    ``detail``: what stands beside the bar at first.
+    """
+    if not screen.is_terminal:
+        yield None
+        return
+    with Progress(*_columns(), console=screen, transient=True) as bars:
+        task = bars.add_task("", total=1.0, detail=detail)
+
+        def tell(share: float, detail: str = "") -> None:
+            bars.update(task, completed=share, detail=detail)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def bank_view(run: str, grid: BankGrid) -> Iterator[Tell]:
     """Announce the banks of a run's evaluation, and yield a function that is told how far it has come."""
-    from icl_curriculum.runs.execution import Progress as RunProgress
+    from icl_curriculum.runs.execution import telling_of_banks
 
     first = grid.banks[0]
     banks = "bank" if len(grid.banks) == 1 else "banks"
@@ -190,8 +214,4 @@ def bank_view(run: str, grid: BankGrid) -> Iterator[Advanced]:
         view.queued([run])
         if view.bars is not None:
             view.started(run)
-
-        def advanced(done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
-            view.report(RunProgress(run, "evaluation", done, total, None, rate, detail, share))
-
-        yield advanced
+        yield telling_of_banks(run, len(grid.banks), view.report)

@@ -1,6 +1,6 @@
 """Frozen evaluation banks, and errors at each prompt length."""
 
-from icl_curriculum.evaluation.asking import Working, answers, ask, defined_lengths
+from icl_curriculum.evaluation.asking import answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.errors import ErrorRow, evaluation_rows, metric_rows, score
 from icl_curriculum.evaluation.failures import BaselineFailure
@@ -13,7 +13,6 @@ __all__ = [
     "ErrorRow",
     "NamedLearner",
     "Oracle",
-    "Working",
     "answers",
     "ask",
     "content_hash",

@@ -5,7 +5,7 @@ Dimensions: n = prompts, points = K + 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
+from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
 from icl_curriculum.evaluation.failures import BaselineFailure
@@ -25,9 +26,6 @@ from icl_curriculum.results.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
 PART = 32
-
-#: ``working(learner, share)``: how much of what a costly learner is asked has been answered.
-Working = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,17 @@ def answers(learner: Learner, prompts: Prompts) -> Array:
     return array
 
 
-def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, working: Working) -> Reply:
+def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell = tell_nobody) -> Reply:
     """The answers of a learner; only oracles see the functions' parameters.
 
     What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
     whose answer is no finite number, has failed on that prompt alone. Raises what a model or an oracle raises, and
-    what a baseline does that is not costly and answers no prompt at all.
+    what a baseline does that is not costly and answers no prompt at all. What is costly tells how far it is.
     """
     if entry.kind != "oracle":
         prompts = prompts.without_truth()
     if getattr(entry.learner, "costly", False):
-        return _in_parts(entry, _lightened(prompts, costly), working)
+        return _in_parts(entry, _lightened(prompts, costly), tell)
     if entry.kind != "baseline":
         with at_work(entry.component, "predict"):
             return Reply(prompts, answers(entry.learner, prompts))
@@ -89,11 +87,12 @@ def defined_lengths(prompts: Prompts) -> list[int]:
     return [int(k) for k in prompts.mask.all(dim=0).nonzero().flatten()]
 
 
-def _in_parts(entry: NamedLearner, prompts: Prompts, working: Working) -> Reply:
+def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
     trial = _Trial(entry, prompts)
     parts = [(k, start) for k in defined_lengths(prompts) for start in range(0, len(prompts), PART)]
     for done, (k, start) in enumerate(parts):
-        working(entry.id, done / len(parts))
+        share = done / len(parts)
+        tell(share, f"{entry.id} {share:.0%}")
         rows = slice(start, min(start + PART, len(prompts)))
         mask = torch.zeros_like(prompts.targets[rows], dtype=torch.bool)
         mask[:, k] = True

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import CostlyConfig, Working, ask, defined_lengths
+from icl_curriculum.evaluation.asking import CostlyConfig, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -169,16 +170,16 @@ def score(
     confidence: float | None,
     *,
     costly: CostlyConfig | None = None,
-    working: Working = lambda learner, share: None,
+    tell: Tell = tell_nobody,
     failed: Callable[[BaselineFailure], None] = lambda failure: None,
 ) -> list[ErrorRow]:
     """Every learner on the same prompts. Learners other than oracles never see the functions' parameters.
 
-    ``failed`` is told of prompts that a baseline could not answer; ``working`` of how far a costly one is.
+    ``failed`` is told of prompts that a baseline could not answer; ``tell`` of how far a costly one is.
     """
     rows: list[ErrorRow] = []
-    for entry in entries:
-        reply = ask(entry, prompts, costly or CostlyConfig(), working)
+    for number, entry in enumerate(entries):
+        reply = ask(entry, prompts, costly or CostlyConfig(), within(tell, number, len(entries)))
         rows += metric_rows(entry, reply.predictions, bank, reply.prompts, confidence)
         for failure in reply.failures:
             failed(failure)

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.files import locked, write_atomically
+from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.evaluation import (
@@ -24,7 +24,6 @@ from icl_curriculum.evaluation import (
     BaselineFailure,
     ErrorRow,
     NamedLearner,
-    Working,
     content_hash,
     evaluation_rows,
     oracle_entry,
@@ -38,15 +37,6 @@ from icl_curriculum.training import Trainer
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
-
-
-class Advanced(Protocol):
-    """Told after every bank, and within one that takes long, with the ``share`` of it that is done and a ``detail``.
-
-    ``rate``: banks a second.
-    """
-
-    def __call__(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -76,15 +66,14 @@ class Evaluated:
     failures: dict[str, list[BaselineFailure]]
 
 
-def evaluate(trainer: Trainer, directory: RunDirectory, advanced: Advanced) -> Evaluated:
-    """Write evaluation.csv of a run."""
+def evaluate(trainer: Trainer, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
+    """Write evaluation.csv of a run, from the `evaluation_banks` of its experiment."""
     trained = TrainedModel(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
-    banks = list(evaluation_banks(trainer.run.experiment))
     began = time.monotonic()
     # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
     first = round(_GOLDEN * trainer.run.seed * len(banks)) % len(banks)
-    turned = banks[first:] + banks[:first]
-    found = list(score_banks(trained, turned, directory.path.parent / ".cache", advanced))
+    turned = [*banks[first:], *banks[:first]]
+    found = list(score_banks(trained, turned, directory.path.parent / ".cache", tell))
     rows: list[EvaluationRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
@@ -114,26 +103,21 @@ class Scored:
         return "/".join(self.bank.key)
 
 
-def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, advanced: Advanced) -> Iterator[Scored]:
+def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, tell: Tell) -> Iterator[Scored]:
     """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle."""
     experiment = trained.run.experiment
     model = NamedLearner("model", "model", trained.model, experiment.model)
-    began = time.monotonic()
-    for done, bank in enumerate(banks):
-
-        def working(learner: str, share: float, done: int = done) -> None:
-            rate = (done + share) / (time.monotonic() - began)
-            advanced(done, len(banks), rate, f"{learner} {share:.0%}")
-
+    for number, bank in enumerate(banks):
+        of_bank = within(tell, number, len(banks))
         prompts = bank.draw()
         found = score([model], bank, prompts, experiment.evaluation.confidence)
-        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, working)
+        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, of_bank)
         found += classical.rows
         rows = evaluation_rows(
             found, bank, step=trained.step, trained_points=trained.points if trained.knows(bank) else 0
         )
         yield Scored(bank, content_hash(prompts), rows, classical.failures)
-        advanced(done + 1, len(banks), (done + 1) / (time.monotonic() - began))
+        of_bank(1.0)
 
 
 @dataclass(frozen=True)
@@ -150,7 +134,7 @@ def baseline_rows(
     prompts: Prompts,
     cache: Path,
     plugins: tuple[str, ...] = (),
-    working: Working = lambda learner, share: None,
+    tell: Tell = tell_nobody,
 ) -> Classical:
     """The baselines and the oracle on a bank: computed by the first run that asks, read by the others.
 
@@ -174,7 +158,7 @@ def baseline_rows(
             return Classical([ErrorRow(*values) for values in known["rows"]], failures)
         found = Classical([], [])
         found.rows.extend(
-            score(entries, bank, prompts, confidence, costly=costly, working=working, failed=found.failures.append)
+            score(entries, bank, prompts, confidence, costly=costly, tell=tell, failed=found.failures.append)
         )
         plain = {key: [dataclasses.astuple(item) for item in getattr(found, key)] for key in ("rows", "failures")}
         write_atomically(path, json.dumps(plain))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +18,14 @@ from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.evaluation.failures import for_manifest
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory, read_manifest
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
-from icl_curriculum.runs.evaluation import evaluate
+from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
@@ -55,6 +57,19 @@ def only_warnings(progress: Progress) -> None:
     """What hears the reports if nobody else does."""
     if progress.warning:
         warnings.warn(progress.warning, RuntimeWarning, stacklevel=2)
+
+
+def telling_of_banks(run: str, banks: int, report: Report) -> Tell:
+    """What turns the share of so many banks that a run has answered into reports, from now on."""
+    began = time.monotonic()
+
+    def tell(share: float, detail: str = "") -> None:
+        answered = share * banks
+        done = math.floor(answered + 1e-9)
+        rate = answered / max(time.monotonic() - began, 1e-9)
+        report(Progress(run, "evaluation", done, banks, None, rate, detail, max(0.0, answered - done)))
+
+    return tell
 
 
 def directory_of(run: Run, results: Path) -> RunDirectory:
@@ -177,7 +192,9 @@ class _Execution:
                 self._begin()
                 self._manifest("running")
                 self._train()
-            evaluated = evaluate(self.trainer, self.directory, self._evaluated)
+            banks = list(evaluation_banks(self.run.experiment))
+            tell = telling_of_banks(self.run.name, len(banks), self.report)
+            evaluated = evaluate(self.trainer, banks, self.directory, tell)
             weights = write_weights(self.directory.path, self.trainer.model)
             self._manifest(
                 "finished",
@@ -239,9 +256,6 @@ class _Execution:
 
     def _warn(self, text: str) -> None:
         self.report(Progress(self.run.name, "training", 0, 0, warning=text))
-
-    def _evaluated(self, done: int, total: int, rate: float, detail: str = "", share: float = 0.0) -> None:
-        self.report(Progress(self.run.name, "evaluation", done, total, None, rate, detail, share))
 
     def _checkpoint(self) -> None:
         state = {

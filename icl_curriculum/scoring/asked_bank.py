@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation import Bank, BaselineFailure, Working, content_hash, evaluation_rows, oracle_entry, score
+from icl_curriculum.evaluation import Bank, BaselineFailure, content_hash, evaluation_rows, oracle_entry, score
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.results.columns import EvaluationRow
 from icl_curriculum.scoring.learners import Contender
@@ -41,11 +42,11 @@ class AskedBank:
         """The learners, and the class's oracle where there is one."""
         return [*self.contenders, *(Contender(entry) for entry in oracle_entry(self.bank))]
 
-    def rows(self, item: Contender, working: Working = lambda learner, share: None) -> list[EvaluationRow]:
+    def rows(self, item: Contender, tell: Tell = tell_nobody) -> list[EvaluationRow]:
         """The rows of one learner. Raises what it raises if it answers nothing."""
         found = score(
             [item.entry], self.bank, self.prompts, self.confidence,
-            costly=self.costly, working=working, failed=self.failed,
+            costly=self.costly, tell=tell, failed=self.failed,
         )  # fmt: skip
         return evaluation_rows(found, self.bank, step=item.step, trained_points=self._trained_points(item))
 

@@ -13,13 +13,14 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import Component, RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, Bank
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.growing_table import CELL, GrowingTable
-from icl_curriculum.runs.evaluation import Advanced, Scored, score_banks
+from icl_curriculum.runs.evaluation import Scored, score_banks
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.trained_runs import open_run
 from icl_curriculum.shifts import Shift, standard_shifts
@@ -73,7 +74,7 @@ class Evaluation:
         points = self.run.experiment.points
         return self.run.experiment.model.why_too_long(shift.points(points), points=points)
 
-    def score(self, grid: BankGrid, output: Path, advanced: Advanced) -> WrittenEvaluation:
+    def score(self, grid: BankGrid, output: Path, tell: Tell) -> WrittenEvaluation:
         """Write ``output``/evaluation.csv, manifest.json and the heat map.
 
         Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
@@ -90,7 +91,7 @@ class Evaluation:
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
             try:
-                for scored in score_banks(trained, grid.banks, cache, advanced):
+                for scored in score_banks(trained, grid.banks, cache, tell):
                     answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,16 +17,16 @@ from icl_curriculum.core.files import check_writable, locked, remove_leftovers
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.plugins import defined_in_module, load_plugin
+from icl_curriculum.core.progress import Tell, within
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
-from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure, Working
+from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.growing_table import CELL, GrowingTable
-from icl_curriculum.runs.evaluation import Advanced
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
 from icl_curriculum.scoring.learners import (
@@ -97,7 +96,7 @@ class Scoring:
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
 
-    def score(self, output: Path, advanced: Advanced) -> WrittenScores:
+    def score(self, output: Path, tell: Tell) -> WrittenScores:
         """Write ``output``/evaluation.csv and manifest.json.
 
         Rows that an earlier call wrote for other learners and cells are kept. UserError, before anything is
@@ -110,44 +109,34 @@ class Scoring:
             remove_leftovers(output)
             table = GrowingTable(output, COMMAND, ("run", "learner", *CELL), self._why_not_beside)
             table.read()
-            began = time.monotonic()
             for done, bank in enumerate(self.grid.banks):
+                of_bank = within(tell, done, len(self.grid.banks))
                 failed: list[BaselineFailure] = []
                 asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
                 rows: list[tuple[Any, ...]] = []
                 try:
                     everyone = asked.everyone()
                     for number, item in enumerate(everyone):
-                        working = self._working(advanced, began, done, number, len(everyone))
-                        working(item.entry.id, 0.0)
-                        found = self._rows(asked, item, working)
+                        of_learner = within(of_bank, number, len(everyone))
+                        of_learner(0.0, f"{item.entry.id} 0%")
+                        found = self._rows(asked, item, of_learner)
                         rows += of_run(item.columns, found)
                         answered.update(row.learner for row in found)
                 finally:
                     if rows:
                         failures[asked.name] = failed
                         table.add(rows, self._describe(asked, failed))
-                advanced(done + 1, len(self.grid.banks), (done + 1) / (time.monotonic() - began))
+                of_bank(1.0)
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         silent = [name for name in learners if name not in answered]
         return WrittenScores(
             output, self.grid, learners, failures, silent, figures.draw_scores(output, baselines="all")
         )
 
-    def _working(self, advanced: Advanced, began: float, done: int, number: int, learners: int) -> Working:
-        """Tells how far the bank is, of which each learner counts as an equal part."""
-
-        def working(learner: str, of_it: float) -> None:
-            share = (number + of_it) / learners
-            rate = (done + share) / (time.monotonic() - began)
-            advanced(done, len(self.grid.banks), rate, f"{learner} {of_it:.0%}", share)
-
-        return working
-
-    def _rows(self, asked: AskedBank, item: Contender, working: Working) -> list[EvaluationRow]:
+    def _rows(self, asked: AskedBank, item: Contender, tell: Tell) -> list[EvaluationRow]:
         name, bank = item.entry.id, "/".join(asked.bank.key)
         try:
-            return asked.rows(item, working)
+            return asked.rows(item, tell)
         except (UserError, RunFailed):
             raise
         except ComponentFailed as error:

@@ -13,7 +13,6 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
 from icl_curriculum.verify.checks import Check, CheckOutcome, VerifySection
-from icl_curriculum.verify.view import show
 
 SECTIONS: dict[str, VerifySection] = {
     "trivial_errors": VerifySection(
@@ -49,4 +48,4 @@ def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str,
     return {name: section for name, section in known.items() if name in names or not names}
 
 
-__all__ = ["SECTIONS", "Check", "CheckOutcome", "VerifySection", "chosen", "show"]
+__all__ = ["SECTIONS", "Check", "CheckOutcome", "VerifySection", "chosen"]

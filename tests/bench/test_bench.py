@@ -21,10 +21,12 @@ from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import bench
-from icl_curriculum.bench import competitors, memory, step, tables, view
+from icl_curriculum.bench import competitors, memory, step, tables
 from icl_curriculum.bench.competitors import HUGGING_FACE
-from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Settings, Tell
+from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Settings
+from icl_curriculum.cli import measuring
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.models.cpu_step.strategy import CpuStep
 
@@ -126,7 +128,7 @@ def made_up(tmp_path: Path, *jobs: Job, terminal: bool = False) -> str:
     section = BenchSection("a title", columns, lambda settings: jobs)
     written = io.StringIO()
     console = Console(file=written, width=40, force_terminal=terminal)
-    bench.show({"mine": section}, Settings(results=tmp_path), console)
+    measuring.show({"mine": section}, Settings(results=tmp_path), console)
     return written.getvalue()
 
 
@@ -172,10 +174,10 @@ def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_second
         return BenchTable("", [])
 
     jobs = [Job("one", 10, measure), Job("two", 30, measure)]
-    view._Progress(jobs, Console(file=written), clock).measure("step", jobs[0])
+    measuring._Progress(jobs, Console(file=written), clock).measure("step", jobs[0])
     assert written.getvalue().splitlines() == [
-        "  step, one: round 4; about 54 s left",
-        "  step, one: round 8; about 48 s left",
+        "  step, one: round 4; about 54s left",
+        "  step, one: round 8; about 48s left",
     ]
 
 
@@ -202,7 +204,7 @@ def test_a_graphics_card_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_table_has_every_competitor_beside_hugging_face(tmp_path: Path) -> None:
     section = replace(bench.SECTIONS["step"], jobs=lambda settings: step.jobs(settings, (8, 16)))
     written = io.StringIO()
-    bench.show(
+    measuring.show(
         {"step": section}, Settings(rounds=2, results=tmp_path, sizes=(TINY,)), Console(file=written, width=200)
     )  # fmt: skip
     rows = read(tmp_path / "bench" / "step.csv")

@@ -17,6 +17,7 @@ from icl_curriculum import bench
 from icl_curriculum.bench import quality, tables
 from icl_curriculum.bench.quality import Plan, TrainedPlan
 from icl_curriculum.bench.tables import BenchTable, Settings
+from icl_curriculum.cli import measuring
 
 #: A model of one layer in one dimension, learnt within some dozens of steps.
 TINY = (
@@ -119,7 +120,7 @@ def test_both_recipes_are_of_the_same_size_and_reference_has_a_budget_by_seed(
     monkeypatch.setattr(quality, "RECORD", tmp_path / "record.json")
     settings = Settings(full=True, record=True, results=tmp_path, overrides=("model.width=32", "dims=4"))
     written = io.StringIO()
-    bench.show({"quality": bench.SECTIONS["quality"]}, settings, Console(file=written, width=200))
+    measuring.show({"quality": bench.SECTIONS["quality"]}, settings, Console(file=written, width=200))
     fast, _, reference, other = trained
     assert [(plan.recipe, plan.seed) for plan in trained] == [
         ("fast", 0), ("fast", 1), ("reference", 0), ("reference", 1),

@@ -62,10 +62,10 @@ def scored(learner: object, n: int = 8, points: int = 9, kind: str = "baseline",
     """Rows by (metric, k), what failed, and how progress was told."""
     bank = bank_of("linear", n=n, points=points)
     failures: list[BaselineFailure] = []
-    told: list[tuple[str, float]] = []
+    told: list[tuple[float, str]] = []
     rows = score(
         [NamedLearner("learner", kind, learner)], bank, bank.draw(), 0.9, costly=CostlyConfig(**options),
-        failed=failures.append, working=lambda *args: told.append(args),
+        failed=failures.append, tell=lambda *args: told.append(args),
     )  # fmt: skip
     return {(row.metric, row.n_context): row for row in rows}, failures, told
 
@@ -86,8 +86,9 @@ def test_costly_learners_are_asked_at_few_lengths_of_the_first_prompts() -> None
     assert {row.n_prompts for row in rows.values()} == {35}
     assert learner.asked == {(i, k) for i in range(35) for k in (2, 5, 10, 20)}
     assert failures == []
-    shares = [share for _, share in told]
-    assert [name for name, _ in told] == ["learner"] * 8
+    shares = [share for share, _ in told]
+    assert [detail for _, detail in told] == [f"learner {share:.0%}" for share in shares]
+    assert len(shares) == 8
     assert shares == sorted(shares)
     assert shares[0] == 0
 

@@ -23,6 +23,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import build
 from icl_curriculum.core import provenance
 from icl_curriculum.core.errors import RunFailed, UserError
+from icl_curriculum.core.progress import within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models import Transformer
 from icl_curriculum.results.columns import COLUMNS
@@ -207,6 +208,20 @@ def test_progress_goes_from_training_to_evaluation(finished: Finished) -> None:
     weighted = (losses["normalized_loss"] * losses["n_prompts"]).groupby(losses["step"]).sum()
     by_hand = weighted / losses.groupby("step")["n_prompts"].sum()
     np.testing.assert_allclose([p.loss for p in finished.progress[:3] if p.loss is not None], by_hand, rtol=1e-6)
+
+
+def test_shares_of_the_work_are_told_as_banks() -> None:
+    """Also where a third is a little less than 1 / 3."""
+    told: list[execution.Progress] = []
+    tell = execution.telling_of_banks("run", 3, told.append)
+    for number in range(3):
+        of_bank = within(tell, number, 3)
+        within(of_bank, 1, 2)(0.5, "ridge")
+        of_bank(1.0)
+    assert [(item.done, round(item.share, 6), item.detail) for item in told] == [
+        (0, 0.75, "ridge"), (1, 0.0, ""), (1, 0.75, "ridge"), (2, 0.0, ""), (2, 0.75, "ridge"), (3, 0.0, ""),
+    ]  # fmt: skip
+    assert all(item.rate for item in told)
 
 
 # Evaluation

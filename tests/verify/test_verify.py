@@ -17,7 +17,8 @@ from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import verify
-from icl_curriculum.verify import Check, CheckOutcome, VerifySection, checks, monte_carlo, running, view
+from icl_curriculum.cli import verifying
+from icl_curriculum.verify import Check, CheckOutcome, VerifySection, checks, monte_carlo, running
 
 SECTIONS = ["trivial_errors", "denominators", "banks", "oracles", "baselines", "published"]
 
@@ -109,7 +110,7 @@ def test_what_fails_is_named_and_stops_nothing(icl: Icl, monkeypatch: pytest.Mon
 def test_columns_keep_their_places_whatever_the_numbers() -> None:
     numbers = [0.0006, -1.23456789e-17, 8933.1, 123456.789, float("inf")]
     rows = [
-        view.described(
+        verifying.described(
             Check("", "x", CheckOutcome), CheckOutcome(True, a, "source", b, tolerance=abs(a) / 7, note="note"), 28
         )
         for a in numbers
@@ -123,7 +124,7 @@ def test_nothing_is_cut_and_lines_may_be_longer_than_the_terminal() -> None:
     written = io.StringIO()
     outcome = CheckOutcome(True, 1.0, "a source of some length " * 5, 1.0, note="a note " * 10)
     section = VerifySection("a title " * 20, lambda: [Check("a case " * 20, "name", lambda: outcome)])
-    assert verify.show({"mine": section}, Console(file=written, width=80))
+    assert verifying.show({"mine": section}, Console(file=written, width=80))
     printed = written.getvalue()
     assert f"mine: {section.title}\n" in printed
     assert f"  {'a case ' * 20}\n" in printed
@@ -133,7 +134,7 @@ def test_nothing_is_cut_and_lines_may_be_longer_than_the_terminal() -> None:
 def test_a_terminal_shows_how_far_it_is() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100)
-    assert not verify.show({"mine": VerifySection("a title", _broken)}, console)
+    assert not verifying.show({"mine": VerifySection("a title", _broken)}, console)
     plain = re.sub(r"\x1b\[[\d;?]*\w", "", written.getvalue())
     assert "0/4 one case" in plain
     assert all(line in plain for line in TABLE)
@@ -147,7 +148,7 @@ def test_what_stands_side_by_side_is_counted_apart() -> None:
     ]
     section = VerifySection("a title", lambda: [Check("case", str(row.expected), lambda row=row: row) for row in rows])
     written = io.StringIO()
-    assert verify.show({"mine": section}, Console(file=written, width=80))
+    assert verifying.show({"mine": section}, Console(file=written, width=80))
     assert re.sub(r"in \d+\.\d s", "in 0.0 s", written.getvalue()).splitlines()[3:] == [
         "    -      0.02                0.02      0.05      +0.03           printed",
         "    -      0.3                  0.3   not run                      printed",

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Row, Settings, write
+from icl_curriculum.cli.progress import LINE_EVERY, passing_bar, time_left
 from icl_curriculum.core.files import check_writable
-
-#: Seconds between lines where there is no terminal.
-LINE_EVERY = 5.0
-#: Seconds of work before the time left can be estimated.
-ESTIMATE_AFTER = 2.0
 
 
 def show(sections: Mapping[str, BenchSection], settings: Settings, console: Console) -> None:
@@ -65,15 +59,13 @@ class _Progress:
         self.began = self.printed = clock()
 
     def measure(self, section: str, job: Job) -> BenchTable:
-        with ExitStack() as stack:
-            bar = stack.enter_context(_bar(self.console)) if self.console.is_terminal else None
-            task = bar.add_task("", total=self.total, detail=job.name) if bar else None
+        with passing_bar(self.console, job.name) as bar:
 
             def tell(share: float, detail: str = "") -> None:
                 done = self.done + share * job.seconds
                 text = f"{section}, {job.name}: {detail}{self._left(done)}"
-                if bar is not None and task is not None:
-                    bar.update(task, completed=done, detail=text)
+                if bar is not None:
+                    bar(done / self.total, text)
                 elif self.clock() - self.printed >= LINE_EVERY:
                     self.printed = self.clock()
                     self.console.print(f"  {text}", soft_wrap=True)
@@ -84,15 +76,6 @@ class _Progress:
         return table
 
     def _left(self, done: float) -> str:
-        """Words the time left, as ``; about 75 s left``, if jobs go on at the same speed."""
-        passed = self.clock() - self.began
-        if passed < ESTIMATE_AFTER or not 0 < done < self.total:
-            return ""
-        left = passed * (self.total - done) / done
-        return f"; about {left:.0f} s left" if left < 120 else f"; about {left / 60:.0f} min left"
-
-
-def _bar(console: Console) -> Progress:
-    """A progress bar that disappears when its job ends."""
-    columns = (BarColumn(bar_width=20), TextColumn("{task.fields[detail]}", markup=False))
-    return Progress(*columns, console=console, transient=True)
+        """Words the time left, as ``; about 1m15s left``, if jobs go on at the same speed."""
+        left = time_left(done, self.total - done, self.clock() - self.began)
+        return f"; {left}" if left else ""

@@ -10,11 +10,10 @@ import math
 import time
 import traceback
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from icl_curriculum.cli.progress import passing_bar
 from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome, VerifySection
 from icl_curriculum.verify.running import outcomes
 
@@ -42,9 +41,12 @@ def _show_section(
     width = max((len(check.name) for check in checks), default=0)
     console.print(f"{name}: {section.title}", soft_wrap=True)
     found: list[tuple[Check, CheckOutcome]] = []
-    with ExitStack() as stack:
-        bar = stack.enter_context(_bar(console)) if console.is_terminal else None
-        shown = bar.add_task(checks[0].case if checks else "", total=len(checks)) if bar else None
+
+    def detail() -> str:
+        following = checks[len(found)].case if len(found) < len(checks) else ""
+        return f"{len(found)}/{len(checks)} {following}"
+
+    with passing_bar(console, detail()) as bar:
         headed = False
         for case in outcomes(checks):
             if not headed and any(_is_counted(outcome) for _, outcome in case):
@@ -57,17 +59,10 @@ def _show_section(
                 if debug and outcome.exception:
                     console.print("".join(traceback.format_exception(outcome.exception)), soft_wrap=True)
             found += case
-            if bar and shown is not None:
-                following = checks[len(found)].case if len(found) < len(checks) else ""
-                bar.update(shown, completed=len(found), description=following)
+            if bar is not None:
+                bar(len(found) / len(checks), detail())
     console.print(f"  {len(checks)} rows in {time.monotonic() - began:.1f} s")
     return found
-
-
-def _bar(console: Console) -> Progress:
-    """A progress bar that disappears when its section ends."""
-    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    return Progress(*columns, console=console, transient=True)
 
 
 def _closing(found: Iterable[CheckOutcome]) -> str:
