@@ -65,7 +65,7 @@ class _Progress:
                 done = self.done + share * job.seconds
                 text = f"{section}, {job.name}: {detail}{self._left(done)}"
                 if bar is not None:
-                    bar(done / self.total, text)
+                    bar(done / self.total if self.total else 1.0, text)
                 elif self.clock() - self.printed >= LINE_EVERY:
                     self.printed = self.clock()
                     self.console.print(f"  {text}", soft_wrap=True)
