@@ -150,7 +150,7 @@ def without_closed_form(base: type[FunctionClass]) -> type[FunctionClass]:
 def test_monte_carlo_agrees_with_the_closed_form(
     monkeypatch: pytest.MonkeyPatch, base: type[FunctionClass], inputs: Spec, relative_error: float, outputs: str
 ) -> None:
-    monkeypatch.setattr(tasks, "_DENOMINATOR_PROMPTS", 1 << 16)
+    monkeypatch.setattr(tasks, "DENOMINATOR_PROMPTS", 1 << 16)
     closed = Task(base.model_validate({"outputs": outputs}), inputs_of(inputs), 3).second_moment()
     drawn = Task(
         without_closed_form(base).model_validate({"outputs": outputs}), inputs_of(inputs), 3, label_noise=1.0
