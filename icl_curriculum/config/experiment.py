@@ -153,7 +153,11 @@ class Experiment(Strict):
                 asked = shift.points(self.points)
                 too_long = self.model.why_too_long(asked, points=self.points)
             if too_long is not None:
-                raise UserError(f"evaluation.shifts: {shift.id!r} asks for {too_long}; set model.max_points = {asked}")
+                raise UserError(
+                    f"{shift.id!r} asks for {too_long}",
+                    key="evaluation.shifts",
+                    way_out=f"set model.max_points = {asked}",
+                )
         for key, curriculum, items in (
             ("curriculum.function_classes", self.curriculum.function_classes, self.function_classes),
             ("curriculum.inputs", self.curriculum.inputs, self.inputs),
