@@ -76,7 +76,8 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
 
 def write_weights(run_dir: Path, model: Model) -> str:
     """Write the weights atomically; the hash of the file, for the manifest."""
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    # Copies, since a model may have two names for one weight, and the format refuses memory that is shared.
+    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
     data = safetensors.torch.save(weights)
     write_atomically(run_dir / "model.safetensors", data)
     return bytes_hash(data)

@@ -25,7 +25,7 @@ from icl_curriculum.core import provenance
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.progress import within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.models import Transformer
+from icl_curriculum.models import Transformer, TransformerConfig, register_model
 from icl_curriculum.results.columns import COLUMNS
 from icl_curriculum.runs import evaluation as final_evaluation
 from icl_curriculum.runs import execution
@@ -44,6 +44,23 @@ def test_a_run_writes_the_promised_files(finished: Finished) -> None:
         "exposure.csv", "timing.csv", "model.safetensors", "state.pt",
     }  # fmt: skip
     assert finished.path == finished.results / "tiny" / "mixed-seed0"
+
+
+def test_a_model_may_have_two_names_for_one_weight(tmp_path: Path, fresh_registries: None) -> None:
+    @register_model("tied")
+    class Tied(TransformerConfig):
+        """Its read-out has a second name."""
+
+        def build(self, *, dims: int, points: int, generator: torch.Generator) -> Transformer:
+            model = super().build(dims=dims, points=points, generator=generator)
+            model.also = model.read_out
+            return model
+
+    run = tiny_run({"model.name": "tied"})
+    execute(run, tmp_path)
+    loaded = load_model(directory_of(run, tmp_path).path)
+    assert loaded.also is loaded.read_out
+    assert weights(Finished(run, tmp_path, []))["also"].equal(loaded.read_out)
 
 
 def test_every_table_says_which_run_it_is_of(finished: Finished) -> None:
