@@ -133,8 +133,9 @@ class Trainer:
         drawn: Counter[Cell] = Counter()
         for draw in session.drawn:
             drawn[draw.cell] += draw.n_prompts
-            operations = self.method.operations(draw.role, self._forward_operations(draw.points))
-            self.flops[draw.cell] += draw.n_prompts * round(operations)
+            with at_work(self.method, "operations"):
+                operations = round(self.method.operations(draw.role, self._forward_operations(draw.points)))
+            self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
         self.prompts_seen.update(drawn)
         self.offered |= {

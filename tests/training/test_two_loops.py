@@ -19,7 +19,7 @@ from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import METHODS
 from icl_curriculum.models import Capability, ModelConfig, Transformer, TransformerConfig, register_model
 from icl_curriculum.runs.execution import execute
-from icl_curriculum.training import Losses, Session, Trainer, TrainingMethod
+from icl_curriculum.training import InContext, Losses, Session, Trainer, TrainingMethod
 
 PLUGIN = SUPPORT / "two_loops.py"
 METHOD = {"name": "two_loops", "inner_steps": 2}
@@ -207,6 +207,17 @@ def test_a_method_that_breaks_its_contract_is_named(returned: Callable[..., Loss
 
     with pytest.raises(ComponentFailed, match=message):
         checkpointed()
+
+
+def test_operations_that_are_no_number_name_the_method() -> None:
+    class Boundless(InContext):
+        """Costs more than can be said."""
+
+        def operations(self, role: str, forward: int) -> float:
+            return float("inf")
+
+    with pytest.raises(ComponentFailed, match="failed in operations: OverflowError"):
+        Trainer(tiny_run({"training.method": Boundless()})).update()
 
 
 def small(**fields: Any) -> Transformer:
