@@ -36,7 +36,9 @@ class ConfiguredMethod(Component):
         return self.needs
 
     def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:
-        """Raise UserError for a ``[training]`` table that the method cannot train by, naming the key and the way out.
+        """Raise UserError for a ``[training]`` table that the method cannot train by, with the ``key`` to blame.
+
+        For example ``key="training.batch_size"``.
 
         ``cells``: how many pairs of a function class and an input distribution there are. ``draw``: whether a cell is
         drawn for a whole batch or for every prompt.

@@ -30,9 +30,11 @@ class Capability(StrEnum):
     SECOND_DERIVATIVES = "second_derivatives"
     #: `Model.attention` gives the attention maps.
     ATTENTION = "attention"
-    #: `Model.forward` takes ``head_mask``, factors (layers, heads) on the attention after the softmax.
+    #: `Model.forward` takes the keyword ``head_mask``: None, or factors (layers, heads) on the attention after the
+    #: softmax. A model that declares it declares `ATTENTION` too, whose maps say how many layers and heads there are.
     HEAD_MASK = "head_mask"
-    #: `Model.forward` takes ``instruction``, the tokens (batch, tokens, width) of `Prompts.instruction`.
+    #: `Model.forward` takes the keyword ``instruction``: None, or the tokens (batch, tokens, width) of
+    #: `Prompts.instruction`.
     INSTRUCTION = "instruction"
 
     @property
@@ -55,7 +57,10 @@ _WORDINGS = {
 
 
 class GradientStrategy(Protocol):
-    """A faster way than autograd to the errors and gradients of `Model.backward`, for some models in some places."""
+    """A faster way than autograd to the errors and gradients of `Model.backward`, for some models in some places.
+
+    A model has one as its class attribute ``gradients``; a model without one trains by autograd.
+    """
 
     def applies(self, model: Model, xs: Float[Tensor, "batch points dims"]) -> bool:
         """Says whether it computes what `Model.forward` and autograd would, for this model and on this device."""
@@ -69,7 +74,7 @@ class GradientStrategy(Protocol):
         targets: Float[Tensor, "batch points"],
         weights: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """The same as `Model.backward`."""
+        """The same as `Model.backward`: it adds to ``.grad``, and leaves the weights as they are."""
         ...
 
     def prepare(self, model: Model) -> None:
@@ -78,16 +83,47 @@ class GradientStrategy(Protocol):
 
 
 class Model(nn.Module):
-    """A trainable learner.
+    """A trainable learner, as a torch module.
 
-    A subclass gives `forward`; everything else has defaults. `predict` is what evaluation calls, `backward` what
-    plain training calls, `forward_with` what methods with inner loops call. What a model can do beyond that is
-    declared by its `ModelConfig`.
+    A subclass gives `forward` and sets ``max_points``; everything else has defaults. `predict` is what evaluation
+    calls, `backward` what plain training calls, `forward_with` what methods with inner loops call. What a model can do
+    beyond that is declared by its `ModelConfig`. A whole model::
+
+        class LastLabels(Model):
+            def __init__(self, points, generator):
+                super().__init__()
+                self.max_points = points
+                self.weights = nn.Parameter(torch.randn(points, generator=generator))
+
+            def forward(self, xs, ys, queries=None):
+                if ys.shape[1] > self.max_points:
+                    raise ValueError(f"{ys.shape[1]} points; the model reads {self.max_points}")
+                earlier = [F.pad(ys[:, : ys.shape[1] - lag], (lag, 0)) for lag in range(1, ys.shape[1])]
+                terms = [weight * labels for weight, labels in zip(self.weights, earlier)]
+                return sum(terms, torch.zeros_like(ys))
+
+        @register_model("last_labels")
+        class LastLabelsConfig(ModelConfig):
+            "A weighted sum of the labels so far, the latest first."
+
+            def build(self, *, dims, points, generator):
+                return LastLabels(points, generator)
+
+    What holds of every model:
+
+    - An entry of its predictions depends on its own prompt alone, and there on earlier pairs and its own query alone.
+    - It draws no random numbers after it was built, and predicts the same in training and in evaluation mode, which a
+      run does not switch between: no dropout, no batch normalisation.
+    - Its parameters and buffers are all there is to it. They are saved as ``model.safetensors``, loaded into a model
+      that the same config builds by another generator, and moved to the device that the run is on. A tensor in a
+      plain attribute is neither saved nor moved; ``register_buffer`` keeps one.
+    - It computes in float32 what it is given in float32.
     """
 
     #: Names of the parameters whose last two axes are weight matrices inside the network (Muon, weight decay).
     matrices: tuple[str, ...] = ()
-    #: Prompts of more points than this raise ValueError.
+    #: The most points that `forward` reads; for prompts of more it raises ValueError. Set by the subclass, and at least
+    #: `ModelConfig.longest_prompt`.
     max_points: int
     #: Prompts a forward pass of `predict` takes at a time, which bounds its memory.
     prompts_per_pass: int = 64
@@ -103,7 +139,14 @@ class Model(nn.Module):
     ) -> Float[Tensor, "batch points"]:
         """Predictions, differentiable: entry k is that for the target of query k, from the first k pairs alone.
 
-        ``queries``: the inputs asked about; None: ``xs`` themselves. Labels ``ys`` are in the units of the targets.
+        ``xs``, ``ys``: the pairs; ``ys`` in the units of the targets. Pair k is not among the first k, so label k is
+        for later entries, and the last label for none; entry 0 is a prediction without any example. ``queries``: the
+        inputs asked about, query k at ``queries[:, k]``; None: ``xs`` themselves. There may be any number of prompts
+        and any number of points from 1 to ``max_points``; an entry is the same however many come after it. Raises
+        ValueError for prompts of more points.
+
+        A model that declares `Capability.HEAD_MASK` or `Capability.INSTRUCTION` takes ``head_mask=None`` or
+        ``instruction=None`` as further keywords.
         """
 
     def forward_with(
@@ -136,7 +179,8 @@ class Model(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
 
-        By ``gradients`` where it applies, else by autograd.
+        By ``gradients`` where it applies, else by autograd. The errors are unweighted means over the positions, without
+        a graph. Queries are ``xs`` themselves, as in all prompts of training.
         """
         if self.gradients is not None and self.gradients.applies(self, xs):
             return self.gradients.backward(self, xs, ys, targets, weights)
@@ -165,7 +209,12 @@ class Model(nn.Module):
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
     ) -> Float[Tensor, "batch layers heads asking seen"]:
-        """The attention of every token to every token, after the softmax; for models that declare `Capability`."""
+        """The attention of every token to every token, after the softmax and before any head mask.
+
+        For models that declare `Capability.ATTENTION`. ``asking`` and ``seen`` are the same tokens, in an order in
+        which none sees a later one: rows sum to 1 and are 0 above the diagonal. Separate queries come after all pairs.
+        Layers and heads are as many for every prompt.
+        """
         raise NotImplementedError(f"{type(self).__name__} gives no attention maps")
 
     @torch.no_grad()
@@ -207,8 +256,10 @@ def prompt_errors(
 class ModelConfig(Component):
     """The part of an experiment file that describes a model. A subclass gives `build`; its fields are the file's keys.
 
-    What its models can do beyond predicting is declared in ``capabilities``, or by `lacks` where it depends on the
-    fields. A training method that needs more is refused when the experiment file is read.
+    Fields are pydantic's, each with a default and a description: ``width: int = Field(64, ge=1, description="...")``
+    is the key ``width`` of ``[model]``. What its models can do beyond predicting is declared in ``capabilities``, or by
+    `lacks` where it depends on the fields. A training method that needs more is refused when the experiment file is
+    read. `Model` has an example.
     """
 
     #: The abilities that every model of this kind has. A model whose forward pass does not read its parameters anew
@@ -217,13 +268,18 @@ class ModelConfig(Component):
 
     @abstractmethod
     def build(self, *, dims: int, points: int, generator: torch.Generator) -> Model:
-        """A freshly initialised model for prompts of ``points`` points in ``dims`` dimensions.
+        """A freshly initialised model, on the CPU, for prompts of ``points`` points in ``dims`` dimensions.
 
-        Initialisation draws from ``generator`` (a CPU generator) alone.
+        Initialisation draws from ``generator`` (a CPU generator) alone, so equal generators give equal weights. torch's
+        own layers draw from the global generator as they are made: make them within
+        ``torch.random.fork_rng(devices=[])``, then draw every parameter anew.
         """
 
     def longest_prompt(self, points: int) -> int:
-        """The most points a prompt may have for a model built for ``points`` points."""
+        """The most points a prompt may have for a model built for ``points`` points, and at least as many.
+
+        Shifts that ask for longer prompts are refused when the experiment file is read.
+        """
         return points
 
     def why_too_long(self, asked: int, *, points: int) -> str | None:
@@ -235,7 +291,8 @@ class ModelConfig(Component):
     def check(self, *, dims: int, points: int) -> None:
         """Raise UserError if this config cannot build a model for such prompts, with the ``key`` of a field to blame.
 
-        For example ``key="model.width"``.
+        For what the fields by themselves cannot say, when the experiment file is read: a width that is no multiple of
+        the heads, say, with ``key="model.width"``.
         """
 
     def lacks(self, capability: Capability) -> str | None:

@@ -33,7 +33,7 @@ _RESERVED = ("curriculum", "initialization", "evaluation", "learning", "method",
 
 @dataclass(frozen=True)
 class Portion:
-    """The prompts of one cell in a batch, and the weight of their squared errors in the loss."""
+    """The prompts of one cell in a batch, and the weight of their squared errors in the loss (`Session.weight`)."""
 
     cell: Cell
     prompts: Prompts
@@ -73,8 +73,9 @@ class Setting:
 class Session:
     """One update in the making.
 
-    Whatever it draws is a function of the run's seed, the role, the cell, the step, and how many draws of that role
-    and cell the update has made before; not of what was drawn otherwise.
+    The trainer makes it. It draws prompts (`batch`, or `choose` and `draw`), moves the weights (`step_optimizers`), and
+    holds the method's ``state``. Whatever it draws is a function of the run's seed, the role, the cell, the step, and
+    how many draws of that role and cell the update has made before; not of what was drawn otherwise.
     """
 
     def __init__(
@@ -126,7 +127,10 @@ class Session:
         return self._setting.weights[self._known(cell)]
 
     def choose(self, n: int, *, role: str = TRAINING) -> list[Cell]:
-        """``n`` cells drawn independently, with replacement, with the curriculum's shares of this step."""
+        """``n`` cells drawn independently, with replacement, with the curriculum's shares of this step.
+
+        Cells alone: `draw` then gives prompts of each. A second call under one role in an update draws anew.
+        """
         made = self._curriculum_generator(role)
         classes = _draw_ids(self.shares.function_classes, n, made)
         inputs = _draw_ids(self.shares.inputs, n, made)
@@ -136,7 +140,7 @@ class Session:
         """``n`` prompts (``batch_size``, if not given) with the curriculum's shares, a portion for each cell drawn.
 
         All of one cell, or a cell drawn for every prompt, as ``curriculum.draw`` says. Portions come in the order of
-        the experiment's cells.
+        the experiment's cells, and `add_gradients` takes them as they are.
         """
         size = self.batch_size if n is None else n
         chosen = Counter(self.choose(size if self._setting.per_prompt else 1, role=role))
@@ -157,13 +161,16 @@ class Session:
     ) -> Prompts:
         """``n`` prompts of a cell, on the model's device, from the streams of a role.
 
-        ``prompts_per_function``: so many prompts one after another have the same function, each with inputs and noise
-        of its own. ``functions_of``: the role whose latest draw of this cell the functions are taken from, as many as
-        there; fresh ones if not given. ``points``: examples and a query, by default what the curriculum says at this
+        The prompts are plain, without separate queries or a mask: ``xs`` (n, points, dims), ``ys`` and ``targets``
+        (n, points). ``role``: a name of small letters, digits and _, of the method's own. ``prompts_per_function``: so
+        many prompts one after another have the same function, each with inputs and noise of its own. ``functions_of``:
+        the role whose latest draw of this cell the functions are taken from, as many as there and in their order; fresh
+        ones if not given. ``points``: examples and a query, by default what the curriculum says at this
         step; prompts are drawn whole and then cut. ``of_step``: the step whose streams are used, by default this one:
         ``of_step = step % 100`` goes round a fixed set of prompts again and again.
 
-        Raises ValueError for numbers that don't fit, KeyError for a cell that the experiment doesn't have.
+        Raises ValueError for numbers that don't fit and for a role that is the name of other streams, KeyError for a
+        cell that the experiment doesn't have.
         """
         task = self._setting.tasks[self._known(cell)]
         plan = self._setting.plan
@@ -194,7 +201,10 @@ class Session:
         return prompts if points == plan.points else prompts.first_points(points)
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
-        """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step."""
+        """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step.
+
+        One name gives the same numbers at every call of an update.
+        """
         return generator(self._setting.seed, f"method/{name}", self.step, device)
 
     def step_optimizers(self) -> None:
