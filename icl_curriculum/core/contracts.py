@@ -10,7 +10,15 @@ from icl_curriculum.core.registry import Component, origin_of, source_of
 
 
 class ComponentFailed(Exception):
-    """A component broke its contract while it worked: a run that failed, not a config that is wrong."""
+    """A component broke its contract while it worked: a run that failed, not a config that is wrong.
+
+    ``found``, ``expected``: what it returned and should have, in words, where that is what was wrong.
+    """
+
+    def __init__(self, message: str, *, found: str = "", expected: str = "") -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
 
 
 @contextlib.contextmanager
@@ -34,7 +42,8 @@ def at_work(component: Component | None, doing: str) -> Iterator[None]:
 
 def broken_contract(component: Component, doing: str, *, found: object, expected: object) -> ComponentFailed:
     """The error for a component that returned what its contract does not allow."""
-    return ComponentFailed(f"{component.id!r} ({origin_of(component)}): {doing} returned {found}, expected {expected}")
+    message = f"{component.id!r} ({origin_of(component)}): {doing} returned {found}, expected {expected}"
+    return ComponentFailed(message, found=str(found), expected=str(expected))
 
 
 def expect_shape(component: Component, doing: str, value: object, shape: tuple[int, ...], axes: str) -> None:

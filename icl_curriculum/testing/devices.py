@@ -8,7 +8,7 @@ do tensors kept in the author's modules. Mixing the two raises an error, as PyTo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from icl_curriculum.testing.subject import Subject
+from icl_curriculum.testing.subject import AnySubject
 
 _NAMES = (
     "arange as_tensor asarray bartlett_window blackman_window empty empty_strided eye full hamming_window hann_window "
@@ -38,7 +38,7 @@ class MixedDevices(RuntimeError):
 class PretendedAccelerator(TorchFunctionMode):
     """Marks tensors as lying at home or away while it is active. ``forgotten``: which were made away, and where."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: AnySubject) -> None:
         super().__init__()
         self.subject = subject
         self.forgotten: list[str] = []
@@ -94,8 +94,11 @@ class PretendedAccelerator(TorchFunctionMode):
 
 
 @contextmanager
-def pretended_accelerator(subject: Subject) -> Iterator[PretendedAccelerator]:
-    """Run the class during the block as if its inputs and generators lay on an accelerator."""
+def pretended_accelerator(subject: AnySubject, attributes: Iterable[object] = ()) -> Iterator[PretendedAccelerator]:
+    """Run the class during the block as if its inputs and generators lay on an accelerator.
+
+    ``attributes``: values that stay where they were made, whatever is moved there.
+    """
     mode = PretendedAccelerator(subject)
     real = torch.from_numpy  # No torch function mode sees calls of this one.
 
@@ -106,8 +109,8 @@ def pretended_accelerator(subject: Subject) -> Iterator[PretendedAccelerator]:
         return made
 
     kept = [value for name in subject.modules if name in sys.modules for value in vars(sys.modules[name]).values()]
-    kept += [value for cls in subject.cls.__mro__ for value in vars(cls).values()]
-    constants = [value for value in kept if isinstance(value, Tensor)]
+    kept += [value for cls in {*subject.cls.__mro__, *subject.authored} for value in vars(cls).values()]
+    constants = [value for value in [*kept, *attributes] if isinstance(value, Tensor)]
     try:
         _mark(constants, True)
         with mock.patch.object(torch, "from_numpy", from_numpy), mode:

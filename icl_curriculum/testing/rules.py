@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-from icl_curriculum.testing.subject import Subject
+from icl_curriculum.testing.subject import AnySubject
 
 Status = Literal["ok", "failed", "does not apply"]
+#: The subject that a rule is for: that of its kind of component. A rule on components of every kind is one on each.
+S = TypeVar("S", bound=AnySubject)
+Looked = TypeVar("Looked", bound=AnySubject, contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +32,12 @@ class Note:
 
 
 class Inapplicable(Exception):
-    """Raised by a rule that has nothing to check in this class; the message says why."""
+    """Raised by a rule that has nothing to check in this component; the message says why."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict of one rule on one class. ``note``: why it does not apply, or what it could not check."""
+    """The verdict of one rule on one component. ``note``: why it does not apply, or what it could not check."""
 
     rule: str
     description: str
@@ -44,24 +47,24 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Generic[Looked]):
     """A named requirement. ``requires``: rules that must hold before this one means anything."""
 
     name: str
     description: str
     requires: tuple[str, ...]
-    run: Callable[[Subject], Iterator[Finding | Note]]
+    run: Callable[[Looked], Iterator[Finding | Note]]
 
 
 def rule(
     name: str, description: str, *, requires: tuple[str, ...] = ()
-) -> Callable[[Callable[[Subject], Iterator[Finding | Note]]], Rule]:
+) -> Callable[[Callable[[S], Iterator[Finding | Note]]], Rule[S]]:
     """Decorator for a rule: a function that yields a `Finding` for every failure, or raises `Inapplicable`."""
     return lambda run: Rule(name, description, requires, run)
 
 
-def unless_raised(examined: Subject, examine: Rule) -> tuple[list[Finding | Note], str | None]:
-    """The findings of a rule, and why it does not apply if it doesn't. An error of the class becomes a finding."""
+def unless_raised(examined: S, examine: Rule[S]) -> tuple[list[Finding | Note], str | None]:
+    """The findings of a rule, and why it does not apply if it doesn't. An error of the component becomes a finding."""
     said: list[Finding | Note] = []
     try:
         said.extend(examine.run(examined))

@@ -18,31 +18,29 @@ from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass, OutsideDomain, Parameters, SignValued
 from icl_curriculum.function_classes.base import InputSampler, OracleKind
 from icl_curriculum.inputs import random_rotations
-from icl_curriculum.testing import Finding, Result, check
-
-Checked = FunctionClass | type[FunctionClass] | str
+from icl_curriculum.testing import Checkable, Finding, Result, check
 
 
-def failures(function_class: Checked) -> dict[str, Finding]:
+def failures(component: Checkable) -> dict[str, Finding]:
     """The first finding of every rule that fails."""
-    return {result.rule: result.findings[0] for result in check(function_class) if result.findings}
+    return {result.rule: result.findings[0] for result in check(component) if result.findings}
 
 
-def only_finding(function_class: Checked, rule: str) -> Finding:
-    """The finding of a class that breaks one rule and keeps all others."""
-    found = failures(function_class)
+def only_finding(component: Checkable, rule: str) -> Finding:
+    """The finding of a component that breaks one rule and keeps all others."""
+    found = failures(component)
     assert set(found) == {rule}, found
     assert found[rule].rule == rule
     return found[rule]
 
 
-def finding_of(function_class: Checked, rule: str) -> Finding:
+def finding_of(component: Checkable, rule: str) -> Finding:
     """The first finding of one rule, whatever the others say."""
-    return result_of(function_class, rule).findings[0]
+    return result_of(component, rule).findings[0]
 
 
-def result_of(function_class: Checked, rule: str) -> Result:
-    (result,) = check(function_class, rules=[rule])
+def result_of(component: Checkable, rule: str) -> Result:
+    (result,) = check(component, rules=[rule])
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ from testing_classes import UNUSUAL, Plain, failures, result_of
 from torch import Tensor
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes import FunctionClass, Linear, Parameters
+from icl_curriculum.models import Model
 from icl_curriculum.testing import (
     RULES,
     Finding,
     Result,
     check,
+    check_component,
     check_function_class,
     describe,
     parametrize_with_checks,
     report,
+    rules_of,
 )
+from icl_curriculum.training import TrainingMethod
 
 pytest_plugins = ["pytester"]
 
@@ -60,6 +66,27 @@ def test_so_do_classes_unlike_the_suite_s_own(unusual: type[FunctionClass]) -> N
     assert failures(unusual) == {}
 
 
+IMPORTS = """
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from icl_curriculum import Capability, Model, ModelConfig, TrainingMethod, UserError, register_method, register_model
+from icl_curriculum.models import prompt_errors
+
+"""
+
+
+@pytest.mark.parametrize(("base", "name"), [(Model, "last_labels"), (TrainingMethod, "first_order_maml")])
+def test_so_do_the_examples_in_the_docstrings(base: type, name: str, tmp_path: Path, fresh_registries: None) -> None:
+    """An author who copies one begins with what is right."""
+    indented = [line for line in (base.__doc__ or "").splitlines() if line.startswith(" " * 8) or not line]
+    (tmp_path / "copied.py").write_text(IMPORTS + textwrap.dedent("\n".join(indented)))
+    load_plugin(tmp_path / "copied.py")
+    check_component(name)
+
+
 class Flawed(Plain):
     """Changes its inputs."""
 
@@ -70,7 +97,10 @@ class Flawed(Plain):
 def test_every_rule_has_a_name_and_a_line() -> None:
     assert [result.rule for result in check("linear")] == list(RULES)
     assert [result.description for result in check(Flawed)] == list(RULES.values())
-    assert all(description and "\n" not in description for description in RULES.values())
+    for kind in ("function_classes", "models", "methods"):
+        assert all(description and "\n" not in description for description in rules_of(kind).values())
+    with pytest.raises(UserError, match="shifts have no check yet; expected one of function_classes, models, methods"):
+        rules_of("shifts")
 
 
 def test_rules_are_looked_at_one_by_one_as_they_are_asked_for() -> None:
@@ -104,8 +134,10 @@ def test_some_rules_can_be_asked_for_alone() -> None:
 def test_wrong_arguments_are_errors_at_once() -> None:
     with pytest.raises(UserError, match="unknown function class 'liner'; did you mean 'linear'"):
         check("liner")
-    with pytest.raises(TypeError, match="expected an instance of FunctionClass"):
+    with pytest.raises(TypeError, match="expected an instance of FunctionClass, ModelConfig or TrainingMethod, a sub"):
         check(Path)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected an instance of ModelConfig, a subclass of it"):
+        check(Linear, kind="models")
 
 
 def test_an_instance_a_class_and_a_name_are_the_same() -> None:
@@ -215,9 +247,11 @@ def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> 
 
 
 def test_the_ids_of_the_tests_are_readable() -> None:
-    mark = parametrize_with_checks("linear", Linear(label_noise=0.5)).mark
+    mark = parametrize_with_checks("linear", Linear(label_noise=0.5), "transformer", "in_context").mark
     assert mark.args[0] == "check"
     ids = [case.id for case in mark.args[1]]
     assert ids[0] == "linear-construction"
-    assert ids[-1] == "linear/label_noise=0.5-oracle"
-    assert len(ids) == 2 * len(RULES)
+    assert ids[2 * len(RULES) - 1] == "linear/label_noise=0.5-oracle"
+    assert "transformer-causality" in ids
+    assert ids[-1] == "in_context-resuming"
+    assert len(ids) == 2 * len(RULES) + len(rules_of("models")) + len(rules_of("methods"))

@@ -13,8 +13,9 @@ from testing_classes import Plain, finding_of, only_finding, result_of
 from torch import Tensor
 
 from icl_curriculum.function_classes import Linear, Parameters
-from icl_curriculum.testing.conduct import _real_accelerator, untouched_generators
-from icl_curriculum.testing.subject import Subject
+from icl_curriculum.testing.function_classes.conduct import _real_accelerator
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
+from icl_curriculum.testing.generators import untouched_generators
 
 
 def test_dtype_of_the_parameters() -> None:
@@ -275,7 +276,7 @@ def test_device_on_a_real_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cpu"))
-    (finding,) = _real_accelerator(Subject(Elsewhere))
+    (finding,) = _real_accelerator(FunctionClassSubject(Elsewhere))
     assert finding.found == "values on meta"
     assert finding.expected == "every tensor on cpu, where the generator and the inputs are"
-    assert list(_real_accelerator(Subject(Plain))) == []
+    assert list(_real_accelerator(FunctionClassSubject(Plain))) == []

@@ -14,7 +14,7 @@ from torch import Tensor
 from icl_curriculum.core.draws import normal
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.inputs import random_rotations
-from icl_curriculum.testing.distribution import COUNT_SPREAD, rows_of
+from icl_curriculum.testing.function_classes.distribution import COUNT_SPREAD, rows_of
 
 # Independent prompts
 

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.function_classes.base import Parameters
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Note, rule
-from icl_curriculum.testing.subject import Subject, doubled
 
 #: Correlations beyond this many standard errors are findings. For a correct class the chance is 1e-15 per pair of
 #: columns (normal tail), and 1e-8 at the rarest columns kept, whose counts are small; 10^4 pairs are compared at most.
@@ -104,7 +104,7 @@ def strongest(one: Columns, other: Columns, *, same_element: bool) -> tuple[str,
     "the functions of one batch are drawn independently, each with all that makes it",
     requires=("dtype", "determinism"),
 )
-def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
+def independent_prompts(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Compares prompt 0 with the others in 768 batches of 4, then counts the distinct functions in one batch of 512."""
     dims, n = subject.most_dims, 4
     batches = [subject.sample(n, dims, subject.generator("batch", i)) for i in range(BATCHES)]
@@ -142,7 +142,7 @@ def independent_prompts(subject: Subject) -> Iterator[Finding | Note]:
     yield from _recycled(subject, prompt(0), at)
 
 
-def _recycled(subject: Subject, independent: dict[str, Tensor], at: Tensor) -> Iterator[Finding]:
+def _recycled(subject: FunctionClassSubject, independent: dict[str, Tensor], at: Tensor) -> Iterator[Finding]:
     """Checks that a batch has about as many distinct functions as equally many independent draws."""
     dims = subject.most_dims
     batch = subject.sample(COUNTED, dims, subject.generator("large batch"))
@@ -187,7 +187,7 @@ def _rounded(values: Tensor) -> Tensor:
     "the parameters tell nothing about the inputs drawn with them",
     requires=("draw", "independent prompts"),
 )
-def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
+def independent_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Compares parameters with the first two points: in 256 batches of 16 (the first prompt), then in one of 4096."""
     dims = subject.most_dims
     batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
@@ -212,7 +212,7 @@ def independent_inputs(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("pools", "with a pool_size, functions are drawn with replacement from that many", requires=("draw",))
-def pools(subject: Subject) -> Iterator[Finding | Note]:
+def pools(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Draws 64 prompts from pools of 1 and 3. One of the 3 functions is never drawn with probability 2e-11."""
     dims = subject.most_dims
     inputs = subject.inputs(dims)

@@ -15,8 +15,8 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.tasks import Task
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
-from icl_curriculum.testing.subject import Subject
 
 #: Standard errors by which an oracle's error may exceed that of zero: tail 1e-9, at no more than 30 prompt lengths.
 Z = 6.0
@@ -28,7 +28,7 @@ ROUNDING = 1e-3
 
 
 @rule("oracle", "the oracle answers from the first k pairs alone, no worse than zero", requires=("trivial error",))
-def oracle(subject: Subject) -> Iterator[Finding | Note]:
+def oracle(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     function_class = subject.function_class
     kinds = {dims: subject.oracles(dims) for dims in subject.dims}
     declared = {kind for of_noise in kinds.values() for kind in of_noise.values()} | {function_class.oracle_kind}
@@ -80,17 +80,17 @@ def oracle(subject: Subject) -> Iterator[Finding | Note]:
             return
 
 
-def _prompts(subject: Subject, dims: int, label_noise: float, index: int = 0) -> Prompts:
+def _prompts(subject: FunctionClassSubject, dims: int, label_noise: float, index: int = 0) -> Prompts:
     task = Task(subject.function_class, subject.inputs(dims), dims, label_noise)
     return task.draw(PROMPTS, dims + 5, subject.streams("oracle", index))
 
 
-def _predict(subject: Subject, prompts: Prompts) -> Tensor:
+def _predict(subject: FunctionClassSubject, prompts: Prompts) -> Tensor:
     subject.doing = f"oracle of prompts of shape {tuple(prompts.xs.shape)}"
     return subject.function_class.oracle(prompts)
 
 
-def _answers(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+def _answers(subject: FunctionClassSubject, prompts: Prompts, how: str) -> Iterator[Finding]:
     predictions = _predict(subject, prompts)
     shape = tuple(predictions.shape) if isinstance(predictions, Tensor) else type(predictions).__name__
     if shape != tuple(prompts.ys.shape):
@@ -108,7 +108,7 @@ def _answers(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
         )
 
 
-def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> Iterator[Finding]:
+def _causality(subject: FunctionClassSubject, prompts: Prompts, other: Prompts, how: str) -> Iterator[Finding]:
     predictions = _predict(subject, prompts)
     size = float(predictions.abs().max()) + 1e-12
 
@@ -153,7 +153,7 @@ def _causality(subject: Subject, prompts: Prompts, other: Prompts, how: str) -> 
             return
 
 
-def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+def _against_zero(subject: FunctionClassSubject, prompts: Prompts, how: str) -> Iterator[Finding]:
     """Checks that the oracle's squared error is not above that of zero, prompt by prompt.
 
     The differences are cut off above, which can only make their mean smaller. Otherwise a few enormous errors, such
@@ -175,7 +175,7 @@ def _against_zero(subject: Subject, prompts: Prompts, how: str) -> Iterator[Find
         )
 
 
-def _units(subject: Subject, prompts: Prompts, how: str) -> Iterator[Finding]:
+def _units(subject: FunctionClassSubject, prompts: Prompts, how: str) -> Iterator[Finding]:
     """Checks that doubling the unit of labels and noise doubles the predictions. Signs have no unit."""
     if subject.function_class.sign_valued:
         return

@@ -18,8 +18,8 @@ from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.inputs import AnyInputs, InputDistribution, Scaled
 from icl_curriculum.tasks import Task
+from icl_curriculum.testing.function_classes.subject import MORE_DIMS, FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
-from icl_curriculum.testing.subject import MORE_DIMS, Subject
 
 #: Standard errors by which the share of inputs below a quartile may differ from that of the inputs asked for: the
 #: normal tail is 1e-15, at no more than 200 shares.
@@ -32,7 +32,7 @@ PROMPTS, POINTS = 2048, 4
     "the reference inputs are registered, and in the domain in every allowed dimension",
     requires=("dimensions",),
 )
-def reference_inputs(subject: Subject) -> Iterator[Finding | Note]:
+def reference_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Checks all allowed dimensions up to 64, because `reference` may give other inputs in each."""
     for dims in sorted({*subject.dims, *filter(subject.allows, MORE_DIMS)}):
         subject.doing = f"reference({dims})"
@@ -87,7 +87,7 @@ def _unusable(function_class: FunctionClass, dims: int) -> Finding | None:
 
 
 @rule("inputs drawn", "draw gives the inputs asked for; inputs of its own, if it says so", requires=("draw",))
-def inputs_drawn(subject: Subject) -> Iterator[Finding | Note]:
+def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Compares quartiles of every coordinate at every point over 2048 prompts with inputs drawn without the class."""
     function_class, dims = subject.function_class, subject.most_dims
     reference = subject.inputs(dims)
@@ -151,7 +151,7 @@ def _most_different(
 
 
 @rule("signs", "where sign_valued, all values are -1 or 1, and label_noise is a probability", requires=("dtype",))
-def signs(subject: Subject) -> Iterator[Finding | Note]:
+def signs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Checked at zeros, too: a curriculum over dimensions sets them, and torch.sign is neither -1 nor 1 there."""
     function_class = subject.function_class
     if not function_class.sign_valued:
@@ -183,7 +183,7 @@ def signs(subject: Subject) -> Iterator[Finding | Note]:
     )
 
 
-def _shares_of_other(subject: Subject, dims: int, scale: float) -> float:
+def _shares_of_other(subject: FunctionClassSubject, dims: int, scale: float) -> float:
     """The share of values that are neither -1 nor 1 when all coordinates but the first are multiplied by ``scale``."""
     parameters, xs = subject.example(256, 4, dims)
     xs[:, :, 1:] *= scale

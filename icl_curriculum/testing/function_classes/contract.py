@@ -2,107 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 
-import tomli_w
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
+from icl_curriculum.core.registry import BASELINES
+from icl_curriculum.testing.function_classes.subject import DIMS, MORE_DIMS, FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Note, rule
-from icl_curriculum.testing.subject import DIMS, MORE_DIMS, Subject, doubled
 
 #: Pairs (n, points) with one and more of each. All numbers differ from one another and from the dimensions.
 SHAPES = ((1, 1), (1, 4), (6, 1), (7, 4))
 
 
-@rule("construction", "every abstract method is given, and every field has a default")
-def construction(subject: Subject) -> Iterator[Finding | Note]:
-    if isinstance(subject.given, type):
-        missing = sorted(getattr(subject.cls, "__abstractmethods__", ()))
-        if missing:
-            yield Finding(
-                expected="sample, evaluate and trivial_error, the three methods that a function class must have",
-                found=f"{subject.cls.__name__} lacks {', '.join(missing)}",
-                mend=f"define {', '.join(missing)}; the docstrings of FunctionClass say what each one returns",
-            )
-            return
-        required = [name for name, info in subject.cls.model_fields.items() if info.is_required()]
-        if required:
-            yield Finding(
-                expected="a default for every field, so that the bare name in an experiment file works",
-                found=f"no default for {', '.join(required)}",
-                mend=f"write {required[0]}: ... = Field(<default>, description=...)",
-            )
-            return
-    _ = subject.as_given
-
-
-@rule("documentation", "a one-line summary in the docstring, and a description of every field")
-def documentation(subject: Subject) -> Iterator[Finding | Note]:
-    lines = (subject.cls.__doc__ or "").strip().split("\n")
-    if not lines[0]:
-        yield Finding(
-            expected="a docstring whose first line is a summary; `icl list` shows it",
-            found=f"{subject.cls.__name__} has no docstring",
-            mend='begin the class with, for example, """f(x) = w·x with w ~ N(0, I)."""',
-        )
-    elif len(lines) > 1 and lines[1].strip():
-        yield Finding(
-            expected="a summary of one line, followed by a blank line; `icl list` shows that line alone",
-            found=f"the docstring goes on in its second line: {lines[0]!r}, {lines[1].strip()!r}",
-            mend="shorten the first sentence to one line and leave a blank line after it",
-        )
-    for name, info in subject.cls.model_fields.items():
-        if not (info.description or "").strip():
-            yield Finding(
-                expected="a description of every field",
-                found=f"the field {name!r} has none",
-                mend=f"write {name}: ... = Field(..., description='what it does')",
-            )
-
-
-@rule("config", "spec() written to TOML and read again builds an equal class", requires=("construction",))
-def config(subject: Subject) -> Iterator[Finding | Note]:
-    expected = "a class that is rebuilt, equal, from its spec() by way of a TOML file"
-    subject.doing = "spec()"
-    spec = subject.as_given.spec()
-    try:
-        table = tomllib.loads(tomli_w.dumps(spec))
-    except TypeError as error:
-        yield Finding(
-            expected=expected,
-            found=f"spec() cannot be written as TOML: {error}; it is {spec}",
-            mend="use fields of numbers, strings, booleans, and tuples or models of these",
-        )
-        return
-    try:
-        if subject.registered:
-            rebuilt = FUNCTION_CLASSES.build(table)
-        else:
-            rebuilt = subject.cls.model_validate({key: value for key, value in table.items() if key != "name"})
-    except Exception as error:
-        yield Finding(
-            expected=expected,
-            found=f"building from {table} raises {type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            mend="let every field accept what TOML gives: Field(..., strict=False) for a tuple; a validator accepts "
-            "what it returned",
-        )
-        return
-    if rebuilt != subject.as_given:
-        yield Finding(
-            expected=expected,
-            found=f"{subject.as_given!r} became {rebuilt!r}",
-            mend="keep in each field the value that was given; derive others in properties or methods",
-        )
-
-
 @rule("baselines", "`baselines` names registered baselines", requires=("construction",))
-def baselines(subject: Subject) -> Iterator[Finding | Note]:
+def baselines(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for spec in subject.function_class.baselines:
         try:
             BASELINES.build(spec)
@@ -117,7 +34,7 @@ def baselines(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("dimensions", "check_dims allows some dimensions and refuses others with UserError", requires=("construction",))
-def dimensions(subject: Subject) -> Iterator[Finding | Note]:
+def dimensions(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     refused = {dims: error for dims in DIMS if (error := subject.refusal(dims)) is not None}
     if not subject.dims:
         first = next(iter(refused.values()))
@@ -136,7 +53,7 @@ def _listed(values: tuple[int, ...]) -> str:
 
 
 @rule("sample", "a dict of tensors whose leading axis is n, for one function and more", requires=("dimensions",))
-def sample(subject: Subject) -> Iterator[Finding | Note]:
+def sample(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for dims in subject.dims:
         for n in (1, 2, 7):
             parameters = subject.sample(n, dims, subject.generator("sample"))
@@ -171,7 +88,7 @@ def _kind(value: object) -> str:
 
 
 @rule("shape", "evaluate gives (n, points), at every n, points and d", requires=("sample", "reference inputs"))
-def shape(subject: Subject) -> Iterator[Finding | Note]:
+def shape(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for dims in subject.dims:
         for n, points in SHAPES:
             parameters, xs = subject.example(n, points, dims)
@@ -188,7 +105,7 @@ def shape(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("dtype", "float32 in, float32 out; float64 in, float64 out; all values finite", requires=("shape",))
-def dtype(subject: Subject) -> Iterator[Finding | Note]:
+def dtype(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Float64 is checked because the rules on moments and growth use it, and references to compare with do."""
     for dims in subject.dims:
         parameters, xs = subject.example(256, 4, dims)
@@ -225,7 +142,7 @@ def dtype(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("draw", "draw gives inputs, evaluate's values at them, and parameters", requires=("dtype", "determinism"))
-def draw(subject: Subject) -> Iterator[Finding | Note]:
+def draw(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     mend = "return xs, self.evaluate(parameters, xs), parameters, as FunctionClass.draw does"
     for dims in subject.dims:
         for n, points in SHAPES:

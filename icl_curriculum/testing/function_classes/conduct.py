@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from icl_curriculum.function_classes.base import Parameters
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.devices import lies_away, pretended_accelerator
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, copied, doubled
+from icl_curriculum.testing.generators import watched_generators
 from icl_curriculum.testing.rules import Finding, Note, rule
-from icl_curriculum.testing.subject import Subject, copied, doubled
 
 
 @rule("purity", "evaluate changes neither the parameters nor the inputs", requires=("shape",))
-def purity(subject: Subject) -> Iterator[Finding | Note]:
+def purity(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for dims in subject.dims:
         parameters, xs = subject.example(6, 5, dims)
         before, xs_before = copied(parameters), xs.clone()
@@ -39,7 +36,7 @@ def purity(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("global generators", "no draw from, and no seeding of, the generators that all code shares", requires=("shape",))
-def global_generators(subject: Subject) -> Iterator[Finding | Note]:
+def global_generators(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     function_class, dims = subject.function_class, subject.most_dims
     parameters, xs = subject.example(4, 5, dims)
 
@@ -60,7 +57,7 @@ def global_generators(subject: Subject) -> Iterator[Finding | Note]:
     }
     touched: dict[str, list[str]] = {}
     for name, call in calls.items():
-        with _watched_generators() as used:
+        with watched_generators() as used:
             try:
                 call()
             except Exception:
@@ -78,44 +75,12 @@ def global_generators(subject: Subject) -> Iterator[Finding | Note]:
         )
 
 
-@contextmanager
-def _watched_generators() -> Iterator[Callable[[], list[str]]]:
-    """Yields a function that names the global generators that have changed since, and restores all of them at the end.
-
-    Each is first moved on a little, so that seeding it with the seed that it had before shows, too.
-    """
-    with untouched_generators():
-        torch.rand(1), np.random.random_sample(), random.random()
-        before = _states()
-        yield lambda: [library for library, state in _states().items() if state != before[library]]
-
-
-@contextmanager
-def untouched_generators() -> Iterator[None]:
-    """Restore the global generators at the end of the block, whatever happens within it."""
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
-
-
-def _states() -> dict[str, object]:
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": pickle.dumps(np.random.get_state()),
-        "Python": random.getstate(),
-    }
-
-
 @rule(
     "determinism",
     "equal generators give equal functions, and evaluate gives the same values twice, bit by bit",
     requires=("purity", "global generators", "dtype"),
 )
-def determinism(subject: Subject) -> Iterator[Finding | Note]:
+def determinism(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for dims in subject.dims:
         first = copied(subject.sample(6, dims, subject.generator("determinism")))
         subject.sample(6, dims, subject.generator("determinism", 1))
@@ -148,7 +113,7 @@ def _off(one: Tensor, other: Tensor) -> float:
 
 
 @rule("device", "everything is made on the device of the generator, or of the inputs", requires=("shape",))
-def device(subject: Subject) -> Iterator[Finding | Note]:
+def device(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Checked on an accelerator if there is one, and always with `pretended_accelerator`."""
     for dims in subject.dims:
         parameters, xs = subject.example(6, 5, dims)
@@ -181,7 +146,7 @@ def device(subject: Subject) -> Iterator[Finding | Note]:
     yield from _real_accelerator(subject)
 
 
-def _real_accelerator(subject: Subject) -> Iterator[Finding | Note]:
+def _real_accelerator(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     if not torch.accelerator.is_available():
         return
     kind = torch.accelerator.current_accelerator()
@@ -205,7 +170,7 @@ def _real_accelerator(subject: Subject) -> Iterator[Finding | Note]:
     "a value depends on its own function and input alone, not on the rest of the batch",
     requires=("dtype", "determinism"),
 )
-def one_function_per_prompt(subject: Subject) -> Iterator[Finding | Note]:
+def one_function_per_prompt(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Checked in float64, where rounding by another order of summation is far smaller than a dependence would be."""
     n, points = 6, 7
     for dims in subject.dims:

@@ -19,8 +19,8 @@ import torch
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.inputs import Gaussian, InputDistribution, Scaled, Skewed, StudentT
 from icl_curriculum.tasks import Task
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
-from icl_curriculum.testing.subject import Subject, doubled
 
 #: Standard errors by which a declared moment may differ from the estimated one.
 Z = 6.0
@@ -68,7 +68,9 @@ def _hall(t: float, skew: float) -> float:
     return float(((1 + skew * t / 3) ** 3 - 1) / skew + skew / 6)
 
 
-def second_moment_of(subject: Subject, dims: int, inputs: InputDistribution, purpose: str) -> MomentEstimate:
+def second_moment_of(
+    subject: FunctionClassSubject, dims: int, inputs: InputDistribution, purpose: str
+) -> MomentEstimate:
     """E f(x)^2 by Monte Carlo of the class's own draw: `PROMPTS` prompts, or up to 16 times as many for tails."""
     parts: list[torch.Tensor] = []
     for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
@@ -99,7 +101,7 @@ def _few(dims: tuple[int, ...]) -> tuple[int, ...]:
 @rule(
     "trivial error", "trivial_error(d) is E f(x)^2 under the reference inputs", requires=("draw", "independent prompts")
 )
-def trivial_error(subject: Subject) -> Iterator[Finding | Note]:
+def trivial_error(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     unjudged = []
     for dims in _few(subject.dims):
         subject.doing = f"trivial_error({dims})"
@@ -135,7 +137,7 @@ def trivial_error(subject: Subject) -> Iterator[Finding | Note]:
     "second_moment's closed forms agree with Monte Carlo under other inputs",
     requires=("draw", "independent prompts"),
 )
-def second_moment(subject: Subject) -> Iterator[Finding | Note]:
+def second_moment(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     function_class, dims = subject.function_class, subject.dims[len(subject.dims) // 2]
     looked_at = 0
     skipped: list[str] = []
@@ -200,13 +202,13 @@ SCALES = (2.0**12, 2.0**16)
 SLACK = 0.25
 
 
-def _growth(subject: Subject) -> float:
+def _growth(subject: FunctionClassSubject) -> float:
     subject.doing = "growth"
     return float(subject.function_class.growth)
 
 
 @rule("growth", "f(c x) grows no faster with c than c^growth", requires=("dtype", "determinism"))
-def growth(subject: Subject) -> Iterator[Finding | Note]:
+def growth(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Measures how the root mean square of f grows over scales of 2^12 to 2^16, in float64. A larger growth is fine."""
     dims, declared = subject.most_dims, _growth(subject)
     if subject.function_class.sign_inputs or subject.function_class.largest_input < math.inf:
@@ -239,7 +241,7 @@ def growth(subject: Subject) -> Iterator[Finding | Note]:
 
 
 @rule("units", "unit outputs and label noise: clean targets, of second moment 1", requires=("trivial error",))
-def units(subject: Subject) -> Iterator[Finding | Note]:
+def units(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     n, points, dims = 512, 5, subject.most_dims
     declared = subject.function_class.trivial_error(dims)
 

@@ -1,0 +1,32 @@
+"""The rules on function classes, in the order in which they are checked."""
+
+from icl_curriculum.testing import components
+from icl_curriculum.testing.function_classes import conduct, contract, distribution, domain, moments, oracles
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
+from icl_curriculum.testing.rules import Rule
+
+RULES: tuple[Rule[FunctionClassSubject], ...] = (
+    *components.RULES,
+    domain.reference_inputs,
+    contract.baselines,
+    contract.dimensions,
+    contract.sample,
+    contract.shape,
+    contract.dtype,
+    domain.signs,
+    conduct.purity,
+    conduct.global_generators,
+    conduct.determinism,
+    conduct.device,
+    conduct.one_function_per_prompt,
+    contract.draw,
+    domain.inputs_drawn,
+    distribution.independent_prompts,
+    distribution.independent_inputs,
+    distribution.pools,
+    moments.trivial_error,
+    moments.second_moment,
+    moments.growth,
+    moments.units,
+    oracles.oracle,
+)

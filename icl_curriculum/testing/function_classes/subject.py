@@ -1,0 +1,115 @@
+"""The function class under check: its instance, the dimensions it allows, and draws from fixed streams.
+
+Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
+from icl_curriculum.core.streams import Streams
+from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
+from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.testing.subject import ComponentSubject
+
+DIMS = (1, 2, 3, 5, 8)
+#: The dimensions to try if the class refuses all of `DIMS`, and how many of the allowed ones to take.
+MORE_DIMS, MORE = range(1, 65), 3
+#: The label noise with which a class of sign values is checked: the probability of a flip.
+FLIPS = 0.25
+
+
+class FunctionClassSubject(ComponentSubject[FunctionClass]):
+    """A function class under check."""
+
+    registry = FUNCTION_CLASSES
+    base = FunctionClass
+    example_summary = "f(x) = w·x with w ~ N(0, I)."
+
+    @functools.cached_property
+    def function_class(self) -> FunctionClass:
+        """The instance without its pool, because `trivial_error` and the like are those of the whole class."""
+        return self.as_given.model_copy(update={"pool_size": None})
+
+    def inputs(self, dims: int) -> InputDistribution:
+        """The reference inputs in ``dims`` dimensions."""
+        self.doing = f"reference({dims})"
+        built = INPUTS.build(self.function_class.reference(dims))
+        assert isinstance(built, InputDistribution)
+        return built
+
+    def noise(self, dims: int, share: float) -> float:
+        """A noise that the class's labels can have: `FLIPS`, or a share of the root of the trivial error."""
+        if self.function_class.sign_valued:
+            return FLIPS
+        return share * math.sqrt(self.function_class.trivial_error(dims))
+
+    def oracles(self, dims: int) -> dict[float, OracleKind]:
+        """The kinds of oracle in ``dims`` dimensions: without noise, and under a large one."""
+        self.doing = "oracle_kind and oracle_for"
+        return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
+
+    @functools.cached_property
+    def dims(self) -> tuple[int, ...]:
+        """The dimensions to check: those of `DIMS` that the class allows, else the first that it allows at all."""
+        allowed = tuple(dims for dims in DIMS if self.allows(dims))
+        return allowed or tuple([dims for dims in MORE_DIMS if self.allows(dims)][:MORE])
+
+    def allows(self, dims: int) -> bool:
+        try:
+            self.function_class.check_dims(dims)
+        except Exception:  # The rule on dimensions reports an error that is no UserError.
+            return False
+        return True
+
+    def refusal(self, dims: int) -> UserError | None:
+        """The UserError that `check_dims` raises for ``dims``, if any. Its other errors pass."""
+        self.doing = f"check_dims({dims})"
+        try:
+            self.function_class.check_dims(dims)
+        except UserError as error:
+            return error
+        return None
+
+    @property
+    def most_dims(self) -> int:
+        return self.dims[-1]
+
+    def sample(self, n: int, dims: int, made: torch.Generator) -> Parameters:
+        self.doing = f"sample(n={n}, dims={dims})"
+        return self.function_class.sample(n, dims, made)
+
+    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Tensor:
+        self.doing = f"evaluate of xs of shape {tuple(xs.shape)} and {str(xs.dtype).removeprefix('torch.')}"
+        return self.function_class.evaluate(parameters, xs)
+
+    def draw(
+        self, n: int, points: int, dims: int, streams: Streams, inputs: InputDistribution | None = None
+    ) -> tuple[Tensor, Tensor, Parameters]:
+        """Calls the class's own `draw` with the reference inputs, or with others."""
+        chosen = self.inputs(dims) if inputs is None else inputs
+        self.doing = f"draw(n={n}, points={points}, dims={dims}) with the inputs {chosen.id}"
+        return self.function_class.draw(n, points, dims, chosen, streams)
+
+    def example(
+        self, n: int, points: int, dims: int, index: int = 0
+    ) -> tuple[Parameters, Float[Tensor, "n points dims"]]:
+        """Draws functions and reference inputs from streams of their own."""
+        parameters = self.sample(n, dims, self.generator("functions", index))
+        return parameters, self.inputs(dims).sample(n, points, dims, self.generator("inputs", index))
+
+
+def doubled(parameters: Parameters) -> Parameters:
+    """The parameters with their floating tensors in float64."""
+    return {name: value.double() if value.is_floating_point() else value for name, value in parameters.items()}
+
+
+def copied(parameters: Parameters) -> Parameters:
+    return {name: value.clone() for name, value in parameters.items()}
