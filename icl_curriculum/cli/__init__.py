@@ -297,21 +297,29 @@ def check(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FUNCTION_CLASS]",
-            autocompletion=completion.registered("function_classes"),
+            metavar="[NAME]",
+            autocompletion=completion.checkable,
             help="a registered name, or a plugin file",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="every function class there is")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="every component there is of these kinds")] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            autocompletion=completion.checked_kinds,
+            help="only these: function_classes, models, methods",
+        ),
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of the class, e.g. degree=3")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter of it, e.g. degree=3")
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Hold a function class to the plugin contract: shapes, randomness, independence, moments, oracle."""
+    """Hold a function class, a model or a training method to the contract of its kind, rule by rule."""
     from icl_curriculum.cli import checking, listing
 
-    subjects = checking.subjects(name, everything=all_, overrides=set_ or [], plugins=plugin or [])
+    subjects = checking.subjects(name, everything=all_, kind=kind, overrides=set_ or [], plugins=plugin or [])
     if not listing.show_checks(subjects, every_rule=not all_):
         raise typer.Exit(1)
 

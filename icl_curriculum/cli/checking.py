@@ -1,9 +1,11 @@
-"""What ``icl check`` is asked to check: names, plugin files and parameters as function classes."""
+"""The components that ``icl check`` is asked to check, from names, plugin files and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,40 +13,68 @@ from icl_curriculum.config.loading import merge, parse_override
 from icl_curriculum.config.mistakes import message, problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.core.registry import FUNCTION_CLASSES
-from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
+from icl_curriculum.core.registry import KINDS, Component, Registered
+from icl_curriculum.testing.kinds import CHECKED, any_noun, checked_kind, kind_of
+
+
+@dataclass(frozen=True)
+class ToCheck:
+    """A component to check, the name to show, and its kind, by the names of `KINDS`."""
+
+    kind: str
+    name: str
+    component: Component | str
 
 
 def subjects(
-    name: str | None, *, everything: bool, overrides: Sequence[str] = (), plugins: Sequence[Path] = ()
-) -> dict[str, FunctionClass | str]:
-    """The function classes to check by the name to show: all, the named one, or those that a plugin file defines.
+    name: str | None,
+    *,
+    everything: bool,
+    kind: str | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[Path] = (),
+) -> list[ToCheck]:
+    """The components to check: all, the named one, or those that a plugin file defines; of one kind, if it is given.
 
-    ``overrides``: ``key=value`` parameters of the one class that is named. Raises UserError for what cannot be meant.
+    ``overrides``: ``key=value`` parameters of the one component that is named. Raises UserError for what cannot be
+    meant.
     """
+    if kind is not None:
+        checked_kind(kind)
+    kinds = [kind] if kind is not None else list(CHECKED)
     if (name is None) != everything:
-        raise UserError("expected the name of a function class, a plugin file, or --all; icl list function_classes")
+        raise UserError(f"expected the name of a {any_noun(kinds)}, a plugin file, or --all; icl list shows the names")
     for plugin in plugins:
         load_plugin(plugin)
     if name is None:
-        chosen = FUNCTION_CLASSES.names()
+        chosen = [(each, item) for each in kinds for item in KINDS[each].names()]
     elif name.endswith(".py"):
         load_plugin(Path(name))
-        chosen = FUNCTION_CLASSES.defined_in(Path(name))
+        chosen = [(each, item) for each in kinds for item in KINDS[each].defined_in(Path(name))]
         if not chosen:
-            raise UserError(f"{name} registers no function class; expected @register_function_class(...) in it")
+            raise UserError(f"{name} registers no {any_noun(kinds)}{_registered_instead(Path(name))}")
     else:
-        FUNCTION_CLASSES.get(name)
-        chosen = [name]
+        chosen = [(kind_of(name, kind), name)]
     if not overrides:
-        return {item: item for item in chosen}
+        return [ToCheck(each, item, item) for each, item in chosen]
     if len(chosen) > 1:
-        raise UserError(f"--set: expected one function class to set it of, found {', '.join(chosen)}")
-    values: dict[str, object] = {"name": chosen[0]}
+        listed = ", ".join(item for _, item in chosen)
+        raise UserError(f"--set: expected one {any_noun(kinds)} to set it of, found {listed}")
+    return [_with_parameters(*chosen[0], overrides)]
+
+
+def _with_parameters(kind: str, name: str, overrides: Sequence[str]) -> ToCheck:
+    values: dict[str, object] = {"name": name}
     for override in overrides:
         values = merge(values, parse_override(override))
     try:
-        made: FunctionClass = TypeAdapter(AnyFunctionClass).validate_python(values)
+        made = TypeAdapter(Annotated[Component, Registered(KINDS[kind])]).validate_python(values)
     except ValidationError as error:
-        raise UserError(message(problems(error), chosen[0])) from None
-    return {made.id: made}
+        raise UserError(message(problems(error), name)) from None
+    return ToCheck(kind, made.id, made)
+
+
+def _registered_instead(path: Path) -> str:
+    """The kinds that a plugin file registers components of, for the error that it has none to check."""
+    others = [kind.replace("_", " ") for kind, registry in KINDS.items() if registry.defined_in(path)]
+    return f" (but {', '.join(others)})" if others else ""

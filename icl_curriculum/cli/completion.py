@@ -1,4 +1,7 @@
-"""What the shell offers at the tab key. All of it is light, except names of components, which import torch."""
+"""What the shell offers at the tab key.
+
+All of it is light, except the names of components and the kinds that are checked, which import torch.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,19 @@ def registered(kind: str) -> Callable[[], list[str]]:
         return KINDS[kind].names()
 
     return names
+
+
+def checked_kinds() -> list[str]:
+    """The kinds of components that `icl check` can check."""
+    from icl_curriculum.testing.kinds import CHECKED
+
+    return list(CHECKED)
+
+
+def checkable(ctx: typer.Context) -> list[str]:
+    """The names of all components that `icl check` can check, of the kind of --kind where that stands before them."""
+    kind = ctx.params.get("kind")
+    return [name for each in checked_kinds() if kind in (None, each) for name in registered(each)()]
 
 
 def devices() -> list[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from icl_curriculum.cli.checking import ToCheck
 from icl_curriculum.cli.completion import COLUMNS, COVERAGE, kinds
 from icl_curriculum.cli.display import console
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import find, read
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.registry import FUNCTION_CLASSES, KINDS, Registry, origin_of
-from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.core.registry import KINDS, Registry, origin_of
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableDefinition
 from icl_curriculum.shifts import coverage
@@ -112,29 +113,38 @@ def _near(origin: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else origin
 
 
-def show_checks(subjects: Mapping[str, FunctionClass | str], *, every_rule: bool) -> bool:
-    """Check function classes and print the results, rule by rule or one line for each class; True if all are sound."""
+def show_checks(subjects: Sequence[ToCheck], *, every_rule: bool) -> bool:
+    """Check components and print the results, rule by rule or one line for each; True if all are sound."""
     broken = []
-    for name, subject in subjects.items():
+    for subject in subjects:
         try:
-            sound = _show_check(name, subject, every_rule=every_rule)
+            sound = _show_check(subject, every_rule=every_rule)
         except UserError as error:
             # One broken package must not hide all the others.
-            console.print(f"{name}: {error}", soft_wrap=True)
+            console.print(f"{subject.name}: {error}", soft_wrap=True)
             sound = False
         if not sound:
-            broken.append(name)
+            broken.append(subject.name)
     if len(subjects) > 1:
         verdict = f"these do not: {', '.join(broken)}" if broken else "all keep the contract"
-        console.print(f"{len(subjects)} function classes; {verdict}", soft_wrap=True)
+        counts = Counter(subject.kind for subject in subjects)
+        listed = ", ".join(_counted(n, KINDS[kind].kind) for kind, n in counts.items())
+        console.print(f"{listed}; {verdict}", soft_wrap=True)
     return not broken
 
 
-def _show_check(name: str, subject: FunctionClass | str, *, every_rule: bool) -> bool:
-    origin = _near(FUNCTION_CLASSES.origin(name) if isinstance(subject, str) else origin_of(subject))
-    console.print(f"{name} ({origin})", soft_wrap=True, end="\n" if every_rule else ": ")
+def _counted(n: int, noun: str) -> str:
+    """The number of things with their name: ``1 model``, ``15 function classes``."""
+    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
+    return f"{n} {noun}{ending}"
+
+
+def _show_check(subject: ToCheck, *, every_rule: bool) -> bool:
+    component = subject.component
+    origin = _near(KINDS[subject.kind].origin(component) if isinstance(component, str) else origin_of(component))
+    console.print(f"{subject.name} ({origin})", soft_wrap=True, end="\n" if every_rule else ": ")
     results = []
-    for result in check(subject):
+    for result in check(component, kind=subject.kind):
         results.append(result)
         if every_rule:
             console.print(describe(result), soft_wrap=True)

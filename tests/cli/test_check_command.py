@@ -25,6 +25,15 @@ class OneABatch(Halved):
         return {"w": w.expand(n, dims)}
 '''
 
+SHIFT = '''
+import icl_curriculum as icl
+
+
+@icl.register_shift("nowhere")
+class Nowhere(icl.Shift):
+    """Changes nothing."""
+'''
+
 BUILT_IN = (
     "chebyshev", "decision_tree", "gaussian_mixture", "hermite", "linear", "linear_classification", "linear_dynamics",
     "low_rank_linear", "noisy_linear", "parity", "quadratic", "relu_network", "sinusoid", "sparse_linear",
@@ -42,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(EVERY_KIND.read_text())
     (tmp_path / "broken.py").write_text(EVERY_KIND.read_text().replace('"halved"', '"sound"') + ONE_A_BATCH)
     (tmp_path / "nothing.py").write_text("x = 1\n")
+    (tmp_path / "shift.py").write_text(SHIFT)
     return tmp_path
 
 
@@ -57,7 +67,7 @@ def test_a_sound_class_is_shown_rule_by_rule(icl: Icl) -> None:
 
 def test_a_broken_class_is_exit_code_1_with_what_was_expected_found_and_how_to_mend_it(icl: Icl) -> None:
     """Asked for by its file, which holds a sound class too."""
-    code, out, err = icl("check", "broken.py")
+    code, out, err = icl("check", "broken.py", "--kind", "function_classes")
     assert (code, err) == (1, "")
     failed = out[out.index("failed          independent prompts") :]
     for word, text in (("expected", "parameters of different prompts"), ("found", "w"), ("mend", "leading axis n")):
@@ -65,11 +75,38 @@ def test_a_broken_class_is_exit_code_1_with_what_was_expected_found_and_how_to_m
     assert out.splitlines()[-1] == "2 function classes; these do not: one_a_batch"
 
 
+def test_a_file_is_checked_for_all_that_it_registers(icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "check", functools.partial(check, rules=["construction", "config"]))
+    code, out, err = icl("check", "mine.py")
+    assert (code, err) == (0, "")
+    assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == ["halved", "scaled_mean", "twice"]
+    assert out.splitlines()[-1] == "1 function class, 1 model, 1 training method; all keep the contract"
+
+
+def test_a_model_and_a_method_are_checked_by_their_names(icl: Icl) -> None:
+    for name, rule in (("scaled_mean", "causality"), ("twice", "resuming")):
+        code, out, err = icl("check", name, "--plugin", "mine.py")
+        assert (code, err) == (0, "")
+        assert out.splitlines()[0] == f"{name} (mine.py)"
+        assert re.search(rf"^ok +{rule} ", out, re.MULTILINE)
+
+
+def test_kind_decides_where_two_bear_one_name(icl: Icl, folder: Path) -> None:
+    (folder / "mine.py").write_text(EVERY_KIND.read_text().replace('"scaled_mean"', '"twice"'))
+    code, _, err = icl("check", "twice", "--plugin", "mine.py")
+    message = "'twice' is a model and a training method; say which by --kind, in Python kind=...: models or methods"
+    assert (code, err) == (2, f"error: {message}\n")
+    for kind, rule in (("models", "causality"), ("methods", "resuming")):
+        code, out, _ = icl("check", "twice", "--plugin", "mine.py", "--kind", kind)
+        assert code == 0
+        assert re.search(rf"^ok +{rule} ", out, re.MULTILINE)
+
+
 def test_all_checks_every_class_there_is_a_line_each(icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the quick rules here; test_conformity holds every class to them all."""
     quick = ["construction", "documentation", "config", "reference inputs", "baselines", "shape"]
     monkeypatch.setattr(listing, "check", functools.partial(check, rules=quick))
-    code, out, err = icl("check", "--all", "--plugin", "mine.py")
+    code, out, err = icl("check", "--all", "--kind", "function_classes", "--plugin", "mine.py")
     assert (code, err) == (0, "")
     named = re.findall(r"^(\w+) \((.+)\): 6 rules hold, 0 do not", out, re.MULTILINE)
     assert dict(named) == {"halved": "mine.py", **dict.fromkeys(BUILT_IN, "built in")}
@@ -86,14 +123,25 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected the name of a function class, a plugin file, or --all"),
-        (["linear", "--all"], "expected the name of a function class, a plugin file, or --all"),
+        ([], "expected the name of a function class, model or training method, a plugin file, or --all"),
+        (["linear", "--all", "--kind", "models"], "expected the name of a model, a plugin file, or --all"),
         (["lnear"], "unknown function class 'lnear'; did you mean 'linear'?"),
+        (["transfrmer"], "unknown model 'transfrmer'; did you mean 'transformer'?"),
+        (["xyz"], "unknown function class, model or training method 'xyz'; known: chebyshev, "),
+        (["linear", "--kind", "models"], "unknown model 'linear'; known: transformer"),
+        (["linear", "--kind", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
+        (["--all", "--kind", "shifts"], "shifts have no check yet; expected one of function_classes, models, methods"),
+        (["random_quadrants"], "'random_quadrants': shifts have no check yet; expected function class, model or"),
+        (["shift.py"], "shift.py registers no function class, model or training method (but shifts)"),
         (["nowhere.py"], "nowhere.py does not exist"),
-        (["nothing.py"], "nothing.py registers no function class"),
+        (["nothing.py"], "nothing.py registers no function class, model or training method"),
         (["hermite", "--set", "degre=1"], "hermite: degre: unknown key; did you mean 'degree'?"),
+        (["transformer", "--set", "widht=9"], "transformer: widht: unknown key; did you mean 'width'?"),
         (["hermite", "--set", "degree=9"], "hermite: degree: expected less than or equal to 4, found 9"),
-        (["broken.py", "--set", "label_noise=1"], "--set: expected one function class to set it of, found one_a_batch"),
+        (
+            ["broken.py", "--set", "label_noise=1"],
+            "--set: expected one function class, model or training method to set it of, found",
+        ),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(icl: Icl, arguments: list[str], message: str) -> None:

@@ -62,6 +62,9 @@ def test_fish_completes_results_kinds_options_and_commands(folder: Path, typed: 
     assert "torch" not in imported
 
 
-def test_zsh_completes_names_of_components(folder: Path) -> None:
-    out, _ = asked(folder, "icl", _ICL_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="icl check spars")
-    assert out == "_arguments '*: :((\"sparse_linear\"))'\n"
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("spars", "sparse_linear"), ("--kind models ", "transformer"), ("--kind me", "methods")]
+)
+def test_zsh_completes_names_of_components(folder: Path, typed: str, offered: str) -> None:
+    out, _ = asked(folder, "icl", _ICL_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=f"icl check {typed}")
+    assert out == f"_arguments '*: :((\"{offered}\"))'\n"
