@@ -114,6 +114,10 @@ def overwriting(self: Any, xs: Tensor, ys: Tensor, targets: Tensor, weights: Ten
     return self.backward_by_autograd(xs, ys, targets, weights)
 
 
+def fused(tokens: Tensor) -> Tensor:
+    return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
 def weighted(self: Any, xs: Tensor, ys: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return weights * self.backward_by_autograd(xs, ys, targets, weights)
 
@@ -299,6 +303,11 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         then(lambda self, found, xs, ys: found * (1 + self.read_out.bias.detach())),
         "the change of the gradient of 'pair.weight' differs",
         "no detach",
+    ),
+    "second derivatives/fused": (
+        then(lambda self, found, xs, ys: found + fused(self.read_out.weight[None, None]).sum()),
+        "is not implemented",
+        "torch's fused attention has none",
     ),
     "attention/axes": (
         attention_of(lambda maps: maps.transpose(0, 1)),

@@ -19,6 +19,11 @@ TOLERANCE = 1e-3
 #: The step of central differences in float64: no activation is likely to turn within it.
 STEP = 1e-7
 
+_MEND_SECOND = (
+    "let no detach, no_grad, custom autograd function or fused kernel without a second derivative (torch's fused "
+    "attention has none) stand between parameters and predictions; or let lacks say when they do"
+)
+
 
 @rule("gradients", "backward adds the gradients that autograd finds, and they are finite", requires=("determinism",))
 def gradients(subject: ModelSubject) -> Iterator[Finding | Note]:
@@ -183,7 +188,15 @@ def second_derivatives(subject: ModelSubject) -> Iterator[Finding | Note]:
         return moved, _by_autograd((model.forward_with(moved, xs, ys) - ys).square().mean(), moved, graph=graph)
 
     leaves, first = gradient(0.0, graph=True)
-    second = _by_autograd(_total((value * along[name]).sum() for name, value in first.items()), leaves)
+    try:
+        second = _by_autograd(_total((value * along[name]).sum() for name, value in first.items()), leaves)
+    except RuntimeError as error:
+        yield Finding(
+            expected="gradients that can be differentiated again",
+            found=f"RuntimeError: {error}",
+            mend=_MEND_SECOND,
+        )
+        return
     if kind == torch.float64:
         after, before = gradient(STEP)[1], gradient(-STEP)[1]
         wanted = {name: (after[name] - before[name]) / (2 * STEP) for name in after}
@@ -194,8 +207,7 @@ def second_derivatives(subject: ModelSubject) -> Iterator[Finding | Note]:
         yield Finding(
             expected="second derivatives along a direction as central differences of the gradient give them",
             found=unlike.replace("the gradient", "the change of the gradient"),
-            mend="let no detach, no_grad, custom autograd function or fused kernel without a second derivative stand "
-            "between parameters and predictions; or let lacks say when they do",
+            mend=_MEND_SECOND,
         )
 
 
