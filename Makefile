@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 BROWSER_READY := $(VENV)/.ready-browser
+DOCS_READY := $(VENV)/.ready-docs
 # Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
 export CHROMIUM ?=
 
-.PHONY: help experiment plot report compare list verify bench test test-browser chromium lint clean
+.PHONY: help experiment plot report compare list verify bench test test-browser chromium docs lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make test-browser                                 the reports in a real browser (needs Chromium)"
+	@echo "make docs                                         the pages as a site with an API reference, site/index.html"
 	@echo "make lint                                         ruff and mypy alone"
 
 $(READY): pyproject.toml constraints.txt
@@ -37,6 +39,11 @@ $(TEST_READY): $(READY)
 $(BROWSER_READY): $(TEST_READY)
 	@echo "adding what drives the browser"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@echo "adding what builds the site"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 experiment: $(READY)
@@ -78,5 +85,10 @@ chromium:
 test-browser: chromium $(BROWSER_READY)
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
+# Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
+docs: $(DOCS_READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/site/mkdocs.yml $(ARGS)
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
