@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: The files that take longest. Begun first, they don't keep one core busy while the others are through.
 SLOW = (
-    "test_killed", "test_readme", "test_cli", "test_plugins", "test_conformity", "test_launch", "test_figures",
+    "test_killed", "test_docs", "test_cli", "test_plugins", "test_conformity", "test_launch", "test_figures",
     "test_evaluate_command", "test_full_disk", "test_mistaken_tables", "test_display",
 )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Every command, file and snippet of the README works as it stands there; training ones at toy size."""
+"""Every command, file and snippet of the README and of the pages works as it stands there; training at toy size."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import io
 import os
 import re
@@ -11,51 +12,68 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from places import ROOT
+from test_house import FLOOR
 
 import icl_curriculum
 from icl_curriculum import bench, figures
 from icl_curriculum import pages as report
 from icl_curriculum.cli import main
-from icl_curriculum.cli.listing import coverage_table
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import experiment_names
-from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, INPUTS, KINDS
+from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, KINDS
 from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.runs.execution import execute as executing
 from icl_curriculum.runs.launch import RunFailure
 from icl_curriculum.runs.pool import WorkerPool
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-TOY = [
-    "dims=3", "points=5", "training.steps=8", "training.batch_size=4", "training.learning_every=4",
-    "evaluation.n_prompts=4", "evaluation.learning_prompts=4", "model.width=8", "model.heads=2", "model.layers=1",
-    "evaluation.shifts=[]", 'evaluation.baselines=["zero", "least_squares"]',
-]  # fmt: skip
-TOY_OPTIONS = [part for override in TOY for part in ("--set", override)]
-TOY_BENCH = {
-    "step": ["--rounds", "2"],
-    "quality": [part for key in [*TOY, "points=8"] for part in ("--set", key)],
-}
+DOCS = ROOT / "docs"
+#: As a reader goes through them: in the order of the site's navigation.
+ORDER = re.findall(r"^ +- (?:.+: )?([\w/]+\.md)$", (DOCS / "site/mkdocs.yml").read_text(), re.MULTILINE)
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(DOCS / name for name in ORDER)]}
+README = PAGES[ROOT / "README.md"]
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+TOY = {
+    "dims": "3", "points": "5", "training.steps": "8", "training.batch_size": "4", "training.learning_every": "4",
+    "evaluation.n_prompts": "4", "evaluation.learning_prompts": "4", "model.width": "8", "model.heads": "2",
+    "model.layers": "1", "evaluation.shifts": "[]", "evaluation.baselines": '["zero", "least_squares"]',
+}  # fmt: skip
+
+Command = tuple[str, ...]
 
 
-def blocks(language: str) -> list[str]:
-    return [body for found, body in BLOCKS if found == language]
+def overriding(values: Any) -> list[str]:
+    return [part for key, value in values for part in ("--set", f"{key}={value}")]
 
 
-def commands() -> list[list[str]]:
-    lines = [line for body in blocks("sh") for line in body.splitlines() if line.strip()]
-    return [shlex.split(line, comments=True) for line in lines]
+def blocks(language: str, text: str | None = None) -> list[str]:
+    """Each once, in the order of the pages."""
+    texts = PAGES.values() if text is None else [text]
+    found = [body for each in texts for kind, body in FENCED.findall(each) if kind == language]
+    return list(dict.fromkeys(found))
 
 
-#: The experiments of the README whose figures are looked at; the others' would take as long as all else.
-DRAWN = ("my_mixed", "my_classes", "smoke")
+def commands(text: str | None = None) -> list[Command]:
+    lines = [line for body in blocks("sh", text) for line in body.replace("\\\n", " ").splitlines() if line.strip()]
+    return list(dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in lines))
+
+
+def files() -> Iterator[tuple[str, str]]:
+    """The files that the pages show, by name; one that stands on two pages is the same on both."""
+    for language in ("toml", "python"):
+        for body in blocks(language):
+            if named := re.match(r"# (\w+\.(?:toml|py))\n", body):
+                yield named[1], body
+
+
+#: The experiments whose figures are looked at; the others' would take as long as all else.
+DRAWN = [Path("results", name) for name in ("my_mixed", "my_classes", "smoke")]
 #: Likewise those whose reports are written.
 REPORTED = ("mixed", "smoke")
 ICL = [command for command in commands() if command[0] == "icl"]
@@ -64,13 +82,10 @@ MAKE = [command for command in commands() if command[0] == "make"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of a reader's own, with the files that the README shows, the experiments and the committed example."""
+    """A folder of a reader's own, with the files that the pages show, the experiments and the committed example."""
     made = tmp_path
-    for language in ("toml", "python"):
-        for body in blocks(language):
-            named = re.match(r"# (\w+\.(?:toml|py))\n", body)
-            if named:
-                (made / named.group(1)).write_text(body)
+    for name, body in files():
+        (made / name).write_text(body)
     for path in (ROOT / "experiments").glob("*.toml"):
         (made / "experiments").mkdir(exist_ok=True)
         shutil.copy(path, made / "experiments")
@@ -86,7 +101,7 @@ def execute(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_the_readme_shows_commands_of_every_kind() -> None:
+def test_the_pages_show_commands_of_every_kind() -> None:
     assert {command[1] for command in ICL} == {
         "run",
         "plot",
@@ -100,7 +115,34 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
         "verify",
         "bench",
     }
-    assert [command[:2] for command in MAKE] == [["make", "experiment"], ["make", "test"]]
+    assert [command[:2] for command in MAKE][:2] == [("make", "experiment"), ("make", "test")]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {command[1] for command in MAKE} <= targets
+
+
+def test_a_file_that_stands_on_two_pages_is_the_same_on_both() -> None:
+    names = [name for name, _ in files()]
+    assert len(names) >= 8
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_can_be_followed_by_itself(path: Path) -> None:
+    """Whatever a command reads from results/ was made by one further up on the page."""
+    made = {"example_mixed"}
+    for command in commands(PAGES[path]):
+        if command[0] == "make":
+            made |= {part.removeprefix("NAME=") for part in command if part.startswith("NAME=")}
+            continue
+        named = [part for i, part in enumerate(command[2:], 2) if not {part[:2], command[i - 1][:2]} & {"--"}]
+        if command[1] in ("plot", "report", "compare"):
+            assert set(named) <= made, command
+        read = {part.split("/")[1] for part in named if part.startswith("results/")}
+        assert read <= made, command
+        if command[1] == "run":
+            made.add(Path(command[2]).stem)
+        if "--output" in command:
+            made.add(Path(command[command.index("--output") + 1]).name)
 
 
 def in_this_process(pool: WorkerPool, runs: list[Run], jobs: int) -> list[RunFailure]:
@@ -112,8 +154,19 @@ def in_this_process(pool: WorkerPool, runs: list[Run], jobs: int) -> list[RunFai
     return []
 
 
+def toy(command: Command) -> list[str]:
+    """Options that come last and make a command quick; what `smoke` is told, which is small already, stays."""
+    if command[1] == "run":
+        kept = {part.split("=")[0] for part in command} if command[2] == "smoke" else set()
+        seeds = [] if "--seeds" in command else [("seeds", "[0]")]
+        return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])
+    if command[1] == "bench":
+        return ["--rounds", "2"] if command[2] == "step" else overriding([*TOY.items(), ("points", "8")])
+    return []
+
+
 @pytest.mark.usefixtures("fresh_registries")
-def test_every_icl_command_runs_in_the_order_of_the_readme(
+def test_every_icl_command_runs_in_the_order_of_the_pages(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By the console script's entry point in this process, which spares importing torch for each."""
@@ -121,7 +174,7 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     draw_all = figures.draw_all
 
     def draw_some(directory: Path, **options: Any) -> list[Path]:
-        return draw_all(directory, **options) if directory.name in DRAWN else []
+        return draw_all(directory, **options) if directory in DRAWN else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
     write_report = report.write_report
@@ -135,13 +188,9 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     tiny = bench.ModelSize("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
     for command in ICL:
-        if command == ["icl", "verify"]:
+        if command == ("icl", "verify"):
             continue  # CI runs it, as it takes the better part of a minute
-        # The reader's own sizes give way to toy ones, which come last.
-        toy = {"run": TOY_OPTIONS, "bench": TOY_BENCH.get(command[2], [])}.get(command[1], [])
-        if command[1] == "run" and "--seeds" not in command:
-            toy = [*toy, "--set", "seeds=[0]"]
-        monkeypatch.setattr(sys, "argv", [*command, *toy])
+        monkeypatch.setattr(sys, "argv", [*command, *toy(command)])
         with pytest.raises(SystemExit) as end:
             main()
         assert not end.value.code, f"{shlex.join(command)}\n{capsys.readouterr()}"
@@ -151,6 +200,7 @@ def test_every_icl_command_runs_in_the_order_of_the_readme(
     assert (folder / "results/my_classes/figures/learning_curves.png").is_file()
     assert (folder / "results/mixed/report.html").is_file()
     assert (folder / "results/compare/summary.csv").is_file()
+    assert (folder / "results/smoke/aside").is_dir()
 
 
 @pytest.mark.usefixtures("fresh_registries")
@@ -188,25 +238,45 @@ def test_the_example_of_a_plugin_is_as_short_as_promised_and_keeps_its_contract(
     assert re.search(r"^\d+ passed", tested, re.MULTILINE)
 
 
-def test_the_entry_points_of_the_readme_are_those_that_are_read() -> None:
+EXTENDING = PAGES[DOCS / "extending.md"]
+
+
+def test_the_entry_points_on_the_page_are_those_that_are_read() -> None:
     (body,) = (body for body in blocks("toml") if "[project" in body)
     (group,) = tomllib.loads(body)["project"]["entry-points"]
     assert group in {registry.group for registry in KINDS.values()}
-    named = {f"icl_curriculum{suffix}" for suffix in re.findall(r"`(\.\w+)`", README)}
+    named = {f"icl_curriculum{suffix}" for suffix in re.findall(r"`(\.\w+)`", EXTENDING)}
     assert {registry.group for registry in KINDS.values()} == named | {group}
 
 
 def test_the_table_of_kinds_names_what_the_package_exports() -> None:
-    rows = re.findall(r"^\| .+? \| `(\w+)` \| `(register_\w+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| .+? \| `(\w+)` \| `(register_\w+)` \|", EXTENDING, re.MULTILINE)
     assert len(rows) == len(KINDS)
     assert all(hasattr(icl_curriculum, name) for row in rows for name in row)
+    # And a whole example of each.
+    assert all(f"@{decorator}(" in "".join(blocks("python", EXTENDING)) for _, decorator in rows)
 
 
-def test_pictures_and_links_of_the_readme_exist() -> None:
-    targets = re.findall(r"\]\(([^)]+)\)", README)
-    assert len([target for target in targets if target.endswith(".png")]) >= 3
-    for target in targets:
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pictures_and_links_of_a_page_exist(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[path]):
+        name = target.split("#")[0]
+        assert target.startswith("https://") or (path.parent / name).exists(), target
+
+
+def test_the_pictures_are_shown() -> None:
+    shown = {Path(target).name for text in PAGES.values() for target in re.findall(r"\]\(([^)]+\.png)\)", text)}
+    assert {path.name for path in DOCS.glob("*.png")} <= shown
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Which the site, built strictly, asks for, too; the commands of a page that isn't would not be run."""
+    assert {path for path in DOCS.rglob("*.md")} == set(PAGES) - {ROOT / "README.md"}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    named = {name for path in PAGES for name in re.findall(r"^::: icl_curriculum\.(\w+)$", PAGES[path], re.MULTILINE)}
+    assert set(icl_curriculum.__all__) - {"__version__"} <= named
 
 
 def test_make_experiment_runs_with_the_environment_that_is_there(folder: Path) -> None:
@@ -221,7 +291,8 @@ def test_make_experiment_runs_with_the_environment_that_is_there(folder: Path) -
     # Newer than what they depend on: make must not set anything up.
     for name in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
         (checkout / name).touch()
-    printed = execute(["make", "experiment", "NAME=smoke", f"ARGS={shlex.join(TOY_OPTIONS)}"], checkout)
+    options = shlex.join(overriding(TOY.items()))
+    printed = execute(["make", "experiment", "NAME=smoke", f"ARGS={options}"], checkout)
     assert "Normalized error" in printed
     assert "figures/error_by_examples.png" in printed
 
@@ -232,7 +303,7 @@ def test_make_without_a_name_says_what_is_missing() -> None:
     assert "make experiment NAME=mixed" in done.stderr
 
 
-def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
+def test_the_table_on_the_page_is_that_of_the_committed_example() -> None:
     from rich.console import Console
 
     from icl_curriculum.cli.error_tables import error_table
@@ -241,33 +312,50 @@ def test_the_table_in_the_readme_is_that_of_the_committed_example() -> None:
     Console(file=printed, width=80).print(error_table(ROOT / "results/example_mixed"))
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
     assert len(lines) >= 6
-    assert all(line in README for line in lines)
+    assert all(line in PAGES[DOCS / "experiments.md"] for line in lines)
 
 
 def test_what_takes_longer_is_run_by_ci() -> None:
-    assert ["icl", "verify"] in ICL
-    assert "make verify" in (ROOT / ".ci/run").read_text().splitlines()
+    assert ("icl", "verify") in ICL
+    assert {"make verify", "make docs"} <= set((ROOT / ".ci/run").read_text().splitlines())
 
 
-def test_the_table_of_shifts_is_up_to_date() -> None:
-    """To mend it: what `icl list coverage` prints goes between the two marks."""
-    shown = re.search(r"^<!-- coverage -->\n(.*?)\n<!-- /coverage -->$", README, re.MULTILINE | re.DOTALL)
-    assert shown is not None
-    assert shown[1] == coverage_table()
+def test_generated_tables_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("tables", DOCS / "site/tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    shown = [match for text in PAGES.values() for match in tables.MARKED.finditer(text)]
+    assert {match[1] for match in shown} == {*tables.TABLES, "columns"}
+    for match in shown:
+        assert match[0] == tables.renewed(match), f"python docs/site/tables.py writes {match[1]!r} anew"
 
 
-def test_every_class_and_distribution_is_in_the_catalogue_of_the_readme() -> None:
-    listed = README[README.index("## The catalogue") : README.index("### Where each shift")]
-    for registry in (FUNCTION_CLASSES, INPUTS):
-        assert all(f"`{name}`" in listed for name in registry.names() if registry.origin(name) == BUILT_IN)
+def test_every_class_is_in_the_short_table_of_the_catalogue() -> None:
+    page = PAGES[DOCS / "catalogue.md"]
+    listed = page[: page.index("All take")]
+    names = [name for name in FUNCTION_CLASSES.names() if FUNCTION_CLASSES.origin(name) == BUILT_IN]
+    assert all(f"`{name}`" in listed for name in names)
 
 
-def test_every_experiment_is_in_the_readme() -> None:
+def test_every_experiment_is_in_the_readme_and_on_its_page() -> None:
     names = {path.stem for path in (ROOT / "experiments").glob("*.toml")} - {"base"}
-    assert all(f"`{name}`" in README for name in names)
+    for text in (README, PAGES[DOCS / "experiments.md"]):
+        assert all(f"`{name}`" in text for name in names)
 
 
 def test_experiments_that_the_text_names_are_there() -> None:
-    named = set(re.findall(r"make experiment NAME=(\w+)", README))
+    named = {name for text in PAGES.values() for name in re.findall(r"make experiment NAME=(\w+)", text)}
     assert {"mixed", "curricula", "curricula_hermite", "curricula_inputs", "curricula_reference"} <= named
     assert named <= set(experiment_names())
+
+
+def test_the_readme_is_a_screen_or_two_and_its_tree_shows_every_room() -> None:
+    """A line per room, and a room imports only what stands below it."""
+    assert len(README.splitlines()) <= 155
+    (tree,) = (body for body in blocks("text", README) if body.startswith("icl_curriculum/"))
+    rooms = [line.split()[0].removesuffix("/").removesuffix(".py") for line in tree.splitlines()[1:]]
+    assert sorted(rooms) == sorted(set(FLOOR) - {"__main__"})
+    floors = [FLOOR[room] for room in rooms]
+    assert floors == sorted(floors, reverse=True)
