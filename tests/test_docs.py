@@ -271,7 +271,7 @@ def test_the_pictures_are_shown() -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     """Which the site, built strictly, asks for, too; the commands of a page that isn't would not be run."""
-    assert {path for path in DOCS.rglob("*.md")} == set(PAGES) - {ROOT / "README.md"}
+    assert set(DOCS.rglob("*.md")) == set(PAGES) - {ROOT / "README.md"}
 
 
 def test_every_public_name_is_in_the_reference() -> None:

@@ -141,6 +141,9 @@ def describe(attribute: Attribute) -> None:
                 attribute.docstring = Docstring(text[:1].upper() + text[1:] + ".", parent=attribute)
         attribute.value = ast.unparse(field.args[0]) if field.args else None
     comment = comment_above(attribute)
+    decorator = re.fullmatch(r"[A-Z_]+\.of\((\w+)\)", str(attribute.value))
+    if decorator:
+        attribute.value, comment = None, f"Decorator, with a name: makes a subclass of `{decorator[1]}` known by it."
     if comment and attribute.docstring is None:
         attribute.docstring = Docstring(comment, parent=attribute)
 
