@@ -32,7 +32,6 @@ from icl_curriculum.core.registry import (
     CURRICULA,
     FUNCTION_CLASSES,
     INPUTS,
-    METHODS,
     MODELS,
     SHIFTS,
     Component,
@@ -236,7 +235,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "curricula": curricula,
     "parameters of curricula": lambda: parameters(CURRICULA),
     "parameters of models": lambda: parameters(MODELS),
-    "parameters of methods": lambda: parameters(METHODS),
     "keys of an experiment": lambda: table_fields(("", Experiment)),
     "keys of curriculum": lambda: table_fields(("curriculum.", CurriculumConfig), ("curriculum.dims.", Growth)),
     "keys of training": lambda: table_fields(
