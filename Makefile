@@ -87,7 +87,7 @@ test-browser: chromium $(BROWSER_READY)
 
 # Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
 docs: $(DOCS_READY)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/site/mkdocs.yml $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f docs/site/mkdocs.yml $(ARGS)
 	@echo "site/index.html"
 
 clean:
