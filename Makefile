@@ -20,7 +20,7 @@ help:
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
-	@echo "make test-browser                                 the reports in a real browser (needs Chromium)"
+	@echo "make test-browser                                 reports and site in a real browser (needs Chromium)"
 	@echo "make docs                                         the pages as a site with an API reference, site/index.html"
 	@echo "make lint                                         ruff and mypy alone"
 
@@ -82,7 +82,7 @@ test: lint
 chromium:
 	@$(PYTHON) tests/browser/chromium.py
 
-test-browser: chromium $(BROWSER_READY)
+test-browser: chromium docs $(BROWSER_READY)
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
 # Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
