@@ -75,7 +75,7 @@ def files() -> Iterator[tuple[str, str]]:
 #: The experiments whose figures are drawn, once and when a command asks; all of them would take as long as all else.
 DRAWN = [Path("results", name) for name in ("my_mixed", "my_classes", "smoke")]
 #: Likewise those whose reports are written.
-REPORTED = [Path("results", name) for name in ("mixed", "smoke")]
+REPORTED = [Path("results", name) for name in ("mixed", "smoke", "my_model")]
 ICL = [command for command in commands() if command[0] == "icl"]
 MAKE = [command for command in commands() if command[0] == "make"]
 

@@ -130,8 +130,11 @@ def _setting(source: Source, found: Outcomes, config: dict[str, Any]) -> str:
         steps = sorted({other["training"]["steps"] for other in source.configs.values()})
         text += f"; {' or '.join(map(count, steps)) if len(steps) < 4 else f'{steps[0]:,} to {steps[-1]:,}'} steps"
         text += f" of {training['batch_size']} prompts"
-        if "width" in model:
+        # A plugin's model has fields of its own.
+        if model["name"] == "transformer":
             text += f"; a transformer of {model['layers']} layers, {model['width']} wide"
+        else:
+            text += f"; the model {model['name']}"
     text += f". Error: normalized, 1 is that of predicting zero. Intervals: {found.confidence:.0%}, over seeds."
     return text
 
