@@ -24,7 +24,7 @@ _CHUNK = 1 << 22
 class QuadraticFeatures(Baseline):
     """Minimum-norm least squares on polynomial features of degree 2.
 
-    ``all``: 1, x_j and x_i x_j for i <= j, (d + 1)(d + 2) / 2 features, as scikit-learn's `PolynomialFeatures`
+    ``all``: 1, x_j and x_i x_j for i <= j, (d + 1)(d + 2) / 2 features, as scikit-learn's ``PolynomialFeatures``
     makes them. ``squares``: x_j^2 alone, of which the quadratic class is made.
     """
 

@@ -83,7 +83,7 @@ def ours(
 
 
 class GPT2Regressor(nn.Module):
-    """Hugging Face's `GPT2Model` between a linear read-in and a linear read-out.
+    """Hugging Face's ``GPT2Model`` between a linear read-in and a linear read-out.
 
     It is set up for speed: fused attention, no dropout, no cache. `Missing` where transformers is not installed.
     """

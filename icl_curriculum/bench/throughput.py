@@ -161,7 +161,7 @@ def _draws_shifted(shift: Shift, task: Task, n: int, points: int, device: str) -
 
 
 def answering(extent: Extent, device: str) -> list[Timed]:
-    """Answers of the default model at the size `small`, to prompts with and without separate queries."""
+    """Answers of the default model at the size ``small``, to prompts with and without separate queries."""
     task = task_of("linear", extent.dims)
     plain = task.draw(extent.prompts, extent.points, Streams(0, "bench/answering", 0, device)).without_truth()
     others = task.draw(extent.prompts, extent.points, Streams(0, "bench/answering", 1, device))

@@ -1,6 +1,6 @@
 """Floating-point operations of a call, by the matrix products that it executes.
 
-torch's own `FlopCounterMode` knows neither products in place nor fused attention on a CPU.
+torch's own ``FlopCounterMode`` knows neither products in place nor fused attention on a CPU.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def write_weights(run_dir: Path, model: Model) -> str:
 
 
 def load_model(run_dir: str | Path) -> Model:
-    """The trained model of a finished run, ready to `predict`. Executes no code from the weights file.
+    """The trained model of a finished run, ready for `Model.predict`. Executes no code from the weights file.
 
     Raises UserError if the directory holds no finished run, or if its weights are damaged or another model's.
     """
