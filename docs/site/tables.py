@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from icl_curriculum.cli.listing import coverage_table
+from icl_curriculum.cli.listing import columns_tables, coverage_table
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.tables import (
     CurriculumConfig,
@@ -222,6 +222,7 @@ COMMON_FIELDS = built_in(FUNCTION_CLASSES)["linear"].model_fields
 
 #: What stands between the marks, by the marks' name.
 TABLES: dict[str, Callable[[], str]] = {
+    "columns": columns_tables,
     "coverage": coverage_table,
     "function classes": function_classes,
     "parameters of every function class": common_parameters,
