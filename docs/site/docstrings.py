@@ -3,7 +3,7 @@
 - `Name` between single backticks is a cross reference, ``code`` between double ones is not. A name that the package
   doesn't know is a warning, which is an error when the site is built. What has no entry of its own stays code.
 - ``#:`` comments above an attribute and the description of a pydantic field are its docstring.
-- Lines of ``>>>`` are a code block.
+- `training.steps` is a key of an experiment file. Lines of ``>>>`` are a code block, and so is what follows ``::``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mkdocs.plugins import get_plugin_logger
 log = get_plugin_logger("docstrings")
 
 REFERENCE = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)(\(\))?`(?!`)")
+LITERAL = re.compile(r"::(?=\n\n? +\S)")
 DOCTEST = re.compile(r"(?m)^>>> (?:.|\n(?!\n))*")
 
 
@@ -57,7 +58,7 @@ def markdown(text: str, owner: Object, names: Names) -> str:
             return match[0]
         return f'<autoref optional identifier="{path}"><code>{name}{match[2] or ""}</code></autoref>'
 
-    text = REFERENCE.sub(linked, text)
+    text = LITERAL.sub(":", REFERENCE.sub(linked, text))
     return DOCTEST.sub(lambda match: f"```pycon\n{match[0]}\n```", text)
 
 
@@ -82,6 +83,8 @@ class Names:
     def path(self, name: str, owner: Object) -> str | None:
         """The path of what is meant: empty for what is another package's, None for what is nothing."""
         first, *rest = name.split(".")
+        if first in KEYS and f"{KEYS[first]}.{'.'.join(rest)}" in self.objects:
+            return f"{KEYS[first]}.{'.'.join(rest)}"
         for scope in self._scopes(owner):
             path = self._member(scope, first)
             if path is None:
@@ -126,6 +129,14 @@ class Names:
                         return inherited
         return None
 
+
+#: The classes of the tables of an experiment file.
+KEYS = {
+    "curriculum": "icl_curriculum.config.tables.CurriculumConfig",
+    "evaluation": "icl_curriculum.config.tables.EvaluationConfig",
+    "model": "icl_curriculum.models.transformer.TransformerConfig",
+    "training": "icl_curriculum.config.tables.TrainingConfig",
+}
 
 #: Packages that docstrings name in full.
 EXTERNAL = {"matplotlib", "numpy", "pandas", "pathlib", "scipy", "sklearn", "torch"}
