@@ -1,7 +1,7 @@
 """Time to quality: the seconds of training until a model predicts the linear class well enough.
 
-`fast` is the suite's own recipe, with a number of steps that suits this comparison; `reference` is the published one
-(Garg et al. 2022) at the same size. The clock runs while training and stands still while the error is measured.
+``fast`` is the suite's own recipe, with a number of steps that suits this comparison; ``reference`` is the published
+one (Garg et al. 2022) at the same size. The clock runs while training and stands still while the error is measured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FAST = ("model.layers=3", f"training.steps={FAST_STEPS}")
 #: The normalized errors at k = 2 d that are to be reached; 1 is the error of predicting zero.
 LEVELS = (0.20, 0.10, 0.05)
 SEEDS = (0, 1)
-#: The reference recipe may take `PATIENCE` times the seconds in which `fast` reached the error `DECISIVE`.
+#: The reference recipe may take `PATIENCE` times the seconds in which ``fast`` reached the error `DECISIVE`.
 PATIENCE, DECISIVE = 50, 0.10
 PROMPTS = 1280
 #: The seed of a bank that nothing else draws from.
@@ -192,7 +192,7 @@ def measure_fast(plans: Sequence[Plan], tell: Tell) -> BenchTable:
 
 
 def measure_both(plans: Sequence[Plan], record: bool, tell: Tell) -> BenchTable:
-    """Train `fast`, then `reference` with a budget that follows from the seconds of the same seed."""
+    """Train ``fast``, then ``reference`` with a budget that follows from the seconds of the same seed."""
     fast = _together(plans, between(tell, 0.0, 0.03))
     notes, rows, budgets = _notes(), list[Row](), list[tuple[Plan, float]]()
     for plan, trained in zip(plans, fast, strict=True):

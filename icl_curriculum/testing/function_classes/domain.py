@@ -33,7 +33,7 @@ PROMPTS, POINTS = 2048, 4
     requires=("dimensions",),
 )
 def reference_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
-    """Checks all allowed dimensions up to 64, because `reference` may give other inputs in each."""
+    """Checks all allowed dimensions up to 64, because `FunctionClass.reference` may give other inputs in each."""
     for dims in sorted({*subject.dims, *filter(subject.allows, MORE_DIMS)}):
         subject.doing = f"reference({dims})"
         finding = _unusable(subject.function_class, dims)

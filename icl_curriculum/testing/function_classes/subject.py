@@ -70,7 +70,7 @@ class FunctionClassSubject(ComponentSubject[FunctionClass]):
         return True
 
     def refusal(self, dims: int) -> UserError | None:
-        """The UserError that `check_dims` raises for ``dims``, if any. Its other errors pass."""
+        """The UserError that `FunctionClass.check_dims` raises for ``dims``, if any. Its other errors pass."""
         self.doing = f"check_dims({dims})"
         try:
             self.function_class.check_dims(dims)
