@@ -235,6 +235,12 @@ class _Execution:
                     f"{self.directory.path} was begun by a version of icl_curriculum that writes other tables; "
                     f"finish it with that one, or start the run afresh with --fresh"
                 )
+            names = self.trainer.setting.stream_names
+            if "method" not in state["trainer"] and any("/".join(cell) != name for cell, name in names.items()):
+                raise UserError(
+                    f"{self.directory.path} was begun by icl_curriculum 0.2.0, where an id of one's own also changed "
+                    f"what is drawn; finish it with that version, or start the run afresh with --fresh"
+                )
             self.trainer.load_state_dict(state["trainer"])
             self.directory.cut_tables(state["tables"])
             self.recorder.pending = Interval.from_plain(state["pending"])

@@ -11,6 +11,7 @@ import torch
 from finished_runs import PER_PROMPT, Finished, assert_same_results
 from tiny_runs import Killed, killed_at, tiny_run
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.runs.execution import directory_of, execute, is_finished
 from icl_curriculum.training import Trainer
 
@@ -99,3 +100,35 @@ def test_resuming_keeps_the_start_and_adds_up_the_time(half: Finished) -> None:
     manifest = half.manifest()
     assert manifest["started"] == "2020-02-02T00:00:00+00:00"
     assert manifest["wall_seconds"] > 1000
+
+
+# Checkpoints of version 0.2.0
+
+
+def as_of_0_2_0(path: Path) -> None:
+    """Write a checkpoint anew in the form of version 0.2.0, which knew neither roles nor states of methods."""
+    state = torch.load(path / "state.pt", weights_only=True)
+    del state["trainer"]["method"]
+    state["pending"]["losses"] = [entry[1:] for entry in state["pending"]["losses"]]
+    torch.save(state, path / "state.pt")
+
+
+def test_a_run_that_an_earlier_version_began_is_finished_to_the_same_bytes(
+    tmp_path: Path, per_prompt: Finished
+) -> None:
+    run = tiny_run(PER_PROMPT)
+    with pytest.raises(Killed):
+        execute(run, tmp_path, report=killed_at("training", 8))
+    as_of_0_2_0(directory_of(run, tmp_path).path)
+    execute(run, tmp_path)
+    assert_same_results(Finished(run, tmp_path, []), per_prompt)
+
+
+def test_what_an_earlier_version_drew_otherwise_is_not_gone_on_with(tmp_path: Path) -> None:
+    """There, an id of one's own stood in the names of the streams."""
+    run = tiny_run({"function_classes": [{"name": "linear", "id": "mine"}]})
+    with pytest.raises(Killed):
+        execute(run, tmp_path, report=killed_at("training", 8))
+    as_of_0_2_0(directory_of(run, tmp_path).path)
+    with pytest.raises(UserError, match=r"begun by icl_curriculum 0\.2\.0, .* --fresh"):
+        execute(run, tmp_path)
