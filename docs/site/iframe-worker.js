@@ -1,3 +1,46 @@
-// iframe-worker 1.0.4, MIT, Copyright (c) 2020-2022 Martin Donath, https://github.com/squidfunk/iframe-worker
-// Lets the search work on pages opened from disk, where browsers start no workers.
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// Lets the search work on pages that are opened from disk, where browsers start no workers: the search's script then
+// runs in a hidden frame of the page. It looks for the name IFrameWorker, and waits for importScripts where it finds it.
+(() => {
+  if (location.protocol !== "file:") return;
+
+  class FrameWorker extends EventTarget {
+    constructor(url) {
+      super();
+      this.frame = document.createElement("iframe");
+      this.frame.hidden = true;
+      document.body.append(this.frame);
+      const inside = this.frame.contentWindow;
+      // Messages arrive later, as a worker's do, and copied.
+      const { port1: outer, port2: inner } = new MessageChannel();
+      inside.postMessage = (data) => inner.postMessage(data);
+      inside.importScripts = (...urls) =>
+        urls.reduce((before, next) => before.then(() => this.load(next)), Promise.resolve());
+      outer.onmessage = ({ data }) => this.dispatchEvent(new MessageEvent("message", { data }));
+      this.outer = outer;
+      const begun = this.load(url);
+      begun.then(() => (inner.onmessage = ({ data }) => inside.dispatchEvent(new MessageEvent("message", { data }))));
+      begun.catch((error) => this.dispatchEvent(new ErrorEvent("error", { error, message: error.message })));
+    }
+
+    // Runs a script in the frame; the promise is kept when it has run.
+    load(url) {
+      return new Promise((resolve, reject) => {
+        const script = this.frame.contentDocument.createElement("script");
+        script.src = new URL(url, location.href).href;
+        script.onload = resolve;
+        script.onerror = () => reject(new Error(`${script.src} cannot be loaded`));
+        this.frame.contentDocument.body.append(script);
+      });
+    }
+
+    postMessage(data) {
+      this.outer.postMessage(data);
+    }
+
+    terminate() {
+      this.frame.remove();
+    }
+  }
+
+  window.IFrameWorker = window.Worker = FrameWorker;
+})();
