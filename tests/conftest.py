@@ -84,6 +84,13 @@ def quick_python() -> Iterator[Path]:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment ends without figures and report, which take longer than all its runs."""
+    monkeypatch.setattr("icl_curriculum.runs.experiment.figures.draw_all", lambda directory, **options: [])
+    monkeypatch.setattr("icl_curriculum.runs.experiment.report_on", lambda directory: None)
+
+
+@pytest.fixture
 def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test registers or imports is forgotten when it ends."""
     from icl_curriculum.core.registry import KINDS

@@ -191,6 +191,8 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
     monkeypatch.setattr(WorkerPool, "execute", in_this_process)
     tiny = bench.ModelSize("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
+    # Beside Hugging Face's model, which takes ten seconds to import and to tune, `icl bench step` runs in tests/bench.
+    monkeypatch.setitem(sys.modules, "transformers", None)
     for command in ICL:
         if command == ("icl", "verify"):
             continue  # CI runs it, as it takes the better part of a minute

@@ -280,6 +280,7 @@ def test_an_interruption_ends_the_workers_and_keeps_their_checkpoints(tmp_path: 
 # The library
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_running_an_experiment_from_python(tmp_path: Path) -> None:
     file = write_toml(tmp_path / "mine.toml", {**TINY, "name": "mine"})
     progress: list[Progress] = []

@@ -96,6 +96,7 @@ def test_a_resumed_run_says_from_which_step_on_it_logs_anew(register: Register, 
     assert notes.methods.count("close") == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_from_python(register: Register, tmp_path: Path) -> None:
     notes = register("notes")
     file = write_toml(tmp_path / "mine.toml", {**TINY, "name": "mine", "seeds": [0, 1]})
@@ -272,11 +273,12 @@ def test_neither_package_is_imported_unless_asked_for(stub: Stub, tmp_path: Path
     file = write_toml(tmp_path / "tiny.toml", TINY)
     script = f"""
         import sys
-        import icl_curriculum
-        from icl_curriculum.runs import live_logging
+        from pathlib import Path
+        from icl_curriculum.config.loading import load
+        from icl_curriculum.runs.execution import execute
 
         def logged(seed, log):
-            icl_curriculum.run({str(file)!r}, seeds=[seed], results={str(tmp_path)!r}, device="cpu", log=log)
+            execute(load({str(file)!r}, seeds=[seed])[0], Path({str(tmp_path)!r}), log=log)
             return sorted({{"tensorboard", "wandb"}} & {{module.split(".")[-1] for module in sys.modules}})
 
         print(logged(0, ()), logged(1, ("wandb",)))
