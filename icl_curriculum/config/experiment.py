@@ -110,20 +110,26 @@ class Experiment(Strict):
             ids = [component.id for component in components]
             for item in ids:
                 if not item.isprintable():
-                    raise UserError(f"{key}: the id {item!r} holds characters that no table or figure can show")
+                    raise UserError(f"the id {item!r} holds characters that no table or figure can show", key=key)
                 if ids.count(item) > 1:
-                    raise UserError(f'{key}: two components have the id {item!r}; give one of them id = "..."')
+                    raise UserError(
+                        f"two components have the id {item!r}", key=key, way_out='give one of them id = "..."'
+                    )
                 if item in _TAKEN_IDS.get(key, ()):
-                    raise UserError(f"{key}: the id {item!r} has a meaning of its own in the tables; choose another")
+                    raise UserError(
+                        f"the id {item!r} has a meaning of its own in the tables", key=key, way_out="choose another"
+                    )
         for number, seed in enumerate(self.seeds):
             if seed in self.seeds[:number]:
-                raise UserError(f"seeds: {seed} stands there twice; expected every seed once")
+                raise UserError(f"{seed} stands there twice; expected every seed once", key="seeds")
         _check_folder("name", self.name)
         for variant, changes in self.variants.items():
             _check_folder("variants", variant)
             for key in ("seeds", "name", "variants", "plugins"):
                 if key in changes:
-                    raise UserError(f"variants.{variant}.{key}: belongs to the whole experiment, not to a variant")
+                    raise UserError(
+                        "belongs to the whole experiment, not to a variant", key=f"variants.{variant}.{key}"
+                    )
         for number, function_class in enumerate(self.function_classes):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
@@ -145,7 +151,7 @@ class Experiment(Strict):
             ("curriculum.points", self.curriculum.points, self.points),
         ):
             if growth is not None and growth.start > full:
-                raise UserError(f"{key}.start: {growth.start} exceeds the experiment's own {full}")
+                raise UserError(f"{growth.start} exceeds the experiment's own {full}", key=f"{key}.start")
         longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
         self.evaluation.costly.check(longest, "evaluation.costly.lengths")
         for shift in self.evaluation.shifts:
@@ -172,13 +178,16 @@ class Experiment(Strict):
         with _located("training.method", method):
             method.check(self.training, cells=cells, draw=self.curriculum.draw)
             needed = method.required()
+            if not isinstance(needed, frozenset | set) or not all(isinstance(item, Capability) for item in needed):
+                raise UserError(f"{method.id!r} needs {needed!r}, expected a set of Capability")
         for capability in sorted(needed):
             with _located("training.method", model):
                 lack = model.lacks(capability)
             if lack is not None:
                 raise UserError(
-                    f"training.method: {method.id!r} needs a model that can {capability.wording}, and {model.id!r} "
-                    f"cannot: {lack}; or choose another model or training.method"
+                    f"{method.id!r} needs a model that can {capability.wording}, and {model.id!r} cannot: {lack}",
+                    key="training.method",
+                    way_out="or choose another model or training.method",
                 )
         if Capability.SECOND_DERIVATIVES in needed:
             # Neither torch's compiler nor products in half precision give second derivatives that can be trusted.
@@ -188,8 +197,9 @@ class Experiment(Strict):
             ):
                 if found != expected:
                     raise UserError(
-                        f"training.{key}: expected {json.dumps(expected)} for second derivatives, which the training "
-                        f"method {method.id!r} takes, found {json.dumps(found)}"
+                        f"expected {json.dumps(expected)} for second derivatives, which the training "
+                        f"method {method.id!r} takes, found {json.dumps(found)}",
+                        key=f"training.{key}",
                     )
 
     def _check_growth(self, function_class: FunctionClass) -> None:

@@ -40,7 +40,9 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 def check_precision(precision: Precision, device: str) -> None:
     """Raise UserError for a precision that this kind of device does not have."""
     if precision == "tf32" and device_kind(device) != "cuda":
-        raise UserError(f"training.precision: tf32 is of CUDA devices, found {device}; expected float32 or bfloat16")
+        raise UserError(
+            f"tf32 is of CUDA devices, found {device}; expected float32 or bfloat16", key="training.precision"
+        )
 
 
 @contextlib.contextmanager

@@ -102,12 +102,12 @@ class Prompts:
 def concatenate(batches: Sequence[Prompts]) -> Prompts:
     """Join batches of equal shape. What belongs to one batch alone (truth, class id) is dropped.
 
-    Raises ValueError if some carry separate queries and others do not.
+    Raises ValueError for prompts with separate queries or a mask.
     """
-    if len(batches) == 1:
-        return batches[0]
     if any(batch.queries is not None or batch.mask is not None for batch in batches):
         raise ValueError("only plain prompts (no separate queries, no mask) can be concatenated")
+    if len(batches) == 1:
+        return batches[0]
     return Prompts(
         xs=torch.cat([batch.xs for batch in batches]),
         ys=torch.cat([batch.ys for batch in batches]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,15 +35,24 @@ _SENTENCE = re.compile(r"(.+?) failed on (\d+) of (\d+) prompts at k = ([\d, ]+)
 def failures_in(manifest: Mapping[str, Any]) -> dict[str, list[BaselineFailure]]:
     """What a manifest says that baselines failed on. What cannot be read, in one that was edited, is passed over."""
     found: dict[str, list[BaselineFailure]] = {}
-    for bank, items in manifest.get("baseline_failures", {}).items():
-        for item in items:
+    recorded = manifest.get("baseline_failures")
+    for bank, items in recorded.items() if isinstance(recorded, dict) else ():
+        for item in items if isinstance(items, list) else ():
             if isinstance(item, dict):
-                found.setdefault(bank, []).append(BaselineFailure(**{**item, "n_context": tuple(item["n_context"])}))
+                with contextlib.suppress(KeyError, TypeError, ValueError):
+                    failure = _from_record(item)
+                    found.setdefault(bank, []).append(failure)
             elif sentence := _SENTENCE.fullmatch(str(item)):
                 learner, failed, asked, lengths, reason = sentence.groups()
                 ks = tuple(map(int, lengths.split(", ")))
                 found.setdefault(bank, []).append(BaselineFailure(learner, ks, int(failed), int(asked), reason))
     return found
+
+
+def _from_record(item: Mapping[str, Any]) -> BaselineFailure:
+    """A record as a failure. KeyError, TypeError or ValueError for one that no version wrote."""
+    lengths = tuple(int(k) for k in item["n_context"])
+    return BaselineFailure(str(item["learner"]), lengths, int(item["failed"]), int(item["asked"]), str(item["reason"]))
 
 
 def for_manifest(failures: Failures) -> dict[str, list[dict[str, Any]]]:

@@ -48,7 +48,13 @@ def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")
-    state = torch.load(path, map_location=device, weights_only=True)
+
+    def kept_where_it_was(storage: Any, location: str) -> Any:
+        # A training method may keep tensors on the CPU beside an accelerator.
+        place = location if location == "cpu" else device
+        return torch.serialization.default_restore_location(storage, place)  # type: ignore[no-untyped-call]
+
+    state = torch.load(path, map_location=kept_where_it_was, weights_only=True)
     name, config_hash = state.pop("run")
     if (name, config_hash) != (run.name, run.hash()):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))

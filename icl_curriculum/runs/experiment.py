@@ -6,13 +6,14 @@ The command line and Python's `run` both go through `carry_out`, so they leave t
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
-from icl_curriculum.core.errors import RunFailed
+from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.runs.execution import Report, only_warnings
@@ -58,8 +59,16 @@ def carry_out(
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
     note("drawing figures")
-    drawn = figures.draw_all(outcome.directory, say=note)
-    return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
+    try:
+        drawn = figures.draw_all(outcome.directory, say=note)
+        return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
+    except (UserError, OSError) as error:
+        if not outcome.failures:
+            raise
+        # Named beside the runs that failed, not instead of them.
+        failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
+        note(failure.message)
+        return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
 
 
 def run(

@@ -74,8 +74,9 @@ class TrainingMethod(ConfiguredMethod):
             return prompt_errors(predictions, prompts.targets).mean()
     """
 
-    #: The role whose losses stand in training.csv, stop a run that diverges, and are told to adaptive curricula.
-    #: Choose one that is comparable along training, so before any inner step.
+    #: The role whose losses stand in training.csv and are told to adaptive curricula. Choose one that is comparable
+    #: along training, so before any inner step. (A loss of any role that is not finite, or far above that of
+    #: predicting zero, ends the run.)
     signal: ClassVar[str] = TRAINING
 
     def initial_state(self, model: Model) -> dict[str, Any]:
@@ -128,11 +129,15 @@ class InContext(TrainingMethod):
 def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
     """Add the gradients of the mean over prompts of the weighted squared error to ``.grad``; the errors by cell.
 
-    The errors are unweighted means over prompts and positions, scalar tensors that are not waited for.
+    The errors are unweighted means over all prompts of the cell and over positions, scalar tensors that are not waited
+    for. Raises ValueError for prompts with separate queries or a mask, which `Session.draw` never gives.
     """
     prompts = concatenate([portion.prompts for portion in batch])
     sizes = [len(portion.prompts) for portion in batch]
     weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
     repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
     errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated)
-    return {portion.cell: part.mean() for portion, part in zip(batch, torch.split(errors, sizes), strict=True)}
+    parts: dict[Cell, list[Tensor]] = {}
+    for portion, part in zip(batch, torch.split(errors, sizes), strict=True):
+        parts.setdefault(portion.cell, []).append(part)
+    return {cell: (found[0] if len(found) == 1 else torch.cat(found)).mean() for cell, found in parts.items()}

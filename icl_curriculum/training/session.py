@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.core.machine import arithmetic
 from icl_curriculum.core.prompts import Prompts
@@ -101,16 +102,20 @@ class Session:
         self.rate_factor = rate_factor
         #: The method's memory between updates, to be changed in place or key by key.
         self.state = state
-        #: The draws of this update so far, in order.
-        self.drawn: list[Draw] = []
+        self._drawn: list[Draw] = []
         self._setting = setting
-        self._functions: dict[tuple[str, Cell], tuple[tuple[str, int], int]] = {}
+        self._functions: dict[tuple[str, Cell], _Functions] = {}
         self._counts: Counter[str] = Counter()
 
     @property
     def steps(self) -> int:
         """The number of updates of the whole run."""
         return self._setting.steps
+
+    @property
+    def drawn(self) -> tuple[Draw, ...]:
+        """The draws of this update so far, in order."""
+        return tuple(self._drawn)
 
     @property
     def batch_size(self) -> int:
@@ -167,10 +172,12 @@ class Session:
         the role whose latest draw of this cell the functions are taken from, as many as there and in their order; fresh
         ones if not given. ``points``: examples and a query, by default what the curriculum says at this
         step; prompts are drawn whole and then cut. ``of_step``: the step whose streams are used, by default this one:
-        ``of_step = step % 100`` goes round a fixed set of prompts again and again.
+        ``of_step = step % 100`` goes round a fixed set of prompts again and again, of the size that the curriculum
+        says now.
 
         Raises ValueError for numbers that don't fit and for a role that is the name of other streams, KeyError for a
-        cell that the experiment doesn't have.
+        cell that the experiment doesn't have, ComponentFailed for a function class that makes its functions otherwise
+        than by `FunctionClass.draw_functions` where they are to be shared.
         """
         task = self._setting.tasks[self._known(cell)]
         plan = self._setting.plan
@@ -180,15 +187,17 @@ class Session:
         if not 1 <= points <= plan.points:
             raise ValueError(f"points = {points}: expected 1 to {plan.points}, the experiment's own number")
         step = self.step if of_step is None else of_step
+        if not 0 <= step < self.steps:
+            raise ValueError(f"of_step = {of_step}: expected 0 to {self.steps - 1}, a step of this run")
         name = self._stream(role, self._setting.stream_names[cell])
         source, n_functions = (name, step), n // prompts_per_function
-        if functions_of is not None:
-            source, n_found = self._functions_of(functions_of, cell)
-            if n_found != n_functions:
+        shared = None if functions_of is None else self._functions_of(functions_of, cell)
+        if shared is not None:
+            source = shared.source
+            if shared.n != n_functions:
                 raise ValueError(
-                    f"n / prompts_per_function = {n_functions} functions, and {functions_of!r} drew {n_found}"
+                    f"n / prompts_per_function = {n_functions} functions, and {functions_of!r} drew {shared.n}"
                 )
-        self._functions[role, cell] = source, n_functions
         streams = Streams(
             self._setting.seed, name, step, self._setting.device,
             functions_from=source, prompts_per_function=prompts_per_function,
@@ -197,7 +206,13 @@ class Session:
         # Prompts are exact whatever the precision of training.
         with arithmetic("float32", self._setting.device):
             prompts = task.draw(n, plan.points, streams, active_dims=dims)
-        self.drawn.append(Draw(role, cell, n, points))
+        truth = prompts.truth or {}
+        different = {name: value[::prompts_per_function] for name, value in truth.items()}
+        if prompts_per_function > 1 or shared is not None:
+            wanted = different if shared is None else shared.truth
+            _expect_functions(task, truth, wanted, prompts_per_function)
+        self._functions[role, cell] = _Functions(source, n_functions, different)
+        self._drawn.append(Draw(role, cell, n, points))
         return prompts if points == plan.points else prompts.first_points(points)
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
@@ -220,7 +235,7 @@ class Session:
             raise KeyError(f"no cell {'/'.join(map(str, cell))!r}{did_you_mean('/'.join(map(str, cell)), known)}")
         return cell
 
-    def _functions_of(self, role: str, cell: Cell) -> tuple[tuple[str, int], int]:
+    def _functions_of(self, role: str, cell: Cell) -> _Functions:
         if (role, cell) not in self._functions:
             raise ValueError(f"functions_of = {role!r}: nothing of {'/'.join(cell)} was drawn under that role before")
         return self._functions[role, cell]
@@ -242,6 +257,29 @@ class Session:
         self._counts[f"{role}/{rest}"] += 1
         first = f"{role}#{number}" if number else role
         return f"{first}/{rest}" if rest else first
+
+
+@dataclass(frozen=True)
+class _Functions:
+    """The functions of a draw: name and step of their streams, how many there are, and their parameters."""
+
+    source: tuple[str, int]
+    n: int
+    truth: Mapping[str, Tensor]
+
+
+def _expect_functions(
+    task: Task, truth: Mapping[str, Tensor], wanted: Mapping[str, Tensor], prompts_per_function: int
+) -> None:
+    """ComponentFailed unless prompts have these functions, each so many times one after another."""
+    for name, value in wanted.items():
+        if not torch.equal(truth[name], value.repeat_interleave(prompts_per_function, dim=0)):
+            raise broken_contract(
+                task.function_class,
+                "draw",
+                found=f"other functions than asked for (their {name!r} differs)",
+                expected="functions from self.draw_functions(n, dims, streams), which lets prompts share them",
+            )
 
 
 def _draw_ids(shares: Mapping[str, float], n: int, made: torch.Generator) -> list[str]:

@@ -6,9 +6,7 @@ It reports and never writes: what to log, evaluate and save is its caller's busi
 from __future__ import annotations
 
 import math
-import reprlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +14,20 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.contracts import at_work, broken_contract
-from icl_curriculum.core.machine import arithmetic, check_precision
+from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.machine import arithmetic, check_precision, device_kind
 from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
-from icl_curriculum.training.methods import Losses, TrainingMethod
+from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
+from icl_curriculum.training.returned import Loss, expect_no_gradients, expect_plain, losses_of, operations_of
 from icl_curriculum.training.session import Cell, Session, Setting
 
 
 class Diverged(Exception):
     """Training met a loss that is not finite, or far above that of predicting zero."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A mean squared error (a tensor not yet waited for) over the prompts of a cell that were drawn under a role."""
-
-    role: str
-    cell: Cell
-    value: Tensor
-    n_prompts: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ class Trainer:
         check_precision(self.config.precision, device)
         if self.config.compile:
             # A graph spares a GPU the launching of every kernel, which for small models is most of a step.
-            self.model.compile(mode="reduce-overhead" if device.startswith("cuda") else "default")
+            self.model.compile(mode="reduce-overhead" if device_kind(device) == "cuda" else "default")
         self.optimizers = Optimizers(self.model, self.config.optimizer, self.config.clip)
         with at_work(self.method, "initial_state"):
             self.method_state = self.method.initial_state(self.model)
@@ -127,14 +116,14 @@ class Trainer:
             arithmetic(self.config.precision, self.device),
         ):
             returned = self.method.update(session)
-        losses = list(self._losses(session, returned))
+        losses = list(losses_of(self.method, self.step, session.drawn, self.tasks, returned))
+        expect_no_gradients(self.method, self.step, self.model)
         self.method_state = session.state
         self.step += 1
         drawn: Counter[Cell] = Counter()
         for draw in session.drawn:
             drawn[draw.cell] += draw.n_prompts
-            with at_work(self.method, "operations"):
-                operations = round(self.method.operations(draw.role, self._forward_operations(draw.points)))
+            operations = operations_of(self.method, draw.role, self._forward_operations(draw.points))
             self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
         self.prompts_seen.update(drawn)
@@ -149,33 +138,6 @@ class Trainer:
             signals = {cell: float(loss) / self.trivial[cell] for cell, loss in found.items()}
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return update
-
-    def _losses(self, session: Session, returned: Losses) -> Iterator[Loss]:
-        """The losses that an update returned, by role and then in the order of the config's cells.
-
-        ComponentFailed unless it is a mean error of every cell drawn under the role `TrainingMethod.signal`, and of no
-        cell that was not drawn under its role.
-        """
-        drawn: Counter[tuple[str, Cell]] = Counter()
-        for draw in session.drawn:
-            drawn[draw.role, draw.cell] += draw.n_prompts
-        wanted = {cell for role, cell in drawn if role == self.method.signal}
-        doing, signal = f"update at step {self.step}", self.method.signal
-        if not wanted:
-            found = f"without drawing prompts under the role {signal!r}, its signal"
-            raise broken_contract(self.method, doing, found=found, expected="some at every step")
-        if not isinstance(returned, dict) or not wanted <= {*returned.get(signal, {})}:
-            expected = f"losses by role and cell, of {signal!r} for {_listed(wanted)}"
-            raise broken_contract(self.method, doing, found=reprlib.repr(returned), expected=expected)
-        for role, by_cell in returned.items():
-            strangers = {cell for cell in by_cell if (role, cell) not in drawn}
-            if strangers:
-                found = f"a loss of {role!r} for {_listed(strangers)}"
-                expected = "losses of cells that were drawn under their role"
-                raise broken_contract(self.method, doing, found=found, expected=expected)
-            for cell in self.tasks:
-                if cell in by_cell:
-                    yield Loss(role, cell, _scalar(self.method, by_cell[cell]), drawn[role, cell])
 
     def _forward_operations(self, points: int) -> int:
         """Operations of the products in a forward pass of the model on one prompt of so many points."""
@@ -202,26 +164,19 @@ class Trainer:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values that `load_state_dict` continues from."""
+        """The tensors and plain values of the run; ComponentFailed if its method keeps anything else."""
+        expect_plain(self.method, self.method_state)
         return {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "curriculum": self.curriculum_state,
-            "method": self._method_state(),
+            "method": self.method_state,
             "prompts_seen": [[*cell, n] for cell, n in self.prompts_seen.items()],
             "flops": [[*cell, n] for cell, n in self.flops.items()],
             "trained_points": self.trained_points,
             "offered": [list(cell) for cell in sorted(self.offered)],
         }
-
-    def _method_state(self) -> dict[str, Any]:
-        """The state that the method keeps; ComponentFailed unless a checkpoint can hold it."""
-        found = _outside_plain(self.method_state)
-        if found is not None:
-            expected = "tensors and plain values (numbers, text, None, lists, dicts)"
-            raise broken_contract(self.method, "its state", found=found, expected=expected)
-        return self.method_state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
@@ -234,25 +189,3 @@ class Trainer:
         self.flops = Counter({(c, i): n for c, i, n in state["flops"]})
         self.trained_points = state["trained_points"]
         self.offered = {(c, i) for c, i in state["offered"]}
-
-
-def _listed(cells: set[Cell]) -> str:
-    return ", ".join(sorted("/".join(map(str, cell)) for cell in cells))
-
-
-def _scalar(method: TrainingMethod, loss: object) -> Tensor:
-    """A loss without its graph; ComponentFailed for anything but a number in a tensor."""
-    if not isinstance(loss, Tensor) or loss.ndim:
-        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
-        raise broken_contract(method, "update", found=f"{found} as a loss", expected="a scalar tensor")
-    return loss.detach()
-
-
-def _outside_plain(value: object, place: str = "state") -> str | None:
-    """The first place of a state that holds anything but tensors and plain values."""
-    if isinstance(value, Tensor) or type(value) in (bool, int, float, str, type(None)):
-        return None
-    if type(value) in (dict, list, tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[arg-type]
-        return next((found for key, inner in items if (found := _outside_plain(inner, f"{place}[{key!r}]"))), None)
-    return f"{place} holds a {type(value).__name__}"

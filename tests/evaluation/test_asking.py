@@ -21,6 +21,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import BaselineFailure, ErrorRow, NamedLearner, score
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.evaluation.failures import failures_in, for_manifest
 from icl_curriculum.runs.execution import Progress
 from icl_curriculum.runs.launch import launch
 
@@ -267,3 +268,18 @@ def test_a_baseline_that_cannot_work_in_these_dimensions_is_found_before_trainin
 def test_what_is_asked_of_costly_baselines_is_checked(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         tiny_run({"evaluation.shifts": [], **{f"evaluation.costly.{key}": value for key, value in values.items()}})
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [{"bank": [{"learner": "ridge"}]}, {"bank": [{"n_context": 3}]}, {"bank": 3}, ["ridge"], {"bank": [{"new": 1}]}, 7],
+)
+def test_what_no_version_recorded_is_passed_over(recorded: object) -> None:
+    """Failures are shown at the end of every command: an odd manifest must not end it."""
+    assert failures_in({"baseline_failures": recorded}) == {}
+
+
+def test_a_field_that_a_later_version_adds_does_not_hide_a_failure() -> None:
+    failure = BaselineFailure("ridge", (3,), 1, 8, "no reason")
+    record = {**for_manifest({"bank": [failure]})["bank"][0], "later": True}
+    assert failures_in({"baseline_failures": {"bank": [record]}}) == {"bank": [failure]}

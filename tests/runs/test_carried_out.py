@@ -49,3 +49,17 @@ def test_a_run_that_fails_stops_no_other_and_is_raised_at_the_end(tmp_path: Path
     assert manifest["status"] == "finished"
     assert "bad-seed0 (diverged)" in (tmp_path / "tiny/report.html").read_text()
     assert (tmp_path / "tiny/figures/heat_map.png").is_file()
+
+
+def test_runs_that_failed_are_named_although_nothing_could_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {"training": {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf")}}
+    file = write_toml(tmp_path / "my.toml", tiny_values({"variants": {"bad": bad, "good": {}}}))
+
+    def full(directory: Path, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("icl_curriculum.figures.draw_all", full)
+    with pytest.raises(RunFailed, match=r"bad-seed0: training .*\nfigures and report were not finished: .*space"):
+        icl_curriculum.run(file, results=tmp_path, device="cpu")

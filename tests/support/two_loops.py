@@ -26,8 +26,9 @@ class TwoLoops(icl.TrainingMethod):
     def check(self, training, *, cells, draw):
         if training.batch_size < 2 * self.tasks:
             raise icl.UserError(
-                f"training.batch_size: {training.batch_size} is too few for a support and a query prompt of each of "
-                f"{self.tasks} tasks; expected at least {2 * self.tasks}"
+                f"{training.batch_size} is too few for a support and a query prompt of each of {self.tasks} tasks; "
+                f"expected at least {2 * self.tasks}",
+                key="training.batch_size",
             )
 
     def initial_state(self, model):

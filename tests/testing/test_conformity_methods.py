@@ -81,6 +81,12 @@ class Forgetful(InContextAgain):
 EVER: list[int] = []
 
 
+def without_a_step(session: Session) -> dict[Any, torch.Tensor]:
+    losses = add_gradients(session.model, session.batch())
+    session.model.zero_grad()
+    return losses
+
+
 def counting(self: Any, session: Session) -> None:
     EVER.append(session.step)
     turned(session, 1e-3 * len(EVER))
@@ -114,15 +120,20 @@ BROKEN: dict[str, tuple[type[TrainingMethod], str, str]] = {
     "operations": (having(operations=lambda self, role, forward: -1.0), "-1.0", "count the passes"),
     "operations/not finite": (having(operations=lambda self, role, forward: float("nan")), "nan", "count the passes"),
     "update/no step": (
-        having(update=lambda self, session: {"training": add_gradients(session.model, session.batch())}),
+        having(update=lambda self, session: {"training": without_a_step(session)}),
         "the weights that the run began with",
         "call session.step_optimizers()",
     ),
-    "update/no losses": (returning(lambda session, losses: {}), "{}", "return {role: {cell: scalar tensor}}"),
+    "update/gradients left": (
+        having(update=lambda self, session: {"training": add_gradients(session.model, session.batch())}),
+        "with gradients left in read_in",
+        "session.step_optimizers",
+    ),
+    "update/no losses": (returning(lambda session, losses: {}), "{}", "and return {role: {cell: scalar tensor}}"),
     "update/another role": (
         returning(lambda session, losses: {**losses, "query": losses["training"]}),
         "a loss of 'query' for ",
-        "return {role: {cell: scalar tensor}}",
+        "and return {role: {cell: scalar tensor}}",
     ),
     "update/signal not drawn": (having(signal="support"), "without drawing prompts under the role 'support'", "signal"),
     "update/not finite": (
@@ -145,7 +156,7 @@ BROKEN: dict[str, tuple[type[TrainingMethod], str, str]] = {
     "resuming": (Forgetful, "model['", "keep everything that one update leaves for the next in session.state"),
     "state/objects": (
         before_the_step(lambda self, session: session.state.update(generator=object())),
-        "state['generator'] holds a object",
+        "state['generator'] holds something of the type object",
         "objects as dicts of what they hold",
     ),
     "state/a model moved": (having(initial_state=moving), "initial_state changed ", "value.detach().clone()"),

@@ -21,6 +21,7 @@ def gradients_seen(monkeypatch: pytest.MonkeyPatch, precision: str) -> dict[str,
 
     def note(factor: float) -> None:
         seen.update((name, value.grad) for name, value in trainer.model.named_parameters() if value.grad is not None)
+        trainer.model.zero_grad()
 
     monkeypatch.setattr(trainer.optimizers, "step", note)
     trainer.update()

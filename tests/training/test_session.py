@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from tiny_runs import tiny_run
 
+from icl_curriculum.core.contracts import ComponentFailed
+from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.core.streams import Streams, generator
-from icl_curriculum.training import Session, Trainer
+from icl_curriculum.function_classes import Linear
+from icl_curriculum.training import Portion, Session, Trainer, add_gradients
 
 LINEAR, QUADRATIC = ("linear", "gaussian"), ("quadratic", "gaussian")
 
@@ -112,6 +116,7 @@ def test_random_numbers_of_the_methods_own() -> None:
         ({"n": 5, "prompts_per_function": 2}, "n = 5 is no multiple of prompts_per_function = 2"),
         ({"n": 0}, "n = 0 is no multiple of prompts_per_function = 1, or less than 1"),
         ({"n": 4, "points": 6}, "points = 6: expected 1 to 5, the experiment's own number"),
+        ({"n": 4, "of_step": 12}, "of_step = 12: expected 0 to 11, a step of this run"),
         ({"n": 4, "functions_of": "support"}, "functions_of = 'support': nothing of linear/gaussian was drawn under"),
         ({"n": 4, "functions_of": "known"}, "n / prompts_per_function = 4 functions, and 'known' drew 2"),
         ({"n": 4, "role": "evaluation"}, "role 'evaluation': expected small letters"),
@@ -138,3 +143,33 @@ def test_an_id_of_ones_own_changes_no_data_and_twins_differ() -> None:
     mine, twin = (session.draw((name, "gaussian"), 4) for name in ("mine", "twin"))
     assert torch.equal(mine.xs, session_of().draw(LINEAR, 4).xs)
     assert not torch.equal(mine.xs, twin.xs)
+
+
+def test_a_class_that_draws_its_functions_otherwise_cannot_share_them() -> None:
+    """It would be taken for one function with many prompts, and a method would adapt to nothing."""
+
+    class Heedless(Linear):
+        """Takes fresh functions whatever is asked."""
+
+        def draw(self, n: int, points: int, dims: int, inputs: Any, streams: Streams) -> Any:
+            xs = inputs.sample(n, points, dims, streams.generator("inputs"))
+            parameters = self.sample(n, dims, streams.generator("functions"))
+            return xs, self.evaluate(parameters, xs), parameters
+
+    trainer = Trainer(tiny_run())
+    trainer.tasks[LINEAR] = replace(trainer.tasks[LINEAR], function_class=Heedless())
+    session = trainer.session()
+    session.draw(LINEAR, 4, role="support")
+    with pytest.raises(ComponentFailed, match=r"other functions than asked for .*self\.draw_functions"):
+        session.draw(LINEAR, 4, role="query", prompts_per_function=2)
+    assert [draw.role for draw in session.drawn] == ["support"]
+
+
+def test_several_portions_of_a_cell_have_one_mean() -> None:
+    session = session_of()
+    portions = [Portion(LINEAR, session.draw(LINEAR, n), 1.0) for n in (2, 6)]
+    whole = Portion(LINEAR, concatenate([portion.prompts for portion in portions]), 1.0)
+    found, expected = (add_gradients(session.model, batch)[LINEAR] for batch in (portions, [whole]))
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="only plain prompts"):
+        add_gradients(session.model, [Portion(LINEAR, replace(whole.prompts, queries=whole.prompts.xs), 1.0)])

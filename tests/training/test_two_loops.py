@@ -19,7 +19,7 @@ from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import METHODS
 from icl_curriculum.models import Capability, ModelConfig, Transformer, TransformerConfig, register_model
 from icl_curriculum.runs.execution import execute
-from icl_curriculum.training import InContext, Losses, Session, Trainer, TrainingMethod
+from icl_curriculum.training import InContext, Losses, Portion, Session, Trainer, TrainingMethod, add_gradients
 
 PLUGIN = SUPPORT / "two_loops.py"
 METHOD = {"name": "two_loops", "inner_steps": 2}
@@ -129,8 +129,12 @@ class Unable(TransformerConfig):
         ),
         (
             {"training": {"batch_size": 3}},
-            "training.method: training.batch_size: 3 is too few for a support and a query prompt of each of 2 tasks; "
+            "training.batch_size: 3 is too few for a support and a query prompt of each of 2 tasks; "
             "expected at least 4",
+        ),
+        (
+            {"training": {"method": "misspelt"}},
+            "training.method: 'misspelt' needs frozenset({'second_derivatives'}), expected a set of Capability",
         ),
         (
             {"training": {"method": "twice_differentiated"}},
@@ -164,12 +168,28 @@ def test_a_model_is_not_asked_for_what_it_cannot_do(
         def update(self, session: Session) -> Losses:
             raise AssertionError
 
+    @METHODS.register("misspelt")
+    class Misspelt(TwiceDifferentiated):
+        """Says what it needs in words."""
+
+        needs = frozenset({"second_derivatives"})  # type: ignore[arg-type]
+
     values = tiny_values(CHANGES)
     for table, keys in changes.items():
         values[table] = {**values[table], **keys}
     file = write_toml(tmp_path / "mine.toml", values)
     code, _, complaint = icl("run", file, "--results", tmp_path)
     assert (code, complaint.strip()) == (2, f"error: {file}: {message}")
+
+
+def keeping(make: Callable[[Session], Any]) -> Callable[..., Losses]:
+    """What an update does that keeps something and returns a loss."""
+
+    def returned(session: Session, batch: list[Portion], loss: torch.Tensor) -> Losses:
+        session.state["kept"] = make(session)
+        return {"training": {batch[0].cell: loss}}
+
+    return returned
 
 
 @pytest.mark.parametrize(
@@ -184,11 +204,30 @@ def test_a_model_is_not_asked_for_what_it_cannot_do(
             lambda session, batch, loss: {"training": {batch[0].cell: 1.0}},
             "a float as a loss, expected a scalar tensor",
         ),
+        (lambda session, batch, loss: {"training": 5}, r"returned \{'training': 5\}, expected losses by role and cell"),
         (
-            lambda session, batch, loss: (
-                session.state.update(bad={"list": [object()]}) or {"training": {batch[0].cell: loss}}
-            ),
-            r"its state returned state\['bad'\]\['list'\]\[0\] holds a object, expected tensors and plain values",
+            lambda session, batch, loss: {"training": {batch[0].cell: loss, 3: loss}},
+            "a loss of 'training' for 3, expected losses of cells that were drawn",
+        ),
+        (
+            lambda session, batch, loss: {"training": add_gradients(session.model, batch)},
+            r"update at step 0 returned with gradients left in read_in, expected a call of session\.step_optimizers",
+        ),
+        (
+            keeping(lambda session: {Capability.ATTENTION: 1.0}),
+            r"its state returned state\['kept'\] has a key of the type Capability, expected tensors",
+        ),
+        (
+            keeping(lambda session: session.state),
+            r"its state returned state\['kept'\] holds what holds it, expected tensors",
+        ),
+        (
+            keeping(lambda session: session.model.read_in * 2),
+            r"its state returned state\['kept'\] holds a tensor with a graph, expected tensors without a graph",
+        ),
+        (
+            keeping(lambda session: {"list": [object()]}),
+            r"its state returned state\['kept'\]\['list'\]\[0\] holds something of the type object, expected tensors",
         ),
     ],
 )
@@ -209,14 +248,15 @@ def test_a_method_that_breaks_its_contract_is_named(returned: Callable[..., Loss
         checkpointed()
 
 
-def test_operations_that_are_no_number_name_the_method() -> None:
+@pytest.mark.parametrize("amount", [float("inf"), float("nan"), -1.0])
+def test_operations_that_are_no_amount_name_the_method(amount: float) -> None:
     class Boundless(InContext):
-        """Costs more than can be said."""
+        """Costs what nothing can."""
 
         def operations(self, role: str, forward: int) -> float:
-            return float("inf")
+            return amount
 
-    with pytest.raises(ComponentFailed, match="failed in operations: OverflowError"):
+    with pytest.raises(ComponentFailed, match=f"operations returned {amount}, expected a finite number of at least 0"):
         Trainer(tiny_run({"training.method": Boundless()})).update()
 
 
