@@ -53,7 +53,7 @@ def run(
     set_: Set = None,
     seeds: Seeds = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="runs at once; default: what keeps all cores busy")
+        int | None, typer.Option(min=1, metavar="N", help="runs at once; default: as many as keep all cores busy")
     ] = None,
     device: Device = "auto",
     results: Results = Path("results"),
@@ -144,13 +144,12 @@ def score(
         int | None, typer.Option(min=0, metavar="SEED", help="seed of the banks; default: the runs', or 0")
     ] = None,
     costly_prompts: Annotated[
-        int, typer.Option(min=2, max=LARGEST, metavar="N", help="prompts for what fits every one of them anew")
+        int,
+        typer.Option(min=2, max=LARGEST, metavar="N", help="prompts for learners that are fitted to every prompt anew"),
     ] = 128,
     lengths: Annotated[
         str | None,
-        typer.Option(
-            metavar="5,10", help="examples for what fits every prompt anew, or 'all'; default: d/2, d, 2d, 4d"
-        ),
+        typer.Option(metavar="5,10", help="numbers of examples for these learners, or 'all'; default: d/2, d, 2d, 4d"),
     ] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
     device: Annotated[
@@ -262,7 +261,11 @@ def report(
 def list_(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", autocompletion=completion.kinds, help="only this kind of component"),
+        typer.Argument(
+            metavar="[KIND]",
+            autocompletion=completion.kinds,
+            help="experiments, a kind of component, coverage or columns",
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:

@@ -35,7 +35,7 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")
 Device = Annotated[str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")]
 Error = Annotated[
     float,
-    typer.Option(metavar="E", help="the error that convergence and data efficiency ask for; 1 is predicting zero"),
+    typer.Option(metavar="E", help="the error that counts as converged; 1 is predicting zero"),
 ]
 Log = Annotated[
     list[str] | None,

@@ -162,7 +162,9 @@ class Experiment(Strict):
                 raise UserError(
                     f"{shift.id!r} asks for {too_long}",
                     key="evaluation.shifts",
-                    way_out=f"set model.max_points = {asked}",
+                    way_out=f"set model.max_points = {asked}"
+                    if "max_points" in type(self.model).model_fields
+                    else "leave the shift out, or override longest_prompt in the model's config",
                 )
         for key, curriculum, items in (
             ("curriculum.function_classes", self.curriculum.function_classes, self.function_classes),
@@ -185,9 +187,9 @@ class Experiment(Strict):
                 lack = model.lacks(capability)
             if lack is not None:
                 raise UserError(
-                    f"{method.id!r} needs a model that can {capability.wording}, and {model.id!r} cannot: {lack}",
+                    f"{method.id!r} needs a model that can {capability.wording}, and {model.id!r} cannot: {lack}. "
+                    f"Otherwise choose another model or training.method",
                     key="training.method",
-                    way_out="or choose another model or training.method",
                 )
         if Capability.SECOND_DERIVATIVES in needed:
             # Neither torch's compiler nor products in half precision give second derivatives that can be trusted.

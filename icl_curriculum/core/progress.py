@@ -13,11 +13,11 @@ class Tell(Protocol):
 
 
 def tell_nobody(share: float, detail: str = "") -> None:
-    """Where nobody wants to know."""
+    """Ignores how far the work is."""
 
 
 def within(tell: Tell, number: int, of: int) -> Tell:
-    """What the part with this number, of so many equal ones, tells: its own share becomes that of the whole."""
+    """Returns what one of several equal parts tells: its own share becomes a share of the whole."""
     return between(tell, number / of, (number + 1) / of)
 
 

@@ -215,7 +215,7 @@ class Model(nn.Module):
         which none sees a later one: rows sum to 1 and are 0 above the diagonal. Separate queries come after all pairs.
         Layers and heads are as many for every prompt.
         """
-        raise NotImplementedError(f"{type(self).__name__} gives no attention maps")
+        raise NotImplementedError(f"{type(self).__name__} gives no attention maps: it has no method attention")
 
     @torch.no_grad()
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
@@ -286,7 +286,7 @@ class ModelConfig(Component):
         """Why a model built for ``points`` points cannot take a prompt of ``asked`` points; None where it can."""
         with at_work(self, "longest_prompt"):
             longest = self.longest_prompt(points)
-        return None if asked <= longest else f"prompts of {asked} points, the model's positions allow {longest}"
+        return None if asked <= longest else f"prompts of {asked} points, the model reads at most {longest}"
 
     def check(self, *, dims: int, points: int) -> None:
         """Raise UserError if this config cannot build a model for such prompts, with the ``key`` of a field to blame.
@@ -297,7 +297,11 @@ class ModelConfig(Component):
 
     def lacks(self, capability: Capability) -> str | None:
         """Why models of this config cannot do something, with the way out if there is one; None: they can."""
-        return None if capability in self.capabilities else f"{self.name or type(self).__name__} does not declare it"
+        return (
+            None
+            if capability in self.capabilities
+            else f"{self.name or type(self).__name__} does not declare Capability.{capability.name}"
+        )
 
 
 register_model = MODELS.of(ModelConfig)

@@ -36,7 +36,7 @@ class _Counter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """By default torch wraps what follows for its compiler, and importing that takes every run two seconds."""
+        """Keeps torch from wrapping what follows for its compiler, whose import takes every run two seconds."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

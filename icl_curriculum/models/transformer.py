@@ -284,7 +284,7 @@ Transformer.gradients = CpuStep(Transformer)
 
 
 def exactly(like: Tensor) -> AbstractContextManager[None]:
-    """In float32 whatever the precision of training: what is read in and out bounds the error from below."""
+    """Computes in float32 whatever the precision of training: reading in and out bounds the error from below."""
     return torch.autocast(like.device.type, enabled=False)
 
 

@@ -49,7 +49,7 @@ class TableColumn:
 
     @property
     def dtype(self) -> str | None:
-        """As what pandas reads it; None where it finds out. Not guessed: a name may look like a number."""
+        """The type that pandas is given for the column, since a name may look like a number; None: pandas finds out."""
         if self.kind is str:
             return "str"
         if self.kind is bool:
@@ -87,11 +87,11 @@ class TableDefinition:
 
     @property
     def dtypes(self) -> dict[Hashable, str]:
-        """As what pandas reads the columns; it finds out of those that are left out."""
+        """The types that pandas is given, by column; it finds out those of columns that are left out."""
         return {name: column.dtype for name, column in self.columns.items() if column.dtype is not None}
 
     def positions(self, names: Sequence[str]) -> list[int]:
-        """Where columns stand in a row."""
+        """The positions of columns in a row."""
         return [self.header.index(name) for name in names]
 
 

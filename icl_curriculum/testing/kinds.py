@@ -53,7 +53,7 @@ CHECKED: dict[str, CheckedKind] = {
 def checked_kind(kind: str) -> CheckedKind:
     """The check of a kind. UserError for an unknown one, and for one that has no check yet."""
     if kind not in KINDS:
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, CHECKED)}")
     if kind not in CHECKED:
         raise UserError(f"{kind.replace('_', ' ')} have no check yet; expected one of {', '.join(CHECKED)}")
     return CHECKED[kind]

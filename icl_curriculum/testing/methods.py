@@ -271,8 +271,8 @@ def _broken(failed: ComponentFailed) -> Finding:
     return Finding(
         expected=failed.expected or "an update that keeps the contract",
         found=failed.found or str(failed),
-        mend="draw prompts of the role `signal` at every step, call session.step_optimizers() after the last gradients, "
-        "and return {role: {cell: scalar tensor}} with a loss for every cell that was drawn under `signal`",
+        mend="draw prompts of the role `signal` at every step, call session.step_optimizers() after the last "
+        "gradients, and return {role: {cell: scalar tensor}} with a loss for every cell that was drawn under `signal`",
     )
 
 

@@ -27,7 +27,7 @@ from icl_curriculum.core.registry import KINDS
 from icl_curriculum.curricula import Growth
 from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.function_classes.linear import Linear
-from icl_curriculum.models import TransformerConfig
+from icl_curriculum.models import ModelConfig, TransformerConfig, register_model
 from icl_curriculum.runs.evaluation import evaluation_banks
 from icl_curriculum.shifts import standard_shifts
 
@@ -424,7 +424,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "prompts longer than positions": (
         'points = 5\n[model]\nmax_points = 6\n[evaluation]\nshifts = ["longer_prompts"]',
         [
-            "evaluation.shifts: 'longer_prompts/2' asks for prompts of 9 points, the model's positions allow 6",
+            "evaluation.shifts: 'longer_prompts/2' asks for prompts of 9 points, the model reads at most 6",
             "set model.max_points = 9",
         ],
     ),
@@ -651,3 +651,19 @@ def test_robustness_asks_for_the_whole_grid_of_the_catalogue() -> None:
     (run, *_) = load("robustness")
     shifts = [shift for shift in run.experiment.evaluation.shifts if shift.name != "other_class"]
     assert shifts == list(standard_shifts())
+
+
+@pytest.mark.usefixtures("fresh_registries")
+def test_the_way_out_of_too_long_prompts_is_one_that_the_model_has() -> None:
+    @register_model("short")
+    class Short(ModelConfig):
+        """A model without a field for the longest prompt."""
+
+        def build(self, *, dims: int, points: int, generator: Any) -> Any:
+            raise AssertionError
+
+    said = error_of('points = 5\nmodel = "short"\n[evaluation]\nshifts = ["longer_prompts"]')
+    assert said.endswith(
+        "evaluation.shifts: 'longer_prompts/2' asks for prompts of 9 points, the model reads at most 5; leave the "
+        "shift out, or override longest_prompt in the model's config"
+    )

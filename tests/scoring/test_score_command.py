@@ -236,7 +236,7 @@ def test_mistakes_are_one_message(icl: Icl, arguments: tuple[str, ...], message:
 
 def test_runs_that_cannot_be_asked_the_same_are_named(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     assert "dims: the runs and --dims must agree, found 2 and 3" in icl(finished.path, "--dims", "3")[2]
-    assert "--points 90: prompts of 90 points, the model's positions allow" in icl(finished.path, "--points", "90")[2]
+    assert "--points 90: prompts of 90 points, the model reads at most" in icl(finished.path, "--points", "90")[2]
 
 
 def test_progress_is_told_with_an_estimate(icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ class Unable(TransformerConfig):
         (
             {"model": {"name": "unable"}},
             "training.method: 'two_loops/inner_steps=2' needs a model that can be called with explicit parameters, and "
-            "'unable/width=8/layers=1' cannot: unable does not declare it; or choose another model or training.method",
+            "'unable/width=8/layers=1' cannot: unable does not declare Capability.EXPLICIT_PARAMETERS. "
+            "Otherwise choose another model or training.method",
         ),
         (
             {"training": {"batch_size": 3}},
@@ -140,7 +141,7 @@ class Unable(TransformerConfig):
             {"training": {"method": "twice_differentiated"}},
             "training.method: 'twice_differentiated' needs a model that can be differentiated twice, and "
             "'transformer/width=8/layers=1' cannot: fused attention has no second derivatives; set model.attention = "
-            '"plain"; or choose another model or training.method',
+            '"plain". Otherwise choose another model or training.method',
         ),
         (
             {"training": {"method": "twice_differentiated", "compile": True}, "model": {"attention": "plain"}},

@@ -64,7 +64,7 @@ def kernel(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _kept_on_disk(function: Callable[..., None]) -> Any:
-    """In a folder of this very source and processor, so that nobody ever finds the code of another."""
+    """Compiles a function and keeps its code in a folder named for this very source and processor."""
     before = _config.CACHE_DIR
     name = f"icl-kernels-{_fingerprint()}"
     for base in [Path(before)] if before else [Path(__file__).parent / "__pycache__", Path.home() / ".cache"]:
@@ -242,7 +242,7 @@ def softmax(scores: Any, stride: int, share: Any) -> None:
 
 @kernel
 def softmax_backward(d: Any, inner: Any, powers: Any, stride: int) -> None:
-    """In the place of ``d`` (n, t, r), gradients by what `softmax` turned into ``powers``: (d - inner) powers log 2.
+    """Replaces ``d`` (n, t, r) by the gradients by what `softmax` turned into ``powers``: (d - inner) powers log 2.
 
     ``inner`` (n, r) is each query's gradient times its output (Dao et al. 2022, section 3).
     """

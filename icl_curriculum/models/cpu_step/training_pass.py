@@ -229,7 +229,7 @@ class _Pass:
         return made, [of_norm[0].view(part.shape) for of_norm, part in zip(made, (q, k), strict=True)]
 
     def _normalize_heads_backward(self, layer: int, of_norms: Any, d_q: Tensor, d_k: Tensor) -> None:
-        """In the place of gradients by queries and keys, those by what was normalised."""
+        """Replaces the gradients by queries and keys by those by what was normalised."""
         w, g, e = self.blocks[layer], self.block_gradients[layer], self.head_width
         for of_norm, d, gain, d_gain, factor in (
             (of_norms[0], d_q.view(-1, e), w.query_gain, g.query_gain, self.score_scale),

@@ -117,7 +117,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
         ]
     alone = single_task(found.rows).get(cell)
     if alone is not None and alone in full:
-        sentences += _against(found, numbers, cell, alone, [name for name in ranked if name != alone])
+        sentences += _against(numbers, cell, alone, [name for name in ranked if name != alone])
         brief = [name for name in variants if name not in full and rows.set_index("variant")["single"][[name]].all()]
         for name in brief:
             prompts = numbers("prompts", "mean", name, cell).value
@@ -151,7 +151,7 @@ def _in_brackets(interval: str) -> str:
     return "" if interval == "–" else f" ({interval})"
 
 
-def _against(found: Outcomes, numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
+def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
     """Every other variant against the one that was trained on the cell alone: by steps, then by exposure."""
     better, worse, open_, unpaired = [], [], [], []
     for name in others:

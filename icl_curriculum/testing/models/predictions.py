@@ -57,7 +57,7 @@ def _unlike_predictions(found: object, batch: int, points: int, doing: str) -> F
 
 @rule("device", "everything lies where the inputs do, once the model was moved there", requires=("shape",))
 def device(subject: ModelSubject) -> Iterator[Finding | Note]:
-    """By an accelerator that is pretended; on one that is there, too."""
+    """Looks on a pretended accelerator, and on a real one where there is one."""
     dims, points = subject.size
     model = subject.built(dims, points)
     xs, ys, queries = subject.prompts(dims, points)
