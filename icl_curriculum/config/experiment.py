@@ -286,7 +286,7 @@ class Run:
     experiment: Experiment
     variant: str
     seed: int
-    #: Of the plugin files, in their order, then of the installed packages.
+    #: The hashes of the plugin files, in their order, then those of the installed packages.
     plugin_hashes: tuple[str, ...] = ()
 
     @property

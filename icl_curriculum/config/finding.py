@@ -1,4 +1,4 @@
-"""Where experiment files lie. Light: the shell asks for their names at every press of the tab key."""
+"""Finds experiment files. Light: the shell asks for their names at every press of the tab key."""
 
 from __future__ import annotations
 

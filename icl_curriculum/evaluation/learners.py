@@ -14,7 +14,7 @@ from icl_curriculum.core.registry import Component
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
 
-#: Of larger pools the posterior mean is computed where it is asked for by name, as the baseline `dmmse`.
+#: The posterior mean over a larger pool is computed only where it is asked for by name, as the baseline `dmmse`.
 LARGEST_POOL = 8192
 
 

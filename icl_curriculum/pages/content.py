@@ -54,7 +54,7 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Content:
-    """All that the page shows."""
+    """The content of the page."""
 
     name: str
     question: str

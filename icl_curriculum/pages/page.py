@@ -1,4 +1,4 @@
-"""From content to a page: HTML by Jinja2 with everything inside, written atomically."""
+"""Makes a page of the content: HTML by Jinja2 with everything inside, written atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from icl_curriculum.results.statistics import THRESHOLD
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """Where summary.csv and report.html of an experiment lie, and what is missing of it, in sentences."""
+    """The paths of an experiment's summary.csv and report.html, and sentences on what it lacks."""
 
     summary: Path
     page: Path

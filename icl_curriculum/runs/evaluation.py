@@ -60,7 +60,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """By the name of every bank, its content hash and what baselines failed on."""
+    """The content hash of every bank and what baselines failed on, by the bank's name."""
 
     hashes: dict[str, str]
     failures: dict[str, list[BaselineFailure]]

@@ -116,7 +116,7 @@ def move_aside(run: Run, results: Path) -> Path | None:
 
 
 def in_use(run: Run, results: Path) -> str | None:
-    """Who is working on the run at this moment, or None."""
+    """The process that is working on the run at this moment, or None."""
     directory = directory_of(run, results)
     return holder(directory.lock) if is_locked(directory.lock) else None
 

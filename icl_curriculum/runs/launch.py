@@ -1,4 +1,4 @@
-"""Where runs execute: here one after another, or each in a worker process of its own.
+"""Executes runs: here one after another, or each in a worker process of its own.
 
 A launch unit is one resolved run, serialised as TOML; a `worker` executes one. Collecting the tables
 afterwards is idempotent.

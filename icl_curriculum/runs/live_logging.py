@@ -20,7 +20,7 @@ from icl_curriculum.results.columns import text_hash
 
 
 class LiveLogger(Protocol):
-    """Where the values of one run go while it trains. Whatever it raises ends the logging, not the run."""
+    """A place that the values of one run go to while it trains. Whatever it raises ends the logging, not the run."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show what holds after ``step`` updates, by tags such as ``training/normalized_loss/linear/gaussian``.

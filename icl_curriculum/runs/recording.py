@@ -170,7 +170,7 @@ class Recorder:
                 for cell in self.trainer.tasks
             ],
         )
-        # Of every bank and metric the longest prompt, which comes last.
+        # The longest prompt of every bank and metric comes last and is the one that is kept.
         errors = {f"learning/{row.metric}/{row.function_class}/{row.input_distribution}": row.value for row in rows}
         self.live.scalars(self.trainer.step, errors)
         self.mark += time.monotonic() - began

@@ -166,7 +166,7 @@ class Scoring:
         def describe(manifest: dict[str, Any]) -> dict[str, Any]:
             learners = {f"{item.run}/{item.entry.id}": item.origin for item in self.contenders}
             known = failures_in(manifest)
-            # Of what was asked before, all that is not asked anew.
+            # Keep what was asked before and is not asked anew.
             kept = [failure for failure in known.get(asked.name, []) if failure.learner not in names]
             return {
                 **self._frame(),

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-#: Of the error of predicting zero: above it nothing has been learned that is worth the name.
+#: A share of the error of predicting zero: above it nothing has been learned that is worth the name.
 PLATEAU = 0.9
 
 
