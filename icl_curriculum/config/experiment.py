@@ -306,7 +306,8 @@ class Run:
 
     def hash(self) -> str:
         """SHA-256 over what decides the results of all seeds: config and plugin contents, not names or paths."""
-        deciding = {key: value for key, value in self.config().items() if key not in NOT_HASHED}
+        left_out = {*NOT_HASHED, "seeds", "variants"}
+        deciding = {key: value for key, value in self.experiment.deciding().items() if key not in left_out}
         text = json.dumps([deciding, sorted(self.plugin_hashes)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from icl_curriculum.core.errors import UserError, described, did_you_mean
@@ -30,10 +31,25 @@ BUILT_IN = "built in"
 LARGEST = 1_000_000
 
 
+#: Marks a field that a later version added: ``Field(..., json_schema_extra=ADDED_LATER)``. At its default it is no part
+#: of a run's hash, so that runs that were finished before stay what they are.
+ADDED_LATER: dict[str, Any] = {"added_later": True}
+
+
 class Strict(BaseModel):
     """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    def deciding(self) -> dict[str, Any]:
+        """The fields by their names in a file, without those that were `ADDED_LATER` and are at their defaults."""
+        values: dict[str, Any] = {}
+        for key, info in type(self).model_fields.items():
+            value = getattr(self, key)
+            if value is None or (_added_later(info) and value == info.get_default(call_default_factory=True)):
+                continue
+            values[info.alias or key] = _deciding(value)
+        return values
 
 
 class Component(Strict):
@@ -72,6 +88,9 @@ class Component(Strict):
         plain = {key: _without_given_ids(getattr(self, key)) for key in type(self).model_fields}
         return self.model_copy(update={**plain, "given_id": None})
 
+    def deciding(self) -> dict[str, Any]:
+        return {"name": self.name, **super().deciding()}
+
     def spec(self) -> dict[str, Any]:
         """The component as a TOML table that builds it again, defaults written out."""
         values = self.model_dump(by_alias=True, exclude_none=True)
@@ -81,6 +100,18 @@ class Component(Strict):
     def summary(cls) -> str:
         """The first line of the docstring, without its markup."""
         return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
+
+
+def _added_later(info: FieldInfo) -> bool:
+    return isinstance(info.json_schema_extra, dict) and "added_later" in info.json_schema_extra
+
+
+def _deciding(value: Any) -> Any:
+    if isinstance(value, Strict):
+        return value.deciding()
+    if isinstance(value, list | tuple):
+        return type(value)(_deciding(item) for item in value)
+    return {key: _deciding(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _in_an_id(value: object) -> object:

@@ -23,7 +23,7 @@ from icl_curriculum.config.tables import (
     TrainingConfig,
 )
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import KINDS
+from icl_curriculum.core.registry import ADDED_LATER, KINDS, Strict
 from icl_curriculum.curricula import Growth
 from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.function_classes.linear import Linear
@@ -667,3 +667,18 @@ def test_the_way_out_of_too_long_prompts_is_one_that_the_model_has() -> None:
         "evaluation.shifts: 'longer_prompts/2' asks for prompts of 9 points, the model reads at most 5; leave the "
         "shift out, or override longest_prompt in the model's config"
     )
+
+
+def test_a_key_that_was_added_later_enters_the_hash_only_away_from_its_default() -> None:
+    class Before(Strict):
+        kept: int = 1
+
+    class After(Before):
+        added: int = Field(2, json_schema_extra=ADDED_LATER)
+
+    assert After().deciding() == Before().deciding() == {"kept": 1}
+    assert After(added=3).deciding() == {"kept": 1, "added": 3}
+
+
+def test_the_hash_of_a_shipped_experiment_is_that_of_earlier_versions() -> None:
+    assert load("mixed")[0].hash() == "e15952a5b214eb1f"
