@@ -129,6 +129,7 @@ class Task:
             queries=queries,
             mask=mask,
             function_class=self.function_class.id,
+            input_distribution=self.inputs.id,
             label_noise=deviation,
             scale=scale,
             truth=truth,

@@ -13,18 +13,26 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+import torch
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
-from icl_curriculum.config.tables import AnyModel, CurriculumConfig, EvaluationConfig, TrainingConfig
+from icl_curriculum.config.tables import (
+    AnyModel,
+    CurriculumConfig,
+    EvaluationConfig,
+    InstructionConfig,
+    TrainingConfig,
+)
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import copies_of
-from icl_curriculum.core.registry import BASELINES, LARGEST, Component, Strict
+from icl_curriculum.core.registry import ADDED_LATER, BASELINES, LARGEST, Component, Strict
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
 from icl_curriculum.inputs import AnyInputs
-from icl_curriculum.models.base import Capability
+from icl_curriculum.models.base import Capability, Model, build_model
+from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.tasks import Task
 
 
@@ -60,6 +68,11 @@ class Experiment(Strict):
     )
     curriculum: CurriculumConfig = Field(default_factory=CurriculumConfig, description="what to train on when")
     model: AnyModel = Field("transformer", validate_default=True, description="the model")
+    instruction: InstructionConfig = Field(
+        default_factory=InstructionConfig,
+        description="what the model is told before every prompt",
+        json_schema_extra=ADDED_LATER,
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="the training loop")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="banks, shifts and baselines")
     variants: dict[str, dict[str, Any]] = Field({}, description="name = changed keys; one run per variant and seed")
@@ -95,6 +108,18 @@ class Experiment(Strict):
         """
         classes, inputs = _stream_parts(self.function_classes), _stream_parts(self.inputs)
         return {cell: f"{classes[cell[0]]}/{inputs[cell[1]]}" for cell in itertools.product(classes, inputs)}
+
+    def told(self) -> Instruction | None:
+        """What models of this experiment are told before every prompt; None: nothing."""
+        config = self.instruction
+        if config.kind == "none":
+            return None
+        told_apart: Sequence[Component] = self.function_classes if config.of == "function_class" else self.inputs
+        return Instruction(config.kind, config.tokens, config.of, tuple(item.id for item in told_apart))
+
+    def build_model(self, generator: torch.Generator) -> Model:
+        """A freshly initialised model of this experiment, on the CPU, that draws from ``generator`` alone."""
+        return build_model(self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told())
 
     def check(self) -> None:
         """Raise UserError for a combination that cannot work, naming the keys."""
@@ -146,6 +171,7 @@ class Experiment(Strict):
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
         self._check_method()
+        self._check_instruction()
         for key, growth, full in (
             ("curriculum.dims", self.curriculum.dims, self.dims),
             ("curriculum.points", self.curriculum.points, self.points),
@@ -203,6 +229,21 @@ class Experiment(Strict):
                         f"method {method.id!r} takes, found {json.dumps(found)}",
                         key=f"training.{key}",
                     )
+
+    def _check_instruction(self) -> None:
+        """UserError for an instruction that the model cannot read, or that cannot tell its names apart."""
+        told = self.told()
+        if told is None:
+            return
+        with _located("instruction.kind", self.model):
+            lack = self.model.lacks(Capability.INSTRUCTION)
+        if lack is not None:
+            raise UserError(
+                f"{self.model.id!r} cannot {Capability.INSTRUCTION.wording}: {lack}",
+                key="instruction.kind",
+                way_out='choose another model, or set instruction.kind = "none"',
+            )
+        self.instruction.check(len(told.names), self.dims)
 
     def _check_growth(self, function_class: FunctionClass) -> None:
         """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""

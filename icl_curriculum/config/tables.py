@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import Precision
 from icl_curriculum.core.registry import (
     BASELINES,
@@ -110,6 +111,30 @@ class TrainingConfig(Strict):
     log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")
     learning_every: int = Field(50, ge=1, description="steps between rows of learning.csv")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+
+
+class InstructionConfig(Strict):
+    """``[instruction]``: what the model is told before every prompt (Bhasin et al. 2024)."""
+
+    kind: Literal["none", "one_hot", "preset", "learned"] = Field(
+        "none",
+        description="'one_hot': a token as wide as x with 1 at the row of the class; 'preset': a fixed N(0, I) vector "
+        "of the class in the residual stream; 'learned': a trained one",
+    )
+    tokens: int = Field(1, ge=1, le=64, description="tokens before the prompt; all equal, but for learned ones")
+    of: Literal["function_class", "inputs"] = Field(
+        "function_class", description="what is told apart: function classes, or input distributions"
+    )
+
+    def check(self, names: int, dims: int) -> None:
+        """Raise UserError for more names than a one-hot token of so many dimensions tells apart."""
+        if self.kind == "one_hot" and names > dims:
+            what = "function classes" if self.of == "function_class" else "input distributions"
+            raise UserError(
+                f"a one-hot token is as wide as x, {dims} dimensions, and there are {names} {what}",
+                key="instruction.kind",
+                way_out='set instruction.kind = "learned", or more dims',
+            )
 
 
 class EvaluationConfig(Strict):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -26,6 +26,9 @@ class Prompts:
     ``mask``: True where an entry is defined; None if all are. ``label_noise``: standard deviation of
     the noise in ``ys``, in the units of ``ys``. ``scale``: what the function class's raw values were multiplied
     by to give ``ys`` and ``targets``. ``truth``: the functions' parameters, for oracles only.
+
+    ``function_class``, ``input_distribution``: the ids of what the prompts are of. ``instruction``: for models that
+    read instructions, the row of the one that each prompt begins with, -1 for the neutral one; None: that of the ids.
     """
 
     xs: Float[Tensor, "batch points dims"]
@@ -34,7 +37,8 @@ class Prompts:
     queries: Float[Tensor, "batch points dims"] | None = None
     mask: Bool[Tensor, "batch points"] | None = None
     function_class: str = ""
-    instruction: Tensor | None = None
+    input_distribution: str = ""
+    instruction: Int[Tensor, " batch"] | None = None
     label_noise: float = 0.0
     scale: float = 1.0
     truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
@@ -100,7 +104,7 @@ class Prompts:
 
 
 def concatenate(batches: Sequence[Prompts]) -> Prompts:
-    """Join batches of equal shape. What belongs to one batch alone (truth, class id) is dropped.
+    """Join batches of equal shape. What belongs to one batch alone (truth, ids) is dropped; instructions are kept.
 
     Raises ValueError for prompts with separate queries or a mask.
     """
@@ -108,10 +112,12 @@ def concatenate(batches: Sequence[Prompts]) -> Prompts:
         raise ValueError("only plain prompts (no separate queries, no mask) can be concatenated")
     if len(batches) == 1:
         return batches[0]
+    instructions = [batch.instruction for batch in batches if batch.instruction is not None]
     return Prompts(
         xs=torch.cat([batch.xs for batch in batches]),
         ys=torch.cat([batch.ys for batch in batches]),
         targets=torch.cat([batch.targets for batch in batches]),
+        instruction=torch.cat(instructions) if len(instructions) == len(batches) else None,
     )
 
 

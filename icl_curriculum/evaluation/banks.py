@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -74,13 +74,13 @@ class Bank:
         if self.shift is None:
             prompts = self.task.draw(self.n_prompts, self.points, streams)
             self._expect_finite(prompts)
-            return prompts
+            return replace(prompts, input_distribution=self.input_distribution)
         points = self.shift.points(self.points)
         with at_work(self.shift, "draw"):
             prompts = self.shift.draw(self.task, self.n_prompts, points, streams)
         expect_shape(self.shift, "draw (targets)", prompts.targets, (self.n_prompts, points), "prompts, points")
         self._expect_finite(prompts)
-        return prompts
+        return replace(prompts, input_distribution=self.input_distribution)
 
     def _expect_finite(self, prompts: Prompts) -> None:
         """ComponentFailed if a value to predict is not a number: no error could be measured against it."""

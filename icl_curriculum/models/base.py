@@ -6,18 +6,21 @@ Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from icl_curriculum.core.contracts import at_work
-from icl_curriculum.core.errors import did_you_mean
+from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import MODELS, Component
+from icl_curriculum.models.heads import HeadEdit, TokenPlaces
+from icl_curriculum.models.instructions import NEUTRAL, Instruction
+from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
 
 
 class Capability(StrEnum):
@@ -28,13 +31,14 @@ class Capability(StrEnum):
     EXPLICIT_PARAMETERS = "explicit_parameters"
     #: The gradients of `Model.forward_with` can be differentiated again.
     SECOND_DERIVATIVES = "second_derivatives"
-    #: `Model.attention` gives the attention maps.
+    #: `Model.attention` gives the attention maps, and `Model.token_places` says where labels and inputs stand in them.
     ATTENTION = "attention"
-    #: `Model.forward` takes the keyword ``head_mask``: None, or factors (layers, heads) on the attention after the
-    #: softmax. A model that declares it declares `ATTENTION` too, whose maps say how many layers and heads there are.
+    #: `Model.forward` takes the keyword ``head_mask``: None, or a `HeadEdit`, whose ``apply`` it calls in every layer
+    #: on what the heads have mixed. A model that declares it declares `ATTENTION` too, whose maps say how many heads
+    #: there are.
     HEAD_MASK = "head_mask"
-    #: `Model.forward` takes the keyword ``instruction``: None, or the tokens (batch, tokens, width) of
-    #: `Prompts.instruction`.
+    #: `ModelConfig.build` takes the keyword ``instruction``, an `Instruction` that the model is told before every
+    #: prompt, and `Model.forward` the keyword ``instruction``, the row of each prompt's.
     INSTRUCTION = "instruction"
 
     @property
@@ -74,7 +78,10 @@ class GradientStrategy(Protocol):
         targets: Float[Tensor, "batch points"],
         weights: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """The same as `Model.backward`: it adds to ``.grad``, and leaves the weights as they are."""
+        """The same as `Model.backward`: it adds to ``.grad``, and leaves the weights as they are.
+
+        A strategy of a model that reads instructions takes ``instruction`` as a sixth argument.
+        """
         ...
 
     def prepare(self, model: Model) -> None:
@@ -129,6 +136,11 @@ class Model(nn.Module):
     prompts_per_pass: int = 64
     #: A faster way to the gradients of `backward` than autograd, used where it applies.
     gradients: GradientStrategy | None = None
+    #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
+    instruction: Instruction | None = None
+    #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
+    #: many as the model was trained on. Set by `load_model`.
+    usual_prompts: Callable[[int | None], Sequence[Prompts]] | None = None
 
     @abstractmethod
     def forward(
@@ -145,8 +157,10 @@ class Model(nn.Module):
         and any number of points from 1 to ``max_points``; an entry is the same however many come after it. Raises
         ValueError for prompts of more points.
 
-        A model that declares `Capability.HEAD_MASK` or `Capability.INSTRUCTION` takes ``head_mask=None`` or
-        ``instruction=None`` as further keywords.
+        A model that declares `Capability.HEAD_MASK` takes ``head_mask=None`` as a further keyword, a `HeadEdit`. One
+        that declares `Capability.INSTRUCTION` takes ``instruction=None``: int64 rows of its `Instruction`, one for each
+        prompt, -1 for the neutral one. If it was built to read instructions and gets None it raises ValueError, since
+        tokens that were left out would shift all others without a word.
         """
 
     def forward_with(
@@ -155,6 +169,9 @@ class Model(nn.Module):
         xs: Float[Tensor, "batch points dims"],
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
+        head_mask: HeadEdit | None = None,
     ) -> Float[Tensor, "batch points"]:
         """`forward` with these tensors in the place of the parameters of their names; the model is left as it is.
 
@@ -167,7 +184,9 @@ class Model(nn.Module):
             if name not in known:
                 raise KeyError(f"{type(self).__name__} has no parameter {name!r}{did_you_mean(name, known)}")
         inside = {f"model.{name}": value for name, value in parameters.items()}
-        predictions: Tensor = torch.func.functional_call(_Forward(self), inside, (xs, ys, queries))
+        predictions: Tensor = torch.func.functional_call(
+            _Forward(self), inside, (xs, ys, queries), _given(instruction=instruction, head_mask=head_mask)
+        )
         return predictions
 
     def backward(
@@ -176,6 +195,7 @@ class Model(nn.Module):
         ys: Float[Tensor, "batch points"],
         targets: Float[Tensor, "batch points"],
         weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
 
@@ -183,8 +203,9 @@ class Model(nn.Module):
         a graph. Queries are ``xs`` themselves, as in all prompts of training.
         """
         if self.gradients is not None and self.gradients.applies(self, xs):
-            return self.gradients.backward(self, xs, ys, targets, weights)
-        return self.backward_by_autograd(xs, ys, targets, weights)
+            told = () if instruction is None else (instruction,)
+            return self.gradients.backward(self, xs, ys, targets, weights, *told)
+        return self.backward_by_autograd(xs, ys, targets, weights, instruction)
 
     def backward_by_autograd(
         self,
@@ -192,9 +213,10 @@ class Model(nn.Module):
         ys: Float[Tensor, "batch points"],
         targets: Float[Tensor, "batch points"],
         weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """`backward` by `forward` and autograd, whatever faster way there is."""
-        errors = prompt_errors(self(xs, ys), targets)
+        errors = prompt_errors(self(xs, ys, **_given(instruction=instruction)), targets)
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 
@@ -208,25 +230,90 @@ class Model(nn.Module):
         xs: Float[Tensor, "batch points dims"],
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch layers heads asking seen"]:
         """The attention of every token to every token, after the softmax and before any head mask.
 
         For models that declare `Capability.ATTENTION`. ``asking`` and ``seen`` are the same tokens, in an order in
-        which none sees a later one: rows sum to 1 and are 0 above the diagonal. Separate queries come after all pairs.
-        Layers and heads are as many for every prompt.
+        which none sees a later one: rows sum to 1 and are 0 above the diagonal. Instruction tokens come first, separate
+        queries after all pairs. Layers and heads are as many for every prompt. A model that declares
+        `Capability.INSTRUCTION`, too, takes ``instruction`` as `forward` does.
         """
         raise NotImplementedError(f"{type(self).__name__} gives no attention maps: it has no method attention")
 
-    @torch.no_grad()
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """`forward` without gradients, in passes of ``prompts_per_pass`` prompts."""
+    def token_places(self, points: int) -> TokenPlaces:
+        """Where inputs and labels stand among the tokens of a plain prompt, for what heads attend to.
+
+        For models that declare `Capability.ATTENTION`. By default x_1, y_1, ..., x_query in turn, after what
+        instruction tokens there are. A model whose labels have no tokens of their own raises UserError with the reason.
+        """
+        first = self.instruction_tokens
+        inputs = first + 2 * torch.arange(points)
+        return TokenPlaces(inputs, inputs[:-1] + 1)
+
+    @property
+    def instruction_tokens(self) -> int:
+        """How many instruction tokens stand before each prompt."""
+        return 0 if self.instruction is None else self.instruction.tokens
+
+    def no_instruction(self, n: int) -> Int[Tensor, " n"] | None:
+        """The neutral instruction for ``n`` prompts, on the model's device; None for a model that reads none."""
         device = next(self.parameters()).device
-        passes = []
-        for start in range(0, len(prompts), self.prompts_per_pass):
-            part = prompts[start : start + self.prompts_per_pass]
-            queries = None if part.queries is None else part.queries.to(device)
-            passes.append(self(part.xs.to(device), part.ys.to(device), queries))
+        return None if self.instruction is None else torch.full((n,), NEUTRAL, device=device)
+
+    @torch.no_grad()
+    def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points"]:
+        """`forward` without gradients, in passes of ``prompts_per_pass`` prompts.
+
+        A model that reads instructions is told what the prompts say that they are of; the neutral one where it was not
+        trained on that. ``head_mask``: for models that declare `Capability.HEAD_MASK`.
+        """
+        passes = [
+            self(*asked, **_given(instruction=rows, head_mask=head_mask))
+            for *asked, rows in self.passes(prompts, self.prompts_per_pass)
+        ]
         return torch.cat(passes).to(prompts.xs.device)
+
+    def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
+        """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time."""
+        device = next(self.parameters()).device
+        rows = None if self.instruction is None else self.instruction.rows(prompts)
+        for start in range(0, len(prompts), size):
+            part = slice(start, start + size)
+            queries = None if prompts.queries is None else prompts.queries[part].to(device)
+            told = None if rows is None else rows[part].to(device)
+            yield prompts.xs[part].to(device), prompts.ys[part].to(device), queries, told
+
+    def masked(
+        self,
+        heads: str | Sequence[Head],
+        *,
+        n: int = 0,
+        by: Literal["zero", "mean"] = "zero",
+        control: int = 0,
+        prompts: Prompts | Sequence[Prompts] | None = None,
+    ) -> MaskedModel:
+        """The model with some of its heads masked, as a learner with ``predict``; the model itself stays as it is.
+
+        ``heads``: pairs of a layer and a head, counted from 1; or the name of a score in `heads.SCORES`, of which the
+        ``n`` highest are masked; or a text as ``icl evaluate --mask`` takes it: ``"retrospective/n=7/by=mean"``.
+        ``by``: what takes the place of what a head says: zeros, or its mean over prompts at each token.
+        ``control``: the number of a control set instead (`masking.control_sets`). ``prompts``: what scores and means
+        are taken over; by default those of a loaded run, 64 of each cell that it was trained on.
+
+        Raises UserError for heads that the model does not have, and for a model that takes no mask.
+        """
+        drawn = (
+            self.usual_prompts if prompts is None else _always([prompts] if isinstance(prompts, Prompts) else prompts)
+        )
+        if drawn is None:
+            raise UserError("which prompts? give prompts=..., on which the heads are looked at")
+        return mask_heads(self, choice_of(heads, n=n, by=by, control=control), drawn)
+
+
+def _always(prompts: Sequence[Prompts]) -> Callable[[int | None], Sequence[Prompts]]:
+    return lambda points: prompts
 
 
 class _Forward(nn.Module):
@@ -236,8 +323,13 @@ class _Forward(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None) -> Tensor:
-        return self.model.forward(xs, ys, queries)
+    def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None, **more: Any) -> Tensor:
+        return self.model.forward(xs, ys, queries, **more)
+
+
+def _given(**options: object) -> dict[str, Any]:
+    """The keywords that say anything: a model without a capability does not know its keyword."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def prompt_errors(
@@ -273,6 +365,9 @@ class ModelConfig(Component):
         Initialisation draws from ``generator`` (a CPU generator) alone, so equal generators give equal weights. torch's
         own layers draw from the global generator as they are made: make them within
         ``torch.random.fork_rng(devices=[])``, then draw every parameter anew.
+
+        A config that declares `Capability.INSTRUCTION` takes ``instruction=None`` as a further keyword, an
+        `Instruction`; its model has room for the tokens beside ``points`` points.
         """
 
     def longest_prompt(self, points: int) -> int:
@@ -305,3 +400,15 @@ class ModelConfig(Component):
 
 
 register_model = MODELS.of(ModelConfig)
+
+
+def build_model(
+    config: ModelConfig, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None
+) -> Model:
+    """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it."""
+    if instruction is None:
+        return config.build(dims=dims, points=points, generator=generator)
+    build: Callable[..., Model] = config.build
+    model = build(dims=dims, points=points, generator=generator, instruction=instruction)
+    model.instruction = instruction
+    return model

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Capability, Model, ModelConfig, register_model
 from icl_curriculum.models.cpu_step.strategy import CpuStep
+from icl_curriculum.models.heads import HeadEdit, TokenPlaces
+from icl_curriculum.models.instructions import Instruction
 
 
 @register_model("transformer")
@@ -34,7 +37,13 @@ class TransformerConfig(ModelConfig):
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.EXPLICIT_PARAMETERS, Capability.SECOND_DERIVATIVES}
+        {
+            Capability.EXPLICIT_PARAMETERS,
+            Capability.SECOND_DERIVATIVES,
+            Capability.ATTENTION,
+            Capability.HEAD_MASK,
+            Capability.INSTRUCTION,
+        }
     )
 
     width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
@@ -78,9 +87,11 @@ class TransformerConfig(ModelConfig):
     def longest_prompt(self, points: int) -> int:
         return self.max_points if self.max_points is not None else 2 * points - 1
 
-    def build(self, *, dims: int, points: int, generator: torch.Generator) -> Transformer:
+    def build(
+        self, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None = None
+    ) -> Transformer:
         self.check(dims=dims, points=points)
-        model = Transformer(self, dims=dims, max_points=self.longest_prompt(points))
+        model = Transformer(self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction)
         model.initialize(generator)
         return model
 
@@ -94,9 +105,12 @@ class Transformer(Model):
 
     matrices = ("qkv", "attention_out", "mlp_in", "mlp_out")
 
-    def __init__(self, config: TransformerConfig, *, dims: int, max_points: int) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, dims: int, max_points: int, instruction: Instruction | None = None
+    ) -> None:
         super().__init__()
         self.config = config
+        self.instruction = instruction
         self.dims = dims
         self.max_points = max_points
         w, n, hidden = config.width, config.layers, config.width * config.mlp_ratio
@@ -107,8 +121,11 @@ class Transformer(Model):
         joint = config.tokens == "joint"
         self.read_in = empty(w, 2 * dims + 1 if joint else dims)
         self.read_in_bias = empty(w)
+        before = self.instruction_tokens
         if config.positions != "none":
-            self.position = empty(max_points if joint or config.positions == "pair" else 2 * max_points, w)
+            per_token = config.positions == "token" and not joint
+            # The last of 2 max_points positions is no token's, as in GPT-2: one instruction token has room there.
+            self.position = empty(2 * max_points + max(0, before - 1) if per_token else max_points + before, w)
         if config.positions != "token" and not joint:
             self.label_token = empty(w)
         self.attention_norm = empty(n, w)
@@ -130,6 +147,12 @@ class Transformer(Model):
         self.final_norm_bias = empty(w)
         self.read_out = empty(1, w)
         self.read_out_bias = empty(1)
+        if instruction is not None and instruction.vectors:
+            vectors = torch.empty(len(instruction.names), instruction.vectors, w)
+            if instruction.kind == "learned":
+                self.instruction_vectors = nn.Parameter(vectors)
+            else:
+                self.register_buffer("instruction_vectors", vectors)
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
@@ -150,31 +173,72 @@ class Transformer(Model):
                 value.copy_((torch.rand(value.shape, generator=generator) * 2 - 1) / math.sqrt(fan_in))
             elif name.endswith("_bias"):
                 value.zero_()
-            elif name in ("position", "label_token"):
+            elif name in ("position", "label_token", "instruction_vectors"):
                 value.copy_(drawn * (self.config.position_scale if fast else 0.02))
             elif fast:
                 value.copy_(drawn * value.shape[-1] ** -0.5)
             else:
                 into_stream = name in ("attention_out", "mlp_out")
                 value.copy_(drawn * (0.02 / math.sqrt(2 * self.config.layers) if into_stream else 0.02))
+        for preset in self.buffers():
+            preset.copy_(torch.randn(preset.shape, generator=generator))
 
     def forward(
         self,
         xs: Float[Tensor, "batch points dims"],
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
+        head_mask: HeadEdit | None = None,
     ) -> Float[Tensor, "batch points"]:
-        points = self.check_points(xs)
-        tokens, positions = self.tokens(xs, ys), self.token_positions(points)
+        embedded, read, mask, places = self._layout(xs, ys, queries, instruction)
+        edited = None if head_mask is None else Edited(head_mask, places.to(xs.device))
+        return self._decode(embedded, read, mask, edited)
+
+    def attention(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch layers heads asking seen"]:
+        embedded, _, mask, places = self._layout(xs, ys, queries, instruction)
+        edited = Edited(None, places)
+        # Every token asks in the last block, too, also those whose answers nobody reads.
+        self._decode(embedded, slice(0, None), causal(len(places), xs.device) if mask is None else mask, edited)
+        return torch.stack(edited.maps, dim=1)
+
+    def token_places(self, points: int) -> TokenPlaces:
+        if self.config.tokens == "joint":
+            raise UserError(
+                "with joint tokens a label stands in one token with the inputs of the next example, so there is no "
+                "attention from a label to its own input",
+                way_out='train with model.tokens = "alternate"',
+            )
+        return super().token_places(points)
+
+    def _layout(
+        self, xs: Tensor, ys: Tensor, queries: Tensor | None, instruction: Tensor | None
+    ) -> tuple[Float[Tensor, "b t w"], slice, Bool[Tensor, "t t"] | None, Int[Tensor, " t"]]:
+        """The embedded tokens, which of them are read, who sees whom (None: all before), and their places in a prompt.
+
+        The place of a query is that of the example in whose place it is asked.
+        """
+        points, step, first = self.check_points(xs), self.tokens_per_point, self.instruction_tokens
+        tokens = self.instructed(self.tokens(xs, ys), instruction)
+        places = torch.arange(tokens.shape[1])
+        positions = self.token_positions(points) if self.instruction is None else self.token_offsets(points)
         if queries is None:
-            return self._decode(self._embed(tokens, positions), slice(0, None, self.tokens_per_point), None)
+            return self._embed(tokens, positions), slice(first, None, step), None, places
         # Context first, then every query, which sees its own prefix of the context and itself.
-        context = tokens[:, : self.tokens_per_point * (points - 1)]
-        asking = self.tokens(queries, ys, xs)[:, :: self.tokens_per_point]
-        positions = torch.cat([positions[: context.shape[1]], positions[:: self.tokens_per_point]])
-        mask = prefix_mask(points, self.tokens_per_point, tokens.device)
-        embedded = self._embed(torch.cat([context, asking], dim=1), positions)
-        return self._decode(embedded, slice(context.shape[1], None), mask)
+        context = first + step * (points - 1)
+        asking = self.instructed(self.tokens(queries, ys, xs), instruction)[:, first::step]
+        places = torch.cat([places[:context], places[first::step]])
+        mask = prefix_mask(points, step, tokens.device, first)
+        embedded = self._embed(torch.cat([tokens[:, :context], asking], dim=1), positions[places])
+        return embedded, slice(context, None), mask, places
 
     @property
     def tokens_per_point(self) -> int:
@@ -197,6 +261,26 @@ class Transformer(Model):
         labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
         return torch.cat([rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d"), xs[:, -1:]], dim=1)
 
+    def instructed(
+        self, tokens: Float[Tensor, "b t token"], instruction: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b t wide"]:
+        """The tokens with those of the instructions before them, as `reading_matrix` reads them."""
+        return tokens if self.instruction is None else self.instruction.before(tokens, instruction)
+
+    def reading_matrix(self) -> Float[Tensor, "w wide"]:
+        """The matrix that reads tokens into the stream: the read-in, and beside it the instructions' own vectors."""
+        if self.instruction is None or not self.instruction.vectors:
+            return self.read_in
+        return torch.cat([self.read_in, self.instruction_vectors.flatten(0, 1).mT], dim=1)
+
+    def token_offsets(self, points: int) -> Float[Tensor, "t w"]:
+        """What is added to the read tokens of a prompt: positions, and the read-in's bias where tokens are read in."""
+        positions = self.token_positions(points)
+        if self.instruction is None or not self.instruction.vectors:
+            return positions + self.read_in_bias
+        first = self.instruction_tokens
+        return torch.cat([positions[:first], positions[first:] + self.read_in_bias])
+
     def check_points(self, xs: Tensor) -> int:
         """The points of prompts with these inputs; ValueError for more than the positions allow."""
         points = xs.shape[1]
@@ -206,25 +290,33 @@ class Transformer(Model):
 
     def _embed(self, tokens: Float[Tensor, "b t token"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
         with exactly(tokens):
+            if self.instruction is not None:
+                return F.linear(tokens, self.reading_matrix()) + positions
             return F.linear(tokens, self.read_in, self.read_in_bias) + positions
 
     def token_positions(self, points: int) -> Float[Tensor, "t w"]:
-        """The vectors that are added to the tokens of a prompt of ``points`` points."""
+        """The vectors that are added to the tokens of a prompt of ``points`` points, and of its instruction."""
         positions, joint = self.config.positions, self.config.tokens == "joint"
-        n_tokens = self.tokens_per_point * (points - 1) + 1
+        first, n_tokens = self.instruction_tokens, self.tokens_per_point * (points - 1) + 1
         if positions == "token" or (positions == "pair" and joint):
-            return self.position[:n_tokens]
+            return self.position[: first + n_tokens]
+        nothing = torch.zeros(1, self.config.width, device=self.read_in.device)
         if joint:
-            return torch.zeros(n_tokens, self.config.width, device=self.read_in.device)
+            return nothing.repeat(first + n_tokens, 1)
         kinds = torch.stack([torch.zeros_like(self.label_token), self.label_token])
         if positions == "none":
-            return kinds.repeat(points, 1)[:n_tokens]
-        return rearrange(self.position[:points].unsqueeze(1) + kinds, "p k w -> (p k) w")[:n_tokens]
+            vectors = kinds.repeat(points, 1)[:n_tokens]
+            return vectors if not first else torch.cat([nothing.repeat(first, 1), vectors])
+        own = self.position[first : first + points].unsqueeze(1) + kinds
+        vectors = rearrange(own, "p k w -> (p k) w")[:n_tokens]
+        return vectors if not first else torch.cat([self.position[:first], vectors])
 
-    def _decode(self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None) -> Float[Tensor, "b p"]:
+    def _decode(
+        self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None
+    ) -> Float[Tensor, "b p"]:
         """Run the blocks and read predictions at ``read``; the last block computes nothing else.
 
-        ``mask``: which tokens each token sees; None: itself and all before it.
+        ``mask``: which tokens each token sees; None: itself and all before it. ``edited``: who looks at the heads.
         """
         blocks = zip(
             self.attention_norm, self.attention_norm_bias, self.qkv, self.qkv_bias,
@@ -241,11 +333,12 @@ class Transformer(Model):
                 seen = mask
             else:
                 if mask is None:
-                    mask = torch.ones(h.shape[1], h.shape[1], dtype=torch.bool, device=h.device).tril()
+                    mask = causal(h.shape[1], h.device)
                 q = F.linear(normed[:, read], qkv[0], qkv_bias[0])
                 k, v = F.linear(normed, qkv[1:].flatten(0, 1), qkv_bias[1:].flatten()).chunk(2, dim=-1)
                 h, seen = h[:, read], mask[read]
-            h = h + F.linear(self._attend(layer, q, k, v, seen), out, out_bias)
+                edited = edited and edited.at(read)
+            h = h + F.linear(self._attend(layer, q, k, v, seen, edited), out, out_bias)
             hidden = F.linear(F.layer_norm(h, width, ln2, ln2_bias), up, up_bias)
             h = h + F.linear(self._activate(hidden), down, down_bias)
         with exactly(h):
@@ -259,19 +352,24 @@ class Transformer(Model):
         k: Float[Tensor, "b t w"],
         v: Float[Tensor, "b t w"],
         mask: Bool[Tensor, "r t"] | None,
+        edited: Edited | None,
     ) -> Float[Tensor, "b r w"]:
         q, k, v = (rearrange(part, "b t (h e) -> b t h e", h=self.config.heads) for part in (q, k, v))
         if self.config.normalize_queries_and_keys:
             q = F.layer_norm(q, q.shape[-1:], self.query_gain[layer])
             k = F.layer_norm(k, k.shape[-1:], self.key_gain[layer])
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        if self.config.attention == "fused":
+        if self.config.attention == "fused" and (edited is None or edited.edit is not None):
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         else:
             if mask is None:
-                mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-            scores = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
-            mixed = scores.softmax(dim=-1) @ v
+                mask = causal(q.shape[2], q.device)
+            attention = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf).softmax(dim=-1)
+            mixed = attention @ v
+            if edited is not None:
+                edited.maps.append(attention)
+        if edited is not None and edited.edit is not None:
+            mixed = edited.edit.apply(layer, mixed, edited.places)
         return rearrange(mixed, "b h t e -> b t (h e)")
 
     def _activate(self, hidden: Tensor) -> Tensor:
@@ -283,20 +381,41 @@ class Transformer(Model):
 Transformer.gradients = CpuStep(Transformer)
 
 
+@dataclass(frozen=True)
+class Edited:
+    """Who looks at the heads in a pass: an edit of what they say, or nobody but the maps of attention, layer by layer.
+
+    ``places``: those of the asking tokens in a plain prompt.
+    """
+
+    edit: HeadEdit | None
+    places: Int[Tensor, " t"]
+    maps: list[Tensor] = field(default_factory=list)
+
+    def at(self, read: slice) -> Edited:
+        """The same where only these tokens ask."""
+        return replace(self, places=self.places[read])
+
+
+def causal(tokens: int, device: torch.device) -> Bool[Tensor, "t t"]:
+    """The mask by which every token sees itself and all before it."""
+    return torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
+
+
 def exactly(like: Tensor) -> AbstractContextManager[None]:
     """Computes in float32 whatever the precision of training: reading in and out bounds the error from below."""
     return torch.autocast(like.device.type, enabled=False)
 
 
-def prefix_mask(points: int, per_point: int, device: torch.device) -> Bool[Tensor, "t t"]:
+def prefix_mask(points: int, per_point: int, device: torch.device, first: int = 0) -> Bool[Tensor, "t t"]:
     """The mask of which token sees which when every prompt length has a query of its own.
 
-    Tokens: the 2 (points - 1) of the context, causal among themselves, then one query per prompt length k,
-    which sees the first 2 k context tokens and itself.
+    Tokens: the ``first`` of an instruction and the 2 (points - 1) of the context, causal among themselves, then one
+    query per prompt length k, which sees the instruction, the first 2 k context tokens and itself.
     """
-    context = per_point * (points - 1)
+    context = first + per_point * (points - 1)
     mask = torch.eye(context + points, dtype=torch.bool, device=device)
-    mask[:context, :context] = torch.ones(context, context, dtype=torch.bool, device=device).tril()
-    lengths = per_point * torch.arange(points, device=device).unsqueeze(1)
+    mask[:context, :context] = causal(context, device)
+    lengths = first + per_point * torch.arange(points, device=device).unsqueeze(1)
     mask[context:, :context] = torch.arange(context, device=device).unsqueeze(0) < lengths
     return mask

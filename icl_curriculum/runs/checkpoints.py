@@ -100,9 +100,7 @@ def load_model(run_dir: str | Path) -> Model:
         raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
     run = load_run(run_dir / "config.toml")
     experiment = run.experiment
-    model = experiment.model.build(
-        dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
-    )
+    model = experiment.build_model(torch.Generator().manual_seed(0))
     try:
         data = weights.read_bytes()
         loaded = safetensors.torch.load(data)

@@ -300,8 +300,9 @@ def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:
     file = directory.path / "config.toml"
     if not file.is_file():
         return []
-    old, new = _flat(read_toml(file)), _flat(run.config())
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    old, new, deciding = _flat(read_toml(file)), _flat(run.config()), _flat(run.experiment.deciding())
+    # A key that a later version added is no change where it is at its default.
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and (key in old or key in deciding)]
     return [key for key in changed if key.split(".")[0] not in NOT_HASHED]
 
 

@@ -31,8 +31,9 @@ class TrainingMethod(ConfiguredMethod):
     - draws prompts by `Session.batch`, `Session.choose` and `Session.draw`, as often as it likes, each draw under a
       *role*, a name of its own such as ``training``, ``support`` or ``query``. Every role has random streams of its
       own, so a query never repeats a support prompt. Nothing else may draw random numbers but `Session.generator`;
-    - computes gradients by `Model.backward`, or by autograd through `Model.forward` and `Model.forward_with`, and
-      leaves them in ``.grad`` of the model's parameters; then calls `Session.step_optimizers`, once or several times;
+    - computes gradients by `Model.backward`, or by autograd through `Model.forward` and `Model.forward_with`, passes
+      each the ``instruction`` of the prompts where they have one, and leaves them in ``.grad`` of the model's
+      parameters; then calls `Session.step_optimizers`, once or several times;
     - may keep tensors and plain values (numbers, text, None, lists, dicts) in ``session.state``. They are in every
       checkpoint, and a resumed run continues from them to the same bytes;
     - returns the losses before the update, by role and cell.
@@ -136,7 +137,8 @@ def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
     sizes = [len(portion.prompts) for portion in batch]
     weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
     repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
-    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated)
+    more = {} if prompts.instruction is None else {"instruction": prompts.instruction}
+    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **more)
     parts: dict[Cell, list[Tensor]] = {}
     for portion, part in zip(batch, torch.split(errors, sizes), strict=True):
         parts.setdefault(portion.cell, []).append(part)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -166,14 +166,14 @@ class Session:
     ) -> Prompts:
         """``n`` prompts of a cell, on the model's device, from the streams of a role.
 
-        The prompts are plain, without separate queries or a mask: ``xs`` (n, points, dims), ``ys`` and ``targets``
-        (n, points). ``role``: a name of small letters, digits and _, of the method's own. ``prompts_per_function``: so
-        many prompts one after another have the same function, each with inputs and noise of its own. ``functions_of``:
-        the role whose latest draw of this cell the functions are taken from, as many as there and in their order; fresh
-        ones if not given. ``points``: examples and a query, by default what the curriculum says at this
-        step; prompts are drawn whole and then cut. ``of_step``: the step whose streams are used, by default this one:
-        ``of_step = step % 100`` goes round a fixed set of prompts again and again, of the size that the curriculum
-        says now.
+        The prompts are plain, without separate queries or a mask: ``xs`` (n, points, dims), ``ys`` and ``targets`` (n,
+        points), and ``instruction`` (n) where the model reads one. ``role``: a name of small letters, digits and _, of
+        the method's own. ``prompts_per_function``: so many prompts one after another have the same function, each with
+        inputs and noise of its own. ``functions_of``: the role whose latest draw of this cell the functions are taken
+        from, as many as there and in their order; fresh ones if not given. ``points``: examples and a query, by default
+        what the curriculum says at this step; prompts are drawn whole and then cut. ``of_step``: the step whose streams
+        are used, by default this one: ``of_step = step % 100`` goes round a fixed set of prompts again and again, of
+        the size that the curriculum says now.
 
         Raises ValueError for numbers that don't fit and for a role that is the name of other streams, KeyError for a
         cell that the experiment doesn't have, ComponentFailed for a function class that makes its functions otherwise
@@ -213,6 +213,9 @@ class Session:
             _expect_functions(task, truth, wanted, prompts_per_function)
         self._functions[role, cell] = _Functions(source, n_functions, different)
         self._drawn.append(Draw(role, cell, n, points))
+        told = self.model.instruction
+        if told is not None:
+            prompts = replace(prompts, instruction=told.rows(prompts))
         return prompts if points == plan.points else prompts.first_points(points)
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:

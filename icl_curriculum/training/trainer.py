@@ -63,9 +63,7 @@ class Trainer:
         assert isinstance(self.config.method, TrainingMethod)
         self.method = self.config.method
         with at_work(experiment.model, "build"):
-            self.model: Model = experiment.model.build(
-                dims=experiment.dims, points=experiment.points, generator=generator(run.seed, "initialization")
-            ).to(device)
+            self.model: Model = experiment.build_model(generator(run.seed, "initialization")).to(device)
         check_precision(self.config.precision, device)
         if self.config.compile:
             # A graph spares a GPU the launching of every kernel, which for small models is most of a step.
@@ -145,7 +143,9 @@ class Trainer:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
-                self._counted[points] = count(lambda: self.model.forward(xs, xs[..., 0]))
+                rows = self.model.no_instruction(1)
+                more = {} if rows is None else {"instruction": rows}
+                self._counted[points] = count(lambda: self.model.forward(xs, xs[..., 0], **more))
         return self._counted[points]
 
     def check_loss(self, cell: Cell, loss: float, role: str | None = None) -> None:

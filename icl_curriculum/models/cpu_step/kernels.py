@@ -212,24 +212,24 @@ def join_heads(heads: Any, scales: Any, together: Any, sums: Any) -> None:
 
 
 @kernel
-def softmax(scores: Any, stride: int, share: Any) -> None:
+def softmax(scores: Any, stride: int, start: int, share: Any) -> None:
     """Powers of two of causal scores (n, t, r), in their place, and one over each column's sum in ``share`` (n, r).
 
-    Keys are on rows, queries on columns: query j sees keys 0 to stride times j; the others become 0. Powers are over
-    each column's largest.
+    Keys are on rows, queries on columns: query j sees keys 0 to start + stride times j; the others become 0. Powers are
+    over each column's largest.
     """
     n, tokens, asking = scores.shape
     sums = np.empty(asking, np.float32)
     for m in range(n):
         share[m] = scores[m, 0]
         for i in range(1, tokens):
-            first = (i + stride - 1) // stride
+            first = max(0, i - start + stride - 1) // stride
             row, top = scores[m, i, first:], share[m, first:]
             for j in range(len(row)):
                 top[j] = max(top[j], row[j])
         sums[:] = _0
         for i in range(tokens):
-            first = (i + stride - 1) // stride
+            first = max(0, i - start + stride - 1) // stride
             scores[m, i, :first] = _0
             row, top, total = scores[m, i, first:], share[m, first:], sums[first:]
             for j in range(len(row)):
@@ -241,7 +241,7 @@ def softmax(scores: Any, stride: int, share: Any) -> None:
 
 
 @kernel
-def softmax_backward(d: Any, inner: Any, powers: Any, stride: int) -> None:
+def softmax_backward(d: Any, inner: Any, powers: Any, stride: int, start: int) -> None:
     """Replaces ``d`` (n, t, r) by the gradients by what `softmax` turned into ``powers``: (d - inner) powers log 2.
 
     ``inner`` (n, r) is each query's gradient times its output (Dao et al. 2022, section 3).
@@ -249,7 +249,7 @@ def softmax_backward(d: Any, inner: Any, powers: Any, stride: int) -> None:
     n, tokens, _ = d.shape
     for m in range(n):
         for i in range(tokens):
-            first = (i + stride - 1) // stride
+            first = max(0, i - start + stride - 1) // stride
             d[m, i, :first] = _0
             row, less, power = d[m, i, first:], inner[m, first:], powers[m, i, first:]
             for j in range(len(row)):

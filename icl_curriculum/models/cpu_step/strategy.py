@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -41,6 +41,7 @@ class CpuStep:
         ys: Float[Tensor, "batch points"],
         targets: Float[Tensor, "batch points"],
         weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """The same as `Model.backward`, by `training_pass`."""
         # Both import numba, half a second that a model which is only asked need not wait for.
@@ -49,8 +50,9 @@ class CpuStep:
 
         points = model.check_points(xs)
         parameters = Weights.of(model, points)
-        shape = Shape(model.config.heads, model.config.activation, model.tokens_per_point)
-        predictions, gradients = loss_gradients(parameters, shape, model.tokens(xs, ys), targets, weights / points)
+        shape = Shape(model.config.heads, model.config.activation, model.tokens_per_point, model.instruction_tokens)
+        tokens = model.instructed(model.tokens(xs, ys), instruction)
+        predictions, gradients = loss_gradients(parameters, shape, tokens, targets, weights / points)
         parameters.backward(gradients)
         return (predictions - targets).square_().mean(dim=1)
 
@@ -61,7 +63,7 @@ class CpuStep:
             before = [parameter.grad for parameter in model.parameters()]
             label = nothing[..., 0]
             model.zero_grad(set_to_none=True)
-            self.backward(model, nothing, label, label, label[:, 0])
+            self.backward(model, nothing, label, label, label[:, 0], model.no_instruction(1))
             for parameter, gradient in zip(model.parameters(), before, strict=True):
                 parameter.grad = gradient
 

@@ -40,8 +40,10 @@ CHUNK_FLOATS = 1 << 20
 class Shape:
     heads: int
     activation: Literal["gelu", "relu_squared"]
-    #: Every so many tokens, from the first on, one is read.
+    #: Every so many tokens one is read.
     stride: int
+    #: The first token that is read: as many instruction tokens stand before the prompt.
+    start: int = 0
 
 
 def loss_gradients(
@@ -118,13 +120,14 @@ class _Pass:
     def run(self, tokens: Tensor, targets: Tensor, scale: Tensor, predictions: Tensor) -> None:
         w, g, room = self.weights, self.gradients, self.scratch
         b, t, _ = tokens.shape
-        stride, last = self.shape.stride, self.layers - 1
+        # The last block answers at the tokens that are read alone.
+        last = self.layers - 1
         flat = tokens.reshape(b * t, -1)
         x = room("x", b * t, self.width)
         x.view(b, t, -1).copy_(w.positions)
         x.addmm_(flat, w.read_in.mT)
         for layer in range(self.layers):
-            x = self._attention(layer, x, b, stride if layer == last else 1)
+            x = self._attention(layer, x, b, read=layer == last)
             self._mlp(layer, x)
         of_norm = self._normalize("end", x, self.blocks[last].mlp_out_bias, w.final_norm, w.final_norm_bias)
         normed = of_norm[0]
@@ -140,7 +143,7 @@ class _Pass:
         self._normalize_backward(d, of_norm, w.final_norm, g.final_norm, g.final_norm_bias, dx, below)
         for layer in reversed(range(self.layers)):
             self._mlp_backward(layer, dx)
-            dx = self._attention_backward(layer, dx, b, stride if layer == last else 1)
+            dx = self._attention_backward(layer, dx, b, read=layer == last)
         g.read_in.addmm_(dx.mT, flat)
         g.positions.add_(dx.view(b, t, -1).sum(0))
         self.kept = 1
@@ -179,17 +182,18 @@ class _Pass:
         d_normed = torch.mm(d, w.mlp_in, out=room("d_normed", *dx.shape))
         self._normalize_backward(d_normed, of_norm, w.mlp_norm, g.mlp_norm, g.mlp_norm_bias, dx, g.attention_out_bias)
 
-    def _attention(self, layer: int, x: Tensor, b: int, stride: int) -> Tensor:
+    def _attention(self, layer: int, x: Tensor, b: int, *, read: bool) -> Tensor:
+        stride, start = (self.shape.stride, self.shape.start) if read else (1, 0)
         w, room, h, e = self.blocks[layer], self.scratch, self.shape.heads, self.head_width
         t, width = self.t, self.width
         below = self.blocks[layer - 1].mlp_out_bias if layer else self.nothing
         of_norm = self._normalize(("attention", layer), x, below, w.attention_norm, w.attention_norm_bias)
         normed = asking = of_norm[0]
-        if stride == 1:
+        if stride == 1 and start == 0:
             q, k, v = self._project(("heads", layer), normed, slice(0, 3), layer, b)
         else:
-            asking = _every(normed, b, stride).reshape(-1, width)
-            x = room("read", *asking.shape).view(b, -1, width).copy_(_every(x, b, stride)).view(-1, width)
+            asking = self._read(normed, b).reshape(-1, width)
+            x = room("read", *asking.shape).view(b, -1, width).copy_(self._read(x, b)).view(-1, width)
             (q,) = self._project(("queries", layer), asking, slice(0, 1), layer, b)
             k, v = self._project(("heads", layer), normed, slice(1, 3), layer, b)
         r = asking.shape[0] // b
@@ -199,7 +203,7 @@ class _Pass:
         across = room("across", b * h, e, r).copy_(q.mT)
         powers = torch.bmm(k, across, out=room(("powers", layer), b * h, t, r))
         share = room(("share", layer), b * h, r)
-        kernels.softmax(powers, stride, share)
+        kernels.softmax(powers, stride, start, share)
         by_head = torch.bmm(powers.mT, v, out=room("by_head", b * h, r, e))
         seen = room(("seen", layer), b * r, width)
         kernels.merge_heads(by_head.view(b, h, r, e), share.view(b, h, r), seen.view(b, r, h, e))
@@ -242,7 +246,9 @@ class _Pass:
             self._normalize_backward(d, of_norm, gain, d_gain, self.unread[:e], by_raw, self.unread[:e])
             d.copy_(by_raw)
 
-    def _attention_backward(self, layer: int, dx: Tensor, b: int, stride: int) -> Tensor:
+    def _attention_backward(self, layer: int, dx: Tensor, b: int, *, read: bool) -> Tensor:
+        stride, start = (self.shape.stride, self.shape.start) if read else (1, 0)
+        every = stride == 1 and start == 0
         w, g, room = self.blocks[layer], self.block_gradients[layer], self.scratch
         h, e, t, width = self.shape.heads, self.head_width, self.t, self.width
         of_norm, asking, q, k, v, of_norms, powers, share, seen = self.of_attention[layer]
@@ -255,26 +261,26 @@ class _Pass:
         d_heads = d_heads.view(b * h, r, e)
         # Where fewer tokens ask, queries have a place of their own.
         d_qkv = room("d_qkv", 3, b * h, t, e)
-        d_q = d_qkv[0] if stride == 1 else room("d_q", b * h, r, e)
+        d_q = d_qkv[0] if every else room("d_q", b * h, r, e)
         d_k, d_v = d_qkv[1], d_qkv[2]
         torch.bmm(powers, d_heads, out=d_v)
         across = room("across", b * h, e, r).copy_(d_heads.mT)
         d_scores = torch.bmm(v, across, out=room("d_scores", b * h, t, r))
-        kernels.softmax_backward(d_scores, inner.view(b * h, r), powers, stride)
+        kernels.softmax_backward(d_scores, inner.view(b * h, r), powers, stride, start)
         torch.bmm(d_scores.mT, k, out=d_q)
         torch.bmm(d_scores, q, out=d_k)
         if of_norms is not None:
             self._normalize_heads_backward(layer, of_norms, d_q, d_k)
         d_normed = room("d_normed", b * t, width)
-        if stride == 1:
+        if every:
             self._project_backward(layer, d_qkv, normed, slice(0, 3), b, d_normed)
         else:
             self._project_backward(layer, d_qkv[1:], normed, slice(1, 3), b, d_normed)
             d_asking = room("d_asking", b * r, width)
             self._project_backward(layer, d_q.unsqueeze(0), asking, slice(0, 1), b, d_asking)
-            _every(d_normed, b, stride).add_(d_asking.view(b, r, -1))
+            self._read(d_normed, b).add_(d_asking.view(b, r, -1))
             whole = room("d_whole", b * t, width).zero_()
-            _every(whole, b, stride).copy_(dx.view(b, r, -1))
+            self._read(whole, b).copy_(dx.view(b, r, -1))
             dx = whole
         below = self.block_gradients[layer - 1].mlp_out_bias if layer else self.unread
         self._normalize_backward(
@@ -292,7 +298,6 @@ class _Pass:
         self._add_product(g.qkv[parts].flatten(0, 1), together.view(b * t, -1), normed)
         torch.mm(together.view(b * t, -1), w.qkv[parts].flatten(0, 1), out=d_normed)
 
-
-def _every(x: Tensor, b: int, stride: int) -> Float[Tensor, "b r w"]:
-    """The rows (b t, w) of tokens that are read."""
-    return x.view(b, -1, x.shape[-1])[:, ::stride]
+    def _read(self, x: Tensor, b: int) -> Float[Tensor, "b r w"]:
+        """The rows (b t, w) of tokens that are read."""
+        return x.view(b, -1, x.shape[-1])[:, self.shape.start :: self.shape.stride]

@@ -50,7 +50,8 @@ class Weights(LayerWeights):
     def of(cls, model: Any, points: int) -> Weights:
         """The parameters of a `Transformer` that reads ``points`` points."""
         named: dict[str, Any] = {field.name: getattr(model, field.name, None) for field in fields(cls)}
-        named["positions"] = model.token_positions(points) + model.read_in_bias
+        named["read_in"] = model.reading_matrix()
+        named["positions"] = model.token_offsets(points)
         return cls(**named)
 
     def tensors(self) -> list[Tensor]:

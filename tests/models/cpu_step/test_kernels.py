@@ -99,7 +99,7 @@ def test_norms_and_softmax_of_no_numbers_are_none() -> None:
     assert normed[1].isfinite().all()
     scores, share = drawn(1, 3, 3), torch.empty(1, 3)
     scores[0, 0, 2] = math.nan
-    kernels.softmax(scores, 1, share)
+    kernels.softmax(scores, 1, 0, share)
     assert (scores * share[:, None])[0, :, 2].isnan().any()
     assert (scores * share[:, None])[0, :, :2].isfinite().all()
 
@@ -124,15 +124,15 @@ def test_heads_apart_and_together() -> None:
     torch.testing.assert_close(sums, 1 + joined.sum((0, 1)))
 
 
-@pytest.mark.parametrize(("tokens", "stride"), [(6, 1), (7, 2), (1, 1)])
+@pytest.mark.parametrize(("tokens", "stride", "start"), [(6, 1, 0), (7, 2, 0), (1, 1, 0), (8, 2, 1), (7, 1, 3)])
 @pytest.mark.parametrize("size", [1.0, 300.0])
-def test_causal_softmax(tokens: int, stride: int, size: float) -> None:
-    asking = -(-tokens // stride)
+def test_causal_softmax(tokens: int, stride: int, start: int, size: float) -> None:
+    asking = -(-(tokens - start) // stride)
     raw = (size * drawn(3, tokens, asking)).requires_grad_()
-    unseen = torch.arange(tokens)[:, None] > stride * torch.arange(asking)
+    unseen = torch.arange(tokens)[:, None] > start + stride * torch.arange(asking)
     expected = (raw * math.log(2)).masked_fill(unseen, -math.inf).softmax(dim=1)
     powers, share = raw.detach().clone(), torch.empty(3, asking)
-    kernels.softmax(powers, stride, share)
+    kernels.softmax(powers, stride, start, share)
     assert (powers[unseen.expand_as(powers)] == 0).all()
     torch.testing.assert_close(powers * share[:, None], expected.detach(), atol=1e-6, rtol=1e-5)
 
@@ -140,7 +140,7 @@ def test_causal_softmax(tokens: int, stride: int, size: float) -> None:
     expected.backward(d)
     inner = (d * expected.detach()).sum(1) * share
     by_scores = d * share[:, None]
-    kernels.softmax_backward(by_scores, inner, powers, stride)
+    kernels.softmax_backward(by_scores, inner, powers, stride, start)
     torch.testing.assert_close(by_scores, raw.grad, atol=1e-6, rtol=1e-4)
 
 
