@@ -96,6 +96,22 @@ def evaluate(
     inputs: Inputs = None,
     shift: Shifts = None,
     n_prompts: NPrompts = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mask",
+            metavar="HEADS",
+            help="also with these attention heads masked: retrospective/n=2, 4.1+4.5, with /by=mean; can be repeated",
+        ),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instruction",
+            metavar="CLASS",
+            help="also told the instruction of this class, or neutral, whatever it is asked; can be repeated",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/evaluate")
     ] = None,
@@ -114,8 +130,9 @@ def evaluate(
 
     evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
     grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
+    models = evaluation.models(masks=mask or (), instructions=instruction or ())
     with progress.bank_view(evaluation.run.name, grid) as tell:
-        written = evaluation.score(grid, output or run_dir / "evaluate", tell)
+        written = evaluation.score(grid, output or run_dir / "evaluate", tell, models)
     display.show_evaluation(written, grid)
 
 

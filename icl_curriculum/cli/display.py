@@ -24,7 +24,11 @@ console = Console(highlight=False, markup=False, soft_wrap=False)
 
 def show_evaluation(written: WrittenEvaluation, grid: BankGrid) -> None:
     """Show the errors that were asked for, why others are undefined, what failed, and where the files lie."""
-    console.print(grid_table(written.table.parent, [bank.key for bank in grid.banks]))
+    table = grid_table(written.table.parent, [bank.key for bank in grid.banks], written.models)
+    if len(written.models) > 1:
+        print_whole(console, table)
+    else:
+        console.print(table)
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(written.failures)

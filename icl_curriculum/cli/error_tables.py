@@ -84,13 +84,14 @@ def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
     return f"{means.min():.3f} {best}{'†' * fewer}", f"† on {asked} prompts instead of {most}" * fewer
 
 
-def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Table:
+def grid_table(directory: Path, asked: Collection[tuple[str, str, str]], models: Sequence[str] = ("model",)) -> Table:
     """The model's errors in the cells that were asked for: a row for each inputs and shift, a column for each class.
 
-    ``asked``: the cells, each a function class, an input distribution and a shift.
+    ``asked``: the cells, each a function class, an input distribution and a shift. ``models``: the ids of the model in
+    each way in which it was asked; of several, each has rows of its own.
     """
     frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(METRICS) & (frame["learner_kind"] == "model")]
+    frame = frame[frame["metric"].isin(METRICS) & frame["learner"].isin(models)]
     cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
     frame = frame[[cell in asked for cell in cells]]
     plain = frame[frame["shift"] == "none"]
@@ -100,11 +101,12 @@ def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Tabl
         title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
         title_justify="left", box=None, header_style="", pad_edge=False,
     )  # fmt: skip
-    for column in ("inputs", "shift"):
+    several = len(models) > 1
+    for column in ("inputs", "shift", *["learner"] * several):
         table.add_column(column, no_wrap=True)
     for column in classes:
         table.add_column(column.replace("_", " "), overflow="fold", justify="right")
-    for (inputs, shift), rows in frame.groupby(["input_distribution", "shift"], sort=False):
+    for (inputs, shift, learner), rows in frame.groupby(["input_distribution", "shift", "learner"], sort=False):
         # A shift that is defined for fewer examples than the others, or only for more, has its own longest prompt.
         within = rows[rows["n_context"] <= longest]
         last = within if len(within) else rows
@@ -113,7 +115,8 @@ def grid_table(directory: Path, asked: Collection[tuple[str, str, str]]) -> Tabl
         if (last["metric"] == "median_error").any():
             table.caption, table.caption_justify = MEDIAN, "left"
         numbers = [_shown(last[last["function_class"] == name]) for name in classes]
-        table.add_row(str(inputs), str(shift) if k == longest else f"{shift} (k = {k})", *numbers)
+        shown = str(shift) if k == longest else f"{shift} (k = {k})"
+        table.add_row(str(inputs), shown, *[str(learner)] * several, *numbers)
     return table
 
 

@@ -34,7 +34,7 @@ class Bank:
     n_prompts: int
     points: int
     seed: int
-    purpose: Literal["evaluation", "learning"] = "evaluation"
+    purpose: Literal["evaluation", "learning", "heads"] = "evaluation"
 
     @property
     def function_class(self) -> str:

@@ -8,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.machine import device_kind
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.directory import read_manifest
@@ -112,4 +115,33 @@ def load_model(run_dir: str | Path) -> Model:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None
     except RuntimeError:
         raise UserError(f"{weights} holds the weights of another model than {run_dir / 'config.toml'} says") from None
+    model.usual_prompts = partial(usual_prompts, run)
     return model.eval()
+
+
+#: Prompts of each cell that scores and means of attention heads are taken over.
+USUAL_PROMPTS = 64
+#: Steps at which it is looked up what a run is trained on.
+_LOOKED_AT = 200
+
+
+def usual_prompts(run: Run, points: int | None = None) -> list[Prompts]:
+    """Prompts of every cell that a run's training draws: the same at every call, and no other bank's.
+
+    ``points``: of a prompt, by default those of the experiment.
+    """
+    experiment = run.experiment
+    tasks = [task for cell, task in experiment.tasks().items() if cell in trained_cells(run)]
+    size, seed = points or experiment.points, experiment.evaluation.bank_seed
+    return [Bank(task, None, USUAL_PROMPTS, size, seed, "heads").draw() for task in tasks]
+
+
+def trained_cells(run: Run) -> set[tuple[str, str]]:
+    """The cells to which a run's curriculum gives a share at some step; for an adaptive one, those of its beginning."""
+    plan, steps = run.experiment.plan(), run.experiment.training.steps
+    state = plan.initial_state()
+    found: set[tuple[str, str]] = set()
+    for number in range(min(steps, _LOOKED_AT)):
+        shares = plan.shares(number * steps // min(steps, _LOOKED_AT), state)
+        found |= {(c, i) for c, p in shares.function_classes.items() for i, q in shares.inputs.items() if p * q > 0}
+    return found

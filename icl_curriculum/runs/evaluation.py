@@ -103,14 +103,23 @@ class Scored:
         return "/".join(self.bank.key)
 
 
-def score_banks(trained: TrainedModel, banks: Sequence[Bank], cache: Path, tell: Tell) -> Iterator[Scored]:
-    """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle."""
+def score_banks(
+    trained: TrainedModel,
+    banks: Sequence[Bank],
+    cache: Path,
+    tell: Tell,
+    models: Sequence[NamedLearner] = (),
+) -> Iterator[Scored]:
+    """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle.
+
+    ``models``: the model in all the ways in which it is asked; by default as it is.
+    """
     experiment = trained.run.experiment
-    model = NamedLearner("model", "model", trained.model, experiment.model)
+    asked = models or [NamedLearner("model", "model", trained.model, experiment.model)]
     for number, bank in enumerate(banks):
         of_bank = within(tell, number, len(banks))
         prompts = bank.draw()
-        found = score([model], bank, prompts, experiment.evaluation.confidence)
+        found = score(asked, bank, prompts, experiment.evaluation.confidence)
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, of_bank)
         found += classical.rows
         rows = evaluation_rows(

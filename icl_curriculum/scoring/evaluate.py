@@ -16,11 +16,12 @@ from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import Component, RegisteredTwice
-from icl_curriculum.evaluation import BANK_VERSION, Bank
+from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.growing_table import CELL, GrowingTable
 from icl_curriculum.runs.evaluation import Scored, score_banks
+from icl_curriculum.scoring.asked_models import asked_models
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.trained_runs import open_run
 from icl_curriculum.shifts import Shift, standard_shifts
@@ -31,11 +32,12 @@ COMMAND = "icl evaluate"
 
 @dataclass(frozen=True)
 class WrittenEvaluation:
-    """The table, the figure if there is one, and what baselines failed on."""
+    """The table, the figure if there is one, what baselines failed on, and the models' ids in the table."""
 
     table: Path
     figure: Path | None
     failures: Failures
+    models: Sequence[str]
 
 
 class Evaluation:
@@ -74,13 +76,22 @@ class Evaluation:
         points = self.run.experiment.points
         return self.run.experiment.model.why_too_long(shift.points(points), points=points)
 
-    def score(self, grid: BankGrid, output: Path, tell: Tell) -> WrittenEvaluation:
+    def models(self, *, masks: Sequence[str] = (), instructions: Sequence[str] = ()) -> list[NamedLearner]:
+        """The model as it is, and in further ways, see `asked_models`. UserError for what it cannot be asked."""
+        with computing_threads(self.run.experiment.threads):
+            return asked_models(self.trained, masks=masks, instructions=instructions)
+
+    def score(
+        self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None
+    ) -> WrittenEvaluation:
         """Write ``output``/evaluation.csv, manifest.json and the heat map.
 
         Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
         that is interrupted, the banks that were answered. UserError, before anything is computed, if ``output``
         holds what no such call wrote; RunFailed if a plugin breaks its contract or the memory does not suffice.
+        ``models``: the model in all ways in which it is asked, by default as it is.
         """
+        models = models or self.models()
         cache = self.run_dir.parent / ".cache"
         check_writable(output)
         with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
@@ -91,7 +102,7 @@ class Evaluation:
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
             try:
-                for scored in score_banks(trained, grid.banks, cache, tell):
+                for scored in score_banks(trained, grid.banks, cache, tell, models):
                     answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)
@@ -100,10 +111,11 @@ class Evaluation:
                 if answered:
                     self._write(output, answered, plugins)
             failures = {item.name: item.failures for item in answered}
-            return WrittenEvaluation(output / "evaluation.csv", figures.draw_heat_map(output), failures)
+            names = [entry.id for entry in models]
+            return WrittenEvaluation(output / "evaluation.csv", figures.draw_heat_map(output), failures, names)
 
     def _table(self, output: Path) -> GrowingTable:
-        return GrowingTable(output, COMMAND, CELL, self._why_not_beside)
+        return GrowingTable(output, COMMAND, ("learner", *CELL), self._why_not_beside)
 
     def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
         if manifest.get("weights") == self.manifest.get("weights") and manifest.get("bank_version") == BANK_VERSION:
