@@ -137,6 +137,42 @@ def evaluate(
 
 
 @app.command()
+def heads(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the folder of a finished run, or a folder of such")],
+    masked: Annotated[
+        str | None,
+        typer.Option("--n", metavar="1,2", help="how many heads to mask; 0: none; default: 7 of 96, at least one"),
+    ] = None,
+    score: Annotated[str, typer.Option(metavar="SCORE", help="whose highest heads are masked")] = "retrospective",
+    by: Annotated[
+        str, typer.Option(metavar="zero|mean", help="what a masked head says: nothing, or its mean")
+    ] = "zero",
+    controls: Annotated[
+        int, typer.Option(min=0, max=10_000, metavar="N", help="sets of other heads that are masked, too")
+    ] = 20,
+    n_prompts: Annotated[
+        int, typer.Option(min=2, max=LARGEST, metavar="N", help="prompts on which errors with masks are measured")
+    ] = 256,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="runs at once")] = 1,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/heads")] = None,
+    device: Device = "auto",
+) -> None:
+    """What the attention heads of a run attend to, and what masking the highest-scoring ones does to its errors.
+
+    Of a folder of runs, each is looked at, and DIR/masking.csv has means and intervals over the seeds of each variant.
+    """
+    from icl_curriculum.cli import display, progress
+    from icl_curriculum.cli.options import parse_heads
+    from icl_curriculum.core.machine import resolve_device
+    from icl_curriculum.scoring.heads import HeadQuestions, study_heads
+
+    questions = HeadQuestions.checked(score, parse_heads(masked), by, controls, n_prompts)
+    with progress.share_view("heads") as tell:
+        written = study_heads(path, questions, output=output, device=resolve_device(device), jobs=jobs, tell=tell)
+    display.show_heads(written)
+
+
+@app.command()
 def score(
     learners: Annotated[
         list[str],

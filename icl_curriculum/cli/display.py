@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
+from icl_curriculum.cli.head_tables import head_tables
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does wit
     from icl_curriculum.runs.launch import LaunchOutcome
     from icl_curriculum.scoring.evaluate import WrittenEvaluation
     from icl_curriculum.scoring.grid import BankGrid
+    from icl_curriculum.scoring.heads import WrittenHeads
     from icl_curriculum.scoring.score_folder import WrittenScores
 
 # Names come from the user, so nothing in them is taken for markup.
@@ -48,6 +50,14 @@ def show_scores(written: WrittenScores) -> None:
     for name in written.silent:
         console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
     console.print(f"table:   {written.table}", soft_wrap=True)
+    show_figures(written.figures)
+
+
+def show_heads(written: WrittenHeads) -> None:
+    """Show the highest-scoring heads and the errors with masks, and where the files lie."""
+    for table in head_tables(written.folder):
+        print_whole(console, table)
+    console.print(f"tables:  {written.folder}/*.csv", soft_wrap=True)
     show_figures(written.figures)
 
 

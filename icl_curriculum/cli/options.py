@@ -105,6 +105,14 @@ def parse_threads(text: str | None) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(numbers))
 
 
+def parse_heads(text: str | None) -> tuple[int, ...] | None:
+    """Reads ``1,2``, and ``0`` as none. UserError for anything else."""
+    if text is None:
+        return None
+    found = _numbers(text, "--n", "numbers of heads", "--n 1,2", 6)
+    return tuple(dict.fromkeys(number for number in found if number))
+
+
 def _numbers(text: str, option: str, expected: str, example: str, digits: int) -> list[int]:
     from icl_curriculum.core.errors import UserError
 

@@ -215,3 +215,19 @@ def bank_view(run: str, grid: BankGrid) -> Iterator[Tell]:
         if view.bars is not None:
             view.started(run)
         yield telling_of_banks(run, len(grid.banks), view.report)
+
+
+@contextlib.contextmanager
+def share_view(label: str) -> Iterator[Tell]:
+    """Yield what shows how much of some work is done: a bar on a terminal, a plain line every few seconds elsewhere."""
+    began = last = time.monotonic()
+
+    def line(share: float, detail: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY:
+            last = now
+            console.print(f"{label}: {share:.0%}  {detail}  {time_left(share, 1 - share, now - began)}", soft_wrap=True)
+
+    with passing_bar(console, label) as bar:
+        yield bar or line

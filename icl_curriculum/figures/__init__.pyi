@@ -1,8 +1,11 @@
 from .drawing import NothingToDraw as NothingToDraw
 from .drawing import draw_all as draw_all
+from .drawing import draw_heads as draw_heads
 from .drawing import draw_heat_map as draw_heat_map
 from .drawing import draw_scores as draw_scores
 from .examples import error_by_examples as error_by_examples
+from .heads import head_scores as head_scores
+from .heads import masked_heads as masked_heads
 from .heat_maps import heat_map as heat_map
 from .learning import learning_curves as learning_curves
 from .pool_sizes import error_by_pool_size as error_by_pool_size

@@ -18,6 +18,7 @@ from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
+from icl_curriculum.figures.heads import head_scores, masked_heads
 from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
 from icl_curriculum.figures.panels import styled
@@ -65,7 +66,7 @@ ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
 MOST_VARIANTS = 6
 
 #: Tables that older results lack.
-_OPTIONAL = ("exposure",)
+_OPTIONAL = ("exposure", "heads")
 
 
 def draw_all(
@@ -177,6 +178,19 @@ def draw_heat_map(directory: Path) -> Path | None:
     with contextlib.suppress(NothingToDraw), _any_script():
         return _save(heat_map(evaluation), directory / "figures" / "heat_map")
     return None
+
+
+def draw_heads(directory: Path) -> list[Path]:
+    """Draw what `icl heads` wrote into a directory: scores of heads, and errors with masks. Returns the PNG paths.
+
+    Raises UserError if a table is missing, damaged or lacks a column.
+    """
+    heads, evaluation = read_table(directory, "heads"), read_table(directory, "evaluation")
+    drawn = []
+    for draw, table in ((head_scores, heads), (masked_heads, evaluation)):
+        with contextlib.suppress(NothingToDraw), _any_script():
+            drawn.append(_save(draw(table), directory / "figures" / draw.__name__))
+    return drawn
 
 
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:

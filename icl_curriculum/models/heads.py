@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -177,7 +177,9 @@ SCORES: Mapping[str, Score] = {
 class Attentive(Protocol):
     """The part of `Model` that scores of heads are taken from."""
 
-    def attention(self, xs: Tensor, ys: Tensor, **more: Any) -> Tensor: ...
+    def attention(
+        self, xs: Tensor, ys: Tensor, queries: Tensor | None = None, *, instruction: Tensor | None = None
+    ) -> Tensor: ...
 
     def token_places(self, points: int) -> TokenPlaces: ...
 

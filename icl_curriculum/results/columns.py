@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
+from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
 
 # What several tables have, said once.
@@ -275,12 +276,14 @@ TABLES: dict[str, TableDefinition] = {
         TableDefinition("timing", RunColumns, TimingRow),
         TableDefinition("runs", RunColumns, RunsRow),
         TableDefinition("summary", SummaryRow),
+        TableDefinition("heads", RunColumns, HeadsRow),
+        TableDefinition("masking", MaskingRow),
     )
 }
 
 #: The columns of each table that a run writes, in order.
 COLUMNS: dict[str, list[str]] = {
-    name: table.header for name, table in TABLES.items() if name not in ("runs", "summary")
+    name: table.header for name, table in TABLES.items() if name not in ("runs", "summary", "heads", "masking")
 }
 
 #: Tables that grow during training and are cut back on resuming.

@@ -21,6 +21,7 @@ _UNUSED: dict[str, tuple[str, ...]] = {
     "evaluation": (),
     "exposure": ("experiment", "run"),
     "curriculum": ("experiment", "run"),
+    "heads": ("experiment",),
 }
 
 #: What a reader may rely on; tables may hold more columns.
