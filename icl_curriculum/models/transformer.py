@@ -263,7 +263,7 @@ class Transformer(Model):
 
     def instructed(
         self, tokens: Float[Tensor, "b t token"], instruction: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, "b t wide"]:
+    ) -> Float[Tensor, "b all wide"]:
         """The tokens with those of the instructions before them, as `reading_matrix` reads them."""
         return tokens if self.instruction is None else self.instruction.before(tokens, instruction)
 
