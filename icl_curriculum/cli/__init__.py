@@ -281,6 +281,10 @@ def compare(
         str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
     ] = None,
     error: Error = THRESHOLD,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=0, max=LARGEST, metavar="K", help="compare at so many examples; default: the longest prompts"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
@@ -292,7 +296,7 @@ def compare(
     from icl_curriculum.cli import display
     from icl_curriculum.results.comparison import command
 
-    compared = command.compare(names, results, threshold=error, output=output, against=against)
+    compared = command.compare(names, results, threshold=error, output=output, against=against, examples=examples)
     view.show(display.console, compared, against)
 
 

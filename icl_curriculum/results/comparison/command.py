@@ -36,12 +36,14 @@ def compare(
     threshold: float = THRESHOLD,
     output: Path | None = None,
     against: str | None = None,
+    examples: int | None = None,
 ) -> Compared:
     """Set experiments side by side, or the variants of one, and write summary.csv.
 
-    It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. Raises
-    UserError, before anything is written, if a table is missing or damaged, if no variant has the name ``against``,
-    and, saying why, for what is not comparable.
+    It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. ``examples``:
+    the prompt length at which errors are taken, by default the longest; another one has a folder of its own within,
+    ``examples_K``. Raises UserError, before anything is written, if a table is missing or damaged, if no variant has
+    the name ``against``, and, saying why, for what is not comparable.
     """
     folders = [find_results(name, results) for name in names]
     for number, folder in enumerate(folders):
@@ -51,8 +53,10 @@ def compare(
             raise UserError(f"two folders have the name {folder.name!r}, so their variants could not be told apart")
     sources = [open_source(folder) for folder in folders]
     comparable.check(sources)
-    folder = output or (folders[0] if len(folders) == 1 else results / "compare")
-    return _compared(sources, threshold, folder, against)
+    folder = folders[0] if len(folders) == 1 else results / "compare"
+    if examples is not None:
+        folder /= f"examples_{examples}"
+    return _compared(sources, threshold, output or folder, against, examples)
 
 
 def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
@@ -60,10 +64,12 @@ def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
     return _compared([open_source(directory)], threshold, directory)
 
 
-def _compared(sources: list[Source], threshold: float, folder: Path, against: str | None = None) -> Compared:
+def _compared(
+    sources: list[Source], threshold: float, folder: Path, against: str | None = None, examples: int | None = None
+) -> Compared:
     if not 0 < threshold < math.inf:
         raise UserError(f"--error: expected a number above 0, found {threshold:g}")
-    found = comparable.together(sources, threshold=threshold)
+    found = comparable.together(sources, threshold=threshold, examples=examples)
     variants = set(found.rows["variant"])
     if against is not None and against not in variants:
         raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")

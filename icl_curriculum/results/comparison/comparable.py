@@ -115,9 +115,9 @@ def check(sources: Sequence[Source]) -> None:
         raise UserError("not comparable: " + "\nnot comparable: ".join(found[:5]) + more)
 
 
-def together(sources: Sequence[Source], *, threshold: float) -> Outcomes:
+def together(sources: Sequence[Source], *, threshold: float, examples: int | None = None) -> Outcomes:
     """The outcomes of several experiments as if they were one; their variants are named so that all differ."""
-    parts = [outcomes(source, threshold=threshold) for source in sources]
+    parts = [outcomes(source, threshold=threshold, examples=examples) for source in sources]
     if len(sources) == 1:
         return parts[0]
     # Two folders may hold runs of one experiment's name.

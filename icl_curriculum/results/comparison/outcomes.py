@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell
 from icl_curriculum.results.statistics import THRESHOLD
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
@@ -104,8 +105,12 @@ class Outcomes:
         return own[own["trained"].astype(bool)]
 
 
-def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
-    """Every run's outcome in each of the experiment's cells."""
+def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | None = None) -> Outcomes:
+    """Every run's outcome in each of the experiment's cells.
+
+    ``examples``: the prompt length at which errors are taken, by default the longest of each cell. UserError for one
+    that a cell's learning curves do not have.
+    """
     models = final(source.evaluation)
     models = models[models["learner_kind"] == "model"]
     spent = _spent(source)
@@ -121,7 +126,10 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD) -> Outcomes:
         learning = in_cell(source.learning, cell)
         if not len(learning):
             continue
-        longest = int(learning["n_context"].max())
+        longest = int(learning["n_context"].max()) if examples is None else examples
+        if longest not in set(learning["n_context"]):
+            known = f"0 to {int(learning['n_context'].max())}"
+            raise UserError(f"--examples {longest}: {source.name} has {function_class} with {known} examples")
         metric, learned = with_metric(learning[learning["n_context"] == longest])
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
         own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]

@@ -46,6 +46,22 @@ def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
     assert set(table["variant"]) == {"alone", "sequential", "mixed"}
 
 
+def test_errors_at_fewer_examples(several: Path, icl: Icl) -> None:
+    before = {path.name for path in several.iterdir()}
+    code, printed, _ = icl("compare", "several", "--examples", "2")
+    assert code == 0
+    assert "quadratic: normalized error at 2 examples, 90% intervals over seeds" in printed
+    errors = pd.read_csv(several / "evaluation.csv")
+    own = errors[(errors["variant"] == "mixed") & (errors["learner"] == "model") & (errors["shift"] == "none")]
+    own = own[(own["function_class"] == "quadratic") & (own["metric"] == "normalized_error") & (own["n_context"] == 2)]
+    assert f"{own['value'].iloc[0]:.3f} {own['value'].iloc[1]:.3f}" in printed
+    # The summary of the longest prompts stays what it was.
+    assert {path.name for path in several.iterdir()} == {*before, "examples_2"}
+    assert set(summary(several / "examples_2")["n_context"]) == {2}
+    code, _, complaint = icl("compare", "several", "--examples", "5")
+    assert (code, complaint) == (2, "error: --examples 5: several has linear with 0 to 4 examples\n")
+
+
 def test_equal_tables_give_equal_bytes(several: Path, icl: Icl) -> None:
     icl("compare", "several")
     first = (several / "summary.csv").read_bytes()
