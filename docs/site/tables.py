@@ -158,7 +158,7 @@ def default(info: FieldInfo) -> str:
     if info.is_required():
         return "must be given"
     if info.default_factory is not None:
-        return "as below"
+        return "by `training.steps`" if info.default_factory_takes_validated_data else "as below"
     found = info.default
     if found is None:
         return "none"

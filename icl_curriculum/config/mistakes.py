@@ -83,6 +83,8 @@ def problems(error: ValidationError) -> list[str]:
     # A list is also called too short when its only item is wrong: that item says it better.
     spoiled = {item["loc"][:-1] for item in items}
     items = [item for item in items if item["type"] != "too_short" or item["loc"] not in spoiled]
+    # A default that is made from other fields is wanting only because of mistakes that are in the list themselves.
+    items = [item for item in items if item["type"] != "default_factory_not_called"]
     return [line for item in items for line in _explain(item)]
 
 

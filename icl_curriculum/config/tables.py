@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.config.cadence import EARLIER, StepsOrTime, by_steps
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import Precision
 from icl_curriculum.core.registry import (
@@ -19,6 +20,7 @@ from icl_curriculum.core.registry import (
     Component,
     Registered,
     Strict,
+    default_was,
 )
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
@@ -108,9 +110,23 @@ class TrainingConfig(Strict):
     )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; 'inf' clips nothing")
     divergence: float = Field(1000.0, gt=1, description="stop when the normalized loss exceeds this")
-    log_every: int = Field(10, ge=1, description="steps between rows of training.csv and curriculum.csv")
-    learning_every: int = Field(50, ge=1, description="steps between rows of learning.csv")
-    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    log_every: int = Field(
+        default_factory=by_steps(EARLIER["log_every"]),
+        ge=1,
+        description="steps between rows of training.csv and curriculum.csv; default: 10, and in runs of 20,000 steps "
+        "and more as many as leave 1,000 to 2,500 rows",
+    )
+    learning_every: int = Field(
+        default_factory=by_steps(EARLIER["learning_every"]),
+        ge=1,
+        description="steps between rows of learning.csv; default: 50, and from 100,000 steps on likewise more",
+    )
+    checkpoint_every: StepsOrTime = Field(
+        "time",
+        json_schema_extra=default_was(200),
+        description="steps between checkpoints; 'time': every 15 seconds, and less often in long runs and where "
+        "writing one takes long",
+    )
 
 
 class InstructionConfig(Strict):

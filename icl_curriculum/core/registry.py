@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from icl_curriculum.core.errors import UserError, described, did_you_mean
@@ -36,19 +35,32 @@ LARGEST = 1_000_000
 ADDED_LATER: dict[str, Any] = {"added_later": True}
 
 
+def default_was(value: Any) -> dict[str, Any]:
+    """Marks a field whose default a later version changed, ``Field(..., json_schema_extra=default_was(200))``.
+
+    Where either default leads to the same results, the new one stands in a run's hash as the old one did.
+    """
+    return {"default_was": value}
+
+
 class Strict(BaseModel):
     """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     def deciding(self) -> dict[str, Any]:
-        """The fields by their names in a file, without those that were `ADDED_LATER` and are at their defaults."""
+        """The fields by their names in a file, at their defaults as earlier versions had them.
+
+        So without those that were `ADDED_LATER`, and as it was where there was another default (`default_was`).
+        """
         values: dict[str, Any] = {}
         for key, info in type(self).model_fields.items():
             value = getattr(self, key)
-            if value is None or (_added_later(info) and value == info.get_default(call_default_factory=True)):
-                continue
-            values[info.alias or key] = _deciding(value)
+            marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+            if {"added_later", "default_was"} & marks.keys() and value == info.get_default(call_default_factory=True):
+                value = marks.get("default_was")
+            if value is not None:
+                values[info.alias or key] = _deciding(value)
         return values
 
 
@@ -100,10 +112,6 @@ class Component(Strict):
     def summary(cls) -> str:
         """The first line of the docstring, without its markup."""
         return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
-
-
-def _added_later(info: FieldInfo) -> bool:
-    return isinstance(info.json_schema_extra, dict) and "added_later" in info.json_schema_extra
 
 
 def _deciding(value: Any) -> Any:

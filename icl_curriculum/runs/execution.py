@@ -17,18 +17,23 @@ from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked, write_atomically
-from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
+from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.evaluation.failures import for_manifest
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory, read_manifest
+from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
+from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
+
+#: The most seconds of training without a report, however rare the rows of its tables.
+TELL_EVERY = 2.0
 
 
 @dataclass(frozen=True)
@@ -146,18 +151,8 @@ def execute(
         if is_finished(run, results):
             return
         try:
-            with reproducible(device):
+            with reproducible(device), failures_named(run.name):
                 _Execution(run, directory, device, report, log).finish()
-        except ComponentFailed as error:
-            raise RunFailed(str(error), run=run.name) from error
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-                raise
-            raise RunFailed(
-                "memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's size, or run "
-                "fewer at once with --jobs",
-                run=run.name,
-            ) from error
         except OSError as error:
             raise RunFailed(
                 f"{error.filename or directory.path}: {error.strerror or error}; nothing that was written is lost: "
@@ -173,7 +168,8 @@ class _Execution:
         self.run, self.directory, self.device, self.report = run, directory, device, report
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
-        self.clock = time.monotonic()
+        self.clock = self.told = time.monotonic()
+        self.loss: float | None = None
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
@@ -248,17 +244,28 @@ class _Execution:
 
     def _train(self) -> None:
         config = self.trainer.config
+        checkpoints = CheckpointCadence(config.checkpoint_every, self._seconds)
+        first = self.trainer.step
         while self.trainer.step < config.steps:
             self.recorder.pending.add(self.trainer.update())
             step = self.trainer.step
+            if step == first + 1:  # what happens only once is over
+                began = self.told = time.monotonic()
             last = step == config.steps
             if step % config.log_every == 0 or last:
-                loss, rate = self.recorder.log()
-                self.report(Progress(self.run.name, "training", step, config.steps, loss, rate))
+                self._tell(*self.recorder.log())
+            elif time.monotonic() - self.told > TELL_EVERY:
+                self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
             if step % config.learning_every == 0 or last:
                 self.recorder.evaluate()
-            if step % config.checkpoint_every == 0 or last:
-                self._checkpoint()
+            if checkpoints.due(step) or last:
+                with checkpoints.writing():
+                    self._checkpoint()
+
+    def _tell(self, loss: float | None, rate: float) -> None:
+        """Report how far training is, with the loss of the latest rows."""
+        self.loss, self.told = loss, time.monotonic()
+        self.report(Progress(self.run.name, "training", self.trainer.step, self.trainer.config.steps, loss, rate))
 
     def _warn(self, text: str) -> None:
         self.report(Progress(self.run.name, "training", 0, 0, warning=text))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import traceback
+from collections.abc import Iterator
 
+from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError, described
+from icl_curriculum.core.machine import is_out_of_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,3 +26,20 @@ class RunFailure:
         reason = error.reason if isinstance(error, RunFailed) else str(error)
         reason = reason if isinstance(error, RunFailed | UserError) else described(error)
         return cls(run, f"{run}: {reason}", traceback.format_exc())
+
+
+@contextlib.contextmanager
+def failures_named(run: str) -> Iterator[None]:
+    """Turn into a RunFailed that names the run what a component from outside raises, and a lack of memory."""
+    try:
+        yield
+    except ComponentFailed as error:
+        raise RunFailed(str(error), run=run) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        raise RunFailed(
+            "memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's size, or run "
+            "fewer at once with --jobs",
+            run=run,
+        ) from error

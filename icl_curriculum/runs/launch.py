@@ -17,6 +17,7 @@ from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.directory import collect, read_manifest
+from icl_curriculum.runs.cadence import as_begun
 from icl_curriculum.runs.execution import Report, directory_of, execute, in_use, is_finished, move_aside
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
@@ -61,6 +62,7 @@ def launch(
     """
     log = chosen(log)
     check_writable(results / runs[0].experiment.name)
+    runs = as_begun(runs, results)
     for run in runs:
         if holder := in_use(run, results):
             raise Locked(
