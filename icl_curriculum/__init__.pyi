@@ -18,6 +18,8 @@ from .models import Model as Model
 from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
 from .runs.checkpoints import load_model as load_model
+from .runs.cost import RunCost as RunCost
+from .runs.cost import cost as cost
 from .runs.experiment import run as run
 from .scoring import score as score
 from .shifts import Shift as Shift

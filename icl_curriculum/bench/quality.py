@@ -19,13 +19,12 @@ import torch
 
 from icl_curriculum.bench.children import in_children
 from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, measured_on
-from icl_curriculum.bench.timing import waiting_for
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import packaged_folder
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.core.machine import available_cores, computing_threads
+from icl_curriculum.core.machine import available_cores, computing_threads, waiting_for
 from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.training import Trainer

@@ -18,9 +18,9 @@ import torch
 
 from icl_curriculum.baselines import Baseline
 from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, measured_on
-from icl_curriculum.bench.timing import interleaved, ratios, waiting_for
+from icl_curriculum.bench.timing import interleaved, ratios
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.machine import computing_threads, waiting_for
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from icl_curriculum.core.machine import device_kind
 from icl_curriculum.core.progress import Tell, tell_nobody
 
 #: The least seconds that a turn lasts. A call that takes less is repeated.
@@ -75,13 +74,6 @@ def interleaved(
             found[name].append(seconds(call, repeats[name]))
             done += 1
     return found
-
-
-def waiting_for(device: str) -> Callable[[], None]:
-    """A function that returns when the device has finished what it was given."""
-    if device_kind(device) == "cuda":
-        return lambda: torch.cuda.synchronize(device)
-    return lambda: None
 
 
 def square_products(device: str, sides: Sequence[int] = SQUARES) -> dict[int, Callable[[], object]]:

@@ -336,13 +336,29 @@ def list_(
 
 
 @app.command()
-def show(name: Name, set_: Set = None, seeds: Seeds = None, plugin: Plugins = None) -> None:
-    """Print the resolved config of an experiment: every field, defaults included."""
+def show(
+    name: Name,
+    set_: Set = None,
+    seeds: Seeds = None,
+    plugin: Plugins = None,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="instead, what it costs: parameters, operations, prompts, disk, hours here"),
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Print the resolved config of an experiment: every field, defaults included. Or what its runs would cost."""
     import tomli_w
 
     from icl_curriculum.config import loading as experiment_files
 
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
+    if cost:
+        from icl_curriculum.cli import costs
+        from icl_curriculum.core.machine import resolve_device
+
+        costs.show(loaded, resolve_device(device))
+        return
     variants = {item.variant: item for item in loaded}
     for variant, item in variants.items():
         values = item.experiment.resolved()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -77,6 +77,13 @@ def reproducible(device: str) -> Iterator[None]:
 def device_kind(device: str) -> str:
     """The kind of a device, ``cpu``, ``cuda`` or ``mps``, without the number that may follow as in ``cuda:1``."""
     return device.partition(":")[0]
+
+
+def waiting_for(device: str) -> Callable[[], None]:
+    """A function that returns when the device has finished what it was given."""
+    if device_kind(device) == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return torch.mps.synchronize if device_kind(device) == "mps" else lambda: None
 
 
 def resolve_device(device: str) -> str:

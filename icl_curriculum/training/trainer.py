@@ -121,7 +121,7 @@ class Trainer:
         drawn: Counter[Cell] = Counter()
         for draw in session.drawn:
             drawn[draw.cell] += draw.n_prompts
-            operations = operations_of(self.method, draw.role, self._forward_operations(draw.points))
+            operations = operations_of(self.method, draw.role, self.forward_operations(draw.points))
             self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
         self.prompts_seen.update(drawn)
@@ -137,7 +137,7 @@ class Trainer:
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return update
 
-    def _forward_operations(self, points: int) -> int:
+    def forward_operations(self, points: int) -> int:
         """Operations of the products in a forward pass of the model on one prompt of so many points."""
         if points not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)

@@ -37,14 +37,6 @@ def test_the_device_is_waited_for_around_every_turn() -> None:
     assert events.count("wait") == 2 * (2 + len(events) // 3 - 2)
 
 
-def test_waiting_for_a_cuda_device_synchronizes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
-    timing.waiting_for("cuda:1")()
-    timing.waiting_for("cpu")()
-    assert asked == ["cuda:1"]
-
-
 def test_ratios_are_taken_round_by_round() -> None:
     # A slow second round that hits both changes nothing.
     ratio = timing.ratios([10.0, 40.0, 12.0, 9.0, 11.0], [5.0, 20.0, 4.0, 9.0, 5.0])

@@ -18,7 +18,7 @@ from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.machine import reproducible, resolve_device
+from icl_curriculum.core.machine import reproducible, resolve_device, waiting_for
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.function_classes.linear import Linear
@@ -164,3 +164,11 @@ def test_a_device_that_is_not_there_is_refused(accelerators: Callable[..., None]
         resolve_device(asked)
     available = "auto, cpu, cuda" if cuda else "auto, cpu"
     assert f"--device {asked}: not on this machine; available: {available}" in str(error.value)
+
+
+def test_waiting_for_a_cuda_device_synchronizes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    waiting_for("cuda:1")()
+    waiting_for("cpu")()
+    assert asked == ["cuda:1"]

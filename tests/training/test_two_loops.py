@@ -51,7 +51,7 @@ def test_tables_show_the_signal_and_the_ledger_counts_every_role(whole: Finished
     spent = whole.table("exposure").query("step == 12")
     assert spent["prompts"].sum() == 12 * 8
     trainer = Trainer(tiny_run(CHANGES))
-    assert spent["flops"].sum() == 12 * 4 * (7 + 3) * trainer._forward_operations(5)
+    assert spent["flops"].sum() == 12 * 4 * (7 + 3) * trainer.forward_operations(5)
 
 
 @pytest.mark.parametrize("step", [4, 8])
