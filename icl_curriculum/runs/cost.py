@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows
 from icl_curriculum.evaluation.errors import evaluation_rows
 from icl_curriculum.evaluation.learners import oracle_entry
-from icl_curriculum.models.flops import count
 from icl_curriculum.results.columns import csv_text, of_run
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.cadence import checkpoints_in
@@ -152,7 +150,6 @@ class _Measurement:
         began = time.monotonic()
         self.device = device
         self.trainer = Trainer(run, device)
-        self._weights: dict[tuple[int, bool], float] = {}
         with at_work(run.experiment.model, "prepare"):
             self.trainer.model.prepare()
         self.updates = measure(self.trainer, seconds, between(tell, 0.0, 0.7))
@@ -206,16 +203,7 @@ class _Measurement:
 
     def weight(self, points: int, separate: bool = False) -> float:
         """The operations of a forward pass on one prompt, with separate queries or not; points where there are none."""
-        if (points, separate) not in self._weights:
-            if separate:
-                model = self.trainer.model
-                xs = next(model.parameters()).new_zeros(1, points, self.trainer.plan.dims)
-                with torch.no_grad():
-                    operations = count(partial(model.forward, xs, xs[..., 0], xs))
-            else:
-                operations = self.trainer.forward_operations(points)
-            self._weights[points, separate] = operations or points
-        return self._weights[points, separate]
+        return self.trainer.forward_operations(points, separate=separate) or points
 
     def cost(self, run: Run, seeds: int) -> RunCost:
         """What a run of the same model and sizes costs."""

@@ -90,7 +90,7 @@ class Trainer:
         self.flops: Counter[Cell] = Counter()
         self.trained_points = 0
         self.offered: set[Cell] = set()
-        self._counted: dict[int, int] = {}
+        self._counted: dict[tuple[int, bool], int] = {}
 
     def session(self) -> Session:
         """The session that the method is given for the next update."""
@@ -137,16 +137,20 @@ class Trainer:
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return update
 
-    def forward_operations(self, points: int) -> int:
-        """Operations of the products in a forward pass of the model on one prompt of so many points."""
-        if points not in self._counted:
+    def forward_operations(self, points: int, *, separate: bool = False) -> int:
+        """Operations of the products in a forward pass of the model on one prompt of so many points.
+
+        ``separate``: with separate queries, which prompts of training never have.
+        """
+        if (points, separate) not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
                 rows = self.model.no_instruction(1)
                 more = {} if rows is None else {"instruction": rows}
-                self._counted[points] = count(lambda: self.model.forward(xs, xs[..., 0], **more))
-        return self._counted[points]
+                queries = xs if separate else None
+                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], queries, **more))
+        return self._counted[points, separate]
 
     def check_loss(self, cell: Cell, loss: float, role: str | None = None) -> None:
         """Raise `Diverged` for a loss that is not finite, or, where E f^2 is finite, above the configured limit.

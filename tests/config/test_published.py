@@ -36,11 +36,10 @@ def parameters() -> dict[str, int]:
     found = {}
     for name in NAMES:
         for variant, experiment in experiments(name).items():
-            model, dims, points = experiment.model, experiment.dims, experiment.points
-            key = f"{model.spec()} {dims}"
+            key = f"{experiment.model.spec()} {experiment.dims} {experiment.told()}"
             if key not in built:
-                made = model.build(dims=dims, points=points, generator=torch.Generator().manual_seed(0))
-                built[key] = sum(value.numel() for value in made.parameters())
+                model = experiment.build_model(torch.Generator().manual_seed(0))
+                built[key] = sum(value.numel() for value in model.parameters())
             found[f"{name}/{variant}"] = built[key]
     return found
 
