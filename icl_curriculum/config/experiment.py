@@ -172,6 +172,7 @@ class Experiment(Strict):
             self.model.check(dims=self.dims, points=self.points)
         self._check_method()
         self._check_instruction()
+        self.training.check()
         for key, growth, full in (
             ("curriculum.dims", self.curriculum.dims, self.dims),
             ("curriculum.points", self.curriculum.points, self.points),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config.cadence import EARLIER, StepsOrTime, by_steps
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import Precision
 from icl_curriculum.core.registry import (
+    ADDED_LATER,
     BASELINES,
     CURRICULA,
     LARGEST,
@@ -90,6 +92,20 @@ class ScheduleConfig(Strict):
     decay: float = Field(0.4, gt=0, le=1, description="share of the steps, the last ones, over which it falls")
 
 
+def _kept(value: object) -> object:
+    if value is None or value == []:
+        return None
+    steps = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not all(type(step) is int and step >= 0 for step in steps) or value == 0:
+        raise PydanticCustomError(
+            "keep_checkpoints", "expected a number of steps from 1, or a list of steps, as in [100, 200]"
+        )
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+KeptSteps = Annotated[int | tuple[int, ...] | None, PlainValidator(_kept)]
+
+
 class TrainingConfig(Strict):
     """``[training]``."""
 
@@ -127,6 +143,28 @@ class TrainingConfig(Strict):
         description="steps between checkpoints; 'time': every 15 seconds, and less often in long runs and where "
         "writing one takes long",
     )
+    keep_checkpoints: KeptSteps = Field(
+        None,
+        description="steps whose weights are kept, or a number n: step 0 and every n steps; default: the last alone",
+        json_schema_extra=ADDED_LATER,
+    )
+
+    def kept_steps(self) -> tuple[int, ...]:
+        """The steps at which ``keep_checkpoints`` has weights kept in files of their own, in ascending order."""
+        if isinstance(self.keep_checkpoints, int):
+            return tuple(range(0, self.steps + 1, self.keep_checkpoints))
+        return tuple(sorted(self.keep_checkpoints or ()))
+
+    def check(self) -> None:
+        """Raise UserError for steps to keep that training does not reach, or that stand there twice."""
+        given = self.keep_checkpoints
+        asked = (given,) if isinstance(given, int) else given or ()
+        for step in asked:
+            key, way_out = "training.keep_checkpoints", "keep fewer, or train for longer"
+            if step > self.steps:
+                raise UserError(f"{step} exceeds training.steps = {self.steps}", key=key, way_out=way_out)
+            if asked.count(step) > 1:
+                raise UserError(f"{step} stands there twice; expected every step once", key=key)
 
 
 class InstructionConfig(Strict):

@@ -32,6 +32,15 @@ from icl_curriculum.results.columns import (
 R = TypeVar("R", RunColumns, RunsRow)
 
 
+#: Where in a run's directory the weights lie that were kept along training, as a pattern.
+KEPT_WEIGHTS = "checkpoints/step-*.safetensors"
+
+
+def kept_weights_file(run_dir: Path, step: int) -> Path:
+    """The file of the weights that a run keeps at a step, as ``checkpoints/step-000200.safetensors``."""
+    return run_dir / KEPT_WEIGHTS.replace("*", f"{step:06}")
+
+
 class RunDirectory:
     """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here."""
 
@@ -47,7 +56,7 @@ class RunDirectory:
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
         with locked(self.lock, waiting=waiting):
-            for folder in (self.path, self.path / "plugins"):
+            for folder in (self.path, self.path / "plugins", self.path / "checkpoints"):
                 remove_leftovers(folder)
             yield
 
@@ -147,6 +156,17 @@ def read_manifest(run_dir: Path) -> dict[str, Any] | None:
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
     return dict(manifest)
+
+
+def finished_manifest(run_dir: Path) -> dict[str, Any]:
+    """The manifest of a finished run. UserError for any other directory, naming the runs that an experiment's holds."""
+    manifest = read_manifest(run_dir)
+    if manifest is not None and manifest["status"] == "finished":
+        return manifest
+    found = "no run" if manifest is None else f"a run that is {manifest['status']}"
+    runs = sorted(path.parent.name for path in run_dir.glob("*/manifest.json"))
+    hint = f"; its runs are {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}" if runs else ""
+    raise UserError(f"{run_dir}: expected the directory of a finished run, found {found}{hint}")
 
 
 def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -25,6 +25,7 @@ from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.directory import read_manifest
+from icl_curriculum.runs.kept_weights import read_kept, serialized
 
 # What torch and the reading of its values raise for a file that is cut off, altered or another program's.
 _DAMAGE = (
@@ -85,31 +86,33 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
 
 def write_weights(run_dir: Path, model: Model) -> str:
     """Write the weights atomically; the hash of the file, for the manifest."""
-    # Copies, since a model may have two names for one weight, and the format refuses memory that is shared.
-    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
-    data = safetensors.torch.save(weights)
+    data = serialized(model)
     write_atomically(run_dir / "model.safetensors", data)
     return bytes_hash(data)
 
 
-def load_model(run_dir: str | Path) -> Model:
+def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     """The trained model of a finished run, ready for `Model.predict`. Executes no code from the weights file.
 
-    Raises UserError if the directory holds no finished run, or if its weights are damaged or another model's.
+    ``step``: as it was after so many updates, where the run kept its weights then (``training.keep_checkpoints``); by
+    default, at the end. Raises UserError if the directory holds no finished run or no weights of that step, which it
+    names the closest to, and if the weights are damaged or another model's.
     """
     run_dir = Path(run_dir)
     weights = run_dir / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
     run = load_run(run_dir / "config.toml")
+    kept = None if step is None else read_kept(run_dir, step)
     experiment = run.experiment
     model = experiment.build_model(torch.Generator().manual_seed(0))
     try:
-        data = weights.read_bytes()
+        data = weights.read_bytes() if kept is None else kept.data
         loaded = safetensors.torch.load(data)
         model.load_state_dict(loaded)
         # The format has no checksum of its own.
-        if (read_manifest(run_dir) or {}).get("weights", bytes_hash(data)) != bytes_hash(data):
+        recorded = (read_manifest(run_dir) or {}).get("weights", bytes_hash(data))
+        if kept is None and recorded != bytes_hash(data):
             raise UserError(f"{weights} is damaged or another run's: it is not what the run wrote")
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None

@@ -28,6 +28,7 @@ from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
 from icl_curriculum.runs.failures import failures_named
+from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
@@ -170,6 +171,9 @@ class _Execution:
         self.seconds_before = 0.0
         self.clock = self.told = time.monotonic()
         self.loss: float | None = None
+        self.to_keep = frozenset(run.experiment.training.kept_steps())
+        #: The hashes of the weights files that were kept, by step.
+        self.kept: dict[str, str] = {}
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
@@ -199,6 +203,7 @@ class _Execution:
                 baseline_failures=for_manifest(evaluated.failures),
                 tables=self.directory.table_hashes(),
                 weights=weights,
+                **({"checkpoints": self.kept} if self.kept else {}),
             )
 
     @contextlib.contextmanager
@@ -217,11 +222,13 @@ class _Execution:
         if self.state_file.is_file():
             self._resume()
             return
+        forget_weights(self.directory.path)
         self.directory.start_tables()
         self.directory.write_config(self.run.config())
         for name, content in self.run.plugin_copies().items():
             write_atomically(self.directory.path / "plugins" / name, content)
         self.recorder.evaluate()
+        self._keep()
 
     def _resume(self) -> None:
         with reading_checkpoint(self.state_file):
@@ -241,6 +248,7 @@ class _Execution:
             self.directory.cut_tables(state["tables"])
             self.recorder.pending = Interval.from_plain(state["pending"])
             self.started, self.seconds_before = state["started"], state["seconds"]
+            self.kept = dict(state.get("kept", {}))
 
     def _train(self) -> None:
         config = self.trainer.config
@@ -258,6 +266,7 @@ class _Execution:
                 self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
             if step % config.learning_every == 0 or last:
                 self.recorder.evaluate()
+            self._keep()
             if checkpoints.due(step) or last:
                 with checkpoints.writing():
                     self._checkpoint()
@@ -267,6 +276,11 @@ class _Execution:
         self.loss, self.told = loss, time.monotonic()
         self.report(Progress(self.run.name, "training", self.trainer.step, self.trainer.config.steps, loss, rate))
 
+    def _keep(self) -> None:
+        """Keep the weights of this step if they are wanted. Before a checkpoint, which says what was kept so far."""
+        if self.trainer.step in self.to_keep:
+            self.kept[str(self.trainer.step)] = keep_weights(self.directory.path, self.trainer)
+
     def _warn(self, text: str) -> None:
         self.report(Progress(self.run.name, "training", 0, 0, warning=text))
 
@@ -275,6 +289,7 @@ class _Execution:
             "trainer": self.trainer.state_dict(),
             "tables": self.directory.table_lengths(),
             "pending": self.recorder.pending.to_plain(),
+            "kept": self.kept,
             "started": self.started,
             "seconds": self._seconds(),
         }

@@ -38,7 +38,16 @@ def test_runs_are_killed_at_every_kind_of_write(attempts: list[dict[str, Any]]) 
     assert len(attempts) > 50
     assert all(attempt["killed"] for attempt in attempts)
     operations = {attempt["operation"] for attempt in attempts}
-    for file in ("state.pt", "model.safetensors", "manifest.json", "config.toml", "evaluation.csv", "training.csv"):
+    kept = "step-000003.safetensors"
+    for file in (
+        "state.pt",
+        "model.safetensors",
+        kept,
+        "manifest.json",
+        "config.toml",
+        "evaluation.csv",
+        "training.csv",
+    ):
         assert {f"write_bytes {file}", f"replace {file}"} <= operations
     assert {"append training", "append learning", "append curriculum", "append timing", "fsync"} <= operations
 

@@ -26,6 +26,7 @@ RUN = tiny_run(
         "training.checkpoint_every": 2,
         "training.log_every": 2,
         "training.learning_every": 2,
+        "training.keep_checkpoints": [3],
         "evaluation.shifts": [],
         "evaluation.baselines": ["zero"],
         "evaluation.n_prompts": 4,
@@ -93,6 +94,11 @@ def killed_at(number: int, results: Path) -> int:
     return in_a_child(work)
 
 
+def weights(run_dir: Path) -> dict[str, bytes]:
+    """The bytes of the last weights and of those that were kept along training."""
+    return {path.name: path.read_bytes() for path in run_dir.rglob("*.safetensors")}
+
+
 def describe(name: str, arguments: tuple[Any, ...]) -> str:
     if isinstance(arguments[0], RunDirectory):
         return f"{name} {arguments[1]}"
@@ -133,9 +139,8 @@ def main(folder: Path) -> None:
                 "killed": ended == -signal.SIGKILL,
                 "resumed": resumed,
                 "same tables": resumed and tables(made) == tables(whole),
-                "same weights": resumed
-                and (made / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes(),
-                "leftovers": [path.name for path in made.glob(".*.tmp")],
+                "same weights": resumed and weights(made) == weights(whole),
+                "leftovers": [path.name for path in made.rglob(".*.tmp")],
             }
         )
     print(json.dumps(attempts))
