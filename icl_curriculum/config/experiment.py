@@ -129,6 +129,7 @@ class Experiment(Strict):
             "curriculum.function_classes": (self.curriculum.function_classes,),
             "curriculum.inputs": (self.curriculum.inputs,),
             "evaluation.shifts": self.evaluation.shifts,
+            "evaluation.learning_shifts": self.evaluation.learning_shifts,
             "evaluation.baselines": self.evaluation.baselines or (),
         }
         for key, components in by_key.items():
@@ -181,14 +182,16 @@ class Experiment(Strict):
                 raise UserError(f"{growth.start} exceeds the experiment's own {full}", key=f"{key}.start")
         longest = max([self.points, *(shift.points(self.points) for shift in self.evaluation.shifts)]) - 1
         self.evaluation.costly.check(longest, "evaluation.costly.lengths")
-        for shift in self.evaluation.shifts:
-            with _located("evaluation.shifts", shift):
+        shifts = [("evaluation.shifts", shift) for shift in self.evaluation.shifts]
+        shifts += [("evaluation.learning_shifts", shift) for shift in self.evaluation.learning_shifts]
+        for key, shift in shifts:
+            with _located(key, shift):
                 asked = shift.points(self.points)
                 too_long = self.model.why_too_long(asked, points=self.points)
             if too_long is not None:
                 raise UserError(
                     f"{shift.id!r} asks for {too_long}",
-                    key="evaluation.shifts",
+                    key=key,
                     way_out=f"set model.max_points = {asked}"
                     if "max_points" in type(self.model).model_fields
                     else "leave the shift out, or override longest_prompt in the model's config",
@@ -264,7 +267,7 @@ class Experiment(Strict):
         baselines = [baseline for item in self.function_classes for baseline in self.baselines_for(item)]
         return [
             *self.function_classes, *self.inputs, self.curriculum.function_classes, self.curriculum.inputs,
-            self.model, self.training.method, *self.evaluation.shifts, *baselines,
+            self.model, self.training.method, *self.evaluation.shifts, *self.evaluation.learning_shifts, *baselines,
         ]  # fmt: skip
 
     def resolved(self) -> dict[str, Any]:
@@ -315,7 +318,11 @@ def check_length(key: str, name: str) -> None:
 
 
 # Ids that mean something else in the tables.
-_TAKEN_IDS = {"evaluation.shifts": ("none",), "evaluation.baselines": ("model", "oracle", "informed_oracle")}
+_TAKEN_IDS = {
+    "evaluation.shifts": ("none",),
+    "evaluation.learning_shifts": ("none",),
+    "evaluation.baselines": ("model", "oracle", "informed_oracle"),
+}
 
 #: Keys of a run's config.toml that its hash leaves out.
 NOT_HASHED = ("name", "description", "plugins", "variant", "seed")

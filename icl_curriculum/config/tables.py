@@ -198,6 +198,12 @@ class EvaluationConfig(Strict):
     bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
     learning_prompts: int = Field(128, ge=1, le=LARGEST, description="prompts of the banks behind learning.csv")
     shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
+    learning_shifts: tuple[AnyShift, ...] = Field(
+        (),
+        strict=False,
+        description="shifts whose errors stand in learning.csv, too, in a column of their own",
+        json_schema_extra=ADDED_LATER,
+    )
     baselines: tuple[AnyBaseline, ...] | None = Field(
         None, strict=False, description="baselines; default: those that suit each class"
     )

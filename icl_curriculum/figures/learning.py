@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -19,6 +21,7 @@ from icl_curriculum.results.tables import (
     blocks,
     distinct,
     of_variant,
+    on_own_prompts,
     over_seeds,
     with_metric,
 )
@@ -33,11 +36,13 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
     """Error at three context lengths while training goes on: a panel per cell.
 
     Vertical lines mark the curriculum's blocks, shading the steps at which the panel's own cell was in training.
+    Errors under shifts, which ``learning`` may hold, are left out: `along_training` shows them.
     Raises NothingToDraw if ``learning`` holds no errors.
     """
     colours = class_colours(curriculum)
-    rows = of_variant(learning, variant)
-    planned = blocks(of_variant(curriculum, variant))
+    own = of_variant(curriculum, variant)
+    rows = on_own_prompts(of_variant(learning, variant), own)
+    planned = blocks(own)
     trained = {pair for block in planned for pair in block.cells}
     pairs = dict.fromkeys(zip(rows["function_class"], rows["input_distribution"], strict=True))
     cells = [Cell(str(pair[0]), str(pair[1]), pair in trained or not planned) for pair in pairs]
@@ -51,7 +56,7 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
     lengths = _context_lengths(rows)
     drawn = []
     for axes, (cell, _, errors) in zip(grid.axes, shown, strict=True):
-        _draw_blocks(axes, planned, cell, colours.get(cell.function_class, GREY))
+        draw_blocks(axes, planned, cell, colours.get(cell.function_class, GREY))
         for k, (colour, line, width) in zip(lengths, _LOOKS, strict=False):
             at_k = errors[errors["n_context"] == k]
             summary = over_seeds(at_k, "step")
@@ -97,7 +102,8 @@ def _context_lengths(rows: pd.DataFrame) -> list[int]:
     return list(dict.fromkeys(min(offered, key=lambda k: abs(k - target)) for target in wanted))
 
 
-def _draw_blocks(axes: Axes, planned: list[CurriculumBlock], cell: Cell, colour: str) -> None:
+def draw_blocks(axes: Axes, planned: Sequence[CurriculumBlock], cell: Cell, colour: str) -> None:
+    """Mark where the curriculum moves on, and shade the steps at which a cell could be drawn."""
     for block in planned:
         if (cell.function_class, cell.inputs) in block.cells:
             axes.axvspan(block.start, block.end, color=colour, alpha=0.22, linewidth=0, gid="in training")
@@ -105,10 +111,16 @@ def _draw_blocks(axes: Axes, planned: list[CurriculumBlock], cell: Cell, colour:
         axes.axvline(block.start, color=_BOUNDARY, linewidth=0.7, linestyle=(0, (1, 2)), gid="boundary")
 
 
-def _legend(seeds: int, planned: list[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:
+def _legend(seeds: int, planned: Sequence[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:
     handles: dict[str, Artist] = {}
     if seeds > 1:
         handles[range_label(seeds)] = Patch(color=BLUE, alpha=0.2, linewidth=0)
+    return handles | curriculum_legend(planned, several_inputs)
+
+
+def curriculum_legend(planned: Sequence[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:
+    """What stands in a legend for what `draw_blocks` draws."""
+    handles: dict[str, Artist] = {}
     if planned:
         what = "class and inputs" if several_inputs else "class"
         handles[f"panel's {what} in training"] = Patch(color=GREY, alpha=0.3, linewidth=0)

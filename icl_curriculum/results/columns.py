@@ -73,13 +73,20 @@ class TrainingRow(NamedTuple):
 class LearningRow(NamedTuple):
     """Errors on a small fixed bank of each cell while training, every `training.learning_every` updates.
 
-    Step 0 and the last step are always among them.
+    Step 0 and the last step are always among them. Under the shifts of `evaluation.learning_shifts`, too, with which
+    the table gains a column.
     """
 
     step: StepField
     prompts_seen: Annotated[int, _PROMPTS_SEEN]
     function_class: ClassField
     input_distribution: InputsField
+    shift: Annotated[
+        str,
+        dataclasses.replace(
+            _SHIFT, absent="none", meaning=f"{_SHIFT.meaning}; only where a run has `evaluation.learning_shifts`"
+        ),
+    ]
     n_context: Annotated[int, _N_CONTEXT]
     metric: Annotated[
         str, TableColumn("`normalized_error`, or `median_error` where the mean squared error is infinite", key=True)
@@ -91,6 +98,10 @@ class LearningRow(NamedTuple):
             empty="where the model's answers are not numbers", negative=True,
         ),
     ]  # fmt: skip
+
+    def without_shift(self) -> tuple[Any, ...]:
+        """The row of a table that has no such column."""
+        return tuple(value for name, value in self._asdict().items() if name != "shift")
 
 
 class EvaluationRow(NamedTuple):
@@ -281,9 +292,9 @@ TABLES: dict[str, TableDefinition] = {
     )
 }
 
-#: The columns of each table that a run writes, in order.
+#: The columns of each table that a run writes, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {
-    name: table.header for name, table in TABLES.items() if name not in ("runs", "summary", "heads", "masking")
+    name: table.plain_header for name, table in TABLES.items() if name not in ("runs", "summary", "heads", "masking")
 }
 
 #: Tables that grow during training and are cut back on resuming.

@@ -6,10 +6,12 @@ CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +32,6 @@ from icl_curriculum.results.columns import (
 )
 
 R = TypeVar("R", RunColumns, RunsRow)
-
 
 #: Where in a run's directory the weights lie that were kept along training, as a pattern.
 KEPT_WEIGHTS = "checkpoints/step-*.safetensors"
@@ -63,10 +64,14 @@ class RunDirectory:
     def table(self, name: str) -> Path:
         return self.path / f"{name}.csv"
 
-    def start_tables(self) -> None:
-        """Empty growing tables with their headers, and no evaluation."""
+    def start_tables(self, optional: Collection[str] = ()) -> None:
+        """Empty growing tables with their headers, and no evaluation.
+
+        ``optional``: the tables that have the columns, too, that only some runs' tables have.
+        """
         for name in GROWING:
-            write_atomically(self.table(name), csv_text([COLUMNS[name]]))
+            header = TABLES[name].header if name in optional else COLUMNS[name]
+            write_atomically(self.table(name), csv_text([header]))
         self.table("evaluation").unlink(missing_ok=True)
 
     def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -118,8 +123,8 @@ class RunDirectory:
         """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
         manifest = read_manifest(self.path) or {}
         check_version(self.path, manifest)
-        for name, columns in COLUMNS.items():
-            _rows_of(self.table(name), csv_text([columns]), manifest)
+        for name in COLUMNS:
+            _read_finished(self.table(name), manifest)
         weights = self.path / "model.safetensors"
         if not weights.is_file() or manifest.get("weights", "") != bytes_hash(weights.read_bytes()):
             raise UserError(f"{weights} is damaged: it is not what the run wrote; restore it, or use --fresh")
@@ -204,22 +209,38 @@ def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _rows_of(table: Path, header: str, manifest: Mapping[str, Any]) -> str:
-    """The rows of a finished run's table; UserError if it is not as the run left it."""
+def _read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The columns and the rows of a finished run's table; UserError if it is not as the run left it."""
     try:
         text = table.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{table} is damaged: it cannot be read ({error}); restore it, or use --fresh") from None
     recorded = manifest.get("tables", {}).get(table.stem)
-    if not text.startswith(header):
+    headers = (COLUMNS[table.stem], TABLES[table.stem].header)
+    header = next((columns for columns in headers if text.startswith(csv_text([columns]))), None)
+    if header is None:
         problem = "its first line is not the table's header"
     elif not text.endswith("\n"):
         problem = "its last line is cut off"
     elif recorded is not None and recorded != text_hash(text):
         problem = "it is not what the run wrote"
     else:
-        return text[len(header) :]
+        return header, text[len(csv_text([header])) :]
     raise UserError(f"{table} is damaged: {problem}; restore it, or use --fresh")
+
+
+def _joined(name: str, tables: Sequence[tuple[list[str], str]]) -> str:
+    """One table of several runs' tables. A column that only some of them have is filled in for the others."""
+    header = max((columns for columns, _ in tables), key=len)
+    return csv_text([header]) + "".join(_widened(name, rows, columns, header) for columns, rows in tables)
+
+
+def _widened(name: str, rows: str, columns: Sequence[str], header: Sequence[str]) -> str:
+    if columns == header:
+        return rows
+    filled = {column: TABLES[name].columns[column].absent for column in header}
+    found = (dict(zip(columns, row, strict=True)) for row in csv.reader(io.StringIO(rows, newline="")))
+    return csv_text(list((filled | row).values()) for row in found)
 
 
 def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
@@ -247,11 +268,9 @@ def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     write_atomically(experiment / "runs.csv", csv_text([TABLES["runs"].header, *rows]))
     for path, manifest in runs:
         check_version(path, manifest)
-    for name, columns in COLUMNS.items():
-        header = csv_text([columns])
-        parts = [header]
-        parts += [_rows_of(path / f"{name}.csv", header, manifest) for path, manifest in runs]
-        write_atomically(experiment / f"{name}.csv", "".join(parts))
+    for name in COLUMNS:
+        tables = [_read_finished(path / f"{name}.csv", manifest) for path, manifest in runs]
+        write_atomically(experiment / f"{name}.csv", _joined(name, tables))
     kept = {path for path, _ in runs}
     return [path.name for path, _ in finished if path not in kept]
 

@@ -23,7 +23,8 @@ class TableColumn:
 
     ``meaning``: in one sentence. ``unit``: of a number, where it has one. ``empty``: when its cell is empty; never, if
     nothing is given. ``one_of``: all that it may hold. ``most``: the greatest number; the least is 0, unless it may
-    be ``negative``. ``key``: whether it is one of the columns that tell the rows of its table apart. ``joins``: the
+    be ``negative``. ``absent``: where not every file has the column, what all rows of one that lacks it would hold.
+    ``key``: whether it is one of the columns that tell the rows of its table apart. ``joins``: the
     table that has a row for each of its values. ``axis``: whether it is a number that curves are drawn over and
     interpolated in, which readers hold as a float. ``kind`` is the type of the field, filled in by `TableDefinition`.
     """
@@ -34,6 +35,7 @@ class TableColumn:
     one_of: tuple[object, ...] = ()
     most: float | None = None
     negative: bool = False
+    absent: str = ""
     key: bool = False
     joins: str = ""
     axis: bool = False
@@ -83,7 +85,13 @@ class TableDefinition:
 
     @property
     def header(self) -> list[str]:
+        """All columns."""
         return list(self.columns)
+
+    @property
+    def plain_header(self) -> list[str]:
+        """The columns that every file has."""
+        return [name for name, column in self.columns.items() if not column.absent]
 
     @property
     def dtypes(self) -> dict[Hashable, str]:

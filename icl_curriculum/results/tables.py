@@ -42,7 +42,8 @@ class NothingToDraw(ValueError):
 def read_table(directory: Path, name: str) -> pd.DataFrame:
     """The experiment's table ``name``.
 
-    Raises UserError if the file is missing, damaged, or lacks a column.
+    A column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, or lacks
+    any other column.
     """
     path = directory / f"{name}.csv"
     if not path.is_file():
@@ -54,12 +55,14 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
         header = _check_form(text)
+        columns = TABLES[name].columns
         lacking = [column for column in COLUMNS[name] if column not in header]
-        if lacking:
-            raise UserError(f"{path} lacks the column {lacking[0]!r}; found: {', '.join(header)}")
+        if needed := [column for column in lacking if not columns[column].absent]:
+            raise UserError(f"{path} lacks the column {needed[0]!r}; found: {', '.join(header)}")
         # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
         with np.errstate(invalid="raise"):
             table = pd.read_csv(io.StringIO(text), dtype=TABLES[name].dtypes, keep_default_na=False, na_values=[""])
+        table = table.assign(**{column: columns[column].absent for column in lacking})
         _check_cells(name, table)
     except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
@@ -121,6 +124,20 @@ def of_variant(table: pd.DataFrame, variant: str | None) -> pd.DataFrame:
     if variant is None and len(variants) > 1:
         raise ValueError(f"name one of the table's {len(variants)} variants: {', '.join(variants)}")
     return table if variant is None else table[table["variant"] == variant]
+
+
+def on_own_prompts(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataFrame:
+    """The rows of learning.csv on the prompts of training: without a shift, and of cells that curriculum.csv has.
+
+    A run with `evaluation.learning_shifts` has others; under a shift that changes the inputs, they differ from these in
+    ``input_distribution`` alone. A table without the column ``shift`` has none of them.
+    """
+    if "shift" not in learning:
+        return learning
+    keys = ["function_class", "input_distribution"]
+    plain = learning[learning["shift"] == "none"]
+    own = set(curriculum[keys].drop_duplicates().itertuples(index=False, name=None))
+    return plain[[not own or cell in own for cell in zip(*(plain[key] for key in keys), strict=True)]]
 
 
 def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:

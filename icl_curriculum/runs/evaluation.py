@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -32,7 +33,7 @@ from icl_curriculum.evaluation import (
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.directory import RunDirectory
-from icl_curriculum.shifts import why_undefined
+from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.training import Trainer
 
 #: Multiples of it lie far apart within a turn.
@@ -177,12 +178,24 @@ def baseline_rows(
 def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
     """Every cell of the experiment as it is, then under every shift that is defined for it, each once."""
     config = experiment.evaluation
+    return _banks(experiment, config.shifts, config.n_prompts, "evaluation")
+
+
+def learning_banks(experiment: Experiment) -> Iterator[Bank]:
+    """The small banks behind learning.csv: every cell as it is, then under `learning_shifts`, each once."""
+    config = experiment.evaluation
+    return _banks(experiment, config.learning_shifts, config.learning_prompts, "learning")
+
+
+def _banks(
+    experiment: Experiment, shifts: Sequence[Shift], n_prompts: int, purpose: Literal["evaluation", "learning"]
+) -> Iterator[Bank]:
     seen: set[tuple[str, str, str]] = set()
-    for shift in (None, *config.shifts):
+    for shift in (None, *shifts):
         for task in experiment.tasks().values():
             if shift is not None and why_undefined(shift, task) is not None:
                 continue
-            bank = Bank(task, shift, config.n_prompts, experiment.points, config.bank_seed)
+            bank = Bank(task, shift, n_prompts, experiment.points, experiment.evaluation.bank_seed, purpose)
             if bank.key not in seen:
                 seen.add(bank.key)
                 yield bank
@@ -190,9 +203,10 @@ def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
 
 def undefined_cells(experiment: Experiment) -> list[str]:
     """``parity under random_quadrants: <reason>``: the shifts of the experiment that a class is not evaluated under."""
+    config = experiment.evaluation
     reasons = {
         f"{task.function_class.id} under {shift.id}: {reason}": None
-        for shift in experiment.evaluation.shifts
+        for shift in (*config.shifts, *config.learning_shifts)
         for task in experiment.tasks().values()
         if (reason := why_undefined(shift, task)) is not None
     }

@@ -223,7 +223,7 @@ class _Execution:
             self._resume()
             return
         forget_weights(self.directory.path)
-        self.directory.start_tables()
+        self.recorder.start_tables()
         self.directory.write_config(self.run.config())
         for name, content in self.run.plugin_copies().items():
             write_atomically(self.directory.path / "plugins" / name, content)

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
-from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.runs.evaluation import learning_banks
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.training import Cell, Trainer, Update
 from icl_curriculum.training.session import TRAINING
@@ -82,7 +81,12 @@ class Recorder:
         self.live = live
         self.pending = Interval()
         self.learning = [(bank, bank.draw()) for bank in learning_banks(trainer.run.experiment)]
+        self.shifted = bool(trainer.run.experiment.evaluation.learning_shifts)
         self.mark = time.monotonic()
+
+    def start_tables(self) -> None:
+        """Begin the tables that grow, empty."""
+        self.directory.start_tables(optional={"learning"} if self.shifted else ())
 
     def log(self) -> tuple[float, float]:
         """Write the interval since the last call; returns its normalized loss and updates per second.
@@ -156,12 +160,12 @@ class Recorder:
                 LearningRow(
                     step=self.trainer.step, prompts_seen=self.trainer.prompts_seen.total(),
                     function_class=bank.function_class, input_distribution=bank.input_distribution,
-                    n_context=row.n_context, metric=row.metric, value=row.value,
+                    shift=bank.shift_id, n_context=row.n_context, metric=row.metric, value=row.value,
                 )
                 for row in metric_rows(entry, predictions, bank, prompts, None)
                 if row.metric in ("normalized_error", "median_error")
             ]  # fmt: skip
-        self.directory.append("learning", rows)
+        self.directory.append("learning", rows if self.shifted else [row.without_shift() for row in rows])
         seen, flops = self.trainer.prompts_seen, self.trainer.flops
         self.directory.append(
             "exposure",
@@ -171,15 +175,11 @@ class Recorder:
             ],
         )
         # The longest prompt of every bank and metric comes last and is the one that is kept.
-        errors = {f"learning/{row.metric}/{row.function_class}/{row.input_distribution}": row.value for row in rows}
+        errors = {f"learning/{row.metric}/{_bank_name(row)}": row.value for row in rows}
         self.live.scalars(self.trainer.step, errors)
         self.mark += time.monotonic() - began
 
 
-def learning_banks(experiment: Experiment) -> list[Bank]:
-    """The small banks behind learning.csv: every cell, unshifted."""
-    config = experiment.evaluation
-    return [
-        Bank(task, None, config.learning_prompts, experiment.points, config.bank_seed, "learning")
-        for task in experiment.tasks().values()
-    ]
+def _bank_name(row: LearningRow) -> str:
+    """Names a row's bank for a logger: ``linear/gaussian``, or ``linear/gaussian/scaled_inputs/2`` under a shift."""
+    return "/".join([row.function_class, row.input_distribution, *[row.shift] * (row.shift != "none")])

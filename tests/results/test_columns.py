@@ -34,7 +34,9 @@ def documented(name: str) -> list[str]:
 def test_every_column_of_every_file_is_documented(written: list[Path]) -> None:
     assert {path.stem for path in written} == set(TABLES)
     for path in written:
-        assert documented(path.stem) == path.read_text().splitlines()[0].split(","), path
+        # Some runs alone have a further column.
+        assert TABLES[path.stem].plain_header == path.read_text().splitlines()[0].split(","), path
+        assert documented(path.stem) == TABLES[path.stem].header, path
 
 
 def cells_that_break(column: TableColumn, cells: pd.Series) -> pd.Series:
@@ -55,10 +57,10 @@ def cells_that_break(column: TableColumn, cells: pd.Series) -> pd.Series:
 def test_what_is_written_keeps_to_the_definition(written: list[Path]) -> None:
     for path in written:
         table = pd.read_csv(path, dtype="str", keep_default_na=False)
-        for name, column in TABLES[path.stem].columns.items():
-            wrong = cells_that_break(column, table[name])
+        for name in TABLES[path.stem].plain_header:
+            wrong = cells_that_break(TABLES[path.stem].columns[name], table[name])
             assert not wrong.any(), f"{path}: {name}: {table[name][wrong].iloc[0]!r}"
-        keys = [name for name, column in TABLES[path.stem].columns.items() if column.key]
+        keys = [name for name in TABLES[path.stem].plain_header if TABLES[path.stem].columns[name].key]
         assert not table.duplicated(keys).any(), f"{path}: its keys do not tell its rows apart"
 
 

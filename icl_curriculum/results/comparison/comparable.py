@@ -73,7 +73,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     """The bank that each variant answered in each cell."""
     # The shifts' rows are the most by far, and are left out once.
     unshifted = source.evaluation[source.evaluation["shift"] == "none"]
-    longest = source.learning.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
+    longest = source.on_own_prompts.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
     found = []

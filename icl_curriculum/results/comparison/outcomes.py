@@ -123,7 +123,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
     for cell in cells:
         function_class, inputs = cell
         of_class = models[models["function_class"] == function_class]
-        learning = in_cell(source.learning, cell)
+        learning = in_cell(source.on_own_prompts, cell)
         if not len(learning):
             continue
         longest = int(learning["n_context"].max()) if examples is None else examples

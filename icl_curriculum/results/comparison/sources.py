@@ -14,7 +14,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.directory import finished_runs, unfinished_runs
-from icl_curriculum.results.tables import distinct, read_table
+from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
 #: The columns that tell a cell.
 CELL = ["function_class", "input_distribution"]
@@ -64,6 +64,11 @@ class Source:
     def cells(self) -> list[Cell]:
         """The experiment's own cells, in the order of its config."""
         return cells_of(self.curriculum)
+
+    @functools.cached_property
+    def on_own_prompts(self) -> pd.DataFrame:
+        """The rows of learning.csv that are under no shift."""
+        return on_own_prompts(self.learning, self.curriculum)
 
     @property
     def confidence(self) -> float:
