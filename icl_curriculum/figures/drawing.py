@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.figures.along_training import along_training, learning_under_shifts
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heads import head_scores, masked_heads
@@ -50,6 +51,8 @@ class Drawing:
 FIGURES: dict[str, Drawing] = {
     "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
     "learning_curves": Drawing(learning_curves, ("learning", "curriculum")),
+    "learning_under_shifts": Drawing(learning_under_shifts, ("learning", "curriculum")),
+    "along_training": Drawing(along_training, ("evaluation",)),
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
     "heat_map": Drawing(heat_map, ("evaluation",)),
     "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
@@ -174,9 +177,21 @@ def draw_heat_map(directory: Path) -> Path | None:
 
     Raises UserError if the table is missing, damaged or lacks a column.
     """
+    return _draw_one(directory, heat_map)
+
+
+def draw_along_training(directory: Path) -> Path | None:
+    """Draw `along_training` of a directory that may hold evaluation.csv alone. Returns its PNG's path, or None.
+
+    Raises UserError if the table is missing, damaged or lacks a column.
+    """
+    return _draw_one(directory, along_training)
+
+
+def _draw_one(directory: Path, draw: Callable[..., Figure]) -> Path | None:
     evaluation = read_table(directory, "evaluation")
     with contextlib.suppress(NothingToDraw), _any_script():
-        return _save(heat_map(evaluation), directory / "figures" / "heat_map")
+        return _save(draw(evaluation), directory / "figures" / draw.__name__)
     return None
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose
 from icl_curriculum.figures.curves import FEW, draw_model, draw_reference, trained_models
 from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, learner_styles, model_style
-from icl_curriculum.figures.notes import fewer_prompts
+from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import count_scale, error_label, error_scale, zero_line
 from icl_curriculum.results.tables import (
@@ -83,7 +83,7 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
         drawn += _draw_references(axes, panel, styles)
 
     grid.title_cells([panel.cell for panel in panels])
-    note = [*_left_out(panels), *_prompts(panels), *error_scale(grid.axes[0], "y", drawn)]
+    note = [*last_of_several(evaluation), *_left_out(panels), *_prompts(panels), *error_scale(grid.axes[0], "y", drawn)]
     # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
     lengths = plain["n_context"]
     grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])

@@ -22,6 +22,7 @@ from icl_curriculum.figures.categories import (
 )
 from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
 from icl_curriculum.figures.names import inputs_label, learner_label, pretty
+from icl_curriculum.figures.notes import last_of_several
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
 
@@ -66,6 +67,7 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     seeds = models["seed"].nunique()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     note = [f"The model's error{mean}, at k = {k} in-context examples unless a column says otherwise."]
+    note += last_of_several(evaluation)
     figure = table_figure(
         table_of_errors, metrics[0], title="Error by function class, inputs and shift", variant=variant, note=note
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+import pandas as pd
+
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.names import learner_label
 
@@ -30,3 +32,18 @@ def fewer_prompts(compared: Iterable[Mapping[str, set[int]]], marked: Collection
         names = "lines with markers" if learners == {*marked} else ", ".join(map(learner_label, sorted(learners)))
         said.append(f"On {few} prompts instead of {several(largest)}: {names}.")
     return said
+
+
+def last_of_several(evaluation: pd.DataFrame) -> list[str]:
+    """A sentence on whose errors a figure shows if its table holds several steps of a run: of those, the last."""
+    if not has_several_steps(evaluation):
+        return []
+    models = evaluation[evaluation["learner_kind"] == "model"]
+    steps = several(models.groupby(["experiment", "run"])["step"].max())
+    return [f"After {steps} training steps, the last in the table."]
+
+
+def has_several_steps(evaluation: pd.DataFrame) -> bool:
+    """Whether a table holds a model's errors at several steps of one run."""
+    models = evaluation[evaluation["learner_kind"] == "model"]
+    return bool((models.groupby(["experiment", "run"])["step"].nunique() > 1).any())

@@ -64,10 +64,11 @@ def columns_for(count: int, most: int = 4) -> int:
 
 @dataclass(frozen=True)
 class PanelGrid:
-    """A figure and its panels, row by row."""
+    """A figure and its panels, row by row; ``places``: the row and the column of each."""
 
     figure: Figure
     axes: list[Axes]
+    places: list[tuple[int, int]]
     columns: int
     height: float
     left: float
@@ -76,10 +77,10 @@ class PanelGrid:
 
     @classmethod
     def of(
-        cls, count: int, *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
+        cls, count: int | Sequence[int], *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
         width: float | None = None, shared_rows: bool = True,
     ) -> PanelGrid:  # fmt: skip
-        """A grid of ``count`` panels with shared axes.
+        """A grid of ``count`` panels with shared axes. Of several counts, each begins a row and a y axis of its own.
 
         In inches: ``height``: of each panel; ``left``: for labels at the left; ``right``: for what stands at the right
         of each panel; ``width``: of the figure, which by default follows from the number of columns.
@@ -87,23 +88,29 @@ class PanelGrid:
         """
         width = width or min(FULL_WIDTH, left + columns * WIDEST_PANEL)
         figure = Figure(figsize=(width, 4))
-        cells = figure.add_gridspec(math.ceil(count / columns), columns)
+        counts = [count] if isinstance(count, int) else count
+        rows = [math.ceil(each / columns) for each in counts]
+        cells = figure.add_gridspec(sum(rows), columns)
         axes: list[Axes] = []
-        for i in range(count):
-            first = axes[0] if axes else None
-            axes.append(
-                figure.add_subplot(cells[divmod(i, columns)], sharex=first, sharey=first if shared_rows else None)
-            )
-        return cls(figure, axes, columns, height, left, right, shared_rows)
+        places = []
+        for number, each in enumerate(counts):
+            begun = len(axes)
+            for i in range(each):
+                row, column = divmod(i, columns)
+                places.append((sum(rows[:number]) + row, column))
+                of_block = axes[begun] if i and shared_rows else None
+                axes.append(figure.add_subplot(cells[places[-1]], sharex=axes[0] if axes else None, sharey=of_block))
+        return cls(figure, axes, places, columns, height, left, right, shared_rows)
 
     @property
     def rows(self) -> int:
-        return math.ceil(len(self.axes) / self.columns)
+        return self.places[-1][0] + 1
 
     def label(self, xlabel: str, ylabels: Sequence[str]) -> None:
         """Label the left and lower edges of the grid, and every panel whose y label is not its neighbour's."""
         for i, (axes, ylabel) in enumerate(zip(self.axes, ylabels, strict=True)):
-            lowest, leftmost = i + self.columns >= len(self.axes), i % self.columns == 0
+            row, column = self.places[i]
+            lowest, leftmost = (row + 1, column) not in self.places, column == 0
             axes.tick_params(labelbottom=lowest, labelleft=leftmost or not self.shared_rows)
             if lowest:
                 axes.set_xlabel(xlabel)
@@ -170,7 +177,7 @@ class PanelGrid:
 
     def _row(self, row: int) -> tuple[float, float, float]:
         """The inches of a row from top to bottom: of titles, of panels, and of what stands below them."""
-        axes = self.axes[row * self.columns : (row + 1) * self.columns]
+        axes = [axes for axes, place in zip(self.axes, self.places, strict=True) if place[0] == row]
         titles = max(text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
         labels = max(text_height(panel.get_xlabel(), TEXT) for panel in axes)
         return titles + _ABOVE, self.height, _BELOW + (labels + 0.25 if labels else 0)
@@ -184,10 +191,11 @@ class PanelGrid:
         """
         width, height = self.figure.get_size_inches()
         before, after = self._overhang((width - self.left) / self.columns)
-        lefts = [max(before, *map(self._left_of, range(j, len(self.axes), self.columns))) for j in range(self.columns)]
+        lefts = [before] * self.columns
+        for i, (_, column) in enumerate(self.places):
+            lefts[column] = max(lefts[column], self._left_of(i))
         panel = (width - sum(lefts)) / self.columns - after
-        for i, axes in enumerate(self.axes):
-            row, column = divmod(i, self.columns)
+        for axes, (row, column) in zip(self.axes, self.places, strict=True):
             if column == 0:
                 titles, of_panel, below = self._row(row)
                 y = top - titles - of_panel
@@ -199,7 +207,7 @@ class PanelGrid:
         """The inches that a panel's labels and ticks take at its left."""
         axes = self.axes[i]
         taken = MARGIN + _TICKS
-        if i % self.columns == 0 or not self.shared_rows:
+        if self.places[i][1] == 0 or not self.shared_rows:
             taken += max(text_width(label, TEXT) for _, label in _ticks(axes.yaxis))
         if ylabel := axes.get_ylabel():
             taken += text_height(ylabel, TEXT) + 0.05

@@ -22,7 +22,7 @@ from icl_curriculum.figures.categories import (
     several,
 )
 from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
-from icl_curriculum.figures.notes import fewer_prompts
+from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
 from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
@@ -101,7 +101,7 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     grid.label(error_label(metrics[0]), [""] * len(shown))
     k = several(point.k for point in found if point.category == UNSHIFTED)
     said = f"At k = {k} in-context examples unless a row says otherwise."
-    note = [said, *_fewer_prompts(found), *note]
+    note = [said, *last_of_several(evaluation), *_fewer_prompts(found), *note]
     return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, seeds, styles))
 
 
