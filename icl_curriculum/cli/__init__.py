@@ -112,6 +112,12 @@ def evaluate(
             help="also told the instruction of this class, or neutral, whatever it is asked; can be repeated",
         ),
     ] = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--step", metavar="N", help="the weights that the run kept at this step, or 'all'; can be repeated"
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/evaluate")
     ] = None,
@@ -127,12 +133,18 @@ def evaluate(
     from icl_curriculum.runs import launch
     from icl_curriculum.scoring import evaluate as evaluating
     from icl_curriculum.scoring.grid import AskedCells
+    from icl_curriculum.scoring.trained_runs import asked_steps
 
-    evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=launch.resolve_device(device))
-    grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
-    models = evaluation.models(masks=mask or (), instructions=instruction or ())
-    with progress.bank_view(evaluation.run.name, grid) as tell:
-        written = evaluation.score(grid, output or run_dir / "evaluate", tell, models)
+    device, written = launch.resolve_device(device), []
+    steps = asked_steps(run_dir, step) if step else [None]
+    for each in steps:
+        evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=device, step=each)
+        grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
+        models = evaluation.models(masks=mask or (), instructions=instruction or ())
+        name = evaluation.run.name if each is None else f"{evaluation.run.name} at step {each}"
+        with progress.bank_view(name, grid) as tell:
+            last = each == steps[-1]
+            written.append(evaluation.score(grid, output or run_dir / "evaluate", tell, models, draw=last))
     display.show_evaluation(written, grid)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables
+from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables, step_table
 from icl_curriculum.cli.head_tables import head_tables
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
@@ -24,19 +24,26 @@ if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does wit
 console = Console(highlight=False, markup=False, soft_wrap=False)
 
 
-def show_evaluation(written: WrittenEvaluation, grid: BankGrid) -> None:
-    """Show the errors that were asked for, why others are undefined, what failed, and where the files lie."""
-    table = grid_table(written.table.parent, [bank.key for bank in grid.banks], written.models)
-    if len(written.models) > 1:
+def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> None:
+    """Show the errors that were asked for, or at several steps those without a shift; why others are undefined, what
+    failed, and where the files lie.
+    """
+    last, folder = written[-1], written[-1].table.parent
+    if len(written) > 1:
+        plain = [bank.key for bank in grid.banks if bank.shift is None]
+        title, table = step_table(folder, plain, [each.step for each in written], last.models)
+        console.print(title, soft_wrap=True)
+    else:
+        table = grid_table(folder, [bank.key for bank in grid.banks], last.step, last.models)
+    if len(written) > 1 or len(last.models) > 1:
         print_whole(console, table)
     else:
         console.print(table)
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
-    show_baseline_failures(written.failures)
-    console.print(f"table:   {written.table}", soft_wrap=True)
-    if written.figure is not None:
-        show_figures([written.figure])
+    show_baseline_failures(last.failures)
+    console.print(f"table:   {last.table}", soft_wrap=True)
+    show_figures(last.figures)
 
 
 def show_scores(written: WrittenScores) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -84,16 +85,15 @@ def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
     return f"{means.min():.3f} {best}{'†' * fewer}", f"† on {asked} prompts instead of {most}" * fewer
 
 
-def grid_table(directory: Path, asked: Collection[tuple[str, str, str]], models: Sequence[str] = ("model",)) -> Table:
+def grid_table(
+    directory: Path, asked: Collection[tuple[str, str, str]], step: int, models: Sequence[str] = ("model",)
+) -> Table:
     """The model's errors in the cells that were asked for: a row for each inputs and shift, a column for each class.
 
-    ``asked``: the cells, each a function class, an input distribution and a shift. ``models``: the ids of the model in
-    each way in which it was asked; of several, each has rows of its own.
+    ``asked``: the cells, each a function class, an input distribution and a shift. ``step``: of the model. ``models``:
+    the ids of the model in each way in which it was asked; of several, each has rows of its own.
     """
-    frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(METRICS) & frame["learner"].isin(models)]
-    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
-    frame = frame[[cell in asked for cell in cells]]
+    frame = _asked_of_models(directory, asked, [step], models)
     plain = frame[frame["shift"] == "none"]
     longest = int((plain if len(plain) else frame)["n_context"].max())
     classes = list(dict.fromkeys(frame["function_class"]))
@@ -118,6 +118,44 @@ def grid_table(directory: Path, asked: Collection[tuple[str, str, str]], models:
         shown = str(shift) if k == longest else f"{shift} (k = {k})"
         table.add_row(str(inputs), shown, *[str(learner)] * several, *numbers)
     return table
+
+
+def step_table(
+    directory: Path, asked: Collection[tuple[str, str, str]], steps: Collection[int], models: Sequence[str] = ("model",)
+) -> tuple[str, Table]:
+    """The model's errors in cells at several steps, with a title: a row for each step, a column for each cell.
+
+    ``models``: as in `grid_table`.
+    """
+    frame = _asked_of_models(directory, asked, steps, models)
+    longest = int(frame["n_context"].max())
+    keys = ["step", "learner", "function_class", "input_distribution"]
+    at = frame[frame["n_context"] == longest].groupby(keys)
+    title = f"Normalized error of the model at k = {longest} examples (1 = predicting zero)"
+    table = Table(box=None, header_style="", pad_edge=False)
+    table.add_column("step", justify="right")
+    if len(models) > 1:
+        table.add_column("learner")
+    several_inputs = len({inputs for _, inputs, _ in asked}) > 1
+    for name, inputs, _ in asked:
+        table.add_column(name.replace("_", " ") + (f", {inputs}" if several_inputs else ""), justify="right")
+    if (frame["metric"] == "median_error").any():
+        table.caption, table.caption_justify = MEDIAN, "left"
+    for step, learner in itertools.product(steps, models):
+        cells = ((step, learner, name, inputs) for name, inputs, _ in asked)
+        shown = (_shown(at.get_group(cell)) if cell in at.groups else "–" for cell in cells)
+        table.add_row(str(step), *[learner] * (len(models) > 1), *shown)
+    return title, table
+
+
+def _asked_of_models(
+    directory: Path, asked: Collection[tuple[str, str, str]], steps: Collection[int], models: Sequence[str]
+) -> pd.DataFrame:
+    """The errors of models at some steps in some cells, as far as tables show them."""
+    frame = read_table(directory, "evaluation")
+    frame = frame[frame["metric"].isin(METRICS) & frame["learner"].isin(models) & frame["step"].isin(steps)]
+    cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
+    return frame[[cell in asked for cell in cells]]
 
 
 def _shown(errors: pd.DataFrame) -> str:

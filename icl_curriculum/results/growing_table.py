@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,14 @@ from icl_curriculum.results.columns import COLUMNS, TABLES, csv_text, text_hash
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
+
+
+@dataclass
+class RowGroup:
+    """Lines of the table whose keys are equal, and what a manifest calls their bank."""
+
+    bank: str
+    lines: list[str] = field(default_factory=list)
 
 
 class GrowingTable:
@@ -29,7 +37,7 @@ class GrowingTable:
     ) -> None:
         self.folder, self.command, self.refuse = folder, command, refuse
         self.path = folder / "evaluation.csv"
-        self._columns = TABLES["evaluation"].positions(keys)
+        self._columns, self._cell = (TABLES["evaluation"].positions(names) for names in (keys, CELL))
 
     def read(self) -> tuple[str, dict[str, Any]]:
         """The rows and the manifest of earlier calls, empty where there are none.
@@ -60,24 +68,43 @@ class GrowingTable:
         return text.split("\n", 1)[1], manifest
 
     def add(self, rows: Iterable[Sequence[Any]], describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Write the table with these rows in it; ``describe(manifest)`` gives the new manifest from the old one."""
+        """Write the table with these rows in it; ``describe(manifest)`` gives the new manifest from the old one.
+
+        Both may hold ``banks``, hashes by name: rows of a bank that had other prompts before are left out.
+        """
         written, manifest = self.read()
-        table = csv_text([COLUMNS["evaluation"]]) + self._merged(written, csv_text(rows))
+        described = describe(manifest)
+        before, now = manifest.get("banks", {}), described.get("banks", {})
+        others = {name for name, content in before.items() if now.get(name, content) != content}
+        table = csv_text([COLUMNS["evaluation"]]) + self._merged(written, csv_text(rows), others)
         new = {
             "kind": self.command,
-            **describe(manifest),
+            **described,
             # Either may be there after a crash between the two files.
             "tables": [text_hash(table), *manifest.get("tables", [])[:1]],
         }
         write_atomically(self.folder / "manifest.json", json.dumps(new, indent=2) + "\n")
         write_atomically(self.path, table)
 
-    def _merged(self, old: str, new: str) -> str:
-        """Rows in groups of equal keys: a group that stands in both is the new one, in the old one's place."""
-        groups: dict[tuple[str, ...], list[list[str]]] = {}
-        for text in (old, new):
-            found: dict[tuple[str, ...], list[list[str]]] = {}
-            for row in csv.reader(io.StringIO(text, newline="")):
-                found.setdefault(tuple(row[column] for column in self._columns), []).append(row)
-            groups.update(found)
-        return csv_text(row for rows in groups.values() for row in rows)
+    def _merged(self, old: str, new: str, others: Collection[str]) -> str:
+        """Rows in groups of equal keys: a group that stands in both is the new one, in the old one's place.
+
+        ``others``: the banks of which only new rows are kept.
+        """
+        before, now = self._groups(old), self._groups(new)
+        kept = (group for key, group in (before | now).items() if key in now or group.bank not in others)
+        return "".join(f"{line}\n" for group in kept for line in group.lines)
+
+    def _groups(self, text: str) -> dict[tuple[str, ...], RowGroup]:
+        """The rows as lines. No name holds a line break."""
+        found: dict[tuple[str, ...], RowGroup] = {}
+        prefix, group = "", RowGroup("")
+        for line in text.split("\n")[:-1]:
+            # Rows of one group follow each other, and parsing every one of them would take a hundred times as long.
+            if not prefix or not line.startswith(prefix):
+                (row,) = csv.reader([line])
+                prefix = csv_text([row[: max(self._columns) + 1]]).removesuffix("\n") + ","
+                bank = "/".join(row[column] for column in self._cell)
+                group = found.setdefault(tuple(row[column] for column in self._columns), RowGroup(bank))
+            group.lines.append(line)
+        return found

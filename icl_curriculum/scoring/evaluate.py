@@ -32,19 +32,22 @@ COMMAND = "icl evaluate"
 
 @dataclass(frozen=True)
 class WrittenEvaluation:
-    """The table, the figure if there is one, what baselines failed on, and the models' ids in the table."""
+    """The table, the step whose rows were written, the figures, what baselines failed on, and the models' ids."""
 
     table: Path
-    figure: Path | None
+    step: int
+    figures: list[Path]
     failures: Failures
     models: Sequence[str]
 
 
 class Evaluation:
-    """A finished run, ready to be asked. UserError if the directory holds none, or a damaged one."""
+    """A finished run, ready to be asked; as it was at a ``step``, or at the end. UserError as by `open_run`."""
 
-    def __init__(self, run_dir: Path, *, plugins: Sequence[Path] = (), device: str = "cpu") -> None:
-        opened = open_run(run_dir, device)
+    def __init__(
+        self, run_dir: Path, *, plugins: Sequence[Path] = (), device: str = "cpu", step: int | None = None
+    ) -> None:
+        opened = open_run(run_dir, device, step)
         self.run_dir, self.run, self.manifest = run_dir, opened.run, opened.manifest
         self.directory, self.trained = opened.directory, opened.trained
         self.plugins = {str(plugin): _load_beside(plugin) for plugin in plugins}
@@ -82,14 +85,16 @@ class Evaluation:
             return asked_models(self.trained, masks=masks, instructions=instructions)
 
     def score(
-        self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None
-    ) -> WrittenEvaluation:
-        """Write ``output``/evaluation.csv, manifest.json and the heat map.
+        self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None, *,
+        draw: bool = True,
+    ) -> WrittenEvaluation:  # fmt: skip
+        """Write ``output``/evaluation.csv and manifest.json and, if asked to ``draw``, the figures.
 
-        Rows of other cells that an earlier call wrote for this run are kept, so that a table can grow; of a call
-        that is interrupted, the banks that were answered. UserError, before anything is computed, if ``output``
-        holds what no such call wrote; RunFailed if a plugin breaks its contract or the memory does not suffice.
-        ``models``: the model in all ways in which it is asked, by default as it is.
+        Rows of other cells, learners and steps that an earlier call wrote for this run are kept, so that a table can
+        grow, but none of a cell on other prompts than now; of a call that is interrupted, the banks that were answered.
+        UserError, before anything is computed, if ``output`` holds what no such call wrote; RunFailed if a plugin
+        breaks its contract or the memory does not suffice. ``models``: the model in all ways in which it is asked, by
+        default as it is.
         """
         models = models or self.models()
         cache = self.run_dir.parent / ".cache"
@@ -112,10 +117,12 @@ class Evaluation:
                     self._write(output, answered, plugins)
             failures = {item.name: item.failures for item in answered}
             names = [entry.id for entry in models]
-            return WrittenEvaluation(output / "evaluation.csv", figures.draw_heat_map(output), failures, names)
+            drawn = [figures.draw_heat_map(output), figures.draw_along_training(output)] if draw else []
+            there = [path for path in drawn if path is not None]
+            return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names)
 
     def _table(self, output: Path) -> GrowingTable:
-        return GrowingTable(output, COMMAND, ("learner", *CELL), self._why_not_beside)
+        return GrowingTable(output, COMMAND, ("step", "learner", *CELL), self._why_not_beside)
 
     def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
         if manifest.get("weights") == self.manifest.get("weights") and manifest.get("bank_version") == BANK_VERSION:

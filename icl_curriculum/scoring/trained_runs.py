@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Model
-from icl_curriculum.results.directory import RunDirectory, read_manifest
+from icl_curriculum.results.directory import RunDirectory, finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.evaluation import TrainedModel
+from icl_curriculum.runs.kept_weights import kept_steps, read_kept
+from icl_curriculum.scoring.grid import ALL
+
+#: The most digits of a number of steps.
+_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,20 @@ class TrainedRun:
         return self.trained.run
 
 
-def open_run(run_dir: Path, device: str = "cpu") -> TrainedRun:
-    """UserError if the directory holds no finished run, or a damaged one."""
-    manifest = read_manifest(run_dir)
-    if manifest is None or manifest["status"] != "finished":
-        found = "no run" if manifest is None else f"a run that is {manifest['status']}"
-        raise UserError(f"{run_dir}: expected the directory of a finished run, found {found}{_runs_in(run_dir)}")
+def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> TrainedRun:
+    """A finished run; with ``step``, as it was after so many updates, where it kept its weights then (`kept_steps`).
+
+    UserError if the directory holds no finished run, a damaged one, or no weights of that step.
+    """
+    manifest = finished_manifest(run_dir)
     run = load_run(run_dir / "config.toml")
     directory = RunDirectory(run_dir, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
-    model = load_model(run_dir).to(device)
+    model = load_model(run_dir, step).to(device)
     directory.check_intact()
+    kept = None if step is None else read_kept(run_dir, step)
+    if step is not None and kept is not None:
+        # What had been trained on by then, as the file of the weights itself says.
+        return TrainedRun(directory, manifest, TrainedModel(run, model, step, kept.offered, kept.points))
     return TrainedRun(directory, manifest, _trained(run, model, run_dir))
 
 
@@ -55,7 +65,18 @@ def _trained(run: Run, model: Model, run_dir: Path) -> TrainedModel:
     return TrainedModel(run, model, step, offered, points)
 
 
-def _runs_in(folder: Path) -> str:
-    """A hint for who names an experiment's folder instead of a run's."""
-    runs = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-    return f"; its runs are {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}" if runs else ""
+def asked_steps(run_dir: Path, texts: Sequence[str]) -> list[int]:
+    """The steps that ``--step`` names, each a number or ``all`` for every one whose weights are there, in order.
+
+    UserError, before anything is computed, for what is no step and for one whose weights are not there or damaged.
+    """
+    steps: set[int] = set()
+    for text in texts:
+        if text == ALL:
+            steps.update(kept_steps(run_dir))
+        elif text.isascii() and text.isdigit() and len(text) <= _DIGITS:
+            read_kept(run_dir, int(text))
+            steps.add(int(text))
+        else:
+            raise UserError(f"--step {text}: expected a number of steps, or {ALL!r} for all whose weights were kept")
+    return sorted(steps)
