@@ -326,6 +326,39 @@ def report(
     display.show_report(report_on(find_results(name, results), threshold=error))
 
 
+@app.command()
+def clean(
+    folders: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER]...",
+            autocompletion=completion.results,
+            help="a run, an experiment by name or folder, or a folder of results; default: that of --results",
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            autocompletion=completion.removable,
+            help="checkpoints, state, cache, temporary or aside; can be repeated; default: all but aside",
+        ),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="remove what is listed; without it, nothing is")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Say what weights kept along training and other leftovers take, and remove them if --remove is given.
+
+    Tables, figures and the last weights of a run are never among them. Runs in use or unfinished are left alone.
+    """
+    from icl_curriculum.cli import cleaning
+    from icl_curriculum.results.directory import find_results
+
+    places = [find_results(name, results) for name in folders] if folders else [find_results(str(results), results)]
+    cleaning.show(places, kind, remove=remove)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[

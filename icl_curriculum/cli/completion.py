@@ -63,6 +63,13 @@ def devices() -> list[str]:
     return ["auto", "cpu", "cuda", "mps"]
 
 
+def removable() -> list[str]:
+    """The kinds of files that `icl clean` can remove."""
+    from icl_curriculum.results.cleaning import KINDS
+
+    return list(KINDS)
+
+
 def loggers() -> list[str]:
     """What `icl run` can log to live."""
     return ["tensorboard", "wandb"]
