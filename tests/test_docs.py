@@ -111,6 +111,7 @@ def test_the_pages_show_commands_of_every_kind() -> None:
         "list",
         "check",
         "evaluate",
+        "clean",
         "heads",
         "score",
         "verify",
