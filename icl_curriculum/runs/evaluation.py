@@ -34,7 +34,6 @@ from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.shifts import Shift, why_undefined
-from icl_curriculum.training import Trainer
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -67,12 +66,11 @@ class Evaluated:
     failures: dict[str, list[BaselineFailure]]
 
 
-def evaluate(trainer: Trainer, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
+def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
     """Write evaluation.csv of a run, from the `evaluation_banks` of its experiment."""
-    trained = TrainedModel(trainer.run, trainer.model, trainer.step, frozenset(trainer.offered), trainer.trained_points)
     began = time.monotonic()
     # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
-    first = round(_GOLDEN * trainer.run.seed * len(banks)) % len(banks)
+    first = round(_GOLDEN * trained.run.seed * len(banks)) % len(banks)
     turned = [*banks[first:], *banks[:first]]
     found = list(score_banks(trained, turned, directory.path.parent / ".cache", tell))
     rows: list[EvaluationRow] = []
@@ -85,7 +83,7 @@ def evaluate(trainer: Trainer, banks: Sequence[Bank], directory: RunDirectory, t
     directory.write_table("evaluation", rows)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
-    directory.append("timing", [TimingRow(trainer.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
+    directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
     return Evaluated(hashes, failures)
 
 

@@ -16,17 +16,15 @@ from icl_curriculum.config.experiment import NOT_HASHED, Run
 from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import holder, is_locked, write_atomically
+from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
-from icl_curriculum.core.provenance import provenance
-from icl_curriculum.evaluation import BANK_VERSION
-from icl_curriculum.evaluation.failures import for_manifest
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory, read_manifest
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
-from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
+from icl_curriculum.runs.description import described, what_is_finished, write_config
+from icl_curriculum.runs.evaluation import TrainedModel, evaluate, evaluation_banks
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
@@ -111,9 +109,14 @@ def move_aside(run: Run, results: Path) -> Path | None:
     with contextlib.suppress(UserError):
         if is_finished(run, results) and directory.is_intact():
             return None
+    return moved_aside(directory)
+
+
+def moved_aside(directory: RunDirectory) -> Path:
+    """Move a run's directory to ``aside/``, whatever it holds; returns where it went."""
     with directory.locked():
         for number in range(1, 10_000):
-            target = directory.path.parent / "aside" / f"{run.name}-{number}"
+            target = directory.path.parent / "aside" / f"{directory.path.name}-{number}"
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 directory.path.rename(target)
@@ -194,17 +197,14 @@ class _Execution:
                 self._train()
             banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
-            evaluated = evaluate(self.trainer, banks, self.directory, tell)
+            trained = TrainedModel(
+                self.run, self.trainer.model, self.trainer.step, frozenset(self.trainer.offered),
+                self.trainer.trained_points,
+            )  # fmt: skip
+            evaluated = evaluate(trained, banks, self.directory, tell)
             weights = write_weights(self.directory.path, self.trainer.model)
-            self._manifest(
-                "finished",
-                bank_version=BANK_VERSION,
-                banks=evaluated.hashes,
-                baseline_failures=for_manifest(evaluated.failures),
-                tables=self.directory.table_hashes(),
-                weights=weights,
-                **({"checkpoints": self.kept} if self.kept else {}),
-            )
+            kept = {"checkpoints": self.kept} if self.kept else {}
+            self._manifest("finished", **what_is_finished(self.directory, evaluated, weights), **kept)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -224,9 +224,7 @@ class _Execution:
             return
         forget_weights(self.directory.path)
         self.recorder.start_tables()
-        self.directory.write_config(self.run.config())
-        for name, content in self.run.plugin_copies().items():
-            write_atomically(self.directory.path / "plugins" / name, content)
+        write_config(self.directory, self.run)
         self.recorder.evaluate()
         self._keep()
 
@@ -299,23 +297,8 @@ class _Execution:
         return self.seconds_before + time.monotonic() - self.clock
 
     def _manifest(self, status: str, **more: Any) -> None:
-        self.directory.write_manifest(
-            {
-                "status": status,
-                "experiment": self.run.experiment.name,
-                "run": self.run.name,
-                "variant": self.run.variant,
-                "seed": self.run.seed,
-                "config_hash": self.run.hash(),
-                "plugins": list(self.run.plugin_hashes),
-                "device": self.device,
-                "threads": self.run.experiment.threads,
-                **provenance(),
-                "started": self.started,
-                "wall_seconds": round(self._seconds(), 3),
-                **more,
-            }
-        )
+        about = described(self.run, status, device=self.device, started=self.started, seconds=self._seconds())
+        self.directory.write_manifest({**about, **more})
 
 
 def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:

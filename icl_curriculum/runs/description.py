@@ -1,0 +1,49 @@
+"""What the folder of a run says of the run: its config, its plugins and its manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.evaluation import BANK_VERSION
+from icl_curriculum.evaluation.failures import for_manifest
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.runs.evaluation import Evaluated
+
+
+def write_config(directory: RunDirectory, run: Run) -> None:
+    """Write what `load_run` reads: config.toml, and copies of the run's plugins."""
+    directory.write_config(run.config())
+    for name, content in run.plugin_copies().items():
+        write_atomically(directory.path / "plugins" / name, content)
+
+
+def described(run: Run, status: str, *, device: str, started: str, seconds: float) -> dict[str, Any]:
+    """What the manifest of every run says. ``started``: when, as text; ``seconds``: how long the run has taken."""
+    return {
+        "status": status,
+        "experiment": run.experiment.name,
+        "run": run.name,
+        "variant": run.variant,
+        "seed": run.seed,
+        "config_hash": run.hash(),
+        "plugins": list(run.plugin_hashes),
+        "device": device,
+        "threads": run.experiment.threads,
+        **provenance(),
+        "started": started,
+        "wall_seconds": round(seconds, 3),
+    }
+
+
+def what_is_finished(directory: RunDirectory, evaluated: Evaluated, weights: str) -> dict[str, Any]:
+    """What the manifest of a finished run says besides. ``weights``: the hash of their file."""
+    return {
+        "bank_version": BANK_VERSION,
+        "banks": evaluated.hashes,
+        "baseline_failures": for_manifest(evaluated.failures),
+        "tables": directory.table_hashes(),
+        "weights": weights,
+    }
