@@ -25,7 +25,10 @@ def error_table(directory: Path) -> Table:
     asked on fewer prompts than the model.
     """
     frame = read_table(directory, "evaluation")
-    inputs = read_table(directory, "curriculum")["input_distribution"].unique()
+    # Of imported runs, whose table of it is empty, nothing was evaluated but what they were trained on.
+    inputs = [*read_table(directory, "curriculum")["input_distribution"].unique()] or [
+        *frame["input_distribution"].unique()
+    ]
     primary = frame["metric"].isin(["normalized_error", "median_error"])
     frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
     longest = int(frame.loc[frame["learner_kind"] == "model", "n_context"].max())

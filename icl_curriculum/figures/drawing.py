@@ -31,7 +31,7 @@ from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_ex
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
 from icl_curriculum.results.comparison.outcomes import outcomes
-from icl_curriculum.results.comparison.sources import Source
+from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
 from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
 
@@ -96,6 +96,8 @@ def draw_all(
         drawn = _draw(directory, tables, baselines, own) + _draw_across(directory, tables)
         if not own and drawn:
             say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
+        if drawn and is_unknown(tables["learning"], tables["curriculum"]):
+            say("figures of training are left out: the runs were imported, and their tables of it hold no rows")
     if not drawn:
         raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
     return drawn

@@ -12,7 +12,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
-from icl_curriculum.results.comparison.sources import Cell, Source, in_cell
+from icl_curriculum.results.comparison.sources import Cell, Source, in_cell, unshifted_models
 from icl_curriculum.results.tables import METRICS
 
 
@@ -73,7 +73,8 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     """The bank that each variant answered in each cell."""
     # The shifts' rows are the most by far, and are left out once.
     unshifted = source.evaluation[source.evaluation["shift"] == "none"]
-    longest = source.on_own_prompts.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
+    measured = source.on_own_prompts if source.knows_training else unshifted_models(source.evaluation)
+    longest = measured.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
     found = []
@@ -94,7 +95,8 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
         label = f"{source.directory.name}/{variant}" if len(source.variants) > 1 else source.directory.name
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
-        learning = (config["learning_prompts"], config["bank_seed"]) if "learning_prompts" in config else None
+        there = "learning_prompts" in config and source.knows_training
+        learning = (config["learning_prompts"], config["bank_seed"]) if there else None
         bank = ComparedBank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
         found.append((cell, bank))
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell
+from icl_curriculum.results.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell, unshifted_models
 from icl_curriculum.results.statistics import THRESHOLD
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -70,11 +70,18 @@ SHIFTED = [*RUN, *CELL, "shift", "shift_kind", "n_context", "metric", "value"]
 
 @dataclass(frozen=True)
 class Curve:
-    """The error of a run in a cell while it trains: at ``steps``, after ``prompts`` of the cell, on a small bank."""
+    """The error of a run in a cell while it trains: at ``steps``, after ``prompts`` of the cell, on a small bank.
+
+    It is empty for an imported run.
+    """
 
     steps: np.ndarray
     prompts: np.ndarray
     errors: np.ndarray
+
+    @property
+    def measured(self) -> bool:
+        return len(self.steps) > 0
 
 
 Key = tuple[str, int, str, str]
@@ -114,7 +121,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
     models = final(source.evaluation)
     models = models[models["learner_kind"] == "model"]
     spent = _spent(source)
-    planned = _last_trained(source.curriculum)
+    planned = _last_trained(source)
     curves: dict[Key, Curve] = {}
     rows = []
     under_shifts = []
@@ -124,13 +131,15 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
         function_class, inputs = cell
         of_class = models[models["function_class"] == function_class]
         learning = in_cell(source.on_own_prompts, cell)
-        if not len(learning):
+        measured = learning if source.knows_training else in_cell(unshifted_models(models), cell)
+        if not len(measured):
             continue
-        longest = int(learning["n_context"].max()) if examples is None else examples
-        if longest not in set(learning["n_context"]):
-            known = f"0 to {int(learning['n_context'].max())}"
+        longest = int(measured["n_context"].max()) if examples is None else examples
+        if longest not in set(measured["n_context"]):
+            known = f"0 to {int(measured['n_context'].max())}"
             raise UserError(f"--examples {longest}: {source.name} has {function_class} with {known} examples")
-        metric, learned = with_metric(learning[learning["n_context"] == longest])
+        metric, at_longest = with_metric(measured[measured["n_context"] == longest])
+        learned = at_longest if source.knows_training else learning
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
         own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]
         shifted = _shifted(of_class, inputs, inputs_of[function_class])
@@ -157,12 +166,15 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
                     input_distribution=inputs, n_context=longest, metric=metric, steps=steps, trained=last > 0,
                     single=single, prompts=ledger[-1].prompts if ledger else math.nan,
                     flops=ledger[-1].flops if ledger else math.nan, error=error, error_low=low, error_high=high,
-                    plateau_end=plateau_end(curve.steps, curve.errors),
-                    steps_to_error=first_below(curve.steps, curve.errors, threshold),
+                    plateau_end=plateau_end(curve.steps, curve.errors) if curve.measured else math.nan,
+                    steps_to_error=(
+                        first_below(curve.steps, curve.errors, threshold) if curve.measured else math.nan
+                    ),
                     prompts_to_error=(
                         first_below(curve.prompts, curve.errors, threshold) if last > 0 and ledger else math.nan
                     ),
-                    error_after_block=after, forgotten=_difference(curve.errors[-1], after),
+                    error_after_block=after,
+                    forgotten=_difference(curve.errors[-1], after) if curve.measured else math.nan,
                     worst_error=worst_error, worst_shift=worst_shift,
                 )
             )  # fmt: skip
@@ -196,9 +208,16 @@ def _spent(source: Source) -> dict[Key, list[_Spent]]:
     return found
 
 
-def _last_trained(curriculum: pd.DataFrame) -> dict[Key, float]:
-    """The last step at which a run's curriculum gave a cell a share; cells that it never did are absent."""
-    drawn = curriculum[curriculum["planned_share"] > 0].sort_values("step", kind="stable")
+def _last_trained(source: Source) -> dict[Key, float]:
+    """The last step at which a run's curriculum gave a cell a share; cells that it never did are absent.
+
+    Of an imported run nothing tells when: all cells that it was trained on count as in training to the end.
+    """
+    if source.knows_training:
+        drawn = source.curriculum[source.curriculum["planned_share"] > 0].sort_values("step", kind="stable")
+    else:
+        models = unshifted_models(source.evaluation)
+        drawn = models[models["in_distribution"] == True].assign(step=models["step"].clip(lower=1))  # noqa: E712
     columns = ["variant", "seed", *CELL, "step"]
     return {(v, s, c, i): float(step) for v, s, c, i, step in drawn[columns].itertuples(index=False)}
 

@@ -34,6 +34,16 @@ def in_cell(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     return table[(table["function_class"] == cell[0]) & (table["input_distribution"] == cell[1])]
 
 
+def unshifted_models(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The errors of models without a shift."""
+    return evaluation[(evaluation["learner_kind"] == "model") & (evaluation["shift"] == "none")]
+
+
+def is_unknown(learning: pd.DataFrame, curriculum: pd.DataFrame) -> bool:
+    """Whether nothing is known of training: these tables of imported runs hold their headers alone."""
+    return not len(learning) and not len(curriculum)
+
+
 @dataclass(frozen=True)
 class Source:
     """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
@@ -63,7 +73,12 @@ class Source:
     @functools.cached_property
     def cells(self) -> list[Cell]:
         """The experiment's own cells, in the order of its config."""
-        return cells_of(self.curriculum)
+        return cells_of(self.curriculum if self.knows_training else unshifted_models(self.evaluation))
+
+    @property
+    def knows_training(self) -> bool:
+        """Whether the tables say what happened in training; those of imported runs hold their headers alone."""
+        return not is_unknown(self.learning, self.curriculum)
 
     @functools.cached_property
     def on_own_prompts(self) -> pd.DataFrame:
@@ -96,7 +111,13 @@ def open_source(directory: Path) -> Source:
             "There is no exposure.csv: the runs are of an earlier version of icl_curriculum, so what was spent on each "
             "class, and every comparison at equal exposure, is left out."
         )
-    _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
+    if is_unknown(learning, curriculum):
+        missing.append(
+            "What happened in training is not known, as the runs were imported: learning curves, what was spent on "
+            "each class, and everything that follows from these are left out."
+        )
+    else:
+        _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
     missing += _missing_runs(directory, models)
     for cell in cells_of(curriculum):
         for name, table in (("evaluation", models[models["shift"] == "none"]), ("learning", learning)):
@@ -108,6 +129,7 @@ def open_source(directory: Path) -> Source:
     # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
     in_tables = set(models["run"])
     manifests = {path.name: manifest for path, manifest in finished_runs(directory) if path.name in in_tables}
+    missing += _imported(manifests)
     versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
     if len(versions) > 1:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
@@ -129,6 +151,17 @@ def _check_runs(directory: Path, models: pd.DataFrame, tables: dict[str, pd.Data
                 f"{directory}: evaluation.csv holds the run {variant}-seed{seed}, {name}.csv does not; restore the "
                 f"tables, or run the experiment again, which collects them"
             )
+
+
+def _imported(manifests: dict[str, dict[str, Any]]) -> list[str]:
+    """Which runs were imported and from what, and what is to be known of the errors of each."""
+    found = []
+    for run, manifest in manifests.items():
+        origin = manifest.get("imported")
+        if isinstance(origin, dict):
+            what = f"{run} was imported from {origin.get('file')}, SHA-256 {origin.get('sha256')}."
+            found.append(" ".join([what, *map(str, origin.get("notes") or [])]))
+    return found
 
 
 def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

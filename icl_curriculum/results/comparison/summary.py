@@ -146,6 +146,8 @@ def _of_pair(ours: pd.DataFrame, theirs: pd.DataFrame, found: Outcomes) -> Itera
     curves = [
         tuple(found.curves[_key(str(each["variant"]), int(seed), cell)] for each in (first, second)) for seed in seeds
     ]
+    if not all(curve.measured for pair in curves for curve in pair):
+        return
     if first["steps"] != second["steps"]:
         measured = _at_equal(curves, lambda curve: curve.steps)
         yield from _compared(subject, "error_at_equal_steps", *_series(measured, seeds), found.confidence)
