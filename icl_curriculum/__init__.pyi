@@ -21,6 +21,7 @@ from .runs.checkpoints import load_model as load_model
 from .runs.cost import RunCost as RunCost
 from .runs.cost import cost as cost
 from .runs.experiment import run as run
+from .runs.importing import import_checkpoint as import_checkpoint
 from .scoring import score as score
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift

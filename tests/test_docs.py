@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from foreign_checkpoints import GARG, changed, foreign_weights, write_state
 from places import ROOT
 from test_house import FLOOR
 
@@ -44,6 +46,10 @@ TOY = {
     "evaluation.n_prompts": "4", "evaluation.learning_prompts": "4", "model.width": "8", "model.heads": "2",
     "model.layers": "1", "evaluation.shifts": "[]", "evaluation.baselines": '["zero", "least_squares"]',
 }  # fmt: skip
+
+#: What is beside the checkpoint that the pages import.
+PUBLISHED = changed(GARG, curriculum={"points": {"start": 11, "end": 41, "inc": 2, "interval": 2000}})
+PUBLISHED["model"] = {**GARG["model"], "n_positions": 101, "n_embd": 16, "n_head": 8}
 
 Command = tuple[str, ...]
 
@@ -82,7 +88,10 @@ MAKE = [command for command in commands() if command[0] == "make"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of a reader's own, with the files that the pages show, the experiments and the committed example."""
+    """A folder of a reader's own, with the files that the pages show, the experiments and the committed example.
+
+    And with checkpoints of another code, which are small where a reader's are large.
+    """
     made = tmp_path
     for name, body in files():
         (made / name).write_text(body)
@@ -91,6 +100,9 @@ def folder(tmp_path: Path) -> Path:
         shutil.copy(path, made / "experiments")
     (made / "results").mkdir()
     (made / "results/example_mixed").symlink_to(ROOT / "results/example_mixed")
+    theirs = write_state(made / "checkpoints/linear_regression", foreign_weights(positions=101, width=16), PUBLISHED)
+    torch.save(foreign_weights(positions=101, width=16), theirs / "model_300000.pt")
+    torch.save(foreign_weights(positions=101, width=16), theirs.parent / "relu.pt")
     return made
 
 
@@ -113,6 +125,7 @@ def test_the_pages_show_commands_of_every_kind() -> None:
         "evaluate",
         "clean",
         "heads",
+        "import",
         "score",
         "verify",
         "bench",
@@ -143,6 +156,8 @@ def test_a_page_can_be_followed_by_itself(path: Path) -> None:
         assert read <= made, command
         if command[1] == "run":
             made.add(Path(command[2]).stem)
+        if command[1] == "import":
+            made.add(command[command.index("--name") + 1])
         if "--output" in command:
             made.add(Path(command[command.index("--output") + 1]).name)
 
@@ -164,6 +179,8 @@ def toy(command: Command) -> list[str]:
             kept |= {"model.layers", "model.heads"}
         seeds = [] if "--seeds" in command else [("seeds", "[0]")]
         return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])
+    if command[1] == "import":
+        return ["--n-prompts", "4"]
     if command[1] == "bench":
         return ["--rounds", "2"] if command[2] == "step" else overriding([*TOY.items(), ("points", "8")])
     return []

@@ -14,6 +14,7 @@ from icl_curriculum.cli.head_tables import head_tables
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
     from icl_curriculum.pages import WrittenReport
+    from icl_curriculum.runs.importing.command import WrittenImport
     from icl_curriculum.runs.launch import LaunchOutcome
     from icl_curriculum.scoring.evaluate import WrittenEvaluation
     from icl_curriculum.scoring.grid import BankGrid
@@ -44,6 +45,21 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     show_baseline_failures(last.failures)
     console.print(f"table:   {last.table}", soft_wrap=True)
     show_figures(last.figures)
+
+
+def show_import(written: WrittenImport) -> None:
+    """Show the model's errors, what to know of them, what failed, and where the run lies."""
+    if written.kept:
+        console.print("imported already, kept", soft_wrap=True)
+    console.print(error_table(written.directory))
+    for note in written.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    show_baseline_failures(written.failures)
+    if written.left_out:
+        others = ", ".join(written.left_out)
+        console.print(f"imported with another config, left out of the tables: {others}", soft_wrap=True)
+    console.print(f"tables:  {written.directory.parent}/*.csv", soft_wrap=True)
+    console.print(f"run:     {written.directory}", soft_wrap=True)
 
 
 def show_scores(written: WrittenScores) -> None:

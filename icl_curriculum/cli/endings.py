@@ -16,6 +16,7 @@ _LEFT = {
     "run": "the same command{} continues where it stopped",
     "evaluate": "the banks that were answered are in the table",
     "score": "the banks that were answered are in the table",
+    "import": "nothing of it counts, and the same command begins anew",
     "bench": "the tables that were printed are written",
 }
 

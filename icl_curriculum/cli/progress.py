@@ -15,9 +15,9 @@ from icl_curriculum.core.progress import Tell
 
 if TYPE_CHECKING:  # These import torch.
     from icl_curriculum.config.experiment import Run
+    from icl_curriculum.evaluation import Bank
     from icl_curriculum.runs.execution import Progress as RunProgress
     from icl_curriculum.runs.launch import RunFailure
-    from icl_curriculum.scoring.grid import BankGrid
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -203,18 +203,17 @@ def passing_bar(screen: Console, detail: str) -> Iterator[Tell | None]:
 
 
 @contextlib.contextmanager
-def bank_view(run: str, grid: BankGrid) -> Iterator[Tell]:
+def bank_view(run: str, banks: Sequence[Bank]) -> Iterator[Tell]:
     """Announce the banks of a run's evaluation, and yield a function that is told how far it has come."""
     from icl_curriculum.runs.execution import telling_of_banks
 
-    first = grid.banks[0]
-    banks = "bank" if len(grid.banks) == 1 else "banks"
-    console.print(f"{run}: {len(grid.banks)} {banks} of {first.n_prompts} prompts of {first.points} points")
+    number = f"{len(banks)} {'bank' if len(banks) == 1 else 'banks'}"
+    console.print(f"{run}: {number} of {banks[0].n_prompts} prompts of {banks[0].points} points")
     with _view() as view:
         view.queued([run])
         if view.bars is not None:
             view.started(run)
-        yield telling_of_banks(run, len(grid.banks), view.report)
+        yield telling_of_banks(run, len(banks), view.report)
 
 
 @contextlib.contextmanager

@@ -148,9 +148,9 @@ class Experiment(Strict):
         for number, seed in enumerate(self.seeds):
             if seed in self.seeds[:number]:
                 raise UserError(f"{seed} stands there twice; expected every seed once", key="seeds")
-        _check_folder("name", self.name)
+        check_folder("name", self.name)
         for variant, changes in self.variants.items():
-            _check_folder("variants", variant)
+            check_folder("variants", variant)
             for key in ("seeds", "name", "variants", "plugins"):
                 if key in changes:
                     raise UserError(
@@ -299,7 +299,8 @@ def _located(key: str, component: Component) -> Iterator[None]:
         raise UserError(error.reason, key=error.key or key, subject=error.subject, way_out=error.way_out) from error
 
 
-def _check_folder(key: str, name: str) -> None:
+def check_folder(key: str, name: str) -> None:
+    """Raise UserError for what cannot be the name of a folder everywhere."""
     if not re.fullmatch(r"[\w=,+%-][\w=,+%. -]*", name):
         raise UserError(
             f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"

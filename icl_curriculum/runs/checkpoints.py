@@ -47,11 +47,7 @@ def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
 
     UserError for one that another kind of device wrote: a run that changes it would not repeat.
     """
-    # torch does not look at the checksums in its own format.
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"wrong checksum of {damaged}")
+    check_archive(path)
 
     def kept_where_it_was(storage: Any, location: str) -> Any:
         # A training method may keep tensors on the CPU beside an accelerator.
@@ -68,6 +64,17 @@ def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
             f"give --device {state['device']}, or start it afresh with --fresh"
         )
     return dict(state)
+
+
+def check_archive(file: Path | io.BytesIO) -> None:
+    """ValueError unless a file of torch's is as it was written: torch does not look at the checksums in its format.
+
+    Raises `zipfile.BadZipFile` for what is no such file.
+    """
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
 
 
 @contextlib.contextmanager
