@@ -146,10 +146,26 @@ class WrappedGpt2(nn.Module):
                 scale = value.shape[-1] ** -0.5 if value.ndim == 2 else 0.3
                 value.copy_(scale * torch.randn(value.shape, generator=made) + (".ln_" in name and "weight" in name))
 
-    def forward(self, xs: Tensor, ys: Tensor) -> Tensor:
+    def forward(
+        self, xs: Tensor, ys: Tensor, *, one_hot: tuple[int, int] | None = None, preset: Tensor | None = None
+    ) -> Tensor:
+        """Predictions at every x. ``one_hot``: so many tokens before the prompt, with 1 in this row (tokens, row).
+
+        ``preset``: a vector of the stream before the prompt.
+        """
         padded = torch.zeros_like(xs)
         padded[..., 0] = ys
         tokens = torch.stack([xs, padded], dim=2).flatten(1, 2)
-        hidden = self._backbone(inputs_embeds=self._read_in(tokens)).last_hidden_state
-        predictions: Tensor = self._read_out(hidden)[:, ::2, 0]
+        before = 0
+        if one_hot is not None:
+            before, row = one_hot
+            told = tokens.new_zeros(len(xs), before, xs.shape[-1])
+            told[..., row] = 1
+            tokens = torch.cat([told, tokens], dim=1)
+        embedded = self._read_in(tokens)
+        if preset is not None:
+            before = 1
+            embedded = torch.cat([preset.expand(len(xs), 1, -1), embedded], dim=1)
+        hidden = self._backbone(inputs_embeds=embedded).last_hidden_state
+        predictions: Tensor = self._read_out(hidden)[:, before::2, 0]
         return predictions

@@ -55,11 +55,8 @@ def read_foreign(path: Path) -> ForeignCheckpoint:
 
     UserError for a file that is damaged, or that holds anything but tensors and plain values.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    loaded = _loaded(path, data)
+    data = read_bytes(path)
+    loaded = load_plain(path, data)
     step: Any = _step_of(path)
     weights = loaded
     if isinstance(loaded, dict) and "model_state_dict" in loaded:
@@ -71,10 +68,23 @@ def read_foreign(path: Path) -> ForeignCheckpoint:
             f"{path}: expected weights by their names, or a dict that has them under model_state_dict, found "
             f"{_kind_of(weights)}"
         )
-    return ForeignCheckpoint(path, hashlib.sha256(data).hexdigest(), weights, step)
+    return ForeignCheckpoint(path, sha256_of(data), weights, step)
 
 
-def _loaded(path: Path, data: bytes) -> Any:
+def read_bytes(path: Path) -> bytes:
+    """What a file holds; UserError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_plain(path: Path, data: bytes) -> Any:
+    """The tensors and plain values that torch saved as ``data``; UserError, naming ``path``, for anything else."""
     try:
         if zipfile.is_zipfile(io.BytesIO(data)):
             check_archive(io.BytesIO(data))

@@ -165,6 +165,8 @@ def import_checkpoint(
     function_classes: Sequence[str] = (),
     inputs: Sequence[str] = (),
     config: str | Path | None = None,
+    prompt_type: str | None = None,
+    instruction_files: Sequence[str | Path] = (),
     n_prompts: int | None = None,
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
@@ -176,8 +178,10 @@ def import_checkpoint(
     ``path``: a folder with ``config.yaml`` and ``state.pt``, or a ``model_STEP.pt``, with a ``config.yaml`` beside it,
     ``config`` elsewhere, or none. Where no configuration says it: ``heads``; ``points``, the longest prompts of its
     training, by default one less than its positions allow; ``step``; ``function_classes`` and ``inputs``, by id, by
-    default linear functions and Gaussian inputs. The folder is ``results``/``name``/<``variant``>-seed<``seed``>.
-    ``n_prompts``: of its evaluation; ``fresh``: as for ``--fresh``; ``tell`` is told how far the evaluation is.
+    default linear functions and Gaussian inputs; ``prompt_type``, the instruction before every prompt as Bhasin et
+    al.'s code calls it, with ``instruction_files``, a vector each, for ``model_four``. The folder is
+    ``results``/``name``/<``variant``>-seed<``seed``>. ``n_prompts``: of its evaluation; ``fresh``: as for ``--fresh``;
+    ``tell`` is told how far the evaluation is.
 
     Raises UserError, before anything is written, for a file that is damaged, of another code, or of another shape than
     its configuration says, and for a model or a training that has no counterpart here.
@@ -185,6 +189,7 @@ def import_checkpoint(
     told = Told(
         name=name, variant=variant, seed=seed, heads=heads, points=points, step=step,
         function_classes=function_classes, inputs=inputs, config=None if config is None else Path(config),
+        prompt_type=prompt_type, instruction_files=[Path(file) for file in instruction_files],
         n_prompts=n_prompts, plugins=[Path(plugin) for plugin in plugins],
     )  # fmt: skip
     found = Import(Path(path), told)

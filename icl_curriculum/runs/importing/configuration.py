@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from icl_curriculum.config.mistakes import shown
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.runs.importing.checkpoint import read_bytes, sha256_of
 
 #: Tables that hold the arguments of something, whose keys mean nothing outside it, or what is logged where.
 _CLOSED = ("wandb", "_kwargs")
@@ -36,18 +36,16 @@ class ForeignConfig:
     @classmethod
     def read(cls, path: Path) -> ForeignConfig:
         """UserError for a file that is no YAML of plain values."""
+        data = read_bytes(path)
         try:
-            data = path.read_bytes()
             # Tags that would build Python objects are an error to this loader.
             values = yaml.safe_load(data)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             reason = " ".join(str(getattr(error, "problem", None) or type(error).__name__).split())
             raise UserError(f"{path}: not a valid YAML file of plain values: {reason}") from error
         if not isinstance(values, dict):
             raise UserError(f"{path}: expected the tables of a configuration, such as model, found {shown(values)}")
-        return cls(path, values, hashlib.sha256(data).hexdigest())
+        return cls(path, values, sha256_of(data))
 
     @classmethod
     def absent(cls, path: Path) -> ForeignConfig:

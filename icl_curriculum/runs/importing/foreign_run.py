@@ -22,7 +22,8 @@ from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.runs.importing.checkpoint import CONFIG, STATE, ForeignCheckpoint, find_checkpoint, read_foreign
 from icl_curriculum.runs.importing.configuration import ForeignConfig
 from icl_curriculum.runs.importing.prompt_lengths import growth, not_grown, trained_points
-from icl_curriculum.runs.importing.trained_on import TrainedOn, refuse_instructions, trained_on
+from icl_curriculum.runs.importing.told_before import told_before
+from icl_curriculum.runs.importing.trained_on import TrainedOn, trained_on
 from icl_curriculum.runs.importing.weights import ForeignSize, ForeignWeights
 
 #: Keys that only Bhasin et al.'s configurations have.
@@ -36,7 +37,8 @@ class Told:
     """What the user says of a checkpoint, where no configuration does or other names are wanted.
 
     ``heads``, ``points``, ``step``, ``function_classes`` and ``inputs`` are of the training; ``name`` is the
-    experiment's, ``variant`` and ``seed`` name the run; ``config``: the configuration, if not the one beside the file.
+    experiment's, ``variant`` and ``seed`` name the run; ``config``: the configuration, if not the one beside the file;
+    ``prompt_type`` and ``instruction_files``: what stood before every prompt, see `told_before`.
     """
 
     name: str | None = None
@@ -48,6 +50,8 @@ class Told:
     function_classes: Sequence[str] = ()
     inputs: Sequence[str] = ()
     config: Path | None = None
+    prompt_type: str | None = None
+    instruction_files: Sequence[Path] = ()
     n_prompts: int | None = None
     plugins: Sequence[Path] = ()
 
@@ -73,9 +77,7 @@ class ForeignRun:
     def trained(self, device: str) -> TrainedModel:
         """The model with what it was trained on, on a device."""
         experiment = self.run.experiment
-        model: Model = experiment.model.build(
-            dims=experiment.dims, points=experiment.points, generator=torch.Generator().manual_seed(0)
-        )
+        model: Model = experiment.build_model(torch.Generator().manual_seed(0))
         model.load_state_dict(self.weights)
         return TrainedModel(self.run, model.eval().to(device), self.step, self.offered, experiment.points)
 
@@ -89,7 +91,6 @@ def read_run(path: Path, told: Told) -> ForeignRun:
     beside = file.parent / CONFIG
     absent = told.config is None and not beside.is_file()
     config = ForeignConfig.absent(beside) if absent else ForeignConfig.read(told.config or beside)
-    refuse_instructions(config)
     family = config.text("family")
     if family is not None and family.value != "gpt2":
         raise config.error(family, "gpt2")
@@ -106,7 +107,12 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
     """The run that a checkpoint, its configuration and the user make together."""
     file, size = checkpoint.path, weights.size
     trained, notes = _trained_on(config, told)
-    points, of_length = trained_points(config, given=told.points, most=size.n_positions, file=str(file))
+    before = told_before(
+        config, told.prompt_type, told.instruction_files, width=size.n_embd,
+        names={"task": len(trained.function_classes), "data": len(trained.inputs)},
+    )  # fmt: skip
+    most = (2 * size.n_positions - before.extra_positions) // 2
+    points, of_length = trained_points(config, given=told.points, usual=size.n_positions - 1, most=most, file=str(file))
     notes += of_length
     step = told.step if told.step is not None else checkpoint.step
     if step is None:
@@ -133,8 +139,9 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
             "layers": size.n_layer,
             "heads": _heads(file, size, config, told.heads),
             "mlp_ratio": size.hidden // size.n_embd,
-            "max_points": size.n_positions,
+            "max_points": most,
         },
+        "instruction": before.table,
         "training": _training(config, step, blocks=max(len(trained.function_classes), len(trained.inputs))),
         "evaluation": {} if told.n_prompts is None else {"n_prompts": told.n_prompts},
         "plugins": [str(plugin.resolve()) for plugin in told.plugins],
@@ -150,9 +157,13 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
         "code": code,
         "config": config.path.name if config.is_there else None,
         "config_sha256": config.sha256,
+        "instruction_files": list(before.files),
         "notes": notes,
     }
-    return ForeignRun(run, weights.parameters(), step, offered, origin)
+    parameters = weights.parameters(2 * most + before.extra_positions)
+    if before.vectors is not None:
+        parameters["instruction_vectors"] = before.vectors
+    return ForeignRun(run, parameters, step, offered, origin)
 
 
 def _trained_on(config: ForeignConfig, told: Told) -> tuple[TrainedOn, list[str]]:

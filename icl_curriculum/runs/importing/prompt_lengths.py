@@ -8,11 +8,13 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.runs.importing.configuration import ForeignConfig
 
 
-def trained_points(config: ForeignConfig, *, given: int | None, most: int, file: str) -> tuple[int, list[str]]:
+def trained_points(
+    config: ForeignConfig, *, given: int | None, usual: int, most: int, file: str
+) -> tuple[int, list[str]]:
     """The points of the longest prompts in training, and notes on how far that is known.
 
-    ``given`` by the user, else the end to which the points grow, else ``n_points``, else one less than the ``most``
-    that the positions allow. UserError for more than these. ``file``: what messages call the checkpoint.
+    ``given`` by the user, else the end to which the points grow, else ``n_points``, else the ``usual`` ones. UserError
+    for more than the ``most`` that the positions allow. ``file``: what messages call the checkpoint.
     """
     notes = []
     grown, fixed = config.inside("points", "end"), config.whole("n_points")
@@ -26,11 +28,11 @@ def trained_points(config: ForeignConfig, *, given: int | None, most: int, file:
     elif fixed is not None:
         points, source = fixed, f"{config.path}: n_points"
     else:
-        points, source = most - 1, f"{file}: n_positions - 1"
+        points, source = min(usual, most), f"{file}: n_positions - 1"
         if not config.is_there:
             notes.append(
-                f"Nothing says how long its training prompts were: taken to be of {points} points, one less than its "
-                f"positions allow; --points says otherwise."
+                f"Nothing says how long its training prompts were: taken to be of {points} points, one less than "
+                f"n_positions; --points says otherwise."
             )
     if not 2 <= points <= most:
         raise UserError(f"{source}: expected from 2 to {most} points, which the positions allow, found {points}")

@@ -111,17 +111,12 @@ def trained_on(config: ForeignConfig, *, classes_given: bool, inputs_given: bool
     return TrainedOn(classes, inputs, curricula, frozenset(elsewhere), tuple(dict.fromkeys(notes)))
 
 
-def refuse_instructions(config: ForeignConfig) -> None:
-    """UserError for a model that reads an instruction before every prompt: without it, all positions would be shifted.
-
-    Their ``model_one``, which their own code does not tell from ``standard``, is refused likewise.
-    """
-    found = config.text("prompt_type")
-    if found is not None and found.value != "standard":
-        raise UserError(
-            f"{config.path}: {found.key}: {found.value!r} puts an instruction before every prompt, which no model here "
-            f"reads yet; without it every token would stand at another's position. Only 'standard' can be imported"
-        )
+def numbered(config: ForeignConfig, kind: str) -> int | None:
+    """How many tasks (``kind`` task) or inputs (data) a configuration numbers; None where it has one of its own."""
+    table = config.table(f"{kind}_kwargs")
+    if table is None or not any(isinstance(value, dict) for value in table.value.values()):
+        return None
+    return len(table.value)
 
 
 def _tasks(config: ForeignConfig) -> list[tuple[ConfiguredValue, dict[str, Any]]]:

@@ -98,8 +98,11 @@ class ForeignWeights:
             key = f"{_BACKBONE}h.0.mlp.c_fc.weight"
             raise self._error(key, f"expected a multiple of {self.size.n_embd} columns, found {self._shape(key)}")
 
-    def parameters(self) -> dict[str, Tensor]:
-        """The parameters of a `models.Transformer`. Matrices inside GPT-2 are (in, out), ours (out, in)."""
+    def parameters(self, positions: int) -> dict[str, Tensor]:
+        """The parameters of a `models.Transformer`. Matrices inside GPT-2 are (in, out), ours (out, in).
+
+        ``positions``: how many of them it has; further ones are no token's.
+        """
 
         def stacked(name: str, change: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:
             return torch.stack([change(self._float(f"{_BACKBONE}h.{i}.{name}")) for i in range(self.size.n_layer)])
@@ -107,7 +110,7 @@ class ForeignWeights:
         return {
             "read_in": self._float("_read_in.weight"),
             "read_in_bias": self._float("_read_in.bias"),
-            "position": self._float(f"{_BACKBONE}wpe.weight"),
+            "position": self._float(f"{_BACKBONE}wpe.weight")[:positions],
             "attention_norm": stacked("ln_1.weight"),
             "attention_norm_bias": stacked("ln_1.bias"),
             "qkv": stacked("attn.c_attn.weight", lambda m: rearrange(m, "i (three o) -> three o i", three=3)),

@@ -69,6 +69,7 @@ def test_the_folder_says_what_it_holds_and_from_which_file(icl: Icl, theirs: Pat
         "code": "Garg et al. 2022",
         "config": "config.yaml",
         "config_sha256": hashlib.sha256((theirs / "config.yaml").read_bytes()).hexdigest(),
+        "instruction_files": [],
         "notes": [],
     }
     for name in {*GROWING} - {"timing"}:
@@ -194,6 +195,33 @@ def test_a_multi_task_configuration(tmp_path: Path) -> None:
     assert found.found.notes == []
     unit = Import(write_state(tmp_path / "unit", foreign_weights(), changed(BHASIN, weight_type="normalized")), Told())
     assert [item.id for item in unit.run.experiment.function_classes] == ["hermite/1", "hermite/2"]
+
+
+def test_files_of_instructions_stand_in_the_manifest(icl: Icl, tmp_path: Path) -> None:
+    """By options alone: the instruction is of the class, in the order in which the classes are named."""
+    torch.save(foreign_weights(), tmp_path / "model_5.pt")
+    for name in ("first", "second"):
+        torch.save(torch.ones(1, 8), tmp_path / f"{name}.pt")
+    given = (
+        "--heads",
+        "2",
+        "--prompt-type",
+        "model_four",
+        "--function-class",
+        "linear",
+        "--function-class",
+        "quadratic",
+    )
+    files = ("--instruction-file", tmp_path / "first.pt", "--instruction-file", tmp_path / "second.pt")
+    code, _, err = icl("import", tmp_path / "model_5.pt", *given, *files, "--results", tmp_path / "results", *FEW)
+    assert (code, err) == (0, "")
+    run_dir = tmp_path / "results/model_5/model_5-seed0"
+    config = tomllib.loads((run_dir / "config.toml").read_text())
+    assert config["instruction"] == {"kind": "preset", "tokens": 1, "of": "function_class"}
+    origin = json.loads((run_dir / "manifest.json").read_text())["imported"]
+    sha256 = hashlib.sha256((tmp_path / "first.pt").read_bytes()).hexdigest()
+    assert origin["instruction_files"][0] == {"file": "first.pt", "sha256": sha256}
+    assert len(origin["instruction_files"]) == 2
 
 
 def test_inputs_whose_rotation_is_lost_do_not_count_as_in_distribution(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from foreign_checkpoints import GARG, WrappedGpt2, changed, foreign_weights, write_state
+from foreign_checkpoints import BHASIN, GARG, WrappedGpt2, changed, foreign_weights, write_state
 from torch import Tensor
 
 import icl_curriculum as icl
@@ -43,6 +44,46 @@ def test_a_checkpoint_in_either_format_answers_as_hugging_face_does(size: str, t
     ]
     for run_dir in runs:
         assert torch.allclose(icl.load_model(run_dir).predict(asked), expected, rtol=0, atol=1e-5)
+
+
+TOLD = {"type": "task", "encoding": "dynamic", "position": 0}
+
+
+@pytest.mark.parametrize("kind", ["model_two", "model_three", "model_four"])
+def test_what_stood_before_every_prompt_is_told_again(kind: str, tmp_path: Path) -> None:
+    """The row is that of the task; two tokens take the place of a point."""
+    theirs = WrappedGpt2(dims=3, positions=12, width=8, layers=2, heads=2).eval()
+    folder = write_state(
+        tmp_path / "theirs", theirs.state_dict(), changed(BHASIN, prompt_type=kind, prompt_kwargs=TOLD)
+    )
+    presets = torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(2))
+    files = [tmp_path / "linear_instruction.pt", tmp_path / "quadratic_instruction.pt"] if kind == "model_four" else []
+    for file, vector in zip(files, presets, strict=False):
+        torch.save(vector.clone(), file)
+    run_dir = icl.import_checkpoint(folder, results=tmp_path / "results", instruction_files=files, **FEW)
+    imported = icl.load_model(run_dir)
+    assert imported.max_points == (11 if kind == "model_three" else 12)
+    asked = prompts(points=imported.max_points, dims=3)
+    for row, name in enumerate(("hermite/1/weights=gaussian", "hermite/2/weights=gaussian")):
+        with torch.no_grad():
+            if kind == "model_four":
+                expected = theirs(asked.xs, asked.ys, preset=presets[row])
+            else:
+                expected = theirs(asked.xs, asked.ys, one_hot=(2 if kind == "model_three" else 1, row))
+        found = imported.predict(dataclasses.replace(asked, function_class=name))
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_same_token_before_every_prompt_tells_the_only_inputs(tmp_path: Path) -> None:
+    """Without arguments, their code puts row 0 before all of them, whatever the task."""
+    theirs = WrappedGpt2(dims=3, positions=12, width=8, layers=2, heads=2).eval()
+    folder = write_state(tmp_path / "theirs", theirs.state_dict(), changed(BHASIN, prompt_type="model_two"))
+    imported = icl.load_model(icl.import_checkpoint(folder, results=tmp_path / "results", **FEW))
+    asked = prompts(points=12, dims=3)
+    with torch.no_grad():
+        expected = theirs(asked.xs, asked.ys, one_hot=(1, 0))
+    told = dataclasses.replace(asked, function_class="hermite/2/weights=gaussian", input_distribution="gaussian")
+    assert torch.allclose(imported.predict(told), expected, rtol=0, atol=1e-5)
 
 
 def wrapped(prefix: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:

@@ -235,13 +235,99 @@ def test_configurations_that_say_something_else_or_too_much(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("kind", ["model_one", "model_two", "model_three", "model_four"])
-def test_a_model_that_reads_instructions_is_refused(kind: str, icl: Icl, tmp_path: Path) -> None:
-    """Without them, every one of its tokens would stand at another's position."""
-    folder = write_state(tmp_path / "theirs", foreign_weights(), changed(BHASIN, prompt_type=kind))
-    code, _, err = icl("import", folder)
+PROMPT = {"encoding": "dynamic", "type": "task", "position": 0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "message"),
+    [
+        (
+            {"prompt_type": "model_one"}, (),
+            "{config}: training.prompt_type: found 'model_one', which tells nothing certain of the tokens before a "
+            "prompt; expected standard, model_two, model_three, model_four",
+        ),
+        (
+            {"prompt_type": "model_four", "prompt_kwargs": PROMPT}, (),
+            "model_four puts a preset vector before every prompt, read from a file for each function class, as "
+            "instruction/linear_instruction.pt of their code; give 2 times --instruction-file FILE, in the order of "
+            "their rows, found 0",
+        ),
+        (
+            {"prompt_type": "model_four"}, (),
+            "model_four puts a preset vector before every prompt, read from a file for each input distribution, as "
+            "instruction/linear_instruction.pt of their code; give 1 times --instruction-file FILE, in the order of "
+            "their rows, found 0",
+        ),
+        (
+            {"prompt_type": "model_two", "prompt_kwargs": {**PROMPT, "position": 3}}, (),
+            "{config}: training.prompt_kwargs.position: expected 0, found 3",
+        ),
+        (
+            {"prompt_type": "model_two", "prompt_kwargs": {**PROMPT, "encoding": "odd"}}, (),
+            "{config}: training.prompt_kwargs.encoding: expected static or dynamic, found 'odd'",
+        ),
+        (
+            {
+                "prompt_type": "model_two",
+                "data_kwargs": {"data_0": {"data": "gaussian"}, "data_1": {"data": "laplace"}},
+            }, (),
+            "{config}: prompt_kwargs: every prompt began with the same token, whatever its class and its inputs, and "
+            "with several of both no instruction here is like that",
+        ),
+        (
+            {"prompt_type": "model_two", "prompt_kwargs": PROMPT}, ("--function-class", "linear"),
+            "--function-class: the instruction has a row for each of the 2 in {config}; give as many, in their order, "
+            "found 1",
+        ),
+        (
+            {}, ("--prompt-type", "model_two"),
+            "--prompt-type model_two: {config} says training.prompt_type = 'standard'; leave the option out",
+        ),
+        (
+            {}, ("--instruction-file", "some.pt"),
+            "--instruction-file: the model reads no preset instruction, its prompt_type is standard",
+        ),
+        (
+            {"prompt_type": "model_three", "prompt_kwargs": PROMPT, "n_points": 12}, (),
+            "{config}: n_points: expected from 2 to 11 points, which the positions allow, found 12",
+        ),
+    ],
+    ids=[
+        "unknown", "no files", "one file", "in the middle", "encoding", "always the same", "fewer classes",
+        "contradicted", "files for nothing", "no room",
+    ],
+)  # fmt: skip
+def test_instructions_that_cannot_be_had(
+    keys: dict[str, Any], options: tuple[str, ...], message: str, icl: Icl, tmp_path: Path
+) -> None:
+    """Without them, every one of the model's tokens would stand at another's position."""
+    folder = write_state(tmp_path / "theirs", foreign_weights(), changed(BHASIN, **keys))
+    code, out, err = icl("import", folder, "--results", tmp_path / "results", *options)
+    assert (code, out) == (2, "")
+    assert err == f"error: {message.format(config=folder / 'config.yaml')}\n"
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (torch.ones(7), "expected a vector of 8 numbers, as wide as the model, found shape (7,)"),
+        ({"w": torch.ones(8)}, "expected a vector of 8 numbers, as wide as the model, found a dict"),
+        (NAN, "holds values that are not finite"),
+        (b"", "is damaged, or no checkpoint of torch's"),
+    ],
+    ids=["another width", "no vector", "not finite", "damaged"],
+)
+def test_files_that_hold_no_instruction(vector: Any, message: str, icl: Icl, tmp_path: Path) -> None:
+    folder = write_state(tmp_path / "theirs", foreign_weights(), changed(BHASIN, prompt_type="model_four"))
+    file = tmp_path / "linear_instruction.pt"
+    if isinstance(vector, bytes):
+        file.write_bytes(vector)
+    else:
+        torch.save(vector, file)
+    code, _, err = icl("import", folder, "--instruction-file", file)
     assert code == 2
-    assert f"config.yaml: training.prompt_type: {kind!r} puts an instruction before every prompt" in err
+    assert err.startswith(f"error: {file}")
+    assert message in err
 
 
 @pytest.mark.parametrize(
