@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from icl_curriculum.config.mistakes import shown
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.runs.importing.checkpoint import load_plain, read_bytes, sha256_of
 from icl_curriculum.runs.importing.configuration import ConfiguredValue, ForeignConfig
@@ -69,7 +70,7 @@ def told_before(
     if named.value not in PROMPT_TYPES:
         source = f"{config.path}: {named.key}" if found is not None else named.key
         raise UserError(
-            f"{source}: found {named.value!r}, which tells nothing certain of the tokens before a prompt; "
+            f"{source}: found {shown(named.value)}, which tells nothing certain of the tokens before a prompt; "
             f"expected {', '.join(PROMPT_TYPES)}"
         )
     kind, tokens = PROMPT_TYPES[named.value]

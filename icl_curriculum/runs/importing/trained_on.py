@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from icl_curriculum.config.mistakes import shown
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.runs.importing.configuration import ConfiguredValue, ForeignConfig
 
@@ -193,7 +194,7 @@ def _spec(
     """Our component for one of theirs. UserError for a name or an argument that has no counterpart."""
     if named.value not in known:
         hint = did_you_mean(named.value, known)
-        raise UserError(f"{config.path}: {named.key}: no counterpart of {named.value!r} here{hint}; {instead}")
+        raise UserError(f"{config.path}: {named.key}: no counterpart of {shown(named.value)} here{hint}; {instead}")
     ours = known[named.value]
     spec: Spec = {"name": ours.name}
     for key, value in arguments.items():

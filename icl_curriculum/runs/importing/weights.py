@@ -82,10 +82,12 @@ class ForeignWeights:
 
     def _check(self) -> None:
         """UserError unless the keys are exactly those of a model of this size, with the shapes of one."""
-        expected = dict(_shapes(self.size))
         by = [f"{field.name} = {self._told[field.name]}" for field in fields(ForeignSize) if field.name in self._told]
         reason = f", as {self._source} says {', '.join(by)}" if by else ""
-        for key, shape in expected.items():
+        expected = set()
+        # One after another: a configuration may say more layers than there is memory for their names.
+        for key, shape in _shapes(self.size):
+            expected.add(key)
             if self._tensor(key).shape != shape:
                 raise self._error(key, f"expected shape {shape}{reason}, found {self._shape(key)}")
             if not bool(self._values[key].isfinite().all()):

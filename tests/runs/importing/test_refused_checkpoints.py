@@ -330,6 +330,13 @@ def test_files_that_hold_no_instruction(vector: Any, message: str, icl: Icl, tmp
     assert message in err
 
 
+def test_layers_beyond_all_memory_are_refused_at_the_first_that_is_missing(icl: Icl, tmp_path: Path) -> None:
+    folder = write_state(tmp_path / "theirs", foreign_weights(), model(n_layer=2**62))
+    code, _, err = icl("import", folder)
+    assert code == 2
+    assert "state.pt: _backbone.h.2.ln_1.weight: expected among the weights of the 4611686018427387904 layers" in err
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
