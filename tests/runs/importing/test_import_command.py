@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from finished_runs import Finished
-from foreign_checkpoints import BHASIN, GARG, changed, foreign_weights, write_state
+from foreign_checkpoints import GARG, changed, foreign_weights, write_state
 from tiny_runs import Icl, tables
 
 import icl_curriculum
@@ -22,8 +22,6 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import COLUMNS, GROWING
 from icl_curriculum.results.directory import collect
 from icl_curriculum.runs.importing import command as importing
-from icl_curriculum.runs.importing.command import Import
-from icl_curriculum.runs.importing.foreign_run import Told
 
 #: So many prompts make an import quick.
 FEW = ("--n-prompts", "16")
@@ -159,44 +157,6 @@ def test_it_is_compared_with_a_run_that_was_trained_here(icl: Icl, finished: Fin
     assert set(of_both["quantity"]) == {"error"}
 
 
-@pytest.mark.parametrize(
-    ("task", "arguments", "expected"),
-    [
-        ("linear_regression", {"scale": 1}, "linear"),
-        ("sparse_linear_regression", {}, "sparse_linear"),
-        ("sparse_linear_regression", {"sparsity": 2, "valid_coords": None}, "sparse_linear/sparsity=2"),
-        ("linear_classification", {}, "linear_classification"),
-        ("noisy_linear_regression", {"noise_std": 0.5, "renormalize_ys": False}, "noisy_linear/label_noise=0.5"),
-        ("noisy_linear_regression", {}, "noisy_linear/label_noise=0"),
-        ("quadratic_regression", {}, "quadratic"),
-        ("relu_2nn_regression", {"hidden_layer_size": 4}, "relu_network/hidden=4"),
-        ("decision_tree", {"depth": 3}, "decision_tree/depth=3"),
-        ("hermite_regression", {"degree": 3}, "hermite/3/weights=gaussian"),
-    ],
-)
-def test_a_task_is_the_class_that_draws_the_same_functions(
-    task: str, arguments: dict[str, Any], expected: str, tmp_path: Path
-) -> None:
-    config = changed(GARG, task=task, task_kwargs=arguments)
-    found = Import(write_state(tmp_path, foreign_weights(), config), Told())
-    assert [item.id for item in found.run.experiment.function_classes] == [expected]
-
-
-def test_a_multi_task_configuration(tmp_path: Path) -> None:
-    """With the schedule, the seed and the length of Bhasin et al.'s code, whose keys are sorted as text."""
-    found = Import(write_state(tmp_path / "theirs", foreign_weights(), BHASIN), Told())
-    experiment = found.run.experiment
-    assert found.run.name == "imported-seed3"
-    assert [item.id for item in experiment.function_classes] == [
-        "hermite/1/weights=gaussian", "hermite/2/weights=gaussian",
-    ]  # fmt: skip
-    assert (experiment.points, experiment.curriculum.function_classes.id) == (9, "mixed")
-    assert found.found.origin["code"] == "Bhasin et al. 2024"
-    assert found.found.notes == []
-    unit = Import(write_state(tmp_path / "unit", foreign_weights(), changed(BHASIN, weight_type="normalized")), Told())
-    assert [item.id for item in unit.run.experiment.function_classes] == ["hermite/1", "hermite/2"]
-
-
 def test_files_of_instructions_stand_in_the_manifest(icl: Icl, tmp_path: Path) -> None:
     """By options alone: the instruction is of the class, in the order in which the classes are named."""
     torch.save(foreign_weights(), tmp_path / "model_5.pt")
@@ -222,35 +182,6 @@ def test_files_of_instructions_stand_in_the_manifest(icl: Icl, tmp_path: Path) -
     sha256 = hashlib.sha256((tmp_path / "first.pt").read_bytes()).hexdigest()
     assert origin["instruction_files"][0] == {"file": "first.pt", "sha256": sha256}
     assert len(origin["instruction_files"]) == 2
-
-
-def test_inputs_whose_rotation_is_lost_do_not_count_as_in_distribution(tmp_path: Path) -> None:
-    kinds = {
-        "data_2": {"data": "gaussian", "type": "skewed"},
-        "data_10": {"data": "studentT", "type": "standard", "df": 4},
-        "data_0": {"data": "gaussian", "type": "standard"},
-        "data_3": {"data": "gaussian", "type": "standard", "bias": 2},
-    }
-    config = changed(BHASIN, data_kwargs=kinds, data_schedule="random")
-    found = Import(write_state(tmp_path, foreign_weights(), config), Told())
-    assert [item.id for item in found.run.experiment.inputs] == ["gaussian", "skewed", "shifted/2", "student_t"]
-    assert {inputs for _, inputs in found.found.offered} == {"gaussian", "shifted/2", "student_t"}
-    (note,) = found.found.notes
-    assert note.startswith("Its skewed inputs had one rotation throughout, which no checkpoint holds")
-
-
-@pytest.mark.parametrize(
-    ("keys", "step", "note"),
-    [
-        ({}, 2500, "At step 2,500 its prompts had grown to 2 of 3 dimensions and 5 of 7 points; all up to 7 points"),
-        ({"num_tasks": 16}, 500_000, "It was trained on 16 functions alone (num_tasks), which no checkpoint holds"),
-        ({"task": "linear_classification"}, 500_000, "It was trained on cross-entropy, so its answers are logits"),
-    ],
-    ids=["early", "few functions", "classification"],
-)  # fmt: skip
-def test_what_a_reader_must_know_is_a_note(keys: dict[str, Any], step: int, note: str, tmp_path: Path) -> None:
-    found = Import(write_state(tmp_path, foreign_weights(), changed(GARG, **keys), step=step), Told())
-    assert [text[: len(note)] for text in found.found.notes] == [note]
 
 
 def test_bare_weights_whose_training_options_tell(icl: Icl, tmp_path: Path) -> None:
