@@ -166,6 +166,12 @@ def heads(
         int, typer.Option(min=2, max=LARGEST, metavar="N", help="prompts on which errors with masks are measured")
     ] = 256,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="runs at once")] = 1,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--step", metavar="N", help="the weights that the run kept at this step, or 'all'; can be repeated"
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="where to write; default: RUN_DIR/heads")] = None,
     device: Device = "auto",
 ) -> None:
@@ -180,7 +186,9 @@ def heads(
 
     questions = HeadQuestions.checked(score, parse_heads(masked), by, controls, n_prompts)
     with progress.share_view("heads") as tell:
-        written = study_heads(path, questions, output=output, device=resolve_device(device), jobs=jobs, tell=tell)
+        written = study_heads(
+            path, questions, output=output, device=resolve_device(device), jobs=jobs, steps=step or (), tell=tell
+        )
     display.show_heads(written)
 
 

@@ -19,6 +19,7 @@ _SHOWN = 3
 def head_tables(folder: Path) -> Iterator[Table]:
     """The heads of the highest scores, if the folder is of one run; and the errors with heads masked."""
     heads = read_table(folder, "heads")
+    heads = heads[heads["step"] == heads.groupby("run")["step"].transform("max")]
     if heads["run"].nunique() == 1:
         yield _highest(heads)
     evaluation = read_table(folder, "evaluation")

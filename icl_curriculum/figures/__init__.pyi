@@ -9,6 +9,7 @@ from .drawing import draw_scores as draw_scores
 from .examples import error_by_examples as error_by_examples
 from .heads import head_scores as head_scores
 from .heads import masked_heads as masked_heads
+from .heads_along_training import heads_along_training as heads_along_training
 from .heat_maps import heat_map as heat_map
 from .learning import learning_curves as learning_curves
 from .pool_sizes import error_by_pool_size as error_by_pool_size

@@ -20,6 +20,7 @@ from icl_curriculum.figures.along_training import along_training, learning_under
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heads import head_scores, masked_heads
+from icl_curriculum.figures.heads_along_training import heads_along_training
 from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
 from icl_curriculum.figures.panels import styled
@@ -197,16 +198,22 @@ def _draw_one(directory: Path, draw: Callable[..., Figure]) -> Path | None:
     return None
 
 
-def draw_heads(directory: Path) -> list[Path]:
+def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
     """Draw what `icl heads` wrote into a directory: scores of heads, and errors with masks. Returns the PNG paths.
 
-    Raises UserError if a table is missing, damaged or lacks a column.
+    ``run_dir``: the folder of the one run that was looked at, whose learning curves stand beside the scores at several
+    steps. Raises UserError if a table is missing, damaged or lacks a column.
     """
     heads, evaluation = read_table(directory, "heads"), read_table(directory, "evaluation")
     drawn = []
-    for draw, table in ((head_scores, heads), (masked_heads, evaluation)):
+    calls: list[tuple[Callable[..., Figure], tuple[pd.DataFrame, ...]]] = [
+        (head_scores, (heads,)), (masked_heads, (evaluation,)),
+    ]  # fmt: skip
+    if run_dir is not None:
+        calls.append((heads_along_training, (heads, read_table(run_dir, "learning"))))
+    for draw, tables in calls:
         with contextlib.suppress(NothingToDraw), _any_script():
-            drawn.append(_save(draw(table), directory / "figures" / draw.__name__))
+            drawn.append(_save(draw(*tables), directory / "figures" / draw.__name__))
     return drawn
 
 

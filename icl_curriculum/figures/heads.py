@@ -95,6 +95,7 @@ def masked_heads(evaluation: pd.DataFrame) -> Figure:
 
     A panel for each class and inputs, a line for each variant and mask. Raises NothingToDraw without a masked model.
     """
+    evaluation = evaluation[evaluation["step"] == evaluation.groupby("run")["step"].transform("max")]
     inside = evaluation[evaluation["in_distribution"].astype(bool)]
     masks = masks_of(pd.Index(distinct(inside["learner"])))
     if not masks:

@@ -32,7 +32,7 @@ from icl_curriculum.results.head_rows import HeadsRow
 from icl_curriculum.results.masking import write_masking
 from icl_curriculum.results.statistics.prompts import mean_interval
 from icl_curriculum.runs.checkpoints import USUAL_PROMPTS
-from icl_curriculum.scoring.trained_runs import TrainedRun, open_run
+from icl_curriculum.scoring.trained_runs import TrainedRun, asked_steps, open_run
 
 #: Marks the manifests of these tables, so that no other folder is taken for one.
 COMMAND = "icl heads"
@@ -90,22 +90,25 @@ def study_heads(
     output: Path | None = None,
     device: str = "cpu",
     jobs: int = 1,
+    steps: Sequence[str] = (),
     tell: Tell = tell_nobody,
 ) -> WrittenHeads:
     """Write heads.csv and the errors with masks of a run, or of every finished run in a folder, and draw them.
+
+    ``steps``: those whose kept weights are asked, numbers or ``all``; by default the last.
 
     A run's tables are in ``RUN/heads``; what stands there from an earlier call that asked the same of the same weights
     is kept. For a folder of runs, ``FOLDER/heads`` has the tables of all, and masking.csv. ``output``: another folder
     for what is written last. UserError for a folder without finished runs, and for models whose heads cannot be asked.
     """
     if (path / "manifest.json").is_file():
-        written = study_run(path, questions, output or path / "heads", device, tell)
-        return WrittenHeads(written, figures.draw_heads(written), 1, _fewest_controls([written]))
+        written = study_run(path, questions, output or path / "heads", device, steps, tell)
+        return WrittenHeads(written, figures.draw_heads(written, path), 1, _fewest_controls([written]))
     runs = [run for run, _ in finished_runs(path)] if path.is_dir() else []
     if not runs:
         raise UserError(f"{path}: expected the folder of a finished run, or a folder of such, found none")
     folders = [run / "heads" for run in runs]
-    _study_all(runs, folders, questions, device, jobs, tell)
+    _study_all(runs, folders, questions, device, jobs, steps, tell)
     whole = output or path / "heads"
     with _writing(whole):
         tables = {name: "".join(_rows(folder, name) for folder in folders) for name in _TABLES}
@@ -116,17 +119,24 @@ def study_heads(
 
 
 def _study_all(
-    runs: Sequence[Path], folders: Sequence[Path], questions: HeadQuestions, device: str, jobs: int, tell: Tell
+    runs: Sequence[Path],
+    folders: Sequence[Path],
+    questions: HeadQuestions,
+    device: str,
+    jobs: int,
+    steps: Sequence[str],
+    tell: Tell,
 ) -> None:
     if jobs == 1:
         for number, (run, folder) in enumerate(zip(runs, folders, strict=True)):
             of_run = within(tell, number, len(runs))
             of_run(0.0, run.name)
-            study_run(run, questions, folder, device, of_run)
+            study_run(run, questions, folder, device, steps, of_run)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         pending = [
-            pool.submit(study_run, run, questions, folder, device) for run, folder in zip(runs, folders, strict=True)
+            pool.submit(study_run, run, questions, folder, device, steps)
+            for run, folder in zip(runs, folders, strict=True)
         ]
         try:
             for done, future in enumerate(as_completed(pending), start=1):
@@ -137,13 +147,20 @@ def _study_all(
 
 
 def study_run(
-    run_dir: Path, questions: HeadQuestions, output: Path, device: str = "cpu", tell: Tell = tell_nobody
+    run_dir: Path,
+    questions: HeadQuestions,
+    output: Path,
+    device: str = "cpu",
+    steps: Sequence[str] = (),
+    tell: Tell = tell_nobody,
 ) -> Path:
     """Write the tables of one run into ``output``, unless they are there; returns it."""
-    opened = open_run(run_dir, device)
+    asked = asked_steps(run_dir, steps) if steps else [None]
+    all_opened = [open_run(run_dir, device, step) for step in asked]
+    opened = all_opened[-1]
     described = {
         "run": opened.run.name,
-        "step": opened.trained.step,
+        "steps": [each.trained.step for each in all_opened],
         "config_hash": opened.manifest["config_hash"],
         "weights": opened.manifest.get("weights"),
         "bank_version": BANK_VERSION,
@@ -152,11 +169,12 @@ def study_run(
     with _writing(output), computing_threads(opened.run.experiment.threads):
         if _is_there(output, described):
             return output
-        study = _Study(opened, questions)
-        tables = {
-            "heads": csv_text(of_run(opened.directory.run, study.scores())),
-            "evaluation": csv_text(of_run(opened.directory.run, study.errors(tell))),
-        }
+        tables = dict.fromkeys(_TABLES, "")
+        for number, each in enumerate(all_opened):
+            study = _Study(each, questions)
+            tables["heads"] += csv_text(of_run(each.directory.run, study.scores()))
+            errors = study.errors(within(tell, number, len(all_opened)))
+            tables["evaluation"] += csv_text(of_run(each.directory.run, errors))
         _write(output, tables, {**described, "banks": study.banks, "controls": study.controls})
     return output
 
@@ -174,7 +192,10 @@ class _Study:
         seed, points = experiment.evaluation.bank_seed, experiment.points
         self.drawn = {cell: Bank(task, None, USUAL_PROMPTS, points, seed, "heads") for cell, task in self.tasks.items()}
         self.found = {cell: head_scores(self.model, bank.draw()) for cell, bank in self.drawn.items()}
-        own = [scores for cell, scores in self.found.items() if cell in self.trained.offered]
+        # Before the first step nothing has been trained on yet.
+        own = [
+            scores for cell, scores in self.found.items() if cell in self.trained.offered or not self.trained.offered
+        ]
         self.mean = {name: torch.stack([scores[name].mean(dim=0) for scores in own]).mean(dim=0) for name in SCORES}
 
     def scores(self) -> Iterator[HeadsRow]:
