@@ -22,6 +22,7 @@ from .runs.cost import RunCost as RunCost
 from .runs.cost import cost as cost
 from .runs.experiment import run as run
 from .runs.importing import import_checkpoint as import_checkpoint
+from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift

@@ -2,6 +2,8 @@
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.classical import Averaging, LeastSquares, NearestNeighbours, Ridge, Zero
+from icl_curriculum.baselines.descent_rates import best_rate, expected_error
+from icl_curriculum.baselines.gradient_descent import GradientDescent, PreconditionedGradientDescent
 from icl_curriculum.baselines.kernel_ridge import KernelRidge
 from icl_curriculum.baselines.lasso import Lasso
 from icl_curriculum.baselines.networks import NetworkByGradientDescent
@@ -15,6 +17,7 @@ __all__ = [
     "Averaging",
     "Baseline",
     "GradientBoosting",
+    "GradientDescent",
     "GreedyTree",
     "KernelRidge",
     "Lasso",
@@ -22,11 +25,14 @@ __all__ = [
     "NearestNeighbours",
     "NetworkByGradientDescent",
     "PoolPosteriorMean",
+    "PreconditionedGradientDescent",
     "QuadraticFeatures",
     "Ridge",
     "ScikitLearn",
     "SparsePosterior",
     "Zero",
+    "best_rate",
+    "expected_error",
     "pool_posterior_mean",
     "register_baseline",
     "regressor_answer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables, step_table
 from icl_curriculum.cli.head_tables import head_tables
+from icl_curriculum.cli.similarity import TITLE, closest_table
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
@@ -43,7 +44,7 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(last.failures)
-    console.print(f"table:   {last.table}", soft_wrap=True)
+    _show_tables(folder, grid, last.models)
     show_figures(last.figures)
 
 
@@ -62,6 +63,16 @@ def show_import(written: WrittenImport) -> None:
     console.print(f"run:     {written.directory}", soft_wrap=True)
 
 
+def _show_tables(folder: Path, grid: BankGrid, learners: Collection[str]) -> None:
+    """Show whom the models among the learners answer most like, and where the tables lie."""
+    table = closest_table(folder, [bank.key for bank in grid.banks], learners)
+    if table is not None:
+        console.print(TITLE, soft_wrap=True)
+        print_whole(console, table)
+    for name in ("evaluation", "prediction_differences"):
+        console.print(f"table:   {folder / name}.csv", soft_wrap=True)
+
+
 def show_scores(written: WrittenScores) -> None:
     """Show the errors of every learner, why cells are undefined, what failed, and where the files lie."""
     for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
@@ -72,7 +83,7 @@ def show_scores(written: WrittenScores) -> None:
     show_baseline_failures(written.failures)
     for name in written.silent:
         console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
-    console.print(f"table:   {written.table}", soft_wrap=True)
+    _show_tables(written.folder, written.grid, written.learners)
     show_figures(written.figures)
 
 

@@ -1,7 +1,8 @@
-"""Frozen evaluation banks, and errors at each prompt length."""
+"""Frozen evaluation banks, and errors and differences of predictions at each prompt length."""
 
-from icl_curriculum.evaluation.asking import answers, ask, defined_lengths
+from icl_curriculum.evaluation.asking import Reply, answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
+from icl_curriculum.evaluation.differences import LearnerAnswers, LearnerDifference, prediction_differences
 from icl_curriculum.evaluation.errors import ErrorRow, evaluation_rows, metric_rows, score
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner, Oracle, oracle_entry
@@ -11,8 +12,11 @@ __all__ = [
     "Bank",
     "BaselineFailure",
     "ErrorRow",
+    "LearnerAnswers",
+    "LearnerDifference",
     "NamedLearner",
     "Oracle",
+    "Reply",
     "answers",
     "ask",
     "content_hash",
@@ -20,5 +24,6 @@ __all__ = [
     "evaluation_rows",
     "metric_rows",
     "oracle_entry",
+    "prediction_differences",
     "score",
 ]

@@ -13,12 +13,12 @@ import numpy as np
 
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import CostlyConfig, ask, defined_lengths
+from icl_curriculum.evaluation.asking import CostlyConfig, Reply, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.columns import EvaluationRow
-from icl_curriculum.results.statistics.prompts import Array, mean_interval, median_interval
+from icl_curriculum.results.statistics.prompts import Array, lower_median, mean_interval, median_interval
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _metrics(predictions: Array, targets: Array, bank: Bank) -> list[_Metric]:
     if not task.has_second_moment():
         # A class that is zero on half of its inputs has no such error: empty.
         median = float(np.median(np.square(targets))) or math.nan
-        return [_Metric("median_error", squared, median, _lower_median, median_interval)]
+        return [_Metric("median_error", squared, median, lower_median, median_interval)]
     interval = mean_interval if task.has_error_variance() else None
 
     def mean_of(name: str, errors: Array, scale: float) -> _Metric:
@@ -158,11 +158,6 @@ def _mean(errors: Array) -> Array:
     return mean
 
 
-def _lower_median(errors: Array) -> Array:
-    median: Array = np.percentile(errors, 50, axis=0, method="lower")
-    return median
-
-
 def score(
     entries: Sequence[NamedLearner],
     bank: Bank,
@@ -172,14 +167,17 @@ def score(
     costly: CostlyConfig | None = None,
     tell: Tell = tell_nobody,
     failed: Callable[[BaselineFailure], None] = lambda failure: None,
+    replied: Callable[[NamedLearner, Reply], None] = lambda entry, reply: None,
 ) -> list[ErrorRow]:
     """Every learner on the same prompts. Learners other than oracles never see the functions' parameters.
 
-    ``failed`` is told of prompts that a baseline could not answer; ``tell`` of how far a costly one is.
+    ``failed`` is told of prompts that a baseline could not answer; ``tell`` of how far a costly one is; ``replied`` of
+    what each learner answered.
     """
     rows: list[ErrorRow] = []
     for number, entry in enumerate(entries):
         reply = ask(entry, prompts, costly or CostlyConfig(), within(tell, number, len(entries)))
+        replied(entry, reply)
         rows += metric_rows(entry, reply.predictions, bank, reply.prompts, confidence)
         for failure in reply.failures:
             failed(failure)

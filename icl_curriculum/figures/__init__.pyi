@@ -1,10 +1,12 @@
 from .along_training import along_training as along_training
 from .along_training import learning_under_shifts as learning_under_shifts
+from .differences import prediction_differences as prediction_differences
 from .drawing import NothingToDraw as NothingToDraw
 from .drawing import draw_all as draw_all
 from .drawing import draw_along_training as draw_along_training
 from .drawing import draw_heads as draw_heads
 from .drawing import draw_heat_map as draw_heat_map
+from .drawing import draw_prediction_differences as draw_prediction_differences
 from .drawing import draw_scores as draw_scores
 from .examples import error_by_examples as error_by_examples
 from .heads import head_scores as head_scores

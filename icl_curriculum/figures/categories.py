@@ -57,7 +57,7 @@ def errors_by_category(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) ->
     Longer prompts occur twice: at the longest trained prompts, and at their own length.
     """
     longest = _lengths(cell.of(rows[rows["shift"] == "none"])).max(initial=-1)
-    for category, group in _groups(cell, cells, rows):
+    for category, group in groups_by_category(cell, cells, rows):
         metric, errors = with_metric(group)
         lengths = _lengths(errors)
         within = lengths[lengths <= longest]
@@ -76,7 +76,9 @@ def _lengths(errors: pd.DataFrame) -> NDArray[np.int64]:
     return np.unique(lengths[errors["learner_kind"].to_numpy(dtype=object) == "model"])
 
 
-def _groups(cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame) -> Iterator[tuple[Category, pd.DataFrame]]:
+def groups_by_category(
+    cell: Cell, cells: Sequence[Cell], rows: pd.DataFrame
+) -> Iterator[tuple[Category, pd.DataFrame]]:
     """The rows of each category that applies to a cell, unshifted first."""
     own = cell.of(rows)
     plain = own["shift"] == "none"

@@ -49,7 +49,8 @@ NARROWEST_FIGURE = 4.4
 class NumberTable:
     """Errors by row and column: ``numbers`` has NaN where there is none, ``by_median`` says which are median errors.
 
-    ``outlined``: the rows and columns of the cells that are marked; ``outline``: what the mark means.
+    ``outlined``: the rows and columns of the cells that are marked; ``outline``: what the mark means. ``headings``:
+    rows that are the heading of those below and hold no numbers. ``what``: of what kind the numbers are.
     """
 
     rows: Sequence[str]
@@ -58,41 +59,53 @@ class NumberTable:
     by_median: NDArray[np.bool_]
     outlined: frozenset[tuple[int, int]]
     outline: str
+    headings: frozenset[int] = frozenset()
+    what: str = "error"
 
     def texts(self) -> list[list[str]]:
         lines = zip(self.numbers, self.by_median, strict=True)
-        return [[error_text(number) + _DAGGER * bool(median) for number, median in zip(*line, strict=True)]
-                for line in lines]  # fmt: skip
+        return [
+            [
+                "" if i in self.headings else error_text(number) + _DAGGER * bool(median)
+                for number, median in zip(*line, strict=True)
+            ]
+            for i, line in enumerate(lines)
+        ]
 
 
 def table_figure(
     table: NumberTable, metric: str, *, title: str | None, variant: str | None = None, note: Iterable[str],
-    narrowest: float = NARROWEST_FIGURE,
+    narrowest: float = NARROWEST_FIGURE, scale: str | None = None,
 ) -> Figure:  # fmt: skip
     """The table with a colour for each number, and the scale of the colours below it.
 
     ``metric``: the metric of the numbers that are no medians; ``title`` and ``note`` as in `PanelGrid.finish`;
-    ``narrowest``: the least width.
+    ``narrowest``: the least width; ``scale``: what the scale of the colours is of, if not of errors.
     """
     texts = table.texts()
     layout = _Layout.of(table.rows, table.columns, texts, narrowest)
     grid = PanelGrid.of(1, columns=1, height=layout.height, width=layout.width)
     axes = grid.axes[0]
-    mesh = _draw_cells(axes, table.numbers, texts)
+    mesh = _draw_cells(axes, table, texts)
     for i, j in sorted(table.outlined):
         _outline(axes, i, j, gid=table.outline, inset=layout.inset)
     handles: dict[str, Artist] = {}
     if table.outlined:
         handles[table.outline] = Patch(**_OUTLINE)
-    if np.isnan(table.numbers).any():
+    if np.isnan(np.delete(table.numbers, list(table.headings), axis=0)).any():
         handles["n/a: undefined, or not evaluated"] = Patch(**_MISSING)
     said = [*note]
-    said += [f"{_DAGGER} median error, as the mean is infinite."] * bool(table.by_median.any())
+    said += [f"{_DAGGER} median {table.what}, as the mean is infinite."] * bool(table.by_median.any())
     said += ["∞: the model's predictions overflowed."] * bool(np.isinf(table.numbers).any())
     bottom, _ = grid.frame(title, variant, said, handles)
     bar = grid.figure.add_subplot()
-    _draw_scale(grid.figure, bar, mesh, metric)
+    _draw_scale(grid.figure, bar, mesh)
+    if scale is None:
+        bar.axvline(1, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
+    bar.set_xlabel(error_label(metric).replace("\n", " ") if scale is None else scale, labelpad=2)
     layout.place(grid.figure, axes, bar, bottom)
+    for i in table.headings:
+        axes.get_yticklabels()[i].set_fontweight("bold")
     return grid.figure
 
 
@@ -114,13 +127,16 @@ def error_text(error: float) -> str:
     return f"{float(digits) * 10.0**power:.{max(0, 1 - power)}f}"
 
 
-def _draw_cells(axes: Axes, numbers: NDArray[np.float64], texts: Sequence[Sequence[str]]) -> QuadMesh:
-    """Draw the coloured cells with their numbers; ``numbers``: rows by columns, NaN where there is none."""
+def _draw_cells(axes: Axes, table: NumberTable, texts: Sequence[Sequence[str]]) -> QuadMesh:
+    """Draw the coloured cells with their numbers."""
+    numbers = table.numbers
     missing = np.isnan(numbers)
     coloured = np.ma.array(np.clip(numbers, BEST, WORST), mask=missing)
     mesh = axes.pcolormesh(coloured, cmap=COLOURS, norm=_SCALE, edgecolors="white", linewidth=0.8)
     colours = COLOURS(_SCALE(coloured))
     for (i, j), absent in np.ndenumerate(missing):
+        if i in table.headings:
+            continue
         if absent:
             axes.add_patch(Rectangle((j, i), 1, 1, gid="n/a", **_MISSING))
         colour = _GREY if absent else text_colour(tuple(colours[i, j]))
@@ -140,16 +156,14 @@ def _outline(axes: Axes, i: int, j: int, *, gid: str, inset: tuple[float, float]
     axes.add_patch(box)
 
 
-def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh, metric: str) -> None:
-    """Draw the colour bar, with the zero predictor's error marked."""
+def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh) -> None:
+    """Draw the colour bar."""
     bar = figure.colorbar(mesh, cax=axes, orientation="horizontal")
     # No seams between the colours in viewers that smooth edges.
     bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
     axes.xaxis.set_major_locator(FixedLocator(list(_TICKS)))
     axes.xaxis.set_major_formatter(FixedFormatter(list(_TICKS.values())))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.axvline(1, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
-    axes.set_xlabel(error_label(metric).replace("\n", " "), labelpad=2)
 
 
 def text_colour(background: tuple[float, float, float, float]) -> str:

@@ -18,6 +18,7 @@ from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.along_training import along_training, learning_under_shifts
 from icl_curriculum.figures.choosing import Baselines
+from icl_curriculum.figures.differences import prediction_differences
 from icl_curriculum.figures.examples import error_by_examples
 from icl_curriculum.figures.heads import head_scores, masked_heads
 from icl_curriculum.figures.heads_along_training import heads_along_training
@@ -56,6 +57,7 @@ FIGURES: dict[str, Drawing] = {
     "along_training": Drawing(along_training, ("evaluation",)),
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
     "heat_map": Drawing(heat_map, ("evaluation",)),
+    "prediction_differences": Drawing(prediction_differences, ("prediction_differences",)),
     "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
     "curriculum": Drawing(curriculum, ("curriculum",)),
 }
@@ -70,7 +72,7 @@ ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
 MOST_VARIANTS = 6
 
 #: Tables that older results lack.
-_OPTIONAL = ("exposure", "heads")
+_OPTIONAL = ("exposure", "heads", "prediction_differences")
 
 
 def draw_all(
@@ -87,7 +89,7 @@ def draw_all(
     or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
-        tables = {"evaluation": read_table(directory, "evaluation")}
+        tables = _scores(directory)
         drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"))
     else:
         there = [name for name in COLUMNS if name not in _OPTIONAL or (directory / f"{name}.csv").is_file()]
@@ -143,8 +145,14 @@ def draw_scores(directory: Path, *, baselines: Baselines = "best") -> list[Path]
 
     Raises UserError if the table is missing, damaged or lacks a column, and for a baseline that it does not have.
     """
-    evaluation = read_table(directory, "evaluation")
-    return _draw(directory, {"evaluation": evaluation}, baselines, distinct(evaluation["variant"]))
+    tables = _scores(directory)
+    return _draw(directory, tables, baselines, distinct(tables["evaluation"]["variant"]))
+
+
+def _scores(directory: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a directory that holds no training."""
+    there = [name for name in ("prediction_differences",) if (directory / f"{name}.csv").is_file()]
+    return {name: read_table(directory, name) for name in ("evaluation", *there)}
 
 
 #: The tables that only training writes.
@@ -180,7 +188,7 @@ def draw_heat_map(directory: Path) -> Path | None:
 
     Raises UserError if the table is missing, damaged or lacks a column.
     """
-    return _draw_one(directory, heat_map)
+    return _draw_one(directory, "heat_map")
 
 
 def draw_along_training(directory: Path) -> Path | None:
@@ -188,13 +196,18 @@ def draw_along_training(directory: Path) -> Path | None:
 
     Raises UserError if the table is missing, damaged or lacks a column.
     """
-    return _draw_one(directory, along_training)
+    return _draw_one(directory, "along_training")
 
 
-def _draw_one(directory: Path, draw: Callable[..., Figure]) -> Path | None:
-    evaluation = read_table(directory, "evaluation")
+def draw_prediction_differences(directory: Path) -> Path | None:
+    """Draw whom a model answers like, from prediction_differences.csv alone, as `draw_heat_map` draws its errors."""
+    return _draw_one(directory, "prediction_differences")
+
+
+def _draw_one(directory: Path, name: str) -> Path | None:
+    tables = [read_table(directory, table) for table in FIGURES[name].tables]
     with contextlib.suppress(NothingToDraw), _any_script():
-        return _save(draw(evaluation), directory / "figures" / draw.__name__)
+        return _save(FIGURES[name].draw(*tables), directory / "figures" / name)
     return None
 
 
@@ -219,7 +232,9 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
 
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all tables that have rows hold the same variants."""
-    found = {name: sorted(distinct(table["variant"])) for name, table in tables.items() if len(table)}
+    # Runs of earlier versions, which lack the optional tables, may stand beside others.
+    whole = {name: table for name, table in tables.items() if len(table) and name != "prediction_differences"}
+    found = {name: sorted(distinct(table["variant"])) for name, table in whole.items()}
     first = next(iter(found), "")
     for name, variants in found.items():
         if variants != found[first]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.results import labels
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
@@ -19,15 +18,6 @@ GREY = "#8C8C8C"
 #: Blue is the model's colour, so it comes last among classes.
 CLASS_COLOURS = (ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, GREY, BLACK, BLUE)
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
-
-_LEARNERS = {
-    "zero": "predicting zero",
-    "oracle": "optimum (oracle)",
-    "informed_oracle": "lower bound (oracle that knows more)",
-    "dmmse": "posterior mean over the pool (dMMSE)",
-}
-#: The name of an id's first parameter, for learners whose value alone would say too little.
-_PARAMETERS = {"lasso": "α"}
 
 
 def plain(text: str) -> str:
@@ -56,10 +46,7 @@ def learner_label(learner: str, seeds: int = 1, which: str = "") -> str:
     >>> learner_label("lasso/0.01"), learner_label("model", 3, "mixed")
     ('lasso (α = 0.01)', 'model: mixed, mean of 3 seeds')
     """
-    parsed = Identifier.parse(learner)
-    if parsed.name in _PARAMETERS and len(parsed.parts) == len(parsed.values) == 1:
-        learner = str(Identifier.of(parsed.name, settings={_PARAMETERS[parsed.name]: parsed.values[0]}))
-    name = _LEARNERS.get(learner) or pretty(learner)
+    name = plain(labels.learner_label(learner))
     name += f": {plain(which)}" if which else ""
     return f"{name}, mean of {seeds} seeds" if seeds > 1 else name
 

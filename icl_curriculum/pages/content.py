@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import tomli_w
-from matplotlib.figure import Figure
 
 from icl_curriculum import figures
+from icl_curriculum.pages.sections import PageSection, PageTable, drawn
+from icl_curriculum.pages.similarity import similarity_sections
 from icl_curriculum.results.comparison import sheets
 from icl_curriculum.results.comparison.answers import Answer, cell_name
 from icl_curriculum.results.comparison.command import Compared
@@ -21,35 +21,6 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, Source
 from icl_curriculum.results.comparison.summary import Numbers, reference_of
 from icl_curriculum.results.comparison.wording import count, error
-from icl_curriculum.results.tables import NothingToDraw
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure, what it shows in a sentence, and the same in words with numbers, for who cannot see it."""
-
-    figure: Figure
-    caption: str
-    alternative: str
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A sortable table with its caption."""
-
-    caption: str
-    sheet: sheets.Sheet
-
-
-@dataclass(frozen=True)
-class PageSection:
-    """A part of the page with an anchor of its own."""
-
-    anchor: str
-    heading: str
-    sentences: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    tables: Sequence[PageTable] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +61,7 @@ FILES = {
     "summary.csv": "every statistic on this page",
     "runs.csv": "a row per run",
     "evaluation.csv": "errors after training, with and without shifts",
+    "prediction_differences.csv": "how far the models' predictions are from those of other learners",
     "learning.csv": "errors while training",
     "training.csv": "losses",
     "exposure.csv": "prompts and operations spent on each class",
@@ -104,6 +76,7 @@ def gather(compared: Compared) -> Content:
     cells = found.cells
     config = next(iter(source.configs.values()), {})
     sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
+    sections += similarity_sections(source, found)
     sections += _whole_sections(found)
     return Content(
         name=source.name,
@@ -139,13 +112,6 @@ def _setting(source: Source, found: Outcomes, config: dict[str, Any]) -> str:
     return text
 
 
-def _drawn(draw: Callable[[], Figure], caption: str, alternative: str) -> list[Picture]:
-    """A picture, or none where there is nothing to draw."""
-    with contextlib.suppress(NothingToDraw):
-        return [Picture(draw(), caption, alternative)]
-    return []
-
-
 def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> PageSection:
     """A cell's figures and tables."""
     own = found.trained_on(cell)
@@ -157,27 +123,27 @@ def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cel
     ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
     k = int(own["n_context"].iloc[0])
     pictures = [
-        *_drawn(
+        *drawn(
             partial(figures.curves_by_variant, found, cells=[cell]),
             f"Error at {k} examples while training: mean of the seeds, and their range.",
             f"Error on {name} against training step. At the end: {ends}.",
         ),
-        *_drawn(
+        *drawn(
             partial(figures.errors_by_seed, found, cells=[cell]),
             f"Final error of every seed; bars: interquartile mean with its interval; the line is {found.threshold:g}.",
             f"Final errors on {name} by variant and seed: {'; '.join(f'{r[0].text} {r[-1].text}' for r in made.rows)}.",
         ),
-        *_drawn(
+        *drawn(
             partial(figures.error_by_exposure, found, cells=[cell]),
             "Error against the prompts of this class alone that had been seen: data efficiency at equal exposure.",
             f"Error on {name} against prompts of it seen. The table below gives the comparison at equal exposure.",
         ),
-        *_drawn(
+        *drawn(
             partial(figures.forgetting, found, cells=[cell]),
             "From the end of the class's block to the end of training.",
             f"Errors on {name} at the end of its block and at the end of training, seed by seed; see the tables.",
         ),
-        *_drawn(
+        *drawn(
             partial(figures.errors_under_shifts, found, cells=[cell]),
             "Out of distribution: the error under each shift.",
             f"Errors on {name} under each shift by variant; the highest of each run stand in the tables.",

@@ -10,32 +10,33 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
+from icl_curriculum.results.differences import PredictionDifferenceRow
+from icl_curriculum.results.fields import (
+    CLASS,
+    EXPERIMENT,
+    IN_DISTRIBUTION,
+    INPUTS,
+    LEARNER_KIND,
+    N_CONTEXT,
+    PROMPTS_SEEN,
+    SEED,
+    SHIFT,
+    VARIANT,
+    ClassField,
+    InputsField,
+    StepField,
+)
 from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
-
-# What several tables have, said once.
-_EXPERIMENT = TableColumn("the experiment's name", key=True)
-_VARIANT = TableColumn("the variant; where the experiment names none, the id of its curriculum over function classes")
-_SEED = TableColumn("the training seed, of which initial weights and training prompts are functions")
-_STEP = TableColumn("updates completed so far", unit="steps", key=True, axis=True)
-_CLASS = TableColumn("id of the function class, as `hermite/3`", key=True)
-_INPUTS = TableColumn("id of the input distribution, as `gaussian`", key=True)
-_SHIFT = TableColumn("id of the shift, `none` without one; changed inputs stand in `input_distribution`", key=True)
-_N_CONTEXT = TableColumn("in-context examples before the query that is answered", unit="examples", key=True)
-_PROMPTS_SEEN = TableColumn("prompts of all cells that the model was trained on so far", unit="prompts", axis=True)
-
-StepField = Annotated[int, _STEP]
-ClassField = Annotated[str, _CLASS]
-InputsField = Annotated[str, _INPUTS]
 
 
 class RunColumns(NamedTuple):
     """The run's own columns, with which the rows of its tables begin."""
 
-    experiment: Annotated[str, _EXPERIMENT]
+    experiment: Annotated[str, EXPERIMENT]
     run: Annotated[str, TableColumn("the run's folder, `<variant>-seed<seed>`", key=True, joins="runs.csv")]
-    variant: Annotated[str, _VARIANT]
-    seed: Annotated[int, _SEED]
+    variant: Annotated[str, VARIANT]
+    seed: Annotated[int, SEED]
 
 
 class TrainingRow(NamedTuple):
@@ -63,7 +64,7 @@ class TrainingRow(NamedTuple):
         ),
     ]
     learning_rate: Annotated[float, TableColumn("the learning rate of the last update")]
-    prompts_seen: Annotated[int, _PROMPTS_SEEN]
+    prompts_seen: Annotated[int, PROMPTS_SEEN]
     class_prompts_seen: Annotated[
         int,
         TableColumn("prompts of this function class that the model was trained on so far", unit="prompts", axis=True),
@@ -78,16 +79,16 @@ class LearningRow(NamedTuple):
     """
 
     step: StepField
-    prompts_seen: Annotated[int, _PROMPTS_SEEN]
+    prompts_seen: Annotated[int, PROMPTS_SEEN]
     function_class: ClassField
     input_distribution: InputsField
     shift: Annotated[
         str,
         dataclasses.replace(
-            _SHIFT, absent="none", meaning=f"{_SHIFT.meaning}; only where a run has `evaluation.learning_shifts`"
+            SHIFT, absent="none", meaning=f"{SHIFT.meaning}; only where a run has `evaluation.learning_shifts`"
         ),
     ]
-    n_context: Annotated[int, _N_CONTEXT]
+    n_context: Annotated[int, N_CONTEXT]
     metric: Annotated[
         str, TableColumn("`normalized_error`, or `median_error` where the mean squared error is infinite", key=True)
     ]
@@ -115,21 +116,12 @@ class EvaluationRow(NamedTuple):
     learner: Annotated[
         str, TableColumn("id of who answers: `model`, a baseline's id, `oracle` or `informed_oracle`", key=True)
     ]
-    learner_kind: Annotated[
-        str, TableColumn("what kind of learner it is; each learner is of one", one_of=("model", "baseline", "oracle"))
-    ]
+    learner_kind: Annotated[str, LEARNER_KIND]
     function_class: ClassField
     input_distribution: InputsField
-    shift: Annotated[str, _SHIFT]
-    in_distribution: Annotated[
-        bool,
-        TableColumn(
-            "whether the model was trained on such prompts: class and inputs had a share in training, there is no "
-            "shift, and as many examples were seen",
-            one_of=(True, False),
-        ),
-    ]
-    n_context: Annotated[int, _N_CONTEXT]
+    shift: Annotated[str, SHIFT]
+    in_distribution: Annotated[bool, IN_DISTRIBUTION]
+    n_context: Annotated[int, N_CONTEXT]
     metric: Annotated[
         str,
         TableColumn(
@@ -217,23 +209,21 @@ class SummaryRow(NamedTuple):
     Intervals over seeds: by bootstrap, Wilson's for shares, Newcombe's for probabilities of improvement.
     """
 
-    experiment: Annotated[str, _EXPERIMENT]
+    experiment: Annotated[str, EXPERIMENT]
     variant: Annotated[
         str,
         dataclasses.replace(
-            _VARIANT, key=True, meaning="the variant, or `(single-task)`: for each cell the one trained on it alone"
+            VARIANT, key=True, meaning="the variant, or `(single-task)`: for each cell the one trained on it alone"
         ),
     ]
     versus: Annotated[
         str | None,
         TableColumn("the variant that it is compared with", empty="where the number is of one variant alone", key=True),
     ]
-    function_class: Annotated[
-        str, dataclasses.replace(_CLASS, meaning=f"{_CLASS.meaning}; `all`: of all cells together")
-    ]
-    input_distribution: Annotated[str, dataclasses.replace(_INPUTS, meaning=f"{_INPUTS.meaning}, or `all`")]
+    function_class: Annotated[str, dataclasses.replace(CLASS, meaning=f"{CLASS.meaning}; `all`: of all cells together")]
+    input_distribution: Annotated[str, dataclasses.replace(INPUTS, meaning=f"{INPUTS.meaning}, or `all`")]
     n_context: Annotated[
-        int, dataclasses.replace(_N_CONTEXT, key=False, meaning="examples of the longest prompt trained on")
+        int, dataclasses.replace(N_CONTEXT, key=False, meaning="examples of the longest prompt trained on")
     ]
     metric: Annotated[str, TableColumn("`normalized_error`, or `median_error` where the mean is infinite")]
     quantity: Annotated[
@@ -282,6 +272,7 @@ TABLES: dict[str, TableDefinition] = {
         TableDefinition("training", RunColumns, TrainingRow),
         TableDefinition("learning", RunColumns, LearningRow),
         TableDefinition("evaluation", RunColumns, EvaluationRow),
+        TableDefinition("prediction_differences", RunColumns, PredictionDifferenceRow),
         TableDefinition("exposure", RunColumns, ExposureRow),
         TableDefinition("curriculum", RunColumns, CurriculumRow),
         TableDefinition("timing", RunColumns, TimingRow),
@@ -292,9 +283,14 @@ TABLES: dict[str, TableDefinition] = {
     )
 }
 
-#: The columns of each table that a run writes, in order, without those that only some runs have.
+#: Tables that a run writes and that runs of earlier versions lack.
+OPTIONAL = ("prediction_differences",)
+#: Tables that are no run's own: those of an experiment, and those that another command writes.
+_OTHERS = ("runs", "summary", "heads", "masking")
+
+#: The columns of each table that every finished run has, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {
-    name: table.plain_header for name, table in TABLES.items() if name not in ("runs", "summary", "heads", "masking")
+    name: table.plain_header for name, table in TABLES.items() if name not in (*_OTHERS, *OPTIONAL)
 }
 
 #: Tables that grow during training and are cut back on resuming.

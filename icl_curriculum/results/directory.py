@@ -22,6 +22,7 @@ from icl_curriculum.core.files import locked, remove_leftovers, write_atomically
 from icl_curriculum.results.columns import (
     COLUMNS,
     GROWING,
+    OPTIONAL,
     TABLES,
     RunColumns,
     RunsRow,
@@ -72,7 +73,8 @@ class RunDirectory:
         for name in GROWING:
             header = TABLES[name].header if name in optional else COLUMNS[name]
             write_atomically(self.table(name), csv_text([header]))
-        self.table("evaluation").unlink(missing_ok=True)
+        for name in ("evaluation", *OPTIONAL):
+            self.table(name).unlink(missing_ok=True)
 
     def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Add rows, of the type that the table has in `columns`, to a growing table, flushed to the system at once."""
@@ -81,7 +83,7 @@ class RunDirectory:
 
     def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write a whole table atomically."""
-        write_atomically(self.table(name), csv_text([COLUMNS[name], *of_run(self.run, rows)]))
+        write_atomically(self.table(name), csv_text([TABLES[name].header, *of_run(self.run, rows)]))
 
     def table_lengths(self) -> dict[str, int]:
         """The length in bytes of every growing table, after flushing them to disk."""
@@ -94,7 +96,8 @@ class RunDirectory:
 
     def table_hashes(self) -> dict[str, str]:
         """What the tables hold, so that damage to a finished run shows."""
-        return {name: text_hash(self.table(name).read_text(encoding="utf-8")) for name in COLUMNS}
+        there = [*COLUMNS, *(name for name in OPTIONAL if self.table(name).is_file())]
+        return {name: text_hash(self.table(name).read_text(encoding="utf-8")) for name in there}
 
     def is_intact(self) -> bool:
         """Whether every table of a finished run is there as it was written."""
@@ -123,7 +126,7 @@ class RunDirectory:
         """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
         manifest = read_manifest(self.path) or {}
         check_version(self.path, manifest)
-        for name in COLUMNS:
+        for name in tables_of(manifest):
             _read_finished(self.table(name), manifest)
         weights = self.path / "model.safetensors"
         if not weights.is_file() or manifest.get("weights", "") != bytes_hash(weights.read_bytes()):
@@ -209,6 +212,11 @@ def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
         )
 
 
+def tables_of(manifest: Mapping[str, Any]) -> list[str]:
+    """The tables that a finished run has: all that every run has, and those optional ones that its manifest names."""
+    return [*COLUMNS, *(name for name in OPTIONAL if name in manifest.get("tables", {}))]
+
+
 def _read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
     """The columns and the rows of a finished run's table; UserError if it is not as the run left it."""
     try:
@@ -216,7 +224,7 @@ def _read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str],
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{table} is damaged: it cannot be read ({error}); restore it, or use --fresh") from None
     recorded = manifest.get("tables", {}).get(table.stem)
-    headers = (COLUMNS[table.stem], TABLES[table.stem].header)
+    headers = (COLUMNS.get(table.stem, TABLES[table.stem].header), TABLES[table.stem].header)
     header = next((columns for columns in headers if text.startswith(csv_text([columns]))), None)
     if header is None:
         problem = "its first line is not the table's header"
@@ -268,9 +276,14 @@ def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
     write_atomically(experiment / "runs.csv", csv_text([TABLES["runs"].header, *rows]))
     for path, manifest in runs:
         check_version(path, manifest)
-    for name in COLUMNS:
-        tables = [_read_finished(path / f"{name}.csv", manifest) for path, manifest in runs]
-        write_atomically(experiment / f"{name}.csv", _joined(name, tables))
+    for name in (*COLUMNS, *OPTIONAL):
+        tables = [
+            _read_finished(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)
+        ]
+        if tables:
+            write_atomically(experiment / f"{name}.csv", _joined(name, tables))
+        else:
+            (experiment / f"{name}.csv").unlink(missing_ok=True)
     kept = {path for path, _ in runs}
     return [path.name for path, _ in finished if path not in kept]
 

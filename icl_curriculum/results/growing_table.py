@@ -1,57 +1,68 @@
-"""A table of errors that grows: calls of a command add rows to one evaluation.csv, in a folder with a manifest."""
+"""Tables that grow: calls of a command add rows to evaluation.csv and what stands beside it, in one folder."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.results.columns import COLUMNS, TABLES, csv_text, text_hash
+from icl_curriculum.results.columns import OPTIONAL, TABLES, csv_text, text_hash
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
 
 
+#: The table that is always there, whose hashes a manifest lists by themselves.
+_FIRST = "evaluation"
+
+
 @dataclass
 class RowGroup:
-    """Lines of the table whose keys are equal, and what a manifest calls their bank."""
+    """Lines of a table whose keys are equal, and what a manifest calls their bank."""
 
     bank: str
     lines: list[str] = field(default_factory=list)
 
 
-class GrowingTable:
-    """``folder``/evaluation.csv with its manifest.json, written by ``command`` and nobody else.
+class GrowingTables:
+    """``folder``/evaluation.csv, perhaps further tables, and their manifest.json, written by ``command`` alone.
 
-    ``keys``: the columns in which new rows that equal old ones replace them. ``refuse(manifest)``: why the rows of
-    that manifest cannot stand beside new ones, or None.
+    ``keys``: by table, the columns in which new rows that equal old ones replace them. ``refuse(manifest)``: why the
+    rows of that manifest cannot stand beside new ones, or None.
     """
 
     def __init__(
-        self, folder: Path, command: str, keys: Sequence[str], refuse: Callable[[dict[str, Any]], str | None]
+        self,
+        folder: Path,
+        command: str,
+        keys: Mapping[str, Sequence[str]],
+        refuse: Callable[[dict[str, Any]], str | None],
     ) -> None:
         self.folder, self.command, self.refuse = folder, command, refuse
-        self.path = folder / "evaluation.csv"
-        self._columns, self._cell = (TABLES["evaluation"].positions(names) for names in (keys, CELL))
+        self._columns = {name: TABLES[name].positions(columns) for name, columns in keys.items()}
+        self._cells = {name: TABLES[name].positions(CELL) for name in keys}
 
-    def read(self) -> tuple[str, dict[str, Any]]:
-        """The rows and the manifest of earlier calls, empty where there are none.
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.csv"
+
+    def read(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """The rows of each table and the manifest of earlier calls, empty where there are none.
 
         UserError if the folder holds the files of somebody else, damaged ones, or rows of another kind.
         """
         path = self.folder / "manifest.json"
-        if not self.path.exists() and not path.exists():
-            return "", {}
+        if not path.exists() and not any(self.path(name).exists() for name in self._columns):
+            return dict.fromkeys(self._columns, ""), {}
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else None
+            texts = {name: self._text(name) for name in self._columns}
         except (OSError, ValueError):
-            manifest, text = None, ""
+            manifest, texts = None, {}
         if not isinstance(manifest, dict) or manifest.get("kind") != self.command:
             raise UserError(
                 f"{self.folder} holds files that {self.command} did not write; give another folder with --output"
@@ -59,52 +70,75 @@ class GrowingTable:
         reason = self.refuse(manifest)
         if reason is not None:
             raise UserError(f"{self.folder} holds {reason}; give another folder with --output, or remove it")
-        if text is None and len(manifest["tables"]) == 1:
-            return "", {}
-        if text is None or text_hash(text) not in manifest["tables"]:
+        return {name: self._rows(name, text, manifest) for name, text in texts.items()}, manifest
+
+    def _text(self, name: str) -> str | None:
+        return self.path(name).read_text(encoding="utf-8") if self.path(name).exists() else None
+
+    def _rows(self, name: str, text: str | None, manifest: dict[str, Any]) -> str:
+        """The rows of a table's text; UserError unless it is what the manifest's command wrote."""
+        hashes = manifest.get("tables", []) if name == _FIRST else manifest.get("more_tables", {}).get(name, [])
+        if text is None and (len(hashes) == 1 or (not hashes and name in OPTIONAL)):
+            return ""
+        if text is None or text_hash(text) not in hashes:
             raise UserError(
-                f"{self.path} is damaged: it is not what {self.command} wrote; restore it, or remove {self.folder}"
+                f"{self.path(name)} is damaged: it is not what {self.command} wrote; restore it, or remove "
+                f"{self.folder}"
             )
-        return text.split("\n", 1)[1], manifest
+        return text.split("\n", 1)[1]
 
-    def add(self, rows: Iterable[Sequence[Any]], describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Write the table with these rows in it; ``describe(manifest)`` gives the new manifest from the old one.
+    def add(
+        self, rows: Mapping[str, Iterable[Sequence[Any]]], describe: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        """Write the tables with these ``rows``, among them those of evaluation.csv, in them.
 
-        Both may hold ``banks``, hashes by name: rows of a bank that had other prompts before are left out.
+        ``describe(manifest)`` gives the new manifest from the old one. Both may hold ``banks``, hashes by name: rows of
+        a bank that had other prompts before are left out.
         """
         written, manifest = self.read()
         described = describe(manifest)
-        before, now = manifest.get("banks", {}), described.get("banks", {})
-        others = {name for name, content in before.items() if now.get(name, content) != content}
-        table = csv_text([COLUMNS["evaluation"]]) + self._merged(written, csv_text(rows), others)
+        known, now = manifest.get("banks", {}), described.get("banks", {})
+        others = {name for name, content in known.items() if now.get(name, content) != content}
+        tables = {
+            name: csv_text([TABLES[name].header]) + self._merged(name, written[name], csv_text(added), others)
+            for name, added in rows.items()
+        }
+        # Either hash may be the table's after a crash between the files: of what is written now, or of what is there.
+        before = {name: self._text(name) for name in tables}
+        hashes = {
+            name: [text_hash(text), *(text_hash(old) for old in [before[name]] if old is not None)]
+            for name, text in tables.items()
+        }
         new = {
             "kind": self.command,
             **described,
-            # Either may be there after a crash between the two files.
-            "tables": [text_hash(table), *manifest.get("tables", [])[:1]],
+            "tables": hashes.pop(_FIRST),
+            "more_tables": {**manifest.get("more_tables", {}), **hashes},
         }
         write_atomically(self.folder / "manifest.json", json.dumps(new, indent=2) + "\n")
-        write_atomically(self.path, table)
+        for name, table in tables.items():
+            write_atomically(self.path(name), table)
 
-    def _merged(self, old: str, new: str, others: Collection[str]) -> str:
+    def _merged(self, name: str, old: str, new: str, others: Collection[str]) -> str:
         """Rows in groups of equal keys: a group that stands in both is the new one, in the old one's place.
 
         ``others``: the banks of which only new rows are kept.
         """
-        before, now = self._groups(old), self._groups(new)
+        before, now = self._groups(name, old), self._groups(name, new)
         kept = (group for key, group in (before | now).items() if key in now or group.bank not in others)
         return "".join(f"{line}\n" for group in kept for line in group.lines)
 
-    def _groups(self, text: str) -> dict[tuple[str, ...], RowGroup]:
+    def _groups(self, name: str, text: str) -> dict[tuple[str, ...], RowGroup]:
         """The rows as lines. No name holds a line break."""
+        columns, cell = self._columns[name], self._cells[name]
         found: dict[tuple[str, ...], RowGroup] = {}
         prefix, group = "", RowGroup("")
         for line in text.split("\n")[:-1]:
             # Rows of one group follow each other, and parsing every one of them would take a hundred times as long.
             if not prefix or not line.startswith(prefix):
                 (row,) = csv.reader([line])
-                prefix = csv_text([row[: max(self._columns) + 1]]).removesuffix("\n") + ","
-                bank = "/".join(row[column] for column in self._cell)
-                group = found.setdefault(tuple(row[column] for column in self._columns), RowGroup(bank))
+                prefix = csv_text([row[: max(columns) + 1]]).removesuffix("\n") + ","
+                bank = "/".join(row[column] for column in cell)
+                group = found.setdefault(tuple(row[column] for column in columns), RowGroup(bank))
             group.lines.append(line)
         return found

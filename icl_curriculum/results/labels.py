@@ -12,6 +12,14 @@ _SHIFTS = {
     "label_noise/flips": "flipped labels, p = {}",
     "longer_prompts": "longer prompts ×{}",
 }
+_LEARNERS = {
+    "zero": "predicting zero",
+    "oracle": "optimum (oracle)",
+    "informed_oracle": "lower bound (oracle that knows more)",
+    "dmmse": "posterior mean over the pool (dMMSE)",
+}
+#: The name of an id's first parameter, for learners whose value alone would say too little.
+_PARAMETERS = {"lasso": "α", "gradient_descent": "steps", "preconditioned_gradient_descent": "steps"}
 _FRACTIONS = {"0.333": "1/3", "0.667": "2/3"}
 
 
@@ -23,6 +31,19 @@ def pretty(identifier: str) -> str:
     """
     parsed = Identifier.parse(identifier)
     return parsed.words + parsed.settings_in_words
+
+
+def learner_label(learner: str) -> str:
+    """A learner's identifier in words.
+
+    >>> learner_label("lasso/0.01"), learner_label("gradient_descent/2/rate=0.1"), learner_label("oracle")
+    ('lasso (α = 0.01)', 'gradient descent (steps = 2, rate = 0.1)', 'optimum (oracle)')
+    """
+    parsed = Identifier.parse(learner)
+    if parsed.name in _PARAMETERS and len(parsed.values) == 1:
+        settings = {_PARAMETERS[parsed.name]: parsed.values[0], **parsed.settings}
+        return pretty(str(Identifier.of(parsed.name, settings=settings)))
+    return _LEARNERS.get(learner) or pretty(learner)
 
 
 def inputs_label(inputs: str) -> str:

@@ -19,6 +19,7 @@ from icl_curriculum.results.columns import TABLES
 _UNUSED: dict[str, tuple[str, ...]] = {
     "learning": ("experiment", "run"),
     "evaluation": (),
+    "prediction_differences": (),
     "exposure": ("experiment", "run"),
     "curriculum": ("experiment", "run"),
     "heads": ("experiment",),

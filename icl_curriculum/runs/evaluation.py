@@ -8,11 +8,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import safetensors.numpy
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
@@ -24,14 +25,18 @@ from icl_curriculum.evaluation import (
     Bank,
     BaselineFailure,
     ErrorRow,
+    LearnerAnswers,
     NamedLearner,
+    Reply,
     content_hash,
     evaluation_rows,
     oracle_entry,
+    prediction_differences,
     score,
 )
 from icl_curriculum.models.base import Model
-from icl_curriculum.results.columns import EvaluationRow, TimingRow
+from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash
+from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.shifts import Shift, why_undefined
 
@@ -67,20 +72,23 @@ class Evaluated:
 
 
 def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
-    """Write evaluation.csv of a run, from the `evaluation_banks` of its experiment."""
+    """Write evaluation.csv and prediction_differences.csv of a run, from the `evaluation_banks` of its experiment."""
     began = time.monotonic()
     # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
     first = round(_GOLDEN * trained.run.seed * len(banks)) % len(banks)
     turned = [*banks[first:], *banks[:first]]
     found = list(score_banks(trained, turned, directory.path.parent / ".cache", tell))
     rows: list[EvaluationRow] = []
+    differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
     for scored in found[len(banks) - first :] + found[: len(banks) - first]:
         rows += scored.rows
+        differences += scored.differences
         hashes[scored.name] = scored.content
         failures[scored.name] = scored.failures
     directory.write_table("evaluation", rows)
+    directory.write_table("prediction_differences", differences)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
@@ -89,12 +97,16 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
 
 @dataclass(frozen=True)
 class Scored:
-    """A bank with its content hash, its rows of evaluation.csv without a run's own columns, and what failed."""
+    """A bank with its content hash, its rows without a run's own columns, and what failed.
+
+    ``rows`` are those of evaluation.csv, ``differences`` those of prediction_differences.csv.
+    """
 
     bank: Bank
     content: str
     rows: list[EvaluationRow]
     failures: list[BaselineFailure]
+    differences: list[PredictionDifferenceRow]
 
     @property
     def name(self) -> str:
@@ -118,22 +130,36 @@ def score_banks(
     for number, bank in enumerate(banks):
         of_bank = within(tell, number, len(banks))
         prompts = bank.draw()
-        found = score(asked, bank, prompts, experiment.evaluation.confidence)
+        own: list[LearnerAnswers] = []
+        found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=_keeping(own))
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, of_bank)
         found += classical.rows
-        rows = evaluation_rows(
-            found, bank, step=trained.step, trained_points=trained.points if trained.knows(bank) else 0
-        )
-        yield Scored(bank, content_hash(prompts), rows, classical.failures)
+        trained_points = trained.points if trained.knows(bank) else 0
+        rows = evaluation_rows(found, bank, step=trained.step, trained_points=trained_points)
+        pairs = [(one, other) for i, one in enumerate(own) for other in (*own[i + 1 :], *classical.answers)]
+        differences = [
+            difference.row(
+                bank, step=trained.step, trained_points=trained_points,
+                other_run=trained.run.name if difference.other.learner_kind == "model" else None,
+            )
+            for difference in prediction_differences(pairs, bank, prompts, experiment.evaluation.confidence)
+        ]  # fmt: skip
+        yield Scored(bank, content_hash(prompts), rows, classical.failures, differences)
         of_bank(1.0)
+
+
+def _keeping(kept: list[LearnerAnswers]) -> Callable[[NamedLearner, Reply], None]:
+    """What is told of replies and appends them to a list."""
+    return lambda entry, reply: kept.append(LearnerAnswers.of(entry, reply))
 
 
 @dataclass(frozen=True)
 class Classical:
-    """What learners without training answered to a bank."""
+    """What learners without training answered to a bank: their errors, what failed, and the answers themselves."""
 
     rows: list[ErrorRow]
     failures: list[BaselineFailure]
+    answers: list[LearnerAnswers]
 
 
 def baseline_rows(
@@ -159,18 +185,43 @@ def baseline_rows(
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
-        # A cache that is damaged is no cache.
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            known = json.loads(path.read_text(encoding="utf-8"))
-            failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
-            return Classical([ErrorRow(*values) for values in known["rows"]], failures)
-        found = Classical([], [])
+        # A cache that is damaged is no cache, and neither is that of a version that kept no answers.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return _read(path)
+        found = Classical([], [], [])
         found.rows.extend(
-            score(entries, bank, prompts, confidence, costly=costly, tell=tell, failed=found.failures.append)
-        )
-        plain = {key: [dataclasses.astuple(item) for item in getattr(found, key)] for key in ("rows", "failures")}
-        write_atomically(path, json.dumps(plain))
+            score(
+                entries, bank, prompts, confidence, costly=costly, tell=tell, failed=found.failures.append,
+                replied=_keeping(found.answers),
+            )
+        )  # fmt: skip
+        _write(path, found)
     return found
+
+
+def _write(path: Path, found: Classical) -> None:
+    """Write what was answered: the numbers as JSON, and beside it the answers, whose hash the JSON holds."""
+    stacked = {str(number): answers.predictions for number, answers in enumerate(found.answers)}
+    data = safetensors.numpy.save(stacked)
+    plain: dict[str, Any] = {
+        key: [dataclasses.astuple(item) for item in getattr(found, key)] for key in ("rows", "failures")
+    }
+    plain["answers"] = [[answers.learner, answers.learner_kind] for answers in found.answers]
+    plain["answers_hash"] = bytes_hash(data)
+    write_atomically(path.with_suffix(".safetensors"), data)
+    write_atomically(path, json.dumps(plain))
+
+
+def _read(path: Path) -> Classical:
+    """What `_write` wrote. OSError, ValueError, TypeError or KeyError where that is not there, or not whole."""
+    known = json.loads(path.read_text(encoding="utf-8"))
+    data = path.with_suffix(".safetensors").read_bytes()
+    if bytes_hash(data) != known["answers_hash"]:
+        raise ValueError("its answers are not those that were written with it")
+    stacked = safetensors.numpy.load(data)
+    failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
+    answers = [LearnerAnswers(name, kind, stacked[str(i)]) for i, (name, kind) in enumerate(known["answers"])]
+    return Classical([ErrorRow(*values) for values in known["rows"]], failures, answers)
 
 
 def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:

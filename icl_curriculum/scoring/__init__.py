@@ -1,6 +1,9 @@
-"""Any learner on any task: `score` in Python, ``icl score`` and ``icl evaluate``, and finished runs to be asked."""
+"""Any learner on any task: `score` and `prediction_differences` in Python, ``icl score`` and ``icl evaluate``.
+
+And finished runs, opened to be asked.
+"""
 
 from icl_curriculum.scoring.learners import Contender, contender, contenders
-from icl_curriculum.scoring.score import score
+from icl_curriculum.scoring.score import prediction_differences, score
 
-__all__ = ["Contender", "contender", "contenders", "score"]
+__all__ = ["Contender", "contender", "contenders", "prediction_differences", "score"]

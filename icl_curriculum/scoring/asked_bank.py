@@ -1,28 +1,44 @@
-"""A bank that several learners are asked, and their rows of evaluation.csv."""
+"""A bank that several learners are asked, and their rows of evaluation.csv and prediction_differences.csv."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation import Bank, BaselineFailure, content_hash, evaluation_rows, oracle_entry, score
+from icl_curriculum.evaluation import (
+    Bank,
+    BaselineFailure,
+    LearnerAnswers,
+    NamedLearner,
+    Reply,
+    content_hash,
+    evaluation_rows,
+    oracle_entry,
+    prediction_differences,
+    score,
+)
 from icl_curriculum.evaluation.asking import CostlyConfig
-from icl_curriculum.results.columns import EvaluationRow
+from icl_curriculum.results.columns import EvaluationRow, RunColumns
+from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.scoring.learners import Contender
 
 
 @dataclass(frozen=True)
 class AskedBank:
-    """A bank and who answers it; ``failed`` is told of prompts that a learner could not answer."""
+    """A bank and who answers it; ``failed`` is told of prompts that a learner could not answer.
+
+    ``answered``: whom it has been put to so far, with the answers.
+    """
 
     bank: Bank
     contenders: Sequence[Contender]
     confidence: float
     costly: CostlyConfig
     failed: Callable[[BaselineFailure], None]
+    answered: list[tuple[Contender, LearnerAnswers]] = field(default_factory=list)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -44,14 +60,43 @@ class AskedBank:
 
     def rows(self, item: Contender, tell: Tell = tell_nobody) -> list[EvaluationRow]:
         """The rows of one learner. Raises what it raises if it answers nothing."""
+
+        def replied(entry: NamedLearner, reply: Reply) -> None:
+            self.answered.append((item, LearnerAnswers.of(entry, reply)))
+
         found = score(
             [item.entry], self.bank, self.prompts, self.confidence,
-            costly=self.costly, tell=tell, failed=self.failed,
+            costly=self.costly, tell=tell, failed=self.failed, replied=replied,
         )  # fmt: skip
         return evaluation_rows(found, self.bank, step=item.step, trained_points=self._trained_points(item))
+
+    def differences(self) -> Iterator[tuple[RunColumns, list[PredictionDifferenceRow]]]:
+        """How far the learners that have answered are apart: rows, and the columns of a run that come before them.
+
+        Every model and every other learner, or where there is no model every two learners; each two once. Models come
+        before baselines, oracles last, and those of a kind by run and id, so that a later call names the same two in
+        the same order.
+        """
+        ordered = sorted(self.answered, key=lambda item: _place(item[0]))
+        models = [item for item in ordered if item[0].entry.kind == "model"]
+        for number, (one, its_answers) in enumerate(models or ordered):
+            others = ordered[number + 1 :]
+            runs = {id(answers): item.run if item.trained is not None else None for item, answers in others}
+            pairs = [(its_answers, answers) for _, answers in others]
+            points = self._trained_points(one)
+            found = [
+                item.row(self.bank, step=one.step, trained_points=points, other_run=runs[id(item.other)])
+                for item in prediction_differences(pairs, self.bank, self.prompts, self.confidence)
+            ]
+            yield one.columns, found
 
     def _trained_points(self, item: Contender) -> int:
         """Up to which points the bank is what a trained run has learned from; for other learners, what any of them."""
         asked = [item] if item.trained is not None else self.contenders
         models = [other.trained for other in asked if other.trained is not None]
         return max((model.points for model in models if model.knows(self.bank)), default=0)
+
+
+def _place(item: Contender) -> tuple[int, str, str]:
+    """Where a learner stands among those that it is compared with."""
+    return ("model", "baseline", "oracle").index(item.entry.kind), item.run, item.entry.id

@@ -19,7 +19,7 @@ from icl_curriculum.core.registry import Component, RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.results.columns import of_run
-from icl_curriculum.results.growing_table import CELL, GrowingTable
+from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.runs.evaluation import Scored, score_banks
 from icl_curriculum.scoring.asked_models import asked_models
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
@@ -32,7 +32,7 @@ COMMAND = "icl evaluate"
 
 @dataclass(frozen=True)
 class WrittenEvaluation:
-    """The table, the step whose rows were written, the figures, what baselines failed on, and the models' ids."""
+    """The table of errors, the step whose rows were written, the figures, what failed, and the models' ids."""
 
     table: Path
     step: int
@@ -88,7 +88,7 @@ class Evaluation:
         self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None, *,
         draw: bool = True,
     ) -> WrittenEvaluation:  # fmt: skip
-        """Write ``output``/evaluation.csv and manifest.json and, if asked to ``draw``, the figures.
+        """Write ``output``/evaluation.csv, prediction_differences.csv, manifest.json and, if asked, the figures.
 
         Rows of other cells, learners and steps that an earlier call wrote for this run are kept, so that a table can
         grow, but none of a cell on other prompts than now; of a call that is interrupted, the banks that were answered.
@@ -101,7 +101,7 @@ class Evaluation:
         check_writable(output)
         with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
             remove_leftovers(output)
-            self._table(output).read()
+            self._tables(output).read()
             packages = [package_hash(component) for bank in grid.banks for component in _asked(bank)]
             plugins = (*self.plugins.values(), *sorted({item for item in packages if item is not None}))
             trained = replace(self.trained, plugins=plugins)
@@ -117,12 +117,17 @@ class Evaluation:
                     self._write(output, answered, plugins)
             failures = {item.name: item.failures for item in answered}
             names = [entry.id for entry in models]
-            drawn = [figures.draw_heat_map(output), figures.draw_along_training(output)] if draw else []
+            drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
+            drawn += [figures.draw_along_training(output)] if draw else []
             there = [path for path in drawn if path is not None]
             return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names)
 
-    def _table(self, output: Path) -> GrowingTable:
-        return GrowingTable(output, COMMAND, ("step", "learner", *CELL), self._why_not_beside)
+    def _tables(self, output: Path) -> GrowingTables:
+        keys = {
+            "evaluation": ("step", "learner", *CELL),
+            "prediction_differences": ("step", "learner", "other_learner", *CELL),
+        }
+        return GrowingTables(output, COMMAND, keys, self._why_not_beside)
 
     def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
         if manifest.get("weights") == self.manifest.get("weights") and manifest.get("bank_version") == BANK_VERSION:
@@ -147,8 +152,12 @@ class Evaluation:
 
         for name, content in copies_of(list(self.plugins), list(self.plugins.values())).items():
             write_atomically(output / "plugins" / name, content)
-        rows = (row for scored in answered for row in scored.rows)
-        self._table(output).add(of_run(self.directory.run, rows), described)
+        run = self.directory.run
+        rows = {
+            "evaluation": of_run(run, (row for scored in answered for row in scored.rows)),
+            "prediction_differences": of_run(run, (row for scored in answered for row in scored.differences)),
+        }
+        self._tables(output).add(rows, described)
 
 
 def _asked(bank: Bank) -> list[Component]:

@@ -1,9 +1,10 @@
-"""Scoring any learner on any task, without training: the same banks, metrics and tables as an evaluated run."""
+"""Any learner on any task, without training: its errors and whom it answers like, in the tables of an evaluated run."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,7 +14,7 @@ from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
-from icl_curriculum.results.columns import COLUMNS, of_run
+from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import usual_points
 from icl_curriculum.scoring.learners import contenders, for_training_on
@@ -47,25 +48,75 @@ def score(
     Errors are normalised as `evaluation.metric_rows` says; ``in_distribution`` is that of the trained runs.
     Raises UserError for what cannot be meant.
     """
-    all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
-    classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
-    found = for_training_on(contenders(learners), classes, dims)
-    costly = _costly(costly_prompts, lengths)
-    rows: list[tuple[Any, ...]] = []
-    for task in all_tasks:
-        task.check()
-        for shift in (None, *shifts):
-            reason = None if shift is None else why_undefined(shift, task)
-            if shift is not None and reason is not None:
-                raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
-            bank = Bank(task, shift, n_prompts, points or usual_points(task.dims), bank_seed)
-            costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
-            failures: list[BaselineFailure] = []
-            asked = AskedBank(bank, found, confidence, costly, failures.append)
-            rows += [row for item in asked.everyone() for row in of_run(item.columns, asked.rows(item))]
-            for failure in failures:
-                warnings.warn(f"{'/'.join(bank.key)}: {failure}", stacklevel=2)
-    return pd.DataFrame(rows, columns=COLUMNS["evaluation"])
+    asking = _Asking(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    rows = [row for _, found in asking.answered(learners, tasks) for row in found]
+    return pd.DataFrame(rows, columns=TABLES["evaluation"].header)
+
+
+def prediction_differences(
+    learners: Any,
+    tasks: Task | Sequence[Task],
+    *,
+    shifts: Sequence[Shift] = (),
+    points: int | None = None,
+    n_prompts: int = 1280,
+    bank_seed: int = 0,
+    costly_prompts: int = 128,
+    lengths: Literal["all"] | Sequence[int] | None = None,
+    confidence: float = 0.9,
+) -> pd.DataFrame:
+    """How far the answers of learners are apart on frozen prompts, as a table like ``prediction_differences.csv``.
+
+    Every model and every other learner, the class's oracle included; where no model is among the ``learners``, every
+    two. What is compared and how it is normalised is what `evaluation.prediction_differences` says. The arguments are
+    those of `score`, with the same prompts, lengths and warnings. Raises UserError for what cannot be meant.
+    """
+    asking = _Asking(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    rows = [
+        row
+        for bank, _ in asking.answered(learners, tasks)
+        for columns, found in bank.differences()
+        for row in of_run(columns, found)
+    ]
+    return pd.DataFrame(rows, columns=TABLES["prediction_differences"].header)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What learners are asked."""
+
+    shifts: Sequence[Shift]
+    points: int | None
+    n_prompts: int
+    bank_seed: int
+    costly: CostlyConfig
+    confidence: float
+
+    def answered(
+        self, learners: Any, tasks: Task | Sequence[Task]
+    ) -> Iterator[tuple[AskedBank, list[tuple[Any, ...]]]]:
+        """The bank of every task, without a shift and under each, that all have answered, and their errors' rows.
+
+        Prompts that a learner failed on are a warning.
+        """
+        all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
+        classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
+        found = for_training_on(contenders(learners), classes, dims)
+        for task in all_tasks:
+            task.check()
+            for shift in (None, *self.shifts):
+                reason = None if shift is None else why_undefined(shift, task)
+                if shift is not None and reason is not None:
+                    raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
+                bank = Bank(task, shift, self.n_prompts, self.points or usual_points(task.dims), self.bank_seed)
+                self.costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
+                failures: list[BaselineFailure] = []
+                asked = AskedBank(bank, found, self.confidence, self.costly, failures.append)
+                rows = [row for item in asked.everyone() for row in of_run(item.columns, asked.rows(item))]
+                for failure in failures:
+                    # Where the caller of the public function stands.
+                    warnings.warn(f"{'/'.join(bank.key)}: {failure}", stacklevel=4)
+                yield asked, rows
 
 
 def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:

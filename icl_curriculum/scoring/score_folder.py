@@ -26,7 +26,7 @@ from icl_curriculum.evaluation.failures import Failures, failures_in, for_manife
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.directory import finished_runs
-from icl_curriculum.results.growing_table import CELL, GrowingTable
+from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
 from icl_curriculum.scoring.learners import (
@@ -41,6 +41,12 @@ from icl_curriculum.shifts import reference_task, standard_shifts
 
 #: Marks the manifests of these tables, so that no other folder is taken for one.
 COMMAND = "icl score"
+
+#: By table, the columns in which new rows that equal old ones replace them.
+_KEYS = {
+    "evaluation": ("run", "learner", *CELL),
+    "prediction_differences": ("run", "learner", "other_run", "other_learner", *CELL),
+}
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class Scoring:
         answered: set[str] = set()
         with locked(output / ".lock"), computing_threads(self.threads):
             remove_leftovers(output)
-            table = GrowingTable(output, COMMAND, ("run", "learner", *CELL), self._why_not_beside)
-            table.read()
+            tables = GrowingTables(output, COMMAND, _KEYS, self._why_not_beside)
+            tables.read()
             for done, bank in enumerate(self.grid.banks):
                 of_bank = within(tell, done, len(self.grid.banks))
                 failed: list[BaselineFailure] = []
@@ -125,7 +131,9 @@ class Scoring:
                 finally:
                     if rows:
                         failures[asked.name] = failed
-                        table.add(rows, self._describe(asked, failed))
+                        apart = [row for columns, found in asked.differences() for row in of_run(columns, found)]
+                        written = {"evaluation": rows, "prediction_differences": apart}
+                        tables.add(written, self._describe(asked, failed))
                 of_bank(1.0)
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         silent = [name for name in learners if name not in answered]

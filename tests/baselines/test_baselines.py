@@ -37,6 +37,9 @@ SPECS: list[Spec] = [
     "greedy_tree",
     {"name": "gradient_boosting", "trees": 3, "max_depth": 2},
     {"name": "mlp_gd", "hidden": 10, "steps": 4},
+    {"name": "gradient_descent", "steps": 2},
+    {"name": "gradient_descent", "rate": 0.5},
+    {"name": "preconditioned_gradient_descent", "steps": 2, "inputs": "shifted"},
     {"name": "sklearn", "regressor": "BayesianRidge"},
 ]
 

@@ -60,7 +60,7 @@ def page(text: str) -> Page:
 
 
 def test_it_needs_nothing_from_anywhere(text: str, page: Page) -> None:
-    assert not re.findall(r"""(?:src|href)=["'](?!data:|#|[a-z]+\.csv["'])""", text)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#|[a-z_]+\.csv["'])""", text)
     assert not re.findall(r"@import|url\((?!data:)", text)
     assert "http" not in re.sub(r"data:[^\"]+", "", text)
     assert all(source.startswith("data:image/svg+xml;base64,") for source, _ in page.images)
@@ -112,6 +112,23 @@ def test_it_says_what_was_asked_and_answered_with_config_and_provenance(page: Pa
 
 def test_equal_tables_give_equal_bytes(folder: Path, text: str) -> None:
     assert render(describe(folder)) == text
+
+
+def test_it_says_whom_each_model_answers_most_like(page: Page, folder: Path) -> None:
+    assert "alike" in page.anchors
+    said = " ".join(page.text.split())
+    assert "Whom they answer like" in said
+    table = pd.read_csv(folder / "prediction_differences.csv")
+    plain = table[(table["shift"] == "none") & (table["metric"] == "normalized_difference") & table["in_distribution"]]
+    own = plain[(plain["variant"] == "mixed") & (plain["function_class"] == "linear") & (plain["n_context"] == 4)]
+    least = own.groupby("other_learner")["value"].mean().min()
+    (sentence,) = re.findall(r"On linear, mixed answers most like .*?\.(?= )", said)
+    assert f"k = 4 ({least:.3f}, " in sentence
+    assert "On linear, alone answers" not in said
+    assert "On quadratic, alone answers most like" in said
+    described = [alternative for _, alternative in page.images if alternative.startswith("Differences between")]
+    assert len(described) == 3
+    assert "prediction_differences.csv" in page.links
 
 
 def test_variants_that_cannot_be_compared_are_a_notice(folder: Path, tmp_path: Path) -> None:

@@ -269,10 +269,24 @@ def test_a_config_that_is_no_run_s_is_an_error(copied: Finished, content: str) -
         load_model(copied.path)
 
 
-@pytest.mark.parametrize("content", ["", "[[1, 2]]", "{", "[3]"])
-def test_a_damaged_cache_of_baselines_is_computed_anew(copied: Finished, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("json", ""),
+        ("json", "[[1, 2]]"),
+        ("json", "{}"),
+        ("json", "[3]"),
+        ("safetensors", ""),
+        ("safetensors", "other"),
+    ],
+)
+def test_a_damaged_cache_of_baselines_is_computed_anew(
+    copied: Finished, tmp_path: Path, kind: str, content: str
+) -> None:
     cache = copied.path.parent / ".cache"
-    for file in cache.glob("*.json"):
+    files = list(cache.glob(f"*.{kind}"))
+    assert files
+    for file in files:
         file.write_text(content)
     other = executed(copied.results, FINISHED, seed=1)
     alone = executed(tmp_path / "alone", FINISHED, seed=1)

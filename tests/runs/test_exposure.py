@@ -18,9 +18,10 @@ from tiny_runs import Icl, Killed, killed_at, tiny_run, tiny_values, write_toml
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.columns import COLUMNS
-from icl_curriculum.results.directory import RunDirectory, check_version
-from icl_curriculum.runs.execution import execute, move_aside
+from icl_curriculum.results.columns import COLUMNS, OPTIONAL
+from icl_curriculum.results.comparison.sources import open_source
+from icl_curriculum.results.directory import RunDirectory, check_version, collect
+from icl_curriculum.runs.execution import directory_of, execute, is_finished, move_aside
 from icl_curriculum.runs.launch import RunFailure, launch
 from icl_curriculum.runs.pool import WorkerPool
 from icl_curriculum.training.methods import InContext, register_method
@@ -263,6 +264,32 @@ def test_a_half_finished_run_of_an_earlier_version_says_how_to_go_on(half: Finis
         execute(half.run, half.results)
 
 
+def test_a_run_without_prediction_differences_is_as_finished_as_others(copied: Finished) -> None:
+    """Versions before 0.3.0 compared no predictions. A file that the run did not write is not read."""
+    table = copied.path / "prediction_differences.csv"
+    manifest = copied.manifest()
+    del manifest["tables"]["prediction_differences"]
+    (copied.path / "manifest.json").write_text(json.dumps(manifest))
+    table.write_text("somebody else's\n")
+    directory_of(copied.run, copied.results).check_intact()
+    assert is_finished(copied.run, copied.results)
+    assert move_aside(copied.run, copied.results) is None
+    experiment = copied.path.parent
+    collect(experiment, {"mixed": copied.run.hash()})
+    assert not (experiment / "prediction_differences.csv").exists()
+    copy = executed(copied.results, FINISHED, seed=1)
+    collect(experiment, {"mixed": copied.run.hash()})
+    assert (experiment / "prediction_differences.csv").read_text() == (copy.path / table.name).read_text()
+    said = " ".join(open_source(experiment).missing)
+    assert "prediction_differences.csv lacks mixed-seed0, of an earlier version of icl_curriculum" in said
+
+
+def test_a_table_of_differences_that_a_run_wrote_must_be_there(copied: Finished) -> None:
+    (copied.path / "prediction_differences.csv").unlink()
+    with pytest.raises(UserError, match=r"prediction_differences\.csv is damaged: it cannot be read"):
+        directory_of(copied.run, copied.results).check_intact()
+
+
 def test_an_earlier_version_need_not_be_known(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"icl_curriculum of another version, which has no training\.csv"):
         check_version(tmp_path, {"tables": {"learning": "0"}})
@@ -272,5 +299,5 @@ def test_a_run_of_this_version_passes(finished: Finished) -> None:
     check_version(finished.path, finished.manifest())
     directory = RunDirectory(finished.path, experiment="tiny", variant="mixed", seed=0)
     assert directory.is_intact()
-    assert set(finished.manifest()["tables"]) == set(COLUMNS)
+    assert set(finished.manifest()["tables"]) == {*COLUMNS, *OPTIONAL}
     assert math.isfinite(finished.table("exposure")["flops"].sum())

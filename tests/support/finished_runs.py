@@ -14,7 +14,7 @@ from tiny_runs import tables, tiny_run
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.results.columns import COLUMNS
+from icl_curriculum.results.columns import COLUMNS, OPTIONAL
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 
 #: Both classes in every batch, so that a resumed run must restore every count.
@@ -62,7 +62,7 @@ def weights(run: Finished) -> dict[str, Tensor]:
 
 
 def assert_same_results(found: Finished, expected: Finished) -> None:
-    assert set(tables(found.path)) == {f"{name}.csv" for name in COLUMNS} - {"timing.csv"}
+    assert set(tables(found.path)) == {f"{name}.csv" for name in (*COLUMNS, *OPTIONAL)} - {"timing.csv"}
     for name, content in tables(expected.path).items():
         assert tables(found.path)[name] == content, name
     for name, value in weights(expected).items():

@@ -48,8 +48,8 @@ def is_unknown(learning: pd.DataFrame, curriculum: pd.DataFrame) -> bool:
 class Source:
     """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
 
-    ``manifests``: of the tables' runs whose folders are there, by run, and ``configs``, resolved, by variant; a copy
-    of the tables alone has none.
+    ``differences``: prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
+    whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
     """
 
     directory: Path
@@ -61,6 +61,7 @@ class Source:
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    differences: pd.DataFrame | None = None
 
     @functools.cached_property
     def variants(self) -> list[str]:
@@ -111,6 +112,16 @@ def open_source(directory: Path) -> Source:
             "There is no exposure.csv: the runs are of an earlier version of icl_curriculum, so what was spent on each "
             "class, and every comparison at equal exposure, is left out."
         )
+    differences = None
+    if (directory / "prediction_differences.csv").is_file():
+        differences = read_table(directory, "prediction_differences")
+        known = set(models["run"])
+        differences = differences[differences["run"].isin(known)]
+        if lacking := sorted(known - set(differences["run"])):
+            missing.append(
+                f"prediction_differences.csv lacks {', '.join(lacking)}, of an earlier version of icl_curriculum: whom "
+                f"their models answer like is left out."
+            )
     if is_unknown(learning, curriculum):
         missing.append(
             "What happened in training is not known, as the runs were imported: learning curves, what was spent on "
@@ -135,7 +146,7 @@ def open_source(directory: Path) -> Source:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
-        _configs(directory, manifests), tuple(missing),
+        _configs(directory, manifests), tuple(missing), differences,
     )  # fmt: skip
 
 

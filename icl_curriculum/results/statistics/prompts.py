@@ -31,6 +31,12 @@ def mean_interval(values: Array, confidence: float, resamples: int = RESAMPLES) 
     return _percentiles(weights @ values / len(values), confidence)
 
 
+def lower_median(values: Array) -> Array:
+    """The median over axis 0, of an even number the lower one of the middle two."""
+    median: Array = np.percentile(values, 50, axis=0, method="lower")
+    return median
+
+
 def median_interval(values: Array, confidence: float, resamples: int = RESAMPLES) -> tuple[Array, Array]:
     """Percentile bootstrap interval of the (lower) median over axis 0, for every column: (low, high)."""
     weights = bootstrap_weights(len(values), resamples)
