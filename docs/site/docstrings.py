@@ -134,6 +134,7 @@ class Names:
 KEYS = {
     "curriculum": "icl_curriculum.config.tables.CurriculumConfig",
     "evaluation": "icl_curriculum.config.tables.EvaluationConfig",
+    "instruction": "icl_curriculum.config.tables.InstructionConfig",
     "model": "icl_curriculum.models.transformer.TransformerConfig",
     "training": "icl_curriculum.config.tables.TrainingConfig",
 }

@@ -22,6 +22,7 @@ from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.tables import (
     CurriculumConfig,
     EvaluationConfig,
+    InstructionConfig,
     OptimizerConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -238,6 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters of models": lambda: parameters(MODELS),
     "keys of an experiment": lambda: table_fields(("", Experiment)),
     "keys of curriculum": lambda: table_fields(("curriculum.", CurriculumConfig), ("curriculum.dims.", Growth)),
+    "keys of instruction": lambda: table_fields(("instruction.", InstructionConfig)),
     "keys of training": lambda: table_fields(
         ("training.", TrainingConfig),
         ("training.optimizer.", OptimizerConfig),

@@ -185,7 +185,7 @@ class InstructionConfig(Strict):
         if self.kind == "one_hot" and names > dims:
             what = "function classes" if self.of == "function_class" else "input distributions"
             raise UserError(
-                f"a one-hot token is as wide as x, {dims} dimensions, and there are {names} {what}",
+                f"a one-hot token is as wide as x, dims = {dims}, and there are {names} {what}",
                 key="instruction.kind",
                 way_out='set instruction.kind = "learned", or more dims',
             )

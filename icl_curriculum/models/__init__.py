@@ -1,15 +1,36 @@
 """Models that are trained. Importing the package registers them."""
 
-from icl_curriculum.models.base import Capability, GradientStrategy, Model, ModelConfig, prompt_errors, register_model
+from icl_curriculum.models.base import (
+    Capability,
+    GradientStrategy,
+    Model,
+    ModelConfig,
+    build_model,
+    prompt_errors,
+    register_model,
+)
+from icl_curriculum.models.heads import HeadEdit, HeadMask, HeadMeans, TokenPlaces, head_scores
+from icl_curriculum.models.instructions import Instruction
+from icl_curriculum.models.masking import HeadChoice, MaskedModel, control_sets
 from icl_curriculum.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
     "Capability",
     "GradientStrategy",
+    "HeadChoice",
+    "HeadEdit",
+    "HeadMask",
+    "HeadMeans",
+    "Instruction",
+    "MaskedModel",
     "Model",
     "ModelConfig",
+    "TokenPlaces",
     "Transformer",
     "TransformerConfig",
+    "build_model",
+    "control_sets",
+    "head_scores",
     "prompt_errors",
     "register_model",
 ]

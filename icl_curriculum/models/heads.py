@@ -34,7 +34,8 @@ class HeadEdit(Protocol):
         """Returns the values that a layer's heads have mixed, changed as the mask says.
 
         ``layer``: counted from 0. ``positions``: the place of each asking token in a plain prompt, instruction tokens
-        counted. A separate query has the place of the example that it stands for.
+        counted, and the same however long the prompt is. A separate query has the place of the example that it stands
+        for.
         """
         ...
 

@@ -57,21 +57,25 @@ class Instruction:
         """Returns the tokens with the instruction's before them, as what a matrix turns into vectors of the stream.
 
         The matrix is the read-in for one-hot tokens; else it has further columns, the vectors of all names, and the
-        instruction's tokens choose one of these. ValueError for rows that fit neither the prompts nor the names.
+        instruction's tokens choose one of these. Raises what `check` raises.
         """
-        self._check(len(tokens), rows)
-        assert rows is not None
+        rows = self.check(len(tokens), rows)
         wide = tokens.shape[-1] + self.vectors * len(self.names)
         before = tokens.new_zeros(len(tokens), self.tokens, wide)
         first = tokens.shape[-1] if self.vectors else 0
-        told = (rows >= 0).nonzero().flatten()
-        for token in range(self.tokens):
-            columns = first + rows[told] * max(1, self.vectors) + min(token, max(0, self.vectors - 1))
-            before[told, token, columns] = 1
+        vector = torch.arange(self.tokens, device=rows.device).clamp(max=max(0, self.vectors - 1))
+        columns = first + rows.clamp(min=0).unsqueeze(1) * max(1, self.vectors) + vector
+        told = (rows != NEUTRAL).to(tokens).unsqueeze(1).expand_as(columns)
+        before.scatter_(2, columns.unsqueeze(2), told.unsqueeze(2))
         padded = tokens if not self.vectors else torch.nn.functional.pad(tokens, (0, wide - tokens.shape[-1]))
         return torch.cat([before, padded], dim=1)
 
-    def _check(self, batch: int, rows: Tensor | None) -> None:
+    def check(self, batch: int, rows: Tensor | None) -> Int[Tensor, " batch"]:
+        """The rows of so many prompts, which a model that reads instructions was given.
+
+        Raises ValueError if there are none, and for rows that fit neither the prompts nor the names. What the rows are
+        is looked at on a CPU alone: elsewhere that would make the machine wait.
+        """
         if rows is None:
             raise ValueError(
                 "the model reads instructions, and got none: pass instruction=prompts.instruction, or rows of "
@@ -79,8 +83,10 @@ class Instruction:
             )
         if rows.shape != (batch,) or rows.dtype != torch.int64:
             raise ValueError(f"instruction: expected int64 of shape ({batch},), found {rows.dtype} {tuple(rows.shape)}")
-        if len(rows) and not NEUTRAL <= int(rows.min()) <= int(rows.max()) < len(self.names):
+        looked_at = len(rows) and rows.device.type == "cpu" and not torch.compiler.is_compiling()
+        if looked_at and not NEUTRAL <= int(rows.min()) <= int(rows.max()) < len(self.names):
             raise ValueError(
                 f"instruction: rows from {int(rows.min())} to {int(rows.max())}, expected {NEUTRAL} to "
                 f"{len(self.names) - 1}"
             )
+        return rows

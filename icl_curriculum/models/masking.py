@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -52,6 +53,8 @@ class HeadChoice:
         if unknown:
             hint = did_you_mean(unknown[0], ["n", "by", "control"])
             raise UserError(f"{text!r}: unknown option {unknown[0]!r}{hint}")
+        if len(settings) + len(identifier.values) < len(identifier.parts):
+            raise UserError(f"{text!r}: expected every option once")
         numbers = {}
         for key in ("n", "control"):
             if key in settings and not re.fullmatch("[1-9][0-9]{0,5}", settings[key]):
@@ -103,7 +106,10 @@ class HeadChoice:
         if self.score:
             if self.n > layers * heads:
                 raise UserError(f"mask {self}: the model has {layers * heads} heads")
-            chosen = highest(scores()[self.score], self.n)
+            score = scores()[self.score]
+            if not bool(score.isfinite().all()):
+                raise UserError(f"mask {self}: the prompts are too short for the score {self.score!r}")
+            chosen = highest(score, self.n)
         if not self.control:
             return chosen
         sets = control_sets(chosen, shape, self.control)
@@ -121,8 +127,9 @@ def highest(score: Float[Tensor, "layers heads"], n: int) -> list[Head]:
 def control_sets(heads: Sequence[Head], shape: tuple[int, int], n: int) -> list[list[Head]]:
     """Up to ``n`` distinct sets of as many other heads, the first ones of a fixed order whatever ``n`` is.
 
-    Every head is matched by another one of its layer. Where these give too few distinct sets, layers that are 1 away
-    are allowed, then 2, and so on. The draws are a function of the heads alone.
+    Every head is matched by another one of its layer, and by one of the nearest layer that has one left where its own
+    has none. Where these give too few distinct sets, layers that are 1 further away are allowed, then 2, and so on.
+    The draws are a function of the heads, in their order, and the shape alone.
     """
     return [sorted(found) for found, _ in zip(_control_sets(heads, shape), range(n), strict=False)]
 
@@ -137,13 +144,16 @@ def _control_sets(heads: Sequence[Head], shape: tuple[int, int]) -> Iterator[fro
     ]
     if not heads or len(heads) > len(others):
         return
+    count = Counter(layer for layer, _ in heads)
+    # Layers with too few others come last, so that they take none that another layer needs for its own heads.
+    matched = sorted((layer for layer, _ in heads), key=lambda layer: 2 * count[layer] > per_layer)
     seen: set[frozenset[Head]] = set()
-    for distance in range(layers):
-        made = generator(0, "heads/control", distance)
+    for further in range(layers):
+        made = generator(0, "heads/control", further)
         missed = 0
         while missed < _TRIES * (len(seen) + 1):
-            drawn = _matched(heads, others, distance, made)
-            if drawn is None or drawn in seen:
+            drawn = _matched(matched, others, further, made)
+            if drawn in seen:
                 missed += 1
                 continue
             missed = 0
@@ -151,15 +161,13 @@ def _control_sets(heads: Sequence[Head], shape: tuple[int, int]) -> Iterator[fro
             yield drawn
 
 
-def _matched(
-    heads: Sequence[Head], others: Sequence[Head], distance: int, made: torch.Generator
-) -> frozenset[Head] | None:
-    """A set of other heads, each within a distance in layers of the one it stands for; None if none is left for one."""
+def _matched(matched: Sequence[int], others: Sequence[Head], further: int, made: torch.Generator) -> frozenset[Head]:
+    """A set of other heads, one for each of these layers, from the nearest that has one left or ``further`` away."""
     taken: list[Head] = []
-    for layer, _ in heads:
-        near = [other for other in others if abs(other[0] - layer) <= distance and other not in taken]
-        if not near:
-            return None
+    for layer in matched:
+        left = [other for other in others if other not in taken]
+        reach = min(abs(other[0] - layer) for other in left) + further
+        near = [other for other in left if abs(other[0] - layer) <= reach]
         taken.append(near[int(torch.randint(len(near), (1,), generator=made))])
     return frozenset(taken)
 
@@ -192,9 +200,9 @@ def choice_of(
     heads: str | Sequence[Head], *, n: int = 0, by: Literal["zero", "mean"] = "zero", control: int = 0
 ) -> HeadChoice:
     """The choice that arguments of `Model.masked` mean. UserError for heads or scores that nothing can be."""
-    if isinstance(heads, str):
-        return HeadChoice.parse(heads if not n else str(HeadChoice((), heads, n, by, control)))
-    return HeadChoice.parse(str(HeadChoice(tuple(heads), by=by, control=control)))
+    name = heads if isinstance(heads, str) else "+".join(f"{layer}.{head}" for layer, head in heads)
+    given = {"n": n or None, "by": by if by != "zero" else None, "control": control or None}
+    return HeadChoice.parse("/".join([name, *(f"{key}={value}" for key, value in given.items() if value is not None)]))
 
 
 def mask_heads(model: Any, choice: HeadChoice, prompts: Callable[[int | None], Sequence[Prompts]]) -> MaskedModel:
@@ -211,12 +219,18 @@ def mask_heads(model: Any, choice: HeadChoice, prompts: Callable[[int | None], S
 def heads_of(model: Any, prompts: Prompts) -> tuple[int, int]:
     """The numbers of layers and of heads in each, as seen in a prompt. UserError for a model that takes no mask."""
     name = type(model).__name__
-    if "head_mask" not in inspect.signature(type(model).forward).parameters:
+    if not takes_keyword(model.forward, "head_mask"):
         raise UserError(f"{name} takes no head mask; a model that does declares Capability.HEAD_MASK")
     xs, ys, _, rows = next(model.passes(prompts[:1].first_points(1), 1))
     with torch.no_grad():
         maps = model.attention(xs, ys) if rows is None else model.attention(xs, ys, instruction=rows)
     return int(maps.shape[1]), int(maps.shape[2])
+
+
+def takes_keyword(function: Callable[..., Any], name: str) -> bool:
+    """Says whether a function can be called with a keyword of this name."""
+    taken = inspect.signature(function).parameters
+    return name in taken or any(item.kind is inspect.Parameter.VAR_KEYWORD for item in taken.values())
 
 
 def mean_scores(model: Any, prompts: Sequence[Prompts]) -> dict[str, Float[Tensor, "layers heads"]]:
@@ -228,8 +242,8 @@ def mean_scores(model: Any, prompts: Sequence[Prompts]) -> dict[str, Float[Tenso
 def mean_outputs(
     model: Any, layers: int, prompts: Sequence[Prompts]
 ) -> Float[Tensor, "layers heads tokens head_width"]:
-    """What every head says at each token, the mean over prompts."""
+    """What every head says at each token of plain prompts, the mean over prompts. Separate queries are left out."""
     listening = HeadMeans(layers)
     for batch in prompts:
-        model.predict(batch, head_mask=listening)
+        model.predict(replace(batch, queries=None), head_mask=listening)
     return listening.result()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.experiment import NOT_HASHED, Run
+from icl_curriculum.config.experiment import NOT_HASHED, Experiment, Run
 from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
@@ -305,9 +305,16 @@ def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:
     file = directory.path / "config.toml"
     if not file.is_file():
         return []
-    old, new, deciding = _flat(read_toml(file)), _flat(run.config()), _flat(run.experiment.deciding())
-    # A key that a later version added is no change where it is at its default.
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and (key in old or key in deciding)]
+    written = read_toml(file)
+    old, new, deciding = _flat(written), _flat(run.config()), _flat(run.experiment.deciding())
+    default = _flat(Experiment().resolved())
+
+    def added_later(key: str) -> bool:
+        """Whether a later version added a key, or its whole table, and it is at its default: that is no change."""
+        whole = key.split(".")[0] not in written and new[key] == default.get(key)
+        return key not in old and (whole or key not in deciding)
+
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not added_later(key)]
     return [key for key in changed if key.split(".")[0] not in NOT_HASHED]
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Experiment, Run
-from icl_curriculum.config.tables import CurriculumConfig, TrainingConfig
+from icl_curriculum.config.tables import CurriculumConfig, InstructionConfig, TrainingConfig
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -97,8 +97,12 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
                 taken[drawing] = size
         return taken
 
-    def trainer(self, drawing: Drawing, *, seed: int = 0) -> WatchedTrainer:
-        """A run that has not begun. Its method is equal to that under check, and shares nothing with it."""
+    def trainer(self, drawing: Drawing, *, told: bool = False) -> WatchedTrainer:
+        """A run that has not begun. Its method is equal to that under check, and shares nothing with it.
+
+        ``told``: of a model that reads instructions; any method that needs such a one has it.
+        """
+        told = told or Capability.INSTRUCTION in self.as_given.required()
         experiment = Experiment(
             dims=2,
             points=5,
@@ -110,10 +114,11 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
                 points=Growth(start=3, add=1, every=1),
             ),
             model=self.model,
+            instruction=InstructionConfig(kind="preset" if told else "none"),
             training=self.training(drawing, self.drawings[drawing]),
         )
         self.doing = "initial_state"
-        return WatchedTrainer(Run(experiment, "conformity", seed))
+        return WatchedTrainer(Run(experiment, "conformity", 0))
 
     def trainers(self) -> Iterator[tuple[WatchedTrainer, str]]:
         """A run for each value of ``curriculum.draw`` that the method takes, and how to name it."""
@@ -281,35 +286,68 @@ def losses(subject: MethodSubject) -> Iterator[Finding | Note]:
     """Mean squared errors over prompts and positions, without the weights that ``training.loss`` gives cells."""
     for trainer, how in subject.trainers():
         for _ in range(3):
-            before = _weights(trainer)
-            found = {
-                cell: float(value) for cell, value in subject.update(trainer).losses_of(trainer.method.signal).items()
-            }
-            after = _weights(trainer)
-            trainer.model.load_state_dict(before)
-            wanted = {
-                cell: _error(trainer.model, drawn)
-                for (role, cell), drawn in trainer.prompts.items()
-                if role == trainer.method.signal
-            }
-            trainer.model.load_state_dict(after)
-            for cell, expected in wanted.items():
-                if not math.isclose(found[cell], expected, rel_tol=1e-3, abs_tol=1e-6):
-                    yield Finding(
-                        expected=f"of role {trainer.method.signal!r} for {'/'.join(cell)}, {expected:.4g}: the mean "
-                        "squared error of the model before the update, over all prompts drawn and positions, "
-                        "unweighted",
-                        found=f"{found[cell]:.4g} from update at step {trainer.step - 1}, {how}",
-                        mend="compute it before the first step of the optimizers and before any inner step, without "
-                        "session.weight and without a factor for the number of cells",
-                    )
-                    return
+            finding = _unlike_errors(subject, trainer, how)
+            if finding is not None:
+                yield finding
+                return
+
+
+def _unlike_errors(subject: MethodSubject, trainer: WatchedTrainer, how: str) -> Finding | None:
+    """The first loss of the signal, in the next update, that is not the model's error, if one isn't."""
+    before = _weights(trainer)
+    found = {cell: float(value) for cell, value in subject.update(trainer).losses_of(trainer.method.signal).items()}
+    after = _weights(trainer)
+    trainer.model.load_state_dict(before)
+    wanted = {
+        cell: _error(trainer.model, drawn)
+        for (role, cell), drawn in trainer.prompts.items()
+        if role == trainer.method.signal
+    }
+    trainer.model.load_state_dict(after)
+    for cell, expected in wanted.items():
+        if not math.isclose(found[cell], expected, rel_tol=1e-3, abs_tol=1e-6):
+            return Finding(
+                expected=f"of role {trainer.method.signal!r} for {'/'.join(cell)}, {expected:.4g}: the mean squared "
+                "error of the model before the update, over all prompts drawn and positions, unweighted",
+                found=f"{found[cell]:.4g} from update at step {trainer.step - 1}, {how}",
+                mend="compute it before the first step of the optimizers and before any inner step, without "
+                "session.weight and without a factor for the number of cells",
+            )
+    return None
 
 
 @torch.no_grad()
 def _error(model: Model, drawn: list[Prompts]) -> float:
-    errors = [prompt_errors(model(item.xs, item.ys, item.queries), item.targets) for item in drawn]
+    errors = []
+    for item in drawn:
+        told = {} if item.instruction is None else {"instruction": item.instruction}
+        errors.append(prompt_errors(model(item.xs, item.ys, item.queries, **told), item.targets))
     return float(torch.cat(errors).mean())
+
+
+@rule("instructions", "update tells the model the instruction of the prompts", requires=("losses",))
+def instructions(subject: MethodSubject) -> Iterator[Finding | Note]:
+    lack = subject.model.lacks(Capability.INSTRUCTION)
+    if lack is not None:
+        raise Inapplicable(f"not a model that can {Capability.INSTRUCTION.wording}: {lack}")
+    for drawing in subject.drawings:
+        trainer = subject.trainer(drawing, told=True)
+        try:
+            finding = _unlike_errors(subject, trainer, f'curriculum.draw = "{drawing}"')
+        except ValueError as error:
+            said = " ".join(str(error).split())
+            found = f"ValueError: {said[:300]} ({subject.where_raised(error) or 'raised outside the method'})"
+        else:
+            found = finding.found if finding is not None else ""
+        if found:
+            yield Finding(
+                expected=f"from {subject.doing} of a model that reads instructions, the losses of one that was told "
+                "the instruction of each prompt",
+                found=found,
+                mend="pass instruction=prompts.instruction to backward and forward_with, and to the model itself where "
+                "the prompts have one",
+            )
+            return
 
 
 @rule("global generators", "initial_state and update use no generator that all code shares", requires=("update",))
@@ -337,11 +375,7 @@ def state(subject: MethodSubject) -> Iterator[Finding | Note]:
     empty = True
     for drawing in subject.drawings:
         trainer = subject.trainer(drawing)
-        fresh = subject.model.build(
-            dims=trainer.plan.dims,
-            points=trainer.plan.points,
-            generator=generator(trainer.run.seed, "initialization"),
-        )
+        fresh = trainer.run.experiment.build_model(generator(trainer.run.seed, "initialization"))
         changed = _unequal(fresh.state_dict(), trainer.model.state_dict())
         if changed:
             yield Finding(
@@ -433,6 +467,7 @@ RULES: tuple[Rule[MethodSubject], ...] = (
     operations,
     update,
     losses,
+    instructions,
     global_generators,
     state,
     determinism,

@@ -18,7 +18,7 @@ def with_queries(n: int = 6, points: int = 8) -> Prompts:
     """Prompts with separate queries, a mask, an instruction and noisy labels."""
     prompts = shift_of("random_quadrants").draw(task_of("sparse_linear", label_noise=0.5), n, points, Streams(0, "t"))
     mask = torch.arange(n * points).view(n, points) % 3 > 0
-    return replace(prompts, mask=mask, instruction=torch.arange(n, dtype=torch.float32))
+    return replace(prompts, mask=mask, instruction=torch.arange(n))
 
 
 def test_sizes() -> None:

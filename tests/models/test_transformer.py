@@ -8,19 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from gpt2 import gpt2_like, predict_with_gpt2
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import generator
 from icl_curriculum.models import Transformer, TransformerConfig
-
-if TYPE_CHECKING:
-    from transformers import GPT2Model
 
 DIMS, POINTS = 3, 5
 
@@ -63,64 +60,6 @@ def random_prompts(batch: int = 4, points: int = POINTS, *, queries: bool = Fals
     ys = torch.randn(batch, points, generator=made)
     separate = torch.randn(batch, points, dims, generator=made) if queries else None
     return Prompts(xs=xs, ys=ys, targets=ys, queries=separate)
-
-
-def gpt2_like(model: Transformer, activation: str) -> GPT2Model:
-    """Hugging Face's GPT-2 of the same shape with the weights of ``model``; its matrices are (in, out)."""
-    # Here, since it takes seconds, and every pytest process collects all tests.
-    from transformers import GPT2Config, GPT2Model
-
-    config = model.config
-    made = GPT2Model(
-        GPT2Config(
-            vocab_size=1,
-            n_positions=2 * model.max_points,
-            n_embd=config.width,
-            n_layer=config.layers,
-            n_head=config.heads,
-            n_inner=config.mlp_ratio * config.width,
-            activation_function=activation,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            attn_implementation="eager",
-        )
-    ).eval()
-    pairs: list[tuple[Tensor, Tensor]] = [
-        (made.wpe.weight, model.position),
-        (made.ln_f.weight, model.final_norm),
-        (made.ln_f.bias, model.final_norm_bias),
-    ]
-    for layer, block in enumerate(made.h):
-        pairs += [
-            (block.ln_1.weight, model.attention_norm[layer]),
-            (block.ln_1.bias, model.attention_norm_bias[layer]),
-            (block.attn.c_attn.weight, model.qkv[layer].flatten(0, 1).mT),
-            (block.attn.c_attn.bias, model.qkv_bias[layer].flatten()),
-            (block.attn.c_proj.weight, model.attention_out[layer].mT),
-            (block.attn.c_proj.bias, model.attention_out_bias[layer]),
-            (block.ln_2.weight, model.mlp_norm[layer]),
-            (block.ln_2.bias, model.mlp_norm_bias[layer]),
-            (block.mlp.c_fc.weight, model.mlp_in[layer].mT),
-            (block.mlp.c_fc.bias, model.mlp_in_bias[layer]),
-            (block.mlp.c_proj.weight, model.mlp_out[layer].mT),
-            (block.mlp.c_proj.bias, model.mlp_out_bias[layer]),
-        ]
-    with torch.no_grad():
-        for theirs, ours in pairs:
-            theirs.copy_(ours)
-    assert len(pairs) == len(list(made.parameters())) - 1, "all but the vocabulary"
-    return made
-
-
-def predict_with_gpt2(model: Transformer, gpt2: GPT2Model, prompts: Prompts) -> Tensor:
-    """Read in x and y (padded with zeros to d) as alternate tokens, and read out at the x tokens."""
-    padded = torch.zeros_like(prompts.xs)
-    padded[..., 0] = prompts.ys
-    tokens = torch.stack([prompts.xs, padded], dim=2).flatten(1, 2)
-    embedded = tokens @ model.read_in.mT + model.read_in_bias
-    hidden = gpt2(inputs_embeds=embedded, use_cache=False).last_hidden_state
-    return (hidden[:, ::2] @ model.read_out.mT + model.read_out_bias).squeeze(-1)
 
 
 @pytest.mark.parametrize("attention", ["fused", "plain"])

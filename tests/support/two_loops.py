@@ -69,4 +69,5 @@ class TwoLoops(icl.TrainingMethod):
 
 
 def error(model, parameters, prompts):
-    return prompt_errors(model.forward_with(parameters, prompts.xs, prompts.ys), prompts.targets).mean()
+    found = model.forward_with(parameters, prompts.xs, prompts.ys, instruction=prompts.instruction)
+    return prompt_errors(found, prompts.targets).mean()

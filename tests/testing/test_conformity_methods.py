@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from testing_models import ReaderConfig
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.models import Capability, register_model
+from icl_curriculum.models import Capability, ModelConfig, TransformerConfig, prompt_errors, register_model
 from icl_curriculum.testing import check
 from icl_curriculum.training import Losses, Session, TrainingMethod, add_gradients
 
@@ -102,6 +103,24 @@ def drawing_first(self: Any, model: Any) -> dict[str, Any]:
     return {"start": torch.rand(3)}
 
 
+def told_nothing(self: Any, session: Session) -> Losses:
+    session.draw = lambda cell, n, draw=session.draw, **how: replace(draw(cell, n, **how), instruction=None)
+    return InContextAgain.update(self, session)
+
+
+def told_another(self: Any, session: Session) -> Losses:
+    model, portions = session.model, session.batch()
+    found = {}
+    for portion in portions:
+        prompts = portion.prompts
+        more = {} if prompts.instruction is None else {"instruction": 1 - prompts.instruction}
+        errors = prompt_errors(model(prompts.xs, prompts.ys, **more), prompts.targets)
+        (errors.mean() * portion.weight / len(portions)).backward()
+        found[portion.cell] = errors.detach().mean()
+    session.step_optimizers()
+    return {"training": found}
+
+
 def first_scaled(session: Session, losses: Losses) -> Losses:
     return {"training": {cell: 2 * loss for cell, loss in losses["training"].items()}}
 
@@ -142,6 +161,12 @@ BROKEN: dict[str, tuple[type[TrainingMethod], str, str]] = {
         "look for steps that diverge",
     ),
     "losses": (returning(first_scaled), " from update at step 0, ", "before the first step of the optimizers"),
+    "instructions/left out": (
+        having(update=told_nothing),
+        "ValueError: the model reads instructions, and got none",
+        "pass instruction=prompts.instruction to backward and forward_with",
+    ),
+    "instructions/another": (having(update=told_another), " from update at step 0, ", "where the prompts have one"),
     "global generators/update": (
         before_the_step(lambda self, session: turned(session, float(torch.rand(())))),
         "torch's global generator changed during update",
@@ -196,8 +221,17 @@ def test_what_could_not_be_looked_at_is_noted() -> None:
     assert results["state"].note.startswith("session.state is empty")
 
 
-def test_the_model_is_one_that_can_do_what_the_method_needs(fresh_registries: None) -> None:
+def test_the_model_is_one_that_can_do_what_the_method_needs(
+    fresh_registries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading = having(needs=frozenset({Capability.INSTRUCTION}))
+    assert result_of(reading, "instructions").status == "ok"
+    monkeypatch.setattr(TransformerConfig, "capabilities", ModelConfig.capabilities)
+    result = result_of(InContextAgain, "instructions")
+    assert (result.status, result.note.split(":")[0]) == (
+        "does not apply",
+        "not a model that can read instruction tokens",
+    )
     result = result_of(reading, "update")
     assert (result.status, result.note.split(",")[0]) == (
         "does not apply",

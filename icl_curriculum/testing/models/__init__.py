@@ -1,7 +1,7 @@
 """The rules on models, in the order in which they are checked."""
 
 from icl_curriculum.testing import components
-from icl_curriculum.testing.models import attention, building, gradients, predictions
+from icl_curriculum.testing.models import attention, building, gradients, heads, instructions, predictions
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -24,6 +24,9 @@ RULES: tuple[Rule[ModelSubject], ...] = (
     gradients.explicit_parameters,
     gradients.second_derivatives,
     attention.attention,
-    attention.head_mask,
-    attention.instruction,
+    attention.token_places,
+    heads.head_mask,
+    instructions.instruction,
+    instructions.instructed_prompts,
+    instructions.instructed_training,
 )

@@ -1,46 +1,65 @@
-"""Rules on what a model declares beyond predicting: its attention maps, a head mask, instruction tokens.
+"""Rules on the attention maps of models, and on where inputs and labels stand in them.
 
 Dimensions: batch = prompts, points = K + 1, dims = d.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Capability, Model
-from icl_curriculum.testing.models.subject import BATCH, ModelSubject, differ, off
-from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.models.heads import TokenPlaces
+from icl_curriculum.testing.models.subject import BATCH, ModelSubject, beside, differ, off
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
+
+#: Maps that differ by no more are equal up to rounding.
+TOLERANCE = 1e-6
 
 
 @rule("attention", "attention gives (batch, layers, heads, tokens, tokens): shares, of no later token",
       requires=("shape",))  # fmt: skip
 def attention(subject: ModelSubject) -> Iterator[Finding | Note]:
     subject.expect(Capability.ATTENTION)
+    finding = unlike_attention(subject, subject.stirred())
+    if finding is not None:
+        yield finding
+
+
+def unlike_attention(subject: ModelSubject, model: Model, rows: Tensor | None = None) -> Finding | None:
+    """What is wrong with the maps of a model for prompts of several lengths, if anything is."""
     dims, points = subject.size
-    model = subject.stirred()
     heads = None
     for length in (points, 2, 1):
         xs, ys, queries = subject.prompts(dims, length)
         for separate in (None, queries):
-            with torch.no_grad():
-                maps = _maps(subject, model, xs, ys, separate)
-            finding = _unlike_attention(maps, heads, subject.doing)
+            maps = maps_of(subject, model, xs, ys, separate, rows)
+            finding = _unlike_shares(maps, heads, subject.doing)
             if finding is not None:
-                yield finding
-                return
+                return finding
             heads = tuple(maps.shape[1:3])
+    return None
 
 
-def _maps(subject: ModelSubject, model: Model, xs: Tensor, ys: Tensor, queries: Tensor | None) -> Tensor:
-    subject.doing = f"attention of xs of shape {tuple(xs.shape)}{'' if queries is None else ' with separate queries'}"
-    return model.attention(xs, ys) if queries is None else model.attention(xs, ys, queries)
+@torch.no_grad()
+def maps_of(
+    subject: ModelSubject,
+    model: Model,
+    xs: Tensor,
+    ys: Tensor,
+    queries: Tensor | None = None,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """The maps that `Model.attention` gives."""
+    subject.doing = f"attention of xs of shape {tuple(xs.shape)}{beside(queries, rows)}"
+    told = {} if rows is None else {"instruction": rows}
+    return model.attention(xs, ys, **told) if queries is None else model.attention(xs, ys, queries, **told)
 
 
-def _unlike_attention(maps: object, heads: tuple[int, ...] | None, doing: str) -> Finding | None:
+def _unlike_shares(maps: object, heads: tuple[int, ...] | None, doing: str) -> Finding | None:
     shape = tuple(maps.shape) if isinstance(maps, Tensor) else None
     if not isinstance(maps, Tensor) or shape is None or len(shape) != 5 or shape[0] != BATCH or shape[3] != shape[4]:
         return Finding(
@@ -63,8 +82,8 @@ def _unlike_attention(maps: object, heads: tuple[int, ...] | None, doing: str) -
             mend="give the maps after the softmax and before any dropout or head mask; mind which axis it runs over",
         )
     later = maps.triu(diagonal=1)
-    if float(later.max()) > 1e-6:
-        at = (later > 1e-6).nonzero()[0].tolist()
+    if float(later.max()) > TOLERANCE:
+        at = (later > TOLERANCE).nonzero()[0].tolist()
         return Finding(
             expected=f"no attention to a later token: 0 above the diagonal, from {doing}",
             found=f"token {at[3]} attends to token {at[4]} by {float(later[tuple(at)]):.3g}, in layer {at[1]}, head "
@@ -75,57 +94,59 @@ def _unlike_attention(maps: object, heads: tuple[int, ...] | None, doing: str) -
     return None
 
 
-@rule("head mask", "forward takes head_mask: ones change nothing, zeros take the heads away", requires=("shape",))
-def head_mask(subject: ModelSubject) -> Iterator[Finding | Note]:
-    subject.expect(Capability.HEAD_MASK)
-    dims, points = subject.size
+@rule("token places", "token_places says at which token each input and each label is read", requires=("attention",))
+def token_places(subject: ModelSubject) -> Iterator[Finding | Note]:
+    subject.expect(Capability.ATTENTION)
     model = subject.stirred()
-    finding = _without_keyword(model, "head_mask", "factors (layers, heads) on the attention after the softmax")
+    points = subject.size[1]
+    subject.doing = f"token_places({points})"
+    try:
+        model.token_places(points)
+    except UserError as reason:
+        raise Inapplicable(f"no scores of what heads attend to: {reason}") from None
+    finding = misplaced_tokens(subject, model)
     if finding is not None:
         yield finding
-        return
-    if subject.as_given.lacks(Capability.ATTENTION) is not None:
-        yield Note("how many layers and heads there are is known from attention, which it does not declare: not tried")
-        return
-    xs, ys, queries = subject.prompts(dims, points)
-    with torch.no_grad():
-        shape = _maps(subject, model, xs, ys, None).shape[1:3]
-        for separate in (None, queries):
-            usual = subject.ask(model, xs, ys, separate)
-            subject.doing = f"forward with head_mask of shape {tuple(shape)}"
-            whole = model(xs, ys, separate, head_mask=torch.ones(shape))
-            if differ(whole, usual):
-                yield Finding(
-                    expected=f"from {subject.doing}, all ones, what forward gives without one",
-                    found=f"predictions that differ by up to {off(whole, usual):.3g}",
-                    mend="multiply each head's attention, after the softmax, by its factor, and change nothing else",
-                )
-                return
-            if not differ(model(xs, ys, separate, head_mask=torch.zeros(shape)), usual, tolerance=1e-6):
-                yield Finding(
-                    expected=f"from {subject.doing}, all zeros, other predictions: no head has anything to say",
-                    found="the same predictions as without one",
-                    mend="multiply each head's attention by head_mask[layer, head], with and without separate queries",
-                )
-                return
 
 
-@rule("instruction", "forward takes instruction, the tokens of Prompts.instruction", requires=("shape",))
-def instruction(subject: ModelSubject) -> Iterator[Finding | Note]:
-    subject.expect(Capability.INSTRUCTION)
-    finding = _without_keyword(subject.stirred(), "instruction", "tokens (batch, tokens, width), or None")
-    if finding is not None:
-        yield finding
-        return
-    yield Note("it takes the keyword; what it makes of instructions was not tried, as their width is not known")
+def misplaced_tokens(subject: ModelSubject, model: Model, rows: Tensor | None = None) -> Finding | None:
+    """Which input or label stands elsewhere than `Model.token_places` says, if one does.
 
-
-def _without_keyword(model: Model, name: str, what: str) -> Finding | None:
-    taken = inspect.signature(type(model).forward).parameters
-    if name in taken or any(item.kind is inspect.Parameter.VAR_KEYWORD for item in taken.values()):
-        return None
-    return Finding(
-        expected=f"a keyword {name} of forward, as capabilities declare it",
-        found=f"forward({', '.join(list(taken)[1:])})",
-        mend=f"write forward(self, xs, ys, queries=None, *, {name}=None): {what}; or declare no such capability",
+    What is read at a token changes whom that token and later ones attend to, and no earlier one. The very first token
+    has nobody but itself to attend to, so there the second one must change.
+    """
+    mend = "give the tokens of x_1 to x_query and of y_1 to y_K in the order of attention, after those of an "
+    mend += "instruction; raise UserError, with the reason, if labels have no tokens of their own"
+    dims, points = subject.size
+    xs, ys, _ = subject.prompts(dims, points)
+    other_xs, other_ys, _ = subject.prompts(dims, points, index=1)
+    maps = maps_of(subject, model, xs, ys, None, rows)
+    subject.doing = f"token_places({points})"
+    places: object = model.token_places(points)
+    wanted = (points, points - 1)
+    found = (
+        tuple(len(side) for side in (places.inputs, places.labels)) if isinstance(places, TokenPlaces) else repr(places)
     )
+    if not isinstance(places, TokenPlaces) or found != wanted:
+        return Finding(
+            expected=f"from token_places({points}), TokenPlaces of {points} inputs and {points - 1} labels",
+            found=f"{found[0]} inputs and {found[1]} labels" if isinstance(found, tuple) else found,
+            mend=mend,
+        )
+    for what, stand in (("y", places.labels), ("x", places.inputs)):
+        for number, place in enumerate(stand.tolist()):
+            now_xs, now_ys = xs.clone(), ys.clone()
+            changed, other = (now_xs, other_xs) if what == "x" else (now_ys, other_ys)
+            changed[:, number] = other[:, number]
+            moved = (maps_of(subject, model, now_xs, now_ys, None, rows) - maps).abs().amax(dim=(0, 1, 2, 4))
+            first = next((token for token, by in enumerate(moved.tolist()) if by > TOLERANCE), None)
+            if first != max(1, place) and not (first is None and place == len(moved) - 1 == 0):
+                name = "x_query" if number == points - 1 else f"{what}_{number + 1}"
+                got = "no token's attention changes" if first is None else f"the attention of token {first} changes"
+                return Finding(
+                    expected=f"from token_places({points}), the place of {name}, {place} of {len(moved)} tokens: the "
+                    f"first whose attention changes with {name}",
+                    found=f"{got}{'' if first is None else ' first'}",
+                    mend=mend,
+                )
+    return None

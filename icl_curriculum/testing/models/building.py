@@ -10,6 +10,7 @@ from torch import Tensor
 
 from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.models.base import Capability, Model
+from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.testing.components import unlike_capabilities
 from icl_curriculum.testing.generators import watched_generators
 from icl_curriculum.testing.models.subject import MORE_SIZES, ModelSubject, off
@@ -52,33 +53,41 @@ def sizes(subject: ModelSubject) -> Iterator[Finding | Note]:
 @rule("build", "a Model whose parameters follow from the generator, and from nothing else", requires=("sizes",))
 def build(subject: ModelSubject) -> Iterator[Finding | Note]:
     for dims, points in subject.sizes:
-        call = f"build(dims={dims}, points={points})"
-        with watched_generators() as used:
-            model = subject.built(dims, points)
-            libraries = used()
-        finding = _unlike_a_model(model, call) or _unlike_what_is_declared(subject, model, points, call)
-        if libraries:
-            finding = Finding(
-                expected="all randomness of build from the generator passed to it",
-                found=f"{' and '.join(libraries)}: the global generator changed during {call}",
-                mend="make parameters by torch.empty and fill them by torch.randn(..., generator=generator). torch's "
-                "layers draw from the global generator as they are made: make them within "
-                "torch.random.fork_rng(devices=[]), then draw every parameter anew",
-            )
+        finding = built_wrongly(subject, dims, points)
         if finding is not None:
             yield finding
             return
-        unequal = _unequal(model.state_dict(), subject.built(dims, points).state_dict())
-        if unequal:
-            yield Finding(
-                expected="bit-equal parameters and buffers from equal generators",
-                found=f"{', '.join(map(repr, unequal))} differ between two calls of {call}",
-                mend="fill every parameter and buffer from the generator or with constants, in a fixed order; "
-                "torch.empty alone leaves what lay in memory",
-            )
-            return
-    if not _unequal(model.state_dict(), subject.built(dims, points, index=1).state_dict()):
+    first, second = (subject.built(dims, points, index=index).state_dict() for index in range(2))
+    if not _unequal(first, second):
         yield Note("build draws nothing: all seeds start from the same parameters")
+
+
+def built_wrongly(subject: ModelSubject, dims: int, points: int, *, told: Instruction | None = None) -> Finding | None:
+    """What is wrong with a model that the config builds, if anything."""
+    with watched_generators() as used:
+        model = subject.built(dims, points, told=told)
+        libraries = used()
+    call = subject.doing
+    finding = _unlike_a_model(model, call) or _unlike_what_is_declared(subject, model, points, call)
+    if libraries:
+        return Finding(
+            expected="all randomness of build from the generator passed to it",
+            found=f"{' and '.join(libraries)}: the global generator changed during {call}",
+            mend="make parameters by torch.empty and fill them by torch.randn(..., generator=generator). torch's "
+            "layers draw from the global generator as they are made: make them within "
+            "torch.random.fork_rng(devices=[]), then draw every parameter anew",
+        )
+    if finding is not None:
+        return finding
+    unequal = _unequal(model.state_dict(), subject.built(dims, points, told=told).state_dict())
+    if not unequal:
+        return None
+    return Finding(
+        expected="bit-equal parameters and buffers from equal generators",
+        found=f"{', '.join(map(repr, unequal))} differ between two calls of {call}",
+        mend="fill every parameter and buffer from the generator or with constants, in a fixed order; torch.empty "
+        "alone leaves what lay in memory",
+    )
 
 
 def _unlike_a_model(model: object, call: str) -> Finding | None:
@@ -146,26 +155,36 @@ def _same(one: Tensor, other: Tensor) -> bool:
     requires=("determinism",),
 )  # fmt: skip
 def state(subject: ModelSubject) -> Iterator[Finding | Note]:
-    model = subject.stirred()
+    finding = loaded_wrongly(subject)
+    if finding is not None:
+        yield finding
+
+
+def loaded_wrongly(
+    subject: ModelSubject, *, told: Instruction | None = None, rows: Tensor | None = None
+) -> Finding | None:
+    """How a model that has loaded another's state dict differs from it, if it does."""
+    model = subject.stirred(told=told)
     dims, points = subject.size
     xs, ys, queries = subject.prompts(dims, points)
     with torch.no_grad():
-        wanted = subject.ask(model, xs, ys), subject.ask(model, xs, ys, queries)
+        wanted = subject.ask(model, xs, ys, None, rows), subject.ask(model, xs, ys, queries, rows)
     subject.doing = "saving and loading the state dict"
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     buffer.seek(0)
     loaded = torch.load(buffer, weights_only=True)
-    other = subject.built(dims, points, index=1)
+    other = subject.built(dims, points, index=1, told=told)
     subject.doing = "load_state_dict of what another model of the config saved"
     other.load_state_dict(loaded)
     with torch.no_grad():
-        found = subject.ask(other, xs, ys), subject.ask(other, xs, ys, queries)
-    if not all(one.equal(another) for one, another in zip(found, wanted, strict=True)):
-        furthest = max(off(one, another) for one, another in zip(found, wanted, strict=True))
-        yield Finding(
-            expected="equal predictions from a model that was built by another generator and has loaded the state dict",
-            found=f"predictions that differ by up to {furthest:.3g}",
-            mend="keep everything that build draws in parameters or in register_buffer(...); plain attributes are not "
-            "saved",
-        )
+        found = subject.ask(other, xs, ys, None, rows), subject.ask(other, xs, ys, queries, rows)
+    if all(one.equal(another) for one, another in zip(found, wanted, strict=True)):
+        return None
+    furthest = max(off(one, another) for one, another in zip(found, wanted, strict=True))
+    return Finding(
+        expected="equal predictions from a model that was built by another generator and has loaded the state dict",
+        found=f"predictions that differ by up to {furthest:.3g}",
+        mend="keep everything that build draws in parameters or in register_buffer(...); plain attributes are not "
+        "saved",
+    )

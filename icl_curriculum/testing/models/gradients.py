@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.models.base import Capability, Model, prompt_errors
-from icl_curriculum.testing.models.subject import BATCH, ModelSubject, differ, off
+from icl_curriculum.testing.models.subject import BATCH, ModelSubject, beside, differ, off
 from icl_curriculum.testing.rules import Finding, Note, rule
 
 #: Gradients of one parameter may differ by this share of its largest, or of the largest of all times a thousandth.
@@ -27,11 +27,8 @@ _MEND_SECOND = (
 
 @rule("gradients", "backward adds the gradients that autograd finds, and they are finite", requires=("determinism",))
 def gradients(subject: ModelSubject) -> Iterator[Finding | Note]:
-    dims, points = subject.size
     model, other = subject.stirred(), subject.stirred()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
-    xs, ys, _ = subject.prompts(dims, points)
-    targets, weights = ys + 1, torch.tensor([0.5, 1.0, 2.0])
     subject.doing = "prepare"
     model.prepare()
     if any(value.grad is not None for value in model.parameters()) or _changed(model, kept):
@@ -41,42 +38,53 @@ def gradients(subject: ModelSubject) -> Iterator[Finding | Note]:
             mend="let prepare, and GradientStrategy.prepare, put back what they change",
         )
         return
-    subject.doing = "backward_by_autograd"
-    wanted = other.backward_by_autograd(xs, ys, targets, weights)
+    finding = unlike_autograd(subject, model, other)
+    if finding is not None:
+        yield finding
+        return
+    still = [name for name, value in model.named_parameters() if value.requires_grad and not _moves(value)]
+    if still:
+        yield Note(f"no gradient reaches {', '.join(still)}: they stay as they were built")
+
+
+def unlike_autograd(subject: ModelSubject, model: Model, other: Model, rows: Tensor | None = None) -> Finding | None:
+    """How `Model.backward` of a model differs from autograd through an equal one, if it does, called once and twice."""
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    xs, ys, _ = subject.prompts(*subject.size)
+    asked = (xs, ys, ys + 1, torch.tensor([0.5, 1.0, 2.0]), *(() if rows is None else (rows,)))
+    told = beside(None, rows)
+    subject.doing = f"backward_by_autograd{told}"
+    wanted = other.backward_by_autograd(*asked)
     by_autograd = _gradients(other)
     for times in (1, 2):
-        subject.doing = "backward"
-        errors: object = model.backward(xs, ys, targets, weights)
+        subject.doing = f"backward{told}"
+        errors: object = model.backward(*asked)
         if _changed(model, kept):
-            yield Finding(
-                expected="weights as they were before backward",
+            return Finding(
+                expected=f"weights as they were before backward{told}",
                 found=f"backward changed {', '.join(map(repr, _changed(model, kept)))}",
                 mend="leave the moving of weights to Session.step_optimizers",
             )
-            return
         if not isinstance(errors, Tensor) or differ(errors, wanted, tolerance=TOLERANCE) or errors.requires_grad:
             got = f"shape {tuple(errors.shape)}" if isinstance(errors, Tensor) else repr(errors)
             if isinstance(errors, Tensor) and errors.shape == wanted.shape:
                 got = f"they differ by up to {off(errors, wanted):.3g}" if not errors.requires_grad else "with a graph"
-            yield Finding(
-                expected="from backward, each prompt's mean squared error of forward, unweighted, without a graph",
+            return Finding(
+                expected=f"from backward{told}, each prompt's mean squared error of forward, unweighted, without a "
+                "graph",
                 found=got,
                 mend="return prompt_errors(predictions, targets).detach(); the weights are for the gradients alone",
             )
-            return
         unlike = _unlike(_gradients(model), {name: times * value for name, value in by_autograd.items()})
         if unlike is not None:
-            after = "backward" if times == 1 else "a second backward, which adds to .grad"
-            yield Finding(
+            after = f"backward{told}" if times == 1 else f"a second backward{told}, which adds to .grad"
+            return Finding(
                 expected=f"in .grad after {after}, the gradients of the sum of weights times errors, by autograd",
                 found=unlike,
                 mend="compute in backward, or in a GradientStrategy, what autograd finds through forward, and add it; "
                 "let applies say no where it computes something else",
             )
-            return
-    still = [name for name, value in model.named_parameters() if value.requires_grad and not _moves(value)]
-    if still:
-        yield Note(f"no gradient reaches {', '.join(still)}: they stay as they were built")
+    return None
 
 
 def _changed(model: Model, kept: Mapping[str, Tensor]) -> list[str]:

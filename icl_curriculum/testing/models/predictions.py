@@ -28,13 +28,13 @@ def shape(subject: ModelSubject) -> Iterator[Finding | Note]:
         for batch, length in ((BATCH, points), (1, points), (BATCH, 2), (BATCH, 1), (1, 1)):
             xs, ys, queries = subject.prompts(dims, length, batch=batch)
             for separate in (None, queries):
-                finding = _unlike_predictions(subject.ask(model, xs, ys, separate), batch, length, subject.doing)
+                finding = unlike_predictions(subject.ask(model, xs, ys, separate), batch, length, subject.doing)
                 if finding is not None:
                     yield finding
                     return
 
 
-def _unlike_predictions(found: object, batch: int, points: int, doing: str) -> Finding | None:
+def unlike_predictions(found: object, batch: int, points: int, doing: str) -> Finding | None:
     if not isinstance(found, Tensor) or found.shape != (batch, points):
         got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         return Finding(
@@ -61,26 +61,10 @@ def device(subject: ModelSubject) -> Iterator[Finding | Note]:
     dims, points = subject.size
     model = subject.built(dims, points)
     xs, ys, queries = subject.prompts(dims, points)
-    # Parameters and buffers move with the model, and these don't.
-    stay = [value for part in model.modules() for value in vars(part).values()]
     for separate in (None, queries):
-        problem = None
-        with torch.no_grad(), pretended_accelerator(subject, stay) as mode:
-            try:
-                found = subject.ask(model, xs, ys, separate)
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error} ({subject.where_raised(error)})"
-            else:
-                problem = "the predictions would stay on the CPU" if lies_away(found) else None
-        if problem is not None:
-            made_away = f"; made without a device: {'; '.join(mode.forgotten)}" if mode.forgotten else ""
-            yield Finding(
-                expected=f"every tensor on xs.device in {subject.doing} (tried with an accelerator that is pretended "
-                "on the CPU)",
-                found=f"{problem}{made_away}",
-                mend="pass device=xs.device to every factory (torch.zeros, torch.arange, ...), and keep constant "
-                "tensors in register_buffer(...), which moves them with the model",
-            )
+        finding = misplaced(subject, model, separate)
+        if finding is not None:
+            yield finding
             return
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if accelerator is not None:
@@ -89,18 +73,41 @@ def device(subject: ModelSubject) -> Iterator[Finding | Note]:
         subject.ask(moved, xs.to(accelerator), ys.to(accelerator), queries.to(accelerator))
 
 
+def misplaced(
+    subject: ModelSubject, model: Model, queries: Tensor | None, rows: Tensor | None = None
+) -> Finding | None:
+    """What lies on the CPU while the inputs lie on a pretended accelerator, if anything does."""
+    xs, ys, _ = subject.prompts(*subject.size)
+    # Parameters and buffers move with the model, and these don't.
+    stay = [value for part in model.modules() for value in vars(part).values()]
+    problem = None
+    with torch.no_grad(), pretended_accelerator(subject, stay) as mode:
+        try:
+            found = subject.ask(model, xs, ys, queries, rows)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error} ({subject.where_raised(error)})"
+        else:
+            problem = "the predictions would stay on the CPU" if lies_away(found) else None
+    if problem is None:
+        return None
+    made_away = f"; made without a device: {'; '.join(mode.forgotten)}" if mode.forgotten else ""
+    return Finding(
+        expected=f"every tensor on xs.device in {subject.doing} (tried with an accelerator that is pretended on the "
+        "CPU)",
+        found=f"{problem}{made_away}",
+        mend="pass device=xs.device to every factory (torch.zeros, torch.arange, ...), and keep constant tensors in "
+        "register_buffer(...), which moves them with the model",
+    )
+
+
 @rule("longest prompt", "prompts of up to longest_prompt points are read, longer ones refused", requires=("shape",))
 def longest_prompt(subject: ModelSubject) -> Iterator[Finding | Note]:
     dims, points = subject.size
     model = subject.built(dims, points)
-    longest = subject.as_given.longest_prompt(points)
-    length = min(longest, LONGEST)
-    xs, ys, queries = subject.prompts(dims, length, batch=1)
-    for separate in (None, queries):
-        finding = _unlike_predictions(subject.ask(model, xs, ys, separate), 1, length, subject.doing)
-        if finding is not None:
-            yield finding
-            return
+    finding = cut_short(subject, model)
+    if finding is not None:
+        yield finding
+        return
     if model.max_points >= LONGEST:
         yield Note(f"max_points = {model.max_points}: prompts of more than {LONGEST} points were not tried")
         return
@@ -118,6 +125,18 @@ def longest_prompt(subject: ModelSubject) -> Iterator[Finding | Note]:
         found=found,
         mend="raise ValueError where xs.shape[1] > self.max_points, or raise max_points to what forward can read",
     )
+
+
+def cut_short(subject: ModelSubject, model: Model, rows: Tensor | None = None) -> Finding | None:
+    """What is wrong with the predictions of the longest prompt that the config promises, if anything is."""
+    dims, points = subject.size
+    length = min(subject.as_given.longest_prompt(points), LONGEST)
+    xs, ys, queries = subject.prompts(dims, length, batch=1)
+    for separate in (None, queries):
+        finding = unlike_predictions(subject.ask(model, xs, ys, separate, rows), 1, length, subject.doing)
+        if finding is not None:
+            return finding
+    return None
 
 
 @rule("global generators", "forward, backward, predict and prepare use no generator that all code shares",

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import MODELS
-from icl_curriculum.models.base import Capability, Model, ModelConfig
+from icl_curriculum.models.base import Capability, Model, ModelConfig, build_model
+from icl_curriculum.models.heads import HeadEdit
+from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.testing.rules import Inapplicable
 from icl_curriculum.testing.subject import ComponentSubject
 
@@ -57,21 +59,23 @@ class ModelSubject(ComponentSubject[ModelConfig]):
         """The size that most rules check: (dims, points)."""
         return max(self.sizes, key=lambda size: (size[1], size[0]))
 
-    def built(self, dims: int, points: int, index: int = 0) -> Model:
-        """A model as `ModelConfig.build` gives it, from the generator of this index."""
-        self.doing = f"build(dims={dims}, points={points})"
-        model = self.as_given.build(dims=dims, points=points, generator=self.generator("build", index))
+    def built(self, dims: int, points: int, index: int = 0, *, told: Instruction | None = None) -> Model:
+        """A model as `ModelConfig.build` gives it, from the generator of this index; built to be ``told`` something."""
+        more = "" if told is None else f", instruction of {told.tokens} {told.kind} tokens"
+        self.doing = f"build(dims={dims}, points={points}{more})"
+        made = self.generator("build", index)
+        model = build_model(self.as_given, dims=dims, points=points, generator=made, instruction=told)
         if isinstance(model, torch.nn.Module):
             self._parts = {type(part) for part in model.modules()}
         return model
 
-    def stirred(self, index: int = 0, *, size: tuple[int, int] | None = None) -> Model:
+    def stirred(self, index: int = 0, *, told: Instruction | None = None) -> Model:
         """A model none of whose parameters has a special value, so that every path through it matters.
 
         Equal indices give equal models. Where this makes the model's predictions infinite it stays as it was built.
         """
-        dims, points = size or self.size
-        model = self.built(dims, points)
+        dims, points = self.size
+        model = self.built(dims, points, told=told)
         kept = {name: value.clone() for name, value in model.state_dict().items()}
         made = self.generator("stirred", index)
         with torch.no_grad():
@@ -79,7 +83,8 @@ class ModelSubject(ComponentSubject[ModelConfig]):
                 spread = 0.5 * value.shape[-1] ** -0.5 if value.ndim > 1 else 0.2
                 value.add_(spread * torch.randn(value.shape, generator=made).to(value.dtype))
             xs, ys, queries = self.prompts(dims, points)
-            if not (self.ask(model, xs, ys).isfinite().all() and self.ask(model, xs, ys, queries).isfinite().all()):
+            asked = [self.ask(model, xs, ys, separate, model.no_instruction(BATCH)) for separate in (None, queries)]
+            if not all(found.isfinite().all() for found in asked):
                 model.load_state_dict(kept)
         return model
 
@@ -92,11 +97,20 @@ class ModelSubject(ComponentSubject[ModelConfig]):
         ys = torch.randn(batch, points, generator=made)
         return xs, ys, torch.randn(batch, points, dims, generator=made)
 
-    def ask(self, model: Model, xs: Tensor, ys: Tensor, queries: Tensor | None = None) -> Tensor:
+    def ask(
+        self,
+        model: Model,
+        xs: Tensor,
+        ys: Tensor,
+        queries: Tensor | None = None,
+        instruction: Tensor | None = None,
+        head_mask: HeadEdit | None = None,
+    ) -> Tensor:
         """The predictions of the model's forward pass."""
-        separate = "" if queries is None else " with separate queries"
-        self.doing = f"forward of xs of shape {tuple(xs.shape)}{separate}"
-        predictions: Tensor = model(xs, ys) if queries is None else model(xs, ys, queries)
+        self.doing = f"forward of xs of shape {tuple(xs.shape)}{beside(queries, instruction, head_mask)}"
+        keywords = {"instruction": instruction, "head_mask": head_mask}
+        given = {name: value for name, value in keywords.items() if value is not None}
+        predictions: Tensor = model(xs, ys, **given) if queries is None else model(xs, ys, queries, **given)
         return predictions
 
     def expect(self, capability: Capability) -> None:
@@ -108,9 +122,16 @@ class ModelSubject(ComponentSubject[ModelConfig]):
 
     @property
     def authored(self) -> set[type]:
-        """The classes of the config, of the model, and of its parts, without torch's own."""
-        parts = {part for cls in self._parts for part in cls.__mro__ if issubclass(part, torch.nn.Module)}
+        """The classes of the config, of the model, and of its parts, without the contract's and torch's own."""
+        parts = {part for cls in self._parts for part in cls.__mro__ if issubclass(part, torch.nn.Module)} - {Model}
         return super().authored | {part for part in parts if part.__module__.split(".")[0] != "torch"}
+
+
+def beside(queries: Tensor | None, instruction: Tensor | None = None, head_mask: HeadEdit | None = None) -> str:
+    """What a model is asked with beside pairs, in words after those of the pairs."""
+    told = {"separate queries": queries, "instructions": instruction, "a head mask": head_mask}
+    words = [word for word, value in told.items() if value is not None]
+    return f" with {' and '.join(words)}" if words else ""
 
 
 def off(found: Tensor, expected: Tensor) -> float:

@@ -12,16 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from icl_curriculum.models import Model, Transformer, TransformerConfig
+from icl_curriculum.models import Instruction, Model, Transformer, TransformerConfig
 from icl_curriculum.models.cpu_step import strategy, training_pass
 
 DIMS, POINTS, BATCH = 3, 7, 10
 
 
-def model_of(**fields: Any) -> Transformer:
+def model_of(told: Instruction | None = None, **fields: Any) -> Transformer:
     """A model none of whose weights has a special value."""
     config = TransformerConfig(**{"width": 24, "layers": 2, "heads": 3, **fields})
-    model = config.build(dims=DIMS, points=POINTS, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    model = config.build(dims=DIMS, points=POINTS, generator=generator, instruction=told)
     made = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -86,6 +87,53 @@ def test_equals_autograd_with_threads(tokens: str, threads: int, small_chunks: N
 @pytest.mark.parametrize(("points", "size", "layers"), [(1, 2, 2), (4, 1, 1), (POINTS, 3, 3)])
 def test_prompts_of_every_size(tokens: str, points: int, size: int, layers: int) -> None:
     assert_same(model_of(tokens=tokens, layers=layers), batch(points, size))
+
+
+ROWS = torch.tensor([0, 1, 2, -1, 2, 2, 0, -1, 1, 0])
+
+
+def told(kind: Any, tokens: int) -> Instruction:
+    return Instruction(kind, tokens, "function_class", ("linear", "quadratic", "cubic"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "tokens", "positions"),
+    list(product(("one_hot", "preset", "learned"), (1, 2), ("alternate", "joint"), ("token", "pair", "none"))),
+)
+def test_equals_autograd_with_instructions(
+    kind: str, before: int, tokens: str, positions: str, small_chunks: None
+) -> None:
+    model = model_of(told(kind, before), tokens=tokens, positions=positions, normalize_queries_and_keys=True)
+    assert_same(model, (*batch(), ROWS))
+    for value in model.parameters():
+        assert value.grad is not None
+        assert value.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+@pytest.mark.parametrize(("points", "size", "layers"), [(1, 2, 1), (4, 1, 2), (2 * POINTS - 1, 3, 1)])
+def test_prompts_of_every_size_with_instructions(tokens: str, points: int, size: int, layers: int) -> None:
+    model = model_of(told("learned", 2), tokens=tokens, layers=layers)
+    assert_same(model, (*batch(points, size), ROWS[1 : size + 1]))
+
+
+def test_with_threads_and_instructions(threads: int, small_chunks: None) -> None:
+    assert_same(model_of(told("preset", 2), tokens="alternate"), (*batch(), ROWS))
+
+
+@pytest.mark.parametrize("kind", ["one_hot", "preset", "learned"])
+def test_a_frozen_read_in_gets_no_gradient_beside_an_instructions_vectors(kind: str) -> None:
+    model = model_of(told(kind, 1))
+    model.read_in.requires_grad_(False)
+    assert_same(model, (*batch(), ROWS))
+    assert model.read_in.grad is None
+    model.prepare()
+    assert model.read_in.grad is None
+
+
+def test_without_instructions_a_model_that_reads_them_is_not_trained() -> None:
+    with pytest.raises(ValueError, match="the model reads instructions, and got none"):
+        model_of(told("learned", 1)).backward(*batch())
 
 
 @pytest.mark.parametrize("tokens", ["alternate", "joint"])

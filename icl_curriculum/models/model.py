@@ -1,0 +1,304 @@
+"""A model: a trainable learner, as a torch module, with defaults for everything but its forward pass.
+
+Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.models.heads import HeadEdit, TokenPlaces
+from icl_curriculum.models.instructions import NEUTRAL, Instruction
+from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
+
+
+class GradientStrategy(Protocol):
+    """A faster way than autograd to the errors and gradients of `Model.backward`, for some models in some places.
+
+    A model has one as its class attribute ``gradients``; a model without one trains by autograd.
+    """
+
+    def applies(self, model: Model, xs: Float[Tensor, "batch points dims"]) -> bool:
+        """Says whether it computes what `Model.forward` and autograd would, for this model and on this device."""
+        ...
+
+    def backward(
+        self,
+        model: Model,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """The same as `Model.backward`: it adds to ``.grad``, and leaves the weights as they are.
+
+        A strategy of a model that reads instructions takes ``instruction`` as a sixth argument.
+        """
+        ...
+
+    def prepare(self, model: Model) -> None:
+        """Does what the first update would wait for, such as compiling; changes neither weights nor gradients."""
+        ...
+
+
+class Model(nn.Module):
+    """A trainable learner, as a torch module.
+
+    A subclass gives `forward` and sets ``max_points``; everything else has defaults. `predict` is what evaluation
+    calls, `backward` what plain training calls, `forward_with` what methods with inner loops call. What a model can do
+    beyond that is declared by its `ModelConfig`. A whole model::
+
+        class LastLabels(Model):
+            def __init__(self, points, generator):
+                super().__init__()
+                self.max_points = points
+                self.weights = nn.Parameter(torch.randn(points, generator=generator))
+
+            def forward(self, xs, ys, queries=None):
+                if ys.shape[1] > self.max_points:
+                    raise ValueError(f"{ys.shape[1]} points; the model reads {self.max_points}")
+                earlier = [F.pad(ys[:, : ys.shape[1] - lag], (lag, 0)) for lag in range(1, ys.shape[1])]
+                terms = [weight * labels for weight, labels in zip(self.weights, earlier)]
+                return sum(terms, torch.zeros_like(ys))
+
+        @register_model("last_labels")
+        class LastLabelsConfig(ModelConfig):
+            "A weighted sum of the labels so far, the latest first."
+
+            def build(self, *, dims, points, generator):
+                return LastLabels(points, generator)
+
+    What holds of every model:
+
+    - An entry of its predictions depends on its own prompt alone, and there on earlier pairs and its own query alone.
+    - It draws no random numbers after it was built, and predicts the same in training and in evaluation mode, which a
+      run does not switch between: no dropout, no batch normalisation.
+    - Its parameters and buffers are all there is to it. They are saved as ``model.safetensors``, loaded into a model
+      that the same config builds by another generator, and moved to the device that the run is on. A tensor in a
+      plain attribute is neither saved nor moved; ``register_buffer`` keeps one.
+    - It computes in float32 what it is given in float32.
+    """
+
+    #: Names of the parameters whose last two axes are weight matrices inside the network (Muon, weight decay).
+    matrices: tuple[str, ...] = ()
+    #: The most points that `forward` reads; for prompts of more it raises ValueError. Set by the subclass, and at least
+    #: `ModelConfig.longest_prompt`.
+    max_points: int
+    #: Prompts a forward pass of `predict` takes at a time, which bounds its memory.
+    prompts_per_pass: int = 64
+    #: A faster way to the gradients of `backward` than autograd, used where it applies.
+    gradients: GradientStrategy | None = None
+    #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
+    instruction: Instruction | None = None
+    #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
+    #: many as the model was trained on. Set by `load_model`.
+    usual_prompts: Callable[[int | None], Sequence[Prompts]] | None = None
+
+    @abstractmethod
+    def forward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+    ) -> Float[Tensor, "batch points"]:
+        """Predictions, differentiable: entry k is that for the target of query k, from the first k pairs alone.
+
+        ``xs``, ``ys``: the pairs; ``ys`` in the units of the targets. Pair k is not among the first k, so label k is
+        for later entries, and the last label for none; entry 0 is a prediction without any example. ``queries``: the
+        inputs asked about, query k at ``queries[:, k]``; None: ``xs`` themselves. There may be any number of prompts
+        and any number of points from 1 to ``max_points``; an entry is the same however many come after it. Raises
+        ValueError for prompts of more points.
+
+        A model that declares `Capability.HEAD_MASK` takes ``head_mask=None`` as a further keyword, a `HeadEdit`. One
+        that declares `Capability.INSTRUCTION` takes ``instruction=None``: int64 rows of its `Instruction`, one for each
+        prompt, -1 for the neutral one. If it was built to read instructions and gets None it raises ValueError, since
+        tokens that were left out would shift all others without a word.
+        """
+
+    def forward_with(
+        self,
+        parameters: Mapping[str, Tensor],
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
+        head_mask: HeadEdit | None = None,
+    ) -> Float[Tensor, "batch points"]:
+        """`forward` with these tensors in the place of the parameters of their names; the model is left as it is.
+
+        ``parameters``: by the names of ``named_parameters``; those that are absent are the model's own. Gradients
+        flow into the tensors given (`torch.func.functional_call`). It never goes through a compiled model. Raises
+        KeyError for a name that is no parameter's or buffer's.
+        """
+        known = {name for name, _ in self.named_parameters()} | {name for name, _ in self.named_buffers()}
+        for name in parameters:
+            if name not in known:
+                raise KeyError(f"{type(self).__name__} has no parameter {name!r}{did_you_mean(name, known)}")
+        inside = {f"model.{name}": value for name, value in parameters.items()}
+        predictions: Tensor = torch.func.functional_call(
+            _Forward(self), inside, (xs, ys, queries), _given(instruction=instruction, head_mask=head_mask)
+        )
+        return predictions
+
+    def backward(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
+
+        By ``gradients`` where it applies, else by autograd. The errors are unweighted means over the positions, without
+        a graph. Queries are ``xs`` themselves, as in all prompts of training.
+        """
+        if self.gradients is not None and self.gradients.applies(self, xs):
+            told = () if instruction is None else (instruction,)
+            return self.gradients.backward(self, xs, ys, targets, weights, *told)
+        return self.backward_by_autograd(xs, ys, targets, weights, instruction)
+
+    def backward_by_autograd(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        targets: Float[Tensor, "batch points"],
+        weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """`backward` by `forward` and autograd, whatever faster way there is."""
+        errors = prompt_errors(self(xs, ys, **_given(instruction=instruction)), targets)
+        (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
+        return errors.detach()
+
+    def prepare(self) -> None:
+        """Does what the first update would wait for, such as compiling; changes neither weights nor gradients."""
+        if self.gradients is not None:
+            self.gradients.prepare(self)
+
+    def attention(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+        *,
+        instruction: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch layers heads asking seen"]:
+        """The attention of every token to every token, after the softmax and before any head mask.
+
+        For models that declare `Capability.ATTENTION`. ``asking`` and ``seen`` are the same tokens, in an order in
+        which none sees a later one: rows sum to 1 and are 0 above the diagonal. Instruction tokens come first, separate
+        queries after all pairs. Layers and heads are as many for every prompt. A model that declares
+        `Capability.INSTRUCTION`, too, takes ``instruction`` as `forward` does.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no attention maps: it has no method attention")
+
+    def token_places(self, points: int) -> TokenPlaces:
+        """Where inputs and labels stand among the tokens of a plain prompt, for what heads attend to.
+
+        For models that declare `Capability.ATTENTION`. By default x_1, y_1, ..., x_query in turn, after what
+        instruction tokens there are. A model whose labels have no tokens of their own raises UserError with the reason.
+        """
+        first = self.instruction_tokens
+        inputs = first + 2 * torch.arange(points)
+        return TokenPlaces(inputs, inputs[:-1] + 1)
+
+    @property
+    def instruction_tokens(self) -> int:
+        """How many instruction tokens stand before each prompt."""
+        return 0 if self.instruction is None else self.instruction.tokens
+
+    def no_instruction(self, n: int) -> Int[Tensor, " n"] | None:
+        """The neutral instruction for ``n`` prompts, on the model's device; None for a model that reads none."""
+        device = next(self.parameters()).device
+        return None if self.instruction is None else torch.full((n,), NEUTRAL, device=device)
+
+    @torch.no_grad()
+    def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points"]:
+        """`forward` without gradients, in passes of ``prompts_per_pass`` prompts.
+
+        A model that reads instructions is told what the prompts say that they are of; the neutral one where it was not
+        trained on that. ``head_mask``: for models that declare `Capability.HEAD_MASK`.
+        """
+        passes = [
+            self(*asked, **_given(instruction=rows, head_mask=head_mask))
+            for *asked, rows in self.passes(prompts, self.prompts_per_pass)
+        ]
+        return torch.cat(passes).to(prompts.xs.device)
+
+    def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
+        """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time."""
+        device = next(self.parameters()).device
+        rows = None if self.instruction is None else self.instruction.rows(prompts)
+        for start in range(0, len(prompts), size):
+            part = slice(start, start + size)
+            queries = None if prompts.queries is None else prompts.queries[part].to(device)
+            told = None if rows is None else rows[part].to(device)
+            yield prompts.xs[part].to(device), prompts.ys[part].to(device), queries, told
+
+    def masked(
+        self,
+        heads: str | Sequence[Head],
+        *,
+        n: int = 0,
+        by: Literal["zero", "mean"] = "zero",
+        control: int = 0,
+        prompts: Prompts | Sequence[Prompts] | None = None,
+    ) -> MaskedModel:
+        """The model with some of its heads masked, as a learner with ``predict``; the model itself stays as it is.
+
+        ``heads``: pairs of a layer and a head, counted from 1; or the name of a score in `heads.SCORES`, of which the
+        ``n`` highest are masked; or a text as ``icl evaluate --mask`` takes it: ``"retrospective/n=7/by=mean"``.
+        ``by``: what takes the place of what a head says: zeros, or its mean over prompts at each token.
+        ``control``: the number of a control set instead (`masking.control_sets`). ``prompts``: what scores and means
+        are taken over; by default those of a loaded run, 64 of each cell that it was trained on.
+
+        Raises UserError for heads that the model does not have, and for a model that takes no mask.
+        """
+        given = [prompts] if isinstance(prompts, Prompts) else prompts
+        drawn = self.usual_prompts if given is None else _always(given)
+        if drawn is None or (given is not None and not any(map(len, given))):
+            raise UserError("which prompts? give prompts=..., on which the heads are looked at")
+        return mask_heads(self, choice_of(heads, n=n, by=by, control=control), drawn)
+
+
+def _always(prompts: Sequence[Prompts]) -> Callable[[int | None], Sequence[Prompts]]:
+    return lambda points: prompts
+
+
+class _Forward(nn.Module):
+    """A model's forward pass without what compiles it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None, **more: Any) -> Tensor:
+        return self.model.forward(xs, ys, queries, **more)
+
+
+def _given(**options: object) -> dict[str, Any]:
+    """The keywords that say anything: a model without a capability does not know its keyword."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def prompt_errors(
+    predictions: Float[Tensor, "batch points"], targets: Float[Tensor, "batch points"]
+) -> Float[Tensor, " batch"]:
+    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape.
+
+    Broadcasting would train on something else without a word.
+    """
+    if predictions.shape != targets.shape:
+        expected = f"{tuple(targets.shape)} (prompts, points)"
+        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    return (predictions.float() - targets).square().mean(dim=1)
