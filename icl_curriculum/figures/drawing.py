@@ -223,7 +223,7 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
         (head_scores, (heads,)), (masked_heads, (evaluation,)),
     ]  # fmt: skip
     if run_dir is not None:
-        calls.append((heads_along_training, (heads, read_table(run_dir, "learning"))))
+        calls.append((heads_along_training, (heads, *(read_table(run_dir, name) for name in _TRAINING))))
     for draw, tables in calls:
         with contextlib.suppress(NothingToDraw), _any_script():
             drawn.append(_save(draw(*tables), directory / "figures" / draw.__name__))

@@ -13,27 +13,29 @@ from icl_curriculum.figures.names import BLUE, GREEN, GREY, PURPLE, pretty
 from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, zero_line
 from icl_curriculum.results.statistics.curves import PLATEAU, plateau_end
-from icl_curriculum.results.tables import NothingToDraw, distinct, with_metric
+from icl_curriculum.results.tables import NothingToDraw, distinct, on_own_prompts, with_metric
 
 #: The heads that have a line of their own, those of the highest score at the end; all others are grey.
 _NAMED = ((BLUE, "-"), (GREEN, "--"), (PURPLE, ":"))
 
 
 @styled
-def heads_along_training(heads: pd.DataFrame, learning: pd.DataFrame, *, score: str = "retrospective") -> Figure:
+def heads_along_training(
+    heads: pd.DataFrame, learning: pd.DataFrame, curriculum: pd.DataFrame, *, score: str = "retrospective"
+) -> Figure:
     """Errors of one run by step at the longest prompts, and below them the scores of its heads by step.
 
-    A dotted line marks where the error of each class leaves its plateau. Scores are means over the cells in the table.
-    Raises NothingToDraw for scores of one step.
+    Errors under shifts, which ``learning`` may hold, are left out. A dotted line marks where the error of each class
+    leaves its plateau. Scores are means over the cells in the table. Raises NothingToDraw for scores of one step.
     """
     rows = heads[heads["score"] == score]
     if rows["step"].nunique() < 2:
         raise NothingToDraw("scores of one step")
     grid = PanelGrid.of(2, columns=1, height=1.6, shared_rows=False, left=0.8)
     above, below = grid.axes
-    longest = learning[learning["n_context"] == learning["n_context"].max()]
-    if "shift" in longest:
-        longest = longest[longest["shift"].fillna("none") == "none"]
+    # Before the longest prompts are looked for, which may be those of a shift.
+    plain = on_own_prompts(learning, curriculum)
+    longest = plain[plain["n_context"] == plain["n_context"].max()]
     colours = class_colours(longest)
     drawn, metric = [], ""
     zero_line(above, "y")

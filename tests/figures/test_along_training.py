@@ -121,6 +121,21 @@ def test_learning_curves_do_not_mix_shifts_up() -> None:
             assert np.array_equal(np.asarray(one.get_xydata()), np.asarray(other.get_xydata()))
 
 
+def test_heads_stand_below_curves_that_do_not_mix_shifts_up() -> None:
+    """Not even where prompts under a shift are longer."""
+    tables, plain = with_learning_shifts(), make_tables(["linear", "quadratic"], (0, 1, 2))
+    longer = plain["learning"].assign(shift="longer_prompts/2", n_context=2 * plain["learning"]["n_context"])
+    tables["learning"] = pd.concat([tables["learning"], longer], ignore_index=True)
+    scores = [(step, head, step / STEPS / head) for step in (0, STEPS) for head in (1, 2)]
+    heads = pd.DataFrame(scores, columns=["step", "head", "value"]).assign(layer=1, score="retrospective")
+    found, expected = (
+        figures.heads_along_training(heads, each["learning"], each["curriculum"]) for each in (tables, plain)
+    )
+    for name in ("linear", "quadratic"):
+        for one, other in zip(line(found.axes[0], name), line(expected.axes[0], name), strict=True):
+            assert np.array_equal(one, other)
+
+
 def test_results_with_learning_shifts_have_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "_save", lambda figure, stem: Path(f"{stem}.png"))
     new = {name: drawing.FIGURES[name] for name in ("along_training", "learning_under_shifts")}
