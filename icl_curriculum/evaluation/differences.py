@@ -80,12 +80,11 @@ def prediction_differences(
 ) -> list[LearnerDifference]:
     """All metrics of every pair at every prompt length at which both were asked. With a and b for their predictions:
 
-    - ``squared_difference``: the mean of (a - b)^2 in the units of the targets, the squared prediction difference of
-      Akyürek et al. 2023 (arXiv 2211.15661).
-    - ``normalized_difference``: the same over E f(q)^2 under the bank's own inputs, as errors are. Where b is the
-      posterior mean, as of an oracle that is the optimum, it is by how much the expected error of a exceeds that of b.
+    - ``normalized_difference``: the mean of (a - b)^2, the squared prediction difference of Akyürek et al. 2023 (arXiv
+      2211.15661), over E f(q)^2 under the bank's own inputs, as errors are. Where b is the posterior mean, as of an
+      oracle that is the optimum, it is by how much the expected error of a exceeds that of b.
     - ``disagreement``: for sign-valued classes the share of queries that get different signs, where a prediction of 0
-      is half of each. Their other two metrics compare the numbers that were answered, not these signs.
+      is half of each. Their normalized difference compares the numbers that were answered, not these signs.
     - ``median_difference``: the median of (a - b)^2 over the median of f(q)^2; given alone, where E f(q)^2 is infinite.
 
     All are taken over the prompts that both have answered: a costly baseline was asked fewer, and one may have failed.
@@ -98,12 +97,8 @@ def prediction_differences(
     made: list[tuple[int, int, LearnerDifference]] = []
     for kept, columns in _answered_together(pairs, lengths):
         a, b = (_side([pairs[pair][side].predictions for pair, _ in columns], kept, columns) for side in (0, 1))
-        # Two metrics scale the same differences.
-        summaries: dict[Callable[[Array, Array], Array], tuple[Array, Array, Array]] = {}
         for number, metric in enumerate(metrics):
-            if metric.of not in summaries:
-                summaries[metric.of] = metric.summary(a, b, confidence)
-            found = [(numbers / metric.scale).tolist() for numbers in summaries[metric.of]]
+            found = [(numbers / metric.scale).tolist() for numbers in metric.summary(a, b, confidence)]
             for (pair, k), value, low, high in zip(columns, *found, strict=True):
                 one, other = pairs[pair]
                 made.append((pair, number, LearnerDifference(one, other, k, metric.name, value, low, high, len(a))))
@@ -173,10 +168,7 @@ def _metrics(bank: Bank, targets: Array) -> list[_DifferenceMetric]:
     def mean_of(name: str, of: Callable[[Array, Array], Array], scale: float) -> _DifferenceMetric:
         return _DifferenceMetric(name, of, scale, lambda values: values.mean(axis=0), interval)
 
-    made = [
-        mean_of("squared_difference", _squared, 1.0),
-        mean_of("normalized_difference", _squared, bank.second_moment),
-    ]
+    made = [mean_of("normalized_difference", _squared, bank.second_moment)]
     if task.function_class.sign_valued:
         made.append(mean_of("disagreement", lambda a, b: (1 - np.sign(a) * np.sign(b)) / 2, 1.0))
     return made

@@ -42,9 +42,8 @@ class PredictionDifferenceRow(NamedTuple):
     metric: Annotated[
         str,
         TableColumn(
-            "`squared_difference`; `normalized_difference`, the same over E f(q)^2; `disagreement` (sign-valued "
-            "classes), the share of queries that get different signs; or `median_difference` alone, where E f(q)^2 is "
-            "infinite",
+            "`normalized_difference`, the mean squared difference over E f(q)^2; `disagreement` (sign-valued classes), "
+            "the share of queries that get different signs; `median_difference` where E f(q)^2 is infinite",
             key=True,
         ),
     ]
@@ -52,7 +51,6 @@ class PredictionDifferenceRow(NamedTuple):
         float,
         TableColumn(
             "the difference: mean over the bank's prompts, or median; 0 where both answer alike",
-            unit="squared unit of the targets for `squared_difference`, else none",
             empty="where it is undefined, as after an overflow",
         ),
     ]  # fmt: skip

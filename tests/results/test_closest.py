@@ -55,8 +55,8 @@ def test_only_models_at_their_last_step_and_learners_that_do_not_train_count() -
     rows.loc[rows["other_learner"] == "model", "other_kind"] = "model"
     earlier = rows.assign(step=1, value=0.0)
     between = rows.assign(learner="knn", learner_kind="baseline")
-    squared = rows.assign(metric="squared_difference")
-    kept = final_differences(pd.concat([earlier, rows, between, squared]))
+    signs = rows.assign(metric="disagreement")
+    kept = final_differences(pd.concat([earlier, rows, between, signs]))
     assert kept[["step", "learner", "other_learner"]].to_numpy().tolist() == [[100, "model", "ridge"]]
 
 

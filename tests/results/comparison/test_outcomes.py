@@ -15,7 +15,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.outcomes import QUANTITIES, Outcomes, outcomes
 from icl_curriculum.results.comparison.sources import open_source
 from icl_curriculum.results.comparison.summary import Numbers, summary
-from icl_curriculum.results.tables import COLUMNS, read_table
+from icl_curriculum.results.tables import read_table
 
 NAN, INF = math.nan, math.inf
 
@@ -94,7 +94,9 @@ def test_columns_are_those_that_are_explained(tmp_path: Path) -> None:
 
 def test_the_tables_pass_for_real_ones(tmp_path: Path) -> None:
     write_runs(tmp_path, [FIRST, SECOND])
-    for name in COLUMNS:
+    written = {path.stem for path in tmp_path.glob("*.csv")}
+    assert len(written) == 4
+    for name in written:
         assert len(read_table(tmp_path, name)) > 0
 
 
