@@ -22,6 +22,7 @@ from icl_curriculum.config.loading import load
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.machine import computing_threads, reproducible, resolve_device
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows
 from icl_curriculum.evaluation.errors import evaluation_rows
 from icl_curriculum.evaluation.learners import oracle_entry
@@ -58,7 +59,8 @@ class RunCost:
     prompts: int
     #: Floating-point operations of the matrix products in training, forward and backward.
     operations: float
-    #: ``model.safetensors``, and ``state.pt``, of which a run keeps the last that it wrote.
+    #: ``model.safetensors`` and what ``training.keep_checkpoints`` keeps; ``state.pt``, of which the last that was
+    #: written is kept.
     weights_bytes: int
     checkpoint_bytes: int
     checkpoints: int
@@ -186,7 +188,7 @@ class _Measurement:
                 break
         trainer.run = run
         self.learning_seconds = seconds * wanted / asked
-        self.seconds_per_weight = seconds / (asked * len(recorder.learning) * self.weight(run.experiment.points))
+        self.seconds_per_weight = seconds / (asked * sum(self._weight_of(prompts) for _, prompts in recorder.learning))
         after = directory.table_lengths()
         self.learning_bytes = sum(after.values()) - sum(before.values())
         recorder.pending.add(self.updates.latest)
@@ -223,17 +225,18 @@ class _Measurement:
         return RunCost(
             variant=run.variant, seeds=seeds, steps=training.steps,
             parameters=sum(parameter.numel() for parameter in self.trainer.model.parameters()),
-            prompts=round(spent.prompts), operations=spent.operations, weights_bytes=self.weights_bytes,
-            checkpoint_bytes=self.checkpoint_bytes,
+            prompts=round(spent.prompts), operations=spent.operations,
+            weights_bytes=(1 + len(training.kept_steps())) * self.weights_bytes, checkpoint_bytes=self.checkpoint_bytes,
             checkpoints=by_time if every == "time" else -(-training.steps // every),
             table_bytes=round(table_bytes), training_seconds=spent.seconds, learning_seconds=learning_seconds,
-            evaluation_seconds=self.seconds_per_weight * sum(map(self._bank_weight, banks)),
+            evaluation_seconds=self.seconds_per_weight
+            * sum(bank.n_prompts * self._weight_of(replace(bank, n_prompts=2).draw()) for bank in banks),
             timed_updates=self.updates.updates, timed_batch=self.updates.batch, device=self.device,
         )  # fmt: skip
 
-    def _bank_weight(self, bank: Bank) -> float:
-        prompts = replace(bank, n_prompts=2).draw()
-        return bank.n_prompts * self.weight(prompts.points, prompts.queries is not None)
+    def _weight_of(self, prompts: Prompts) -> float:
+        """The weight of one of these prompts."""
+        return self.weight(prompts.points, prompts.queries is not None)
 
     @staticmethod
     def _cells(run: Run) -> float:

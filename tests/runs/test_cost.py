@@ -27,6 +27,8 @@ GROWING: dict[str, Any] = {
     "curriculum.points": {"start": 2, "add": 3, "every": 7},
     "evaluation.n_prompts": 64,
     "evaluation.shifts": ["random_quadrants"],
+    "evaluation.learning_shifts": ["random_quadrants"],
+    "training.keep_checkpoints": [20, 40],
 }
 
 
@@ -58,7 +60,10 @@ def test_operations_and_prompts_are_those_that_the_run_counts(growing: Finished,
 def test_parameters_and_files_are_those_that_the_run_leaves(growing: Finished, foreseen: RunCost) -> None:
     sizes = {path.name: path.stat().st_size for path in growing.path.iterdir()}
     assert foreseen.parameters == sum(value.numel() for value in icl_curriculum.load_model(growing.path).parameters())
-    assert foreseen.weights_bytes == sizes["model.safetensors"]
+    kept = [path.stat().st_size for path in (growing.path / "checkpoints").iterdir()]
+    assert len(kept) == 2
+    assert foreseen.weights_bytes == 3 * sizes["model.safetensors"]
+    assert kept == pytest.approx([sizes["model.safetensors"]] * 2, abs=500)  # which also say a few words of the run
     # It also holds names, table lengths and counts, in fewer bytes than the least of models.
     assert foreseen.checkpoint_bytes == pytest.approx(sizes["state.pt"], abs=3000)
     tables = sum(size for name, size in sizes.items() if name.endswith(".csv"))
