@@ -45,14 +45,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {_listed(known)}" if known else ""
+
+
+def _listed(names: list[str]) -> str:
+    """The names in alphabetical order; of very many the first, and how many there are."""
+    shown = [name for i, name in enumerate(names) if len(", ".join(names[: i + 1])) <= _LONGEST_LIST]
+    return ", ".join(names) if len(shown) == len(names) else f"{', '.join(shown)}, … ({len(names)} in all)"
+
+
+#: Letters of the longest list of known names that is given whole.
+_LONGEST_LIST = 250
 
 
 def closest_and_known(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'? known: x, y``: the closest known name, if one is close, and the list of them all."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}? known: {', '.join(known)}" if close else did_you_mean(name, known)
+    return f"; did you mean {close[0]!r}? known: {_listed(known)}" if close else did_you_mean(name, known)
 
 
 def described(error: BaseException, source: str | Path | None = None) -> str:

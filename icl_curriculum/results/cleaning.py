@@ -167,7 +167,7 @@ def _of_experiment(experiment: Path, found: Findings) -> Iterator[Removable]:
     working = [run for run in _runs(experiment) if is_locked(run / ".lock")]
     if working or is_locked(lock) or cache.is_symlink():
         return
-    answers = tuple(sorted([*cache.glob("*.json"), *cache.glob("*.lock")]))
+    answers = tuple(path for end in ("json", "lock", "safetensors") for path in sorted(cache.glob(f"*.{end}")))
     halves = tuple(path for each in (experiment, cache) for path in sorted(each.glob(".*.tmp")))
     yield from _existing({"cache": answers, "temporary": halves}, experiment, lock)
 

@@ -138,7 +138,9 @@ def on_own_prompts(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataF
     keys = ["function_class", "input_distribution"]
     plain = learning[learning["shift"] == "none"]
     own = set(curriculum[keys].drop_duplicates().itertuples(index=False, name=None))
-    return plain[[not own or cell in own for cell in zip(*(plain[key] for key in keys), strict=True)]]
+    kept = [not own or cell in own for cell in zip(*(plain[key] for key in keys), strict=True)]
+    # As an array: an empty list would choose columns, none of them.
+    return plain[np.array(kept, dtype=bool)]
 
 
 def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:

@@ -71,7 +71,8 @@ class TrainingMethod(ConfiguredMethod):
                 return {"support": {cell: torch.stack(found).mean() for cell, found in losses.items()}}
 
         def error(model, parameters, prompts):
-            predictions = model.forward_with(parameters, prompts.xs, prompts.ys)
+            told = {} if prompts.instruction is None else {"instruction": prompts.instruction}
+            predictions = model.forward_with(parameters, prompts.xs, prompts.ys, **told)
             return prompt_errors(predictions, prompts.targets).mean()
     """
 

@@ -25,7 +25,9 @@ from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.registry import KINDS
 
-FIGURES = ("error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum")
+FIGURES = (
+    "error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "prediction_differences", "curriculum",
+)  # fmt: skip
 COMMANDS = app.registered_commands
 CLASSES = {"linear", "sparse_linear", "quadratic", "relu_network"}
 
@@ -156,7 +158,8 @@ def test_the_table_shows_the_numbers_of_the_csv_file(smoke: Results) -> None:
 
 def test_run_leaves_the_experiments_tables_and_one_directory_per_run(smoke: Results) -> None:
     assert set(tables(smoke.directory)) == {
-        "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "exposure.csv", "curriculum.csv", "summary.csv"
+        "runs.csv", "training.csv", "learning.csv", "evaluation.csv", "prediction_differences.csv", "exposure.csv",
+        "curriculum.csv", "summary.csv",
     }  # fmt: skip
     assert (smoke.directory / "timing.csv").is_file()
     assert (smoke.directory / "report.html").is_file()

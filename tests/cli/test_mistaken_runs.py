@@ -136,7 +136,15 @@ def test_the_edges_all_at_once_are_run_and_drawn(changes: dict[str, Any], tmp_pa
     execute(run, tmp_path)
     collect(tmp_path / "tiny", {run.variant: run.hash()})
     drawn = [path.stem for path in draw_all(tmp_path / "tiny")]
-    assert drawn == ["error_by_examples", "learning_curves", "out_of_distribution", "heat_map", "curriculum"]
+    assert drawn == [
+        "error_by_examples",
+        "learning_curves",
+        "out_of_distribution",
+        "heat_map",
+        # Without baselines there is nobody to compare with.
+        *(["prediction_differences"] if run.experiment.evaluation.baselines else []),
+        "curriculum",
+    ]
     assert set(pd.read_csv(tmp_path / "tiny" / "evaluation.csv")["n_prompts"]) == {run.experiment.evaluation.n_prompts}
 
 

@@ -153,7 +153,7 @@ def test_damage_is_named_and_the_figures_stay(table: str, damage: Callable[[byte
     answer = plotted(table, damage(Path(f"whole/{table}.csv").read_bytes()))
     assert answer.code == 2
     assert message in answer.err
-    assert len(list(Path("here/figures").iterdir())) == 10
+    assert len(list(Path("here/figures").iterdir())) == 12
 
 
 def test_a_directory_in_place_of_a_table_is_named() -> None:
@@ -179,7 +179,11 @@ def test_errors_under_shifts_alone_cost_only_their_own_figure() -> None:
     shifted = [row for row in rows if ",none," not in row]
     answer = plotted("evaluation", ("\n".join([header, *shifted]) + "\n").encode())
     assert answer.code == 0
-    assert [Path(line).stem for line in answer.out.splitlines()] == ["learning_curves", "curriculum"]
+    assert [Path(line).stem for line in answer.out.splitlines()] == [
+        "learning_curves",
+        "prediction_differences",
+        "curriculum",
+    ]
 
 
 @pytest.mark.usefixtures("_no_files")
@@ -192,4 +196,4 @@ def test_names_in_any_script_are_drawn() -> None:
 def test_whole_tables_are_drawn() -> None:
     answer = plotted("learning", Path("whole/learning.csv").read_bytes())
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.count("figure: ") == 5
+    assert answer.out.count("figure: ") == 6

@@ -123,7 +123,7 @@ def test_every_way_gives_the_same_bytes(ran: dict[str, Path]) -> None:
     assert first == second
     # Its config hash is of the package's files, and stands in runs.csv.
     assert {name for name in first if first[name] != third[name]} == {"runs.csv"}
-    assert len(first) == 7
+    assert len(first) == 8
 
 
 @pytest.mark.parametrize("way", ["file", "package"])

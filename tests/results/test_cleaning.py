@@ -52,7 +52,7 @@ def test_it_says_what_there_is_and_removes_nothing(mine: Finished, icl: Icl) -> 
     assert (code, err) == (0, "")
     assert everything(mine.results) == before
     listed = [tuple(line.split()[:2]) for line in out.splitlines()[1:6]]
-    assert listed == [("checkpoints", "2"), ("state", "1"), ("temporary", "1"), ("aside", "13"), ("cache", "8")]
+    assert listed == [("checkpoints", "2"), ("state", "1"), ("temporary", "1"), ("aside", "14"), ("cache", "12")]
     size = sum(path.stat().st_size for path in (mine.path / "checkpoints").iterdir())
     assert re.search(rf"^checkpoints +2 +{size / 1000:.1f} kB +{mine.path}$", out, re.MULTILINE)
     assert "in all; nothing was removed: --remove does" in out
@@ -61,7 +61,7 @@ def test_it_says_what_there_is_and_removes_nothing(mine: Finished, icl: Icl) -> 
 def test_the_places_that_it_takes_are_a_run_an_experiment_and_results(mine: Finished) -> None:
     of_run = [("checkpoints", "mixed-seed0", 2), ("state", "mixed-seed0", 1), ("temporary", "mixed-seed0", 1)]
     assert found_kinds(mine.path) == of_run
-    more = [("aside", "mixed-seed0-1", 13), ("cache", "tiny", 8)]
+    more = [("aside", "mixed-seed0-1", 14), ("cache", "tiny", 12)]
     # Each place once, however often it is meant.
     assert found_kinds(mine.path.parent) == found_kinds(mine.results, mine.path) == [*of_run, *more]
 
