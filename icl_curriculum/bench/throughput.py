@@ -55,6 +55,8 @@ COSTLY_PROMPTS = 2
 ON_REQUEST: tuple[tuple[Spec, Spec], ...] = (
     ("sparse_posterior", "sparse_linear"),
     ("dmmse", {"name": "linear", "pool_size": 1024}),
+    ("gradient_descent", "linear"),
+    ("preconditioned_gradient_descent", "linear"),
 )
 ON_REQUEST_PROMPTS = 64
 

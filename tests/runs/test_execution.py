@@ -41,7 +41,7 @@ def test_a_run_writes_the_promised_files(finished: Finished) -> None:
     written = {path.name for path in finished.path.iterdir() if not path.name.startswith(".")}
     assert written == {
         "config.toml", "manifest.json", "training.csv", "learning.csv", "evaluation.csv", "curriculum.csv",
-        "exposure.csv", "timing.csv", "model.safetensors", "state.pt",
+        "prediction_differences.csv", "exposure.csv", "timing.csv", "model.safetensors", "state.pt",
     }  # fmt: skip
     assert finished.path == finished.results / "tiny" / "mixed-seed0"
 

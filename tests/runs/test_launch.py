@@ -162,7 +162,7 @@ def test_one_at_a_time_two_at_a_time_and_in_this_process_give_the_same_bytes(
 ) -> None:
     expected = tables(two_at_a_time.outcome.directory / folder)
     assert tables(one_at_a_time.outcome.directory / folder) == expected
-    assert len(expected) == (6 if folder == "" else 5)
+    assert len(expected) == (7 if folder == "" else 6)
 
 
 def test_fresh_moves_aside_and_repeats_only_what_changed(one_at_a_time: Launched) -> None:
