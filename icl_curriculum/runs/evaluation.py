@@ -231,7 +231,7 @@ def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
 
 
 def learning_banks(experiment: Experiment) -> Iterator[Bank]:
-    """The small banks behind learning.csv: every cell as it is, then under ``evaluation.learning_shifts``, each once."""
+    """The small banks behind learning.csv: every cell as it is, then under the learning shifts, each once."""
     config = experiment.evaluation
     return _banks(experiment, config.learning_shifts, config.learning_prompts, "learning")
 
