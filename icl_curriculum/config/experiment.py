@@ -212,6 +212,12 @@ class Experiment(Strict):
             needed = method.required()
             if not isinstance(needed, frozenset | set) or not all(isinstance(item, Capability) for item in needed):
                 raise UserError(f"{method.id!r} needs {needed!r}, expected a set of Capability")
+        if Capability.INSTRUCTION in needed and self.told() is None:
+            raise UserError(
+                f'expected "one_hot", "preset" or "learned" for the training method {method.id!r}, which tells the '
+                f'model the task, found "none"',
+                key="instruction.kind",
+            )
         for capability in sorted(needed):
             with _located("training.method", model):
                 lack = model.lacks(capability)

@@ -112,6 +112,13 @@ class TrainingConfig(Strict):
     method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
     steps: int = Field(1000, ge=1, description="number of updates")
     batch_size: int = Field(64, ge=1, le=LARGEST, description="prompts per update")
+    fixed_prompts: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST,
+        description="limited data: so many prompts of each cell, taken again and again; default: fresh ones always",
+        json_schema_extra=ADDED_LATER,
+    )
     loss: Literal["squared", "normalized"] = Field(
         "squared", description="squared error, or divided by each class's trivial error"
     )

@@ -48,7 +48,15 @@ class TrainingRow(NamedTuple):
     step: StepField
     function_class: ClassField
     input_distribution: InputsField
-    n_prompts: Annotated[int, TableColumn("prompts of this cell behind the loss", unit="prompts")]
+    role: Annotated[
+        str,
+        TableColumn(
+            "what the prompts were drawn for: `training`, or `support` and `query` of methods with two loops, the "
+            "first before any inner step and the second after all of them; only where the training method names roles",
+            absent="training", key=True,
+        ),
+    ]  # fmt: skip
+    n_prompts: Annotated[int, TableColumn("prompts of this cell and role behind the loss", unit="prompts")]
     loss: Annotated[
         float,
         TableColumn(
@@ -69,6 +77,10 @@ class TrainingRow(NamedTuple):
         int,
         TableColumn("prompts of this function class that the model was trained on so far", unit="prompts", axis=True),
     ]
+
+    def without_role(self) -> tuple[Any, ...]:
+        """The row of a table that has no such column."""
+        return tuple(value for name, value in self._asdict().items() if name != "role")
 
 
 class LearningRow(NamedTuple):

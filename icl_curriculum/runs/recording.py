@@ -25,7 +25,8 @@ class Interval:
         self.learning_rate = 0.0
         self.planned: dict[Cell, float] = {}
         self.n_prompts: Counter[Cell] = Counter()
-        self.losses: list[tuple[str, Cell, int, Any]] = []
+        #: Role, cell, prompts and loss, with the number of the update since the tables were last written.
+        self.losses: list[tuple[str, Cell, int, Any, int]] = []
 
     def add(self, update: Update) -> None:
         self.updates += 1
@@ -35,13 +36,13 @@ class Interval:
                 cell = (function_class, inputs)
                 self.planned[cell] = self.planned.get(cell, 0.0) + p * q
         self.n_prompts.update(update.n_prompts)
-        self.losses += [(loss.role, loss.cell, loss.n_prompts, loss.value) for loss in update.losses]
+        self.losses += [(loss.role, loss.cell, loss.n_prompts, loss.value, self.updates) for loss in update.losses]
 
     def means(self, cells: Iterable[Cell]) -> dict[tuple[str, Cell], tuple[float, int]]:
         """Mean losses by role and cell, in the order of ``cells``, with numbers of prompts. Waits for the device."""
         sums: dict[tuple[str, Cell], float] = {}
         counts: Counter[tuple[str, Cell]] = Counter()
-        for role, cell, n, loss in self.losses:
+        for role, cell, n, loss, _ in self.losses:
             sums[role, cell] = sums.get((role, cell), 0) + n * float(loss)
             counts[role, cell] += n
         roles = dict.fromkeys(role for role, _ in sums)
@@ -54,7 +55,7 @@ class Interval:
             "learning_rate": self.learning_rate,
             "planned": [[*cell, share] for cell, share in self.planned.items()],
             "n_prompts": [[*cell, n] for cell, n in self.n_prompts.items()],
-            "losses": [[role, *cell, n, float(loss)] for role, cell, n, loss in self.losses],
+            "losses": [[role, *cell, n, float(loss), number] for role, cell, n, loss, number in self.losses],
         }
 
     @classmethod
@@ -63,9 +64,10 @@ class Interval:
         made.updates, made.learning_rate = plain["updates"], plain["learning_rate"]
         made.planned = {(c, i): share for c, i, share in plain["planned"]}
         made.n_prompts = Counter({(c, i): n for c, i, n in plain["n_prompts"]})
-        # Version 0.2.0 wrote no role: there was only one.
-        whole = [entry if len(entry) == 5 else [TRAINING, *entry] for entry in plain["losses"]]
-        made.losses = [(role, (c, i), n, loss) for role, c, i, n, loss in whole]
+        # Version 0.2.0 wrote no role, there was only one; nor did it write the number of the update.
+        whole = [[TRAINING, *entry] if len(entry) == 4 else entry for entry in plain["losses"]]
+        numbered = [entry if len(entry) == 6 else [*entry, made.updates] for entry in whole]
+        made.losses = [(role, (c, i), n, loss, number) for role, c, i, n, loss, number in numbered]
         return made
 
 
@@ -82,11 +84,13 @@ class Recorder:
         self.pending = Interval()
         self.learning = [(bank, bank.draw()) for bank in learning_banks(trainer.run.experiment)]
         self.shifted = bool(trainer.run.experiment.evaluation.learning_shifts)
+        self.roles = trainer.method.roles or (trainer.method.signal,)
         self.mark = time.monotonic()
 
     def start_tables(self) -> None:
         """Begin the tables that grow, empty."""
-        self.directory.start_tables(optional={"learning"} if self.shifted else ())
+        longer = {"learning": self.shifted, "training": bool(self.trainer.method.roles)}
+        self.directory.start_tables(optional={name for name, is_longer in longer.items() if is_longer})
 
     def log(self) -> tuple[float, float]:
         """Write the interval since the last call; returns its normalized loss and updates per second.
@@ -103,18 +107,17 @@ class Recorder:
         normalized = {cell: loss / self.trainer.trivial[cell] for cell, loss in losses.items()}
         behind = {cell: n for (role, cell), (_, n) in means.items() if role == signal}
         drawn = interval.n_prompts.total()
-        self.directory.append(
-            "training",
-            [
-                TrainingRow(
-                    step=step, function_class=cell[0], input_distribution=cell[1],
-                    n_prompts=behind[cell], loss=loss, normalized_loss=normalized[cell],
-                    learning_rate=interval.learning_rate, prompts_seen=seen.total(),
-                    class_prompts_seen=classes[cell[0]],
-                )
-                for cell, loss in losses.items()
-            ],
-        )  # fmt: skip
+        rows = [
+            TrainingRow(
+                step=step, function_class=cell[0], input_distribution=cell[1], role=role,
+                n_prompts=n, loss=loss, normalized_loss=loss / self.trainer.trivial[cell],
+                learning_rate=interval.learning_rate, prompts_seen=seen.total(),
+                class_prompts_seen=classes[cell[0]],
+            )
+            for (role, cell), (loss, n) in means.items() if role in self.roles
+        ]  # fmt: skip
+        plain = [row.without_role() for row in rows]
+        self.directory.append("training", rows if self.trainer.method.roles else plain)
         self.directory.append(
             "curriculum",
             [
@@ -141,11 +144,21 @@ class Recorder:
         })  # fmt: skip
         # No rate or time left is taken from what the logger needs.
         self.mark += time.monotonic() - now
-        for (role, cell), (loss, _) in means.items():
-            self.trainer.check_loss(cell, loss, role)
+        self._check(means)
         updates, self.pending = interval.updates, Interval()
         mean = sum(normalized[cell] * behind[cell] for cell in losses) / sum(behind.values())
         return mean, updates / seconds
+
+    def _check(self, means: dict[tuple[str, Cell], tuple[float, int]]) -> None:
+        """Raise Diverged if the mean of a role in a cell does; it names the first loss that did, whatever its role."""
+        wrong = [key for key, (loss, _) in means.items() if self.trainer.diverges(key[1], loss)]
+        if not wrong:
+            return
+        before = self.trainer.step - self.pending.updates
+        for role, cell, _, loss, number in self.pending.losses:
+            self.trainer.check_loss(cell, float(loss), role, before + number)
+        role, cell = wrong[0]
+        self.trainer.check_loss(cell, means[role, cell][0], role)
 
     def evaluate(self) -> None:
         """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +133,15 @@ class Muon:
             parameter.add_(orthogonalize(direction), alpha=-self.lr * scale)
 
 
+class Moments(NamedTuple):
+    """Adam's running means of a parameter's gradient and of its square, the steps behind them, and their decays."""
+
+    mean: Tensor
+    square: Tensor
+    steps: Tensor
+    betas: tuple[float, float]
+
+
 class Optimizers:
     """All optimizers of one model, driven by one schedule.
 
@@ -164,6 +174,16 @@ class Optimizers:
                 member.step()
                 for parameter in member.parameters:
                     parameter.grad = None
+
+    def moments(self, parameter: nn.Parameter) -> Moments:
+        """Adam's moments of a parameter, which are the optimizer's own. KeyError for one that Muon moves."""
+        for member in self.members:
+            if isinstance(member, AdamW):
+                for number, own in enumerate(member.parameters):
+                    if own is parameter:
+                        mean, square, steps = (member.state[name][number] for name in ("means", "squares", "steps"))
+                        return Moments(mean, square, steps, member.betas)
+        raise KeyError("Adam moves no such parameter")
 
     def state_dict(self) -> list[State]:
         return [member.state for member in self.members]

@@ -22,6 +22,7 @@ from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.curricula import CurriculumPlan, Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.tasks import Task
+from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.optimizers import Optimizers
 
 #: A function class and an input distribution, by the ids that the tables show.
@@ -29,7 +30,17 @@ Cell = tuple[str, str]
 #: The role of the prompts that plain training draws.
 TRAINING = "training"
 #: First parts of the names of streams that are no training method's.
-_RESERVED = ("curriculum", "initialization", "evaluation", "learning", "method", "pool", "denominator", "verify")
+_RESERVED = (
+    "curriculum",
+    "initialization",
+    "evaluation",
+    "learning",
+    "method",
+    "pool",
+    "denominator",
+    "verify",
+    "fixed",
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Setting:
 
     ``tasks``: by cell, in the order of the config. ``stream_names``: the name in the streams of each cell.
     ``weights``: of a cell's squared errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
-    one for the whole batch.
+    one for the whole batch. ``fixed``: the prompts that training goes through again and again, if it does.
     """
 
     seed: int
@@ -69,6 +80,7 @@ class Setting:
     weights: Mapping[Cell, float]
     per_prompt: bool
     device: str
+    fixed: FixedPrompts | None = None
 
 
 class Session:
@@ -106,6 +118,7 @@ class Session:
         self._setting = setting
         self._functions: dict[tuple[str, Cell], _Functions] = {}
         self._counts: Counter[str] = Counter()
+        self._taken: Counter[tuple[Cell, int]] = Counter()
 
     @property
     def steps(self) -> int:
@@ -175,6 +188,10 @@ class Session:
         are used, by default this one: ``of_step = step % 100`` goes round a fixed set of prompts again and again, of
         the size that the curriculum says now.
 
+        With ``training.fixed_prompts`` the prompts are some of the cell's fixed ones, in an order of the update's own.
+        No two draws that are the first of their roles have one in common, nor have the second ones, until all of them
+        were taken: support and query prompts of one task differ.
+
         Raises ValueError for numbers that don't fit and for a role that is the name of other streams, KeyError for a
         cell that the experiment doesn't have, ComponentFailed for a function class that makes its functions otherwise
         than by `FunctionClass.draw_functions` where they are to be shared.
@@ -189,7 +206,16 @@ class Session:
         step = self.step if of_step is None else of_step
         if not 0 <= step < self.steps:
             raise ValueError(f"of_step = {of_step}: expected 0 to {self.steps - 1}, a step of this run")
+        number = self._counts[f"{role}/{self._setting.stream_names[cell]}"]
         name = self._stream(role, self._setting.stream_names[cell])
+        if self._setting.fixed is not None:
+            if prompts_per_function > 1 or functions_of is not None:
+                raise ValueError("training.fixed_prompts: a fixed set has one prompt of every function")
+            prompts = self._setting.fixed.taken(
+                cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
+            )
+            self._taken[cell, number] += n
+            return self._given(Draw(role, cell, n, points), prompts)
         source, n_functions = (name, step), n // prompts_per_function
         shared = None if functions_of is None else self._functions_of(functions_of, cell)
         if shared is not None:
@@ -202,21 +228,28 @@ class Session:
             self._setting.seed, name, step, self._setting.device,
             functions_from=source, prompts_per_function=prompts_per_function,
         )  # fmt: skip
-        dims = None if self.shares.dims == plan.dims else self.shares.dims
         # Prompts are exact whatever the precision of training.
         with arithmetic("float32", self._setting.device):
-            prompts = task.draw(n, plan.points, streams, active_dims=dims)
+            prompts = task.draw(n, plan.points, streams, active_dims=self._active_dims())
         truth = prompts.truth or {}
         different = {name: value[::prompts_per_function] for name, value in truth.items()}
         if prompts_per_function > 1 or shared is not None:
             wanted = different if shared is None else shared.truth
             _expect_functions(task, truth, wanted, prompts_per_function)
         self._functions[role, cell] = _Functions(source, n_functions, different)
-        self._drawn.append(Draw(role, cell, n, points))
+        return self._given(Draw(role, cell, n, points), prompts)
+
+    def _active_dims(self) -> int | None:
+        """The coordinates that are not zero at this step, where they are not all."""
+        return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
+
+    def _given(self, draw: Draw, prompts: Prompts) -> Prompts:
+        """Whole prompts as the method gets them: noted, with their instruction, and of so many points."""
+        self._drawn.append(draw)
         told = self.model.instruction
         if told is not None:
             prompts = replace(prompts, instruction=told.rows(prompts))
-        return prompts if points == plan.points else prompts.first_points(points)
+        return prompts if draw.points == self._setting.plan.points else prompts.first_points(draw.points)
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
         """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step.

@@ -20,6 +20,7 @@ from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
+from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
 from icl_curriculum.training.returned import Loss, expect_no_gradients, expect_plain, losses_of, operations_of
@@ -83,6 +84,11 @@ class Trainer:
             },
             per_prompt=experiment.curriculum.draw == "prompt",
             device=device,
+            fixed=None
+            if self.config.fixed_prompts is None
+            else FixedPrompts(
+                self.config.fixed_prompts, run.seed, experiment.points, self.tasks, experiment.stream_names(), device
+            ),
         )
         self.step = 0
         self.curriculum_state = self.plan.initial_state()
@@ -152,20 +158,29 @@ class Trainer:
                 self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], queries, **more))
         return self._counted[points, separate]
 
-    def check_loss(self, cell: Cell, loss: float, role: str | None = None) -> None:
-        """Raise `Diverged` for a loss that is not finite, or, where E f^2 is finite, above the configured limit.
+    def diverges(self, cell: Cell, loss: float) -> bool:
+        """Whether a loss is not finite, or, where E f^2 is finite, above the configured limit."""
+        exploded = loss / self.trivial[cell] > self.config.divergence
+        return not math.isfinite(loss) or (self.tasks[cell].has_second_moment() and exploded)
 
-        ``role``: that of the prompts, by default the method's signal.
+    def check_loss(self, cell: Cell, loss: float, role: str | None = None, step: int | None = None) -> None:
+        """Raise `Diverged` for a loss that `diverges`.
+
+        ``role``: that of the prompts, by default the method's signal. ``step``: the update whose loss it is; by default
+        it is a mean over those up to now.
         """
-        what = "the loss" if role in (None, self.method.signal) else f"the {role} loss"
-        normalized = loss / self.trivial[cell]
-        exploded = self.tasks[cell].has_second_moment() and normalized > self.config.divergence
-        if not math.isfinite(loss) or exploded:
-            raise Diverged(
-                f"training diverged by step {self.step}: {what} on {cell[0]} with {cell[1]} inputs is {loss:.4g}, "
-                f"{normalized:.4g} times that of predicting zero (limit training.divergence = "
-                f"{self.config.divergence:g}); a lower training.optimizer learning rate usually helps"
-            )
+        if not self.diverges(cell, loss):
+            return
+        role = self.method.signal if role is None else role
+        what = "the loss" if role == self.method.signal else f"the {role} loss"
+        with at_work(self.method, "why_diverged"):
+            why = self.method.why_diverged(role)
+        way_out = f": {why}" if why else "; a lower training.optimizer learning rate usually helps"
+        raise Diverged(
+            f"training diverged {f'by step {self.step}' if step is None else f'at step {step}'}: {what} on {cell[0]} "
+            f"with {cell[1]} inputs is {loss:.4g}, {loss / self.trivial[cell]:.4g} times that of predicting zero "
+            f"(limit training.divergence = {self.config.divergence:g}){way_out}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The tensors and plain values of the run; ComponentFailed if its method keeps anything else."""

@@ -1,19 +1,17 @@
-"""The contract of a training method, which owns what an update is; and plain in-context training."""
+"""The contract of a training method, which owns what an update is."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from icl_curriculum.config.tables import ConfiguredMethod
-from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.core.registry import METHODS
 from icl_curriculum.models.base import Model
-from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
+from icl_curriculum.training.session import TRAINING, Cell, Session
 
 #: Losses by role, then by cell: mean squared errors over prompts and positions, as scalar tensors.
 Losses = Mapping[str, Mapping[Cell, Tensor]]
@@ -80,6 +78,8 @@ class TrainingMethod(ConfiguredMethod):
     #: along training, so before any inner step. (A loss of any role that is not finite, or far above that of
     #: predicting zero, ends the run.)
     signal: ClassVar[str] = TRAINING
+    #: The roles whose losses stand in training.csv, in a column ``role``; empty: those of `signal` alone, without it.
+    roles: ClassVar[tuple[str, ...]] = ()
 
     def initial_state(self, model: Model) -> dict[str, Any]:
         """``session.state`` before the first update: tensors and plain values, in lists and dicts of any depth.
@@ -106,41 +106,17 @@ class TrainingMethod(ConfiguredMethod):
 
         A finite number of at least 0, for every role that `update` draws. ``forward``: those of the matrix products in
         one forward pass of the model on such a prompt. By default three times as many, a forward and a backward pass: a
-        backward pass is as much as two forward passes, and a second derivative through a gradient step as much as two
+        backward pass is as much as two forward passes, and a second derivative through a gradient step as much as three
         backward passes more.
         """
         return 3.0 * forward
 
+    def why_diverged(self, role: str) -> str:
+        """What diverges where the loss of a role is the first that does, as a sentence with the keys to blame.
+
+        Empty where nothing more is known than that training did. The error that ends the run begins with it.
+        """
+        return ""
+
 
 register_method = METHODS.of(TrainingMethod)
-
-
-@register_method("in_context")
-class InContext(TrainingMethod):
-    """Plain in-context training: the mean over prompts and all positions of the weighted squared error.
-
-    Source: Garg et al. 2022, equation 2.
-    """
-
-    def update(self, session: Session) -> Losses:
-        losses = add_gradients(session.model, session.batch())
-        session.step_optimizers()
-        return {TRAINING: losses}
-
-
-def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
-    """Add the gradients of the mean over prompts of the weighted squared error to ``.grad``; the errors by cell.
-
-    The errors are unweighted means over all prompts of the cell and over positions, scalar tensors that are not waited
-    for. Raises ValueError for prompts with separate queries or a mask, which `Session.draw` never gives.
-    """
-    prompts = concatenate([portion.prompts for portion in batch])
-    sizes = [len(portion.prompts) for portion in batch]
-    weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
-    repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
-    more = {} if prompts.instruction is None else {"instruction": prompts.instruction}
-    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **more)
-    parts: dict[Cell, list[Tensor]] = {}
-    for portion, part in zip(batch, torch.split(errors, sizes), strict=True):
-        parts.setdefault(portion.cell, []).append(part)
-    return {cell: (found[0] if len(found) == 1 else torch.cat(found)).mean() for cell, found in parts.items()}

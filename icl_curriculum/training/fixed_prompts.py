@@ -1,0 +1,75 @@
+"""Limited data: a fixed set of prompts of each cell, which training goes through again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from icl_curriculum.core.machine import arithmetic
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.streams import Streams, generator
+from icl_curriculum.tasks import Task
+
+#: A function class and an input distribution, by the ids that the tables show.
+_Cell = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class FixedPrompts:
+    """``n`` prompts of each cell, a function of the run's seed alone, and orders to take them in.
+
+    ``points``: of a whole prompt. They are drawn when they are first asked for, and kept on the device.
+    """
+
+    n: int
+    seed: int
+    points: int
+    tasks: Mapping[_Cell, Task]
+    stream_names: Mapping[_Cell, str]
+    device: str
+    _kept: dict[tuple[_Cell, int | None], Prompts] = field(default_factory=dict, repr=False, compare=False)
+
+    def all_of(self, cell: _Cell, active_dims: int | None = None) -> Prompts:
+        """The fixed prompts of a cell; with ``active_dims``, the same with coordinates from there on at zero."""
+        if (cell, active_dims) not in self._kept:
+            streams = Streams(self.seed, f"fixed/{self.stream_names[cell]}", 0, self.device)
+            with arithmetic("float32", self.device):
+                drawn = self.tasks[cell].draw(self.n, self.points, streams, active_dims=active_dims)
+            self._kept[cell, active_dims] = drawn
+        return self._kept[cell, active_dims]
+
+    def taken(
+        self, cell: _Cell, n: int, step: int, number: int, first: int, *, active_dims: int | None = None
+    ) -> Prompts:
+        """``n`` of the prompts of a cell: those from ``first`` on, in the order number ``number`` of a step.
+
+        An order goes through all prompts once, then through all of them in another way, and so on.
+        """
+        rows = torch.cat(
+            [
+                self._order(cell, step, number, turn)
+                for turn in range(first // self.n, (first + n - 1) // self.n + 1)
+            ]
+        )  # fmt: skip
+        start = first % self.n
+        return _rows(self.all_of(cell, active_dims), rows[start : start + n])
+
+    def _order(self, cell: _Cell, step: int, number: int, turn: int) -> Int[Tensor, " n"]:
+        made = generator(self.seed, f"fixed/order/{number}/{turn}/{self.stream_names[cell]}", step)
+        return torch.randperm(self.n, generator=made)
+
+
+def _rows(prompts: Prompts, rows: Int[Tensor, " n"]) -> Prompts:
+    """The prompts of these rows, truth included."""
+    rows = rows.to(prompts.xs.device)
+    changed: dict[str, Any] = {
+        item.name: value[rows] for item in fields(prompts) if isinstance(value := getattr(prompts, item.name), Tensor)
+    }
+    if prompts.truth is not None:
+        changed["truth"] = {name: value[rows] for name, value in prompts.truth.items()}
+    return replace(prompts, **changed)

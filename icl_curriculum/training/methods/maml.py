@@ -1,0 +1,135 @@
+"""Model-agnostic meta-learning with second derivatives.
+
+Dimensions: tasks = tasks that are adapted together, n = prompts of each, points = K + 1, dims = d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.models.base import Capability, Model
+from icl_curriculum.training.methods.base import Losses, register_method
+from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
+from icl_curriculum.training.session import Session
+
+
+@register_method("maml")
+class Maml(MetaTraining):
+    """MAML: the model moves by the gradient, through the inner steps, of the adapted parameters' query errors.
+
+    From the model's parameters each task takes ``inner_steps`` on its support prompts; the mean over tasks of the
+    weighted squared errors on their query prompts is differentiated by the parameters before, second derivatives
+    included. Source: Finn et al. 2017, arXiv 1703.03400, algorithm 1.
+    """
+
+    def required(self) -> frozenset[Capability]:
+        second = {Capability.SECOND_DERIVATIVES} if self.inner_steps else set()
+        return frozenset({Capability.EXPLICIT_PARAMETERS, *second})
+
+    def update(self, session: Session) -> Losses:
+        tasks = self.drawn_tasks(session)
+        own = dict(session.model.named_parameters())
+        before: list[Tensor] = []
+        after: list[Tensor] = []
+        for group in self._groups(tasks):
+            support, query, loss = self._errors(session, group, own)
+            gradients = torch.autograd.grad(loss / len(tasks), list(own.values()), allow_unused=True)
+            for parameter, gradient in zip(own.values(), gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            before += support.unbind()
+            after += query.unbind()
+        session.step_optimizers()
+        return mean_losses(tasks, {SUPPORT: before, QUERY: after})
+
+    def _groups(self, tasks: Sequence[MetaTask]) -> Iterator[Sequence[MetaTask]]:
+        """Tasks that are adapted together: all, or one after another where the next begins with what is carried."""
+        yield from ([task] for task in tasks) if self.carry else [tasks]
+
+    def _errors(
+        self, session: Session, tasks: Sequence[MetaTask], own: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, " tasks"], Float[Tensor, " tasks"], Float[Tensor, ""]]:
+        """Each task's support error before its inner steps, its query error after them, and the sum to descend."""
+        model, rule = session.model, self.rule(session)
+        support = Stacked.of([task.support[0] for task in tasks])
+        weights = torch.tensor([task.weight for task in tasks], device=support.prompts.xs.device)
+        adapted = {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}
+        first: Tensor | None = None
+        for _ in range(self.inner_steps):
+            errors = support.errors(model, adapted)
+            first = errors.detach() if first is None else first
+            gradients = torch.autograd.grad(
+                (weights * errors).sum(), list(adapted.values()), create_graph=True, materialize_grads=True
+            )
+            adapted = rule.step(adapted, dict(zip(adapted, gradients, strict=True)))
+        if first is None:
+            with torch.no_grad():
+                first = support.errors(model, adapted)
+        if self.carry:
+            rule.keep()
+        after = Stacked.of([task.query for task in tasks if task.query is not None]).errors(model, adapted)
+        return first, after.detach(), (weights * after).sum()
+
+    def operations(self, role: str, forward: int) -> float:
+        """A support prompt goes forward, backward and backward through both in every inner step; a query prompt once.
+
+        The backward pass through a forward and a backward pass is twice as much as these together.
+        """
+        if role == QUERY:
+            return 3.0 * forward
+        return (9.0 * self.inner_steps if self.inner_steps else 1.0) * forward
+
+
+class Stacked:
+    """The prompts of several tasks of equal shape, of which each is asked with parameters of its own."""
+
+    def __init__(self, prompts: Prompts, tasks: int) -> None:
+        self.prompts, self.tasks = prompts, tasks
+
+    @classmethod
+    def of(cls, prompts: Sequence[Prompts]) -> Stacked:
+        """The prompts of tasks, in their order."""
+        told = [item.instruction for item in prompts if item.instruction is not None]
+        joined = Prompts(
+            xs=torch.stack([item.xs for item in prompts]),
+            ys=torch.stack([item.ys for item in prompts]),
+            targets=torch.stack([item.targets for item in prompts]),
+            instruction=torch.stack(told) if told else None,
+        )
+        return cls(joined, len(prompts))
+
+    def errors(self, model: Model, parameters: Mapping[str, Tensor]) -> Float[Tensor, " tasks"]:
+        """The mean squared error of each task, over its prompts and their positions, at its own parameters.
+
+        ``parameters``: by name, with the tasks on a leading axis.
+        """
+        asked = self.prompts
+        inputs = (asked.xs, asked.ys) if asked.instruction is None else (asked.xs, asked.ys, asked.instruction)
+
+        def predictions(own: Mapping[str, Tensor], xs: Tensor, ys: Tensor, *told: Tensor) -> Tensor:
+            return model.forward_with(own, xs, ys, instruction=told[0] if told else None)
+
+        found = _all_at_once(predictions, dict(parameters), inputs)
+        if found.shape != asked.targets.shape:
+            expected = f"{tuple(asked.targets.shape[1:])} (prompts, points)"
+            raise ValueError(f"predictions have shape {tuple(found.shape[1:])}, expected {expected}")
+        return (found.float() - asked.targets).square().mean(dim=(1, 2))
+
+
+def _all_at_once(call, parameters: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:  # type: ignore[no-untyped-def]
+    """``call`` for every task; together where the model's operations can be vectorised, else one after another."""
+    try:
+        together: Tensor = torch.func.vmap(call)(parameters, *inputs)
+    except RuntimeError:
+        # What a model does may have no vectorised form. If the error is its own, it is raised here.
+        each = [
+            call({name: value[i] for name, value in parameters.items()}, *(part[i] for part in inputs))
+            for i in range(len(inputs[0]))
+        ]
+        return torch.stack(each)
+    return together

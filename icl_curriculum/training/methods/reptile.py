@@ -1,0 +1,66 @@
+"""Reptile: the model moves towards the parameters that tasks adapt."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from icl_curriculum.config.tables import TrainingConfig
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.training.methods.base import Losses, register_method
+from icl_curriculum.training.methods.fomaml import FirstOrderMaml, adapting
+from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, mean_losses
+from icl_curriculum.training.session import Session
+
+
+@register_method("reptile")
+class Reptile(FirstOrderMaml):
+    """Reptile: inner steps on one batch after another, and the model moves towards where they lead.
+
+    The prompts of a task are divided over ``inner_steps`` batches. The outer optimizer is given
+    (theta - theta_i) / (inner_rate * inner_steps), averaged over tasks, as if it were a gradient: with one step, or a
+    small rate, it is the gradient of plain training. Losses by role: `support` is the first batch, whose error is that
+    of the unadapted model; `query` are the later ones, whose errors come after the steps on the batches before, and
+    before their own. Source: Nichol et al. 2018, arXiv 1803.02999.
+    """
+
+    inner_steps: int = Field(4, ge=1, le=1000, description="steps of each task, each on a batch of its own")
+    inner_rate: float = Field(0.05, gt=0, le=1e6, description="rate of the inner steps")
+
+    def check_task_size(self, training: TrainingConfig, size: int) -> None:
+        if size % self.inner_steps:
+            raise UserError(
+                f"{size} prompts a task cannot be divided over training.method.inner_steps = {self.inner_steps} "
+                f"batches of equal size",
+                key="training.batch_size",
+            )
+
+    def drawn_tasks(self, session: Session) -> list[MetaTask]:
+        each = session.batch_size // self.n_tasks // self.inner_steps
+        tasks = []
+        for cell in session.choose(self.n_tasks, role=SUPPORT):
+            batches = [
+                self.draw(session, cell, each, QUERY if number else SUPPORT) for number in range(self.inner_steps)
+            ]
+            tasks.append(MetaTask(cell, session.weight(cell), batches, None))
+        return tasks
+
+    def update(self, session: Session) -> Losses:
+        tasks = self.drawn_tasks(session)
+        model, scale = session.model, 1 / (self.inner_rate * self.inner_steps * len(tasks))
+        total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+        first, later = [], []
+        for task in tasks:
+            with adapting(model) as before:
+                errors = self.adapt(session, task)
+                for name, value in model.named_parameters():
+                    total[name] += (before[name] - value.detach()) * scale
+            first.append(errors[0])
+            later += [torch.stack(errors[1:]).mean()] if errors[1:] else []
+        for name, parameter in model.named_parameters():
+            parameter.grad = total[name]
+        session.step_optimizers()
+        return mean_losses(tasks, {SUPPORT: first, **({QUERY: later} if later else {})})
+
+    def operations(self, role: str, forward: int) -> float:
+        return 3.0 * forward
