@@ -34,7 +34,7 @@ class InnerRule(Protocol):
         ...
 
 
-class GradientDescent:
+class InnerDescent:
     """theta' = theta - rate g."""
 
     def __init__(self, rate: float) -> None:
@@ -86,4 +86,4 @@ class SharedAdam:
 
 def inner_rule(rule: Rule, rate: float, session: Session) -> InnerRule:
     """A fresh rule for an inner loop of this update."""
-    return GradientDescent(rate) if rule == "gradient_descent" else SharedAdam(rate, session)
+    return InnerDescent(rate) if rule == "gradient_descent" else SharedAdam(rate, session)

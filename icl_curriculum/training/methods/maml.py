@@ -5,10 +5,11 @@ Dimensions: tasks = tasks that are adapted together, n = prompts of each, points
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
@@ -57,7 +58,7 @@ class Maml(MetaTraining):
         """Each task's support error before its inner steps, its query error after them, and the sum to descend."""
         model, rule = session.model, self.rule(session)
         support = Stacked.of([task.support[0] for task in tasks])
-        weights = torch.tensor([task.weight for task in tasks], device=support.prompts.xs.device)
+        weights = torch.tensor([task.weight for task in tasks], device=support.xs.device)
         adapted = {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}
         first: Tensor | None = None
         for _ in range(self.inner_steps):
@@ -85,43 +86,44 @@ class Maml(MetaTraining):
         return (9.0 * self.inner_steps if self.inner_steps else 1.0) * forward
 
 
+@dataclass(frozen=True)
 class Stacked:
     """The prompts of several tasks of equal shape, of which each is asked with parameters of its own."""
 
-    def __init__(self, prompts: Prompts, tasks: int) -> None:
-        self.prompts, self.tasks = prompts, tasks
+    xs: Float[Tensor, "tasks n points dims"]
+    ys: Float[Tensor, "tasks n points"]
+    targets: Float[Tensor, "tasks n points"]
+    instruction: Int[Tensor, "tasks n"] | None
 
     @classmethod
     def of(cls, prompts: Sequence[Prompts]) -> Stacked:
         """The prompts of tasks, in their order."""
         told = [item.instruction for item in prompts if item.instruction is not None]
-        joined = Prompts(
-            xs=torch.stack([item.xs for item in prompts]),
-            ys=torch.stack([item.ys for item in prompts]),
-            targets=torch.stack([item.targets for item in prompts]),
-            instruction=torch.stack(told) if told else None,
+        return cls(
+            torch.stack([item.xs for item in prompts]),
+            torch.stack([item.ys for item in prompts]),
+            torch.stack([item.targets for item in prompts]),
+            torch.stack(told) if told else None,
         )
-        return cls(joined, len(prompts))
 
     def errors(self, model: Model, parameters: Mapping[str, Tensor]) -> Float[Tensor, " tasks"]:
         """The mean squared error of each task, over its prompts and their positions, at its own parameters.
 
         ``parameters``: by name, with the tasks on a leading axis.
         """
-        asked = self.prompts
-        inputs = (asked.xs, asked.ys) if asked.instruction is None else (asked.xs, asked.ys, asked.instruction)
+        inputs = (self.xs, self.ys) if self.instruction is None else (self.xs, self.ys, self.instruction)
 
         def predictions(own: Mapping[str, Tensor], xs: Tensor, ys: Tensor, *told: Tensor) -> Tensor:
             return model.forward_with(own, xs, ys, instruction=told[0] if told else None)
 
         found = _all_at_once(predictions, dict(parameters), inputs)
-        if found.shape != asked.targets.shape:
-            expected = f"{tuple(asked.targets.shape[1:])} (prompts, points)"
+        if found.shape != self.targets.shape:
+            expected = f"{tuple(self.targets.shape[1:])} (prompts, points)"
             raise ValueError(f"predictions have shape {tuple(found.shape[1:])}, expected {expected}")
-        return (found.float() - asked.targets).square().mean(dim=(1, 2))
+        return (found.to(self.targets.dtype) - self.targets).square().mean(dim=(1, 2))
 
 
-def _all_at_once(call, parameters: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:  # type: ignore[no-untyped-def]
+def _all_at_once(call: Callable[..., Tensor], parameters: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
     """``call`` for every task; together where the model's operations can be vectorised, else one after another."""
     try:
         together: Tensor = torch.func.vmap(call)(parameters, *inputs)
