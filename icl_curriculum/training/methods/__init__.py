@@ -6,6 +6,7 @@ from icl_curriculum.training.methods.in_context import InContext, add_gradients
 from icl_curriculum.training.methods.maml import Maml
 from icl_curriculum.training.methods.meta_icl import MetaIcl
 from icl_curriculum.training.methods.meta_ict import MetaIct
+from icl_curriculum.training.methods.meta_training import MetaTask, MetaTraining
 from icl_curriculum.training.methods.reptile import Reptile
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Maml",
     "MetaIcl",
     "MetaIct",
+    "MetaTask",
+    "MetaTraining",
     "Reptile",
     "TrainingMethod",
     "add_gradients",
