@@ -32,6 +32,7 @@ from icl_curriculum.figures.trained_asked import trained_by_asked
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
+from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
@@ -124,7 +125,7 @@ def _with_own_figures(
 
 def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
     """Draw the figures that set variants side by side, where there are several."""
-    evaluation = tables["evaluation"]
+    evaluation = without_adapted(tables["evaluation"])
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models["variant"].nunique() < 2:
         return []

@@ -1,0 +1,57 @@
+"""Rows of models that adapted before they predicted: how their ids are read, and tables without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from icl_curriculum.core.identifiers import Identifier, IdentifierPart
+
+#: What the id of an adapted model begins with; the number of steps follows, then the other options.
+ADAPTED = "model/adapted="
+
+
+@dataclass(frozen=True)
+class AdaptedId:
+    """An adapted model's id, taken apart: its ``steps``, and the other ``options`` as the id has them, joined by /."""
+
+    steps: int
+    options: str
+
+    @classmethod
+    def parse(cls, learner: str) -> AdaptedId:
+        """The parts of an id that begins with `ADAPTED`.
+
+        >>> AdaptedId.parse("model/adapted=20/rate=0.1/prompts=128")
+        AdaptedId(steps=20, options='rate=0.1/prompts=128')
+        """
+        steps, _, options = learner.removeprefix(ADAPTED).partition("/")
+        return cls(int(steps), options)
+
+    @property
+    def words(self) -> str:
+        """The options in words, which are none where all are at their defaults.
+
+        >>> AdaptedId.parse("model/adapted=5/per_prompt/optimizer=adam").words
+        'per prompt, Adam'
+        """
+        parts = Identifier.parse(f"/{self.options}").parts if self.options else ()
+        return ", ".join(map(_in_words, parts))
+
+
+def _in_words(part: IdentifierPart) -> str:
+    if part.key == "optimizer":
+        return part.value.capitalize()
+    return part.value.replace("_", " ") if part.key is None else f"{part.key} = {part.value}"
+
+
+def without_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table with a column ``learner`` that are of no adapted model."""
+    return evaluation[~evaluation["learner"].astype(str).str.startswith(ADAPTED)]
+
+
+def only_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The rows of adapted models, and of the models themselves as ``model``."""
+    learner = evaluation["learner"].astype(str)
+    return evaluation[learner.str.startswith(ADAPTED) | (learner == "model")]
