@@ -117,7 +117,7 @@ def evaluate(
         typer.Option(
             "--adapt",
             metavar="STEPS",
-            help="also adapted to each cell, or to each prompt: steps=20,rate=0.1, per_prompt,steps=1, and prompts=128, "
+            help="also adapted to each cell, or to each prompt: steps=20,rate=0.1, per_prompt,steps=1; prompts=128, "
             "optimizer=adam; never together with a mask or an instruction; can be repeated",
         ),
     ] = None,

@@ -11,8 +11,19 @@ from icl_curriculum.core.errors import UserError, did_you_mean
 
 AdaptationOptimizer = Literal["gradient_descent", "adam"]
 
-#: The rate where none is named, by the optimizer.
-DEFAULT_RATES: dict[AdaptationOptimizer, float] = {"gradient_descent": 0.01, "adam": 0.001}
+#: The rate where none is named, by the optimizer, and whether each prompt is adapted to by itself.
+#:
+#: Chosen on one model of `mixed` (3 dimensions, 11 points, width 32, 2 layers, 1,500 steps) and 24 cells, at the longest
+#: prompts. On a bank gradient descent at 0.005 changed errors by 0.78 to 1.0 after 100 steps and diverged nowhere; at
+#: 0.01 it left quadratic functions of half-size inputs with infinite errors, at 0.1 a third of all cells within 5 steps.
+#: Adam at 0.0003: 0.79 to 1.3 after 20 steps. Per prompt single prompts are harder: at 0.001, 0.94 to 1.3 after 1 step;
+#: at 0.01 most cells were infinite after 5.
+DEFAULT_RATES: dict[tuple[AdaptationOptimizer, bool], float] = {
+    ("gradient_descent", False): 0.005,
+    ("gradient_descent", True): 0.001,
+    ("adam", False): 3e-4,
+    ("adam", True): 1e-4,
+}
 #: The number of adaptation prompts where none is named.
 DEFAULT_PROMPTS = 64
 _KEYS = ("steps", "rate", "prompts", "optimizer", "per_prompt")
@@ -43,8 +54,8 @@ class Adaptation:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError("steps: expected a number from 1 on; 0 steps are the model itself, which is always asked")
-        if self.optimizer not in DEFAULT_RATES:
-            hint = did_you_mean(str(self.optimizer), DEFAULT_RATES)
+        if self.optimizer not in ("gradient_descent", "adam"):
+            hint = did_you_mean(str(self.optimizer), ("gradient_descent", "adam"))
             raise UserError(f"optimizer: expected gradient_descent or adam, found {self.optimizer!r}{hint}")
         if not (0 <= self.rate < math.inf):
             raise UserError(f"rate: expected a number above 0, found {self.rate:g}")
@@ -52,7 +63,7 @@ class Adaptation:
             raise UserError(f"prompts: expected a number from 1 on, found {self.prompts}")
         if self.per_prompt and self.prompts != DEFAULT_PROMPTS:
             raise UserError("prompts: with per_prompt each prompt is adapted to its own examples; leave the number out")
-        object.__setattr__(self, "rate", float(self.rate) or DEFAULT_RATES[self.optimizer])
+        object.__setattr__(self, "rate", float(self.rate) or DEFAULT_RATES[self.optimizer, self.per_prompt])
 
     @classmethod
     def parse(cls, text: str) -> Adaptation:
@@ -92,7 +103,7 @@ class Adaptation:
         parts = [f"adapted={self.steps}"]
         parts += ["per_prompt"] * self.per_prompt
         parts += [f"optimizer={self.optimizer}"] * (self.optimizer != "gradient_descent")
-        parts += [f"rate={self.rate:.12g}"] * (self.rate != DEFAULT_RATES[self.optimizer])
+        parts += [f"rate={self.rate:.12g}"] * (self.rate != DEFAULT_RATES[self.optimizer, self.per_prompt])
         parts += [f"prompts={self.prompts}"] * (self.prompts != DEFAULT_PROMPTS)
         return "/".join(parts)
 
