@@ -13,11 +13,11 @@ AdaptationOptimizer = Literal["gradient_descent", "adam"]
 
 #: The rate where none is named, by the optimizer, and whether each prompt is adapted to by itself.
 #:
-#: Chosen on one model of `mixed` (3 dimensions, 11 points, width 32, 2 layers, 1,500 steps) and 24 cells, at the longest
-#: prompts. On a bank gradient descent at 0.005 changed errors by 0.78 to 1.0 after 100 steps and diverged nowhere; at
-#: 0.01 it left quadratic functions of half-size inputs with infinite errors, at 0.1 a third of all cells within 5 steps.
-#: Adam at 0.0003: 0.79 to 1.3 after 20 steps. Per prompt single prompts are harder: at 0.001, 0.94 to 1.3 after 1 step;
-#: at 0.01 most cells were infinite after 5.
+#: Chosen on one model of `mixed` (3 dimensions, 11 points, width 32, 2 layers, 1,500 steps), by its errors at the
+#: longest prompts of 24 cells, classes under inputs and shifts. On a bank, 20 steps of gradient descent at 0.003
+#: multiplied them by 0.9 to 1.0. At 0.01 that was 0.8 to 1.0, but quadratic functions of half-size inputs, the hardest
+#: cell, diverged, which they do not at 0.005; at 0.1 a third of all cells got ten times worse or infinite. 20 steps of
+#: Adam at 0.0003: 0.6 to 1.3. One step per prompt at 0.001: 0.9 to 1.3; at 0.01, five steps ruined most cells.
 DEFAULT_RATES: dict[tuple[AdaptationOptimizer, bool], float] = {
     ("gradient_descent", False): 0.005,
     ("gradient_descent", True): 0.001,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from icl_curriculum.core.identifiers import Identifier, IdentifierPart
+from icl_curriculum.core.identifiers import Identifier
 
 #: What the id of an adapted model begins with; the number of steps follows, then the other options.
 ADAPTED = "model/adapted="
@@ -31,19 +31,16 @@ class AdaptedId:
 
     @property
     def words(self) -> str:
-        """The options in words, which are none where all are at their defaults.
+        """The options in words.
 
-        >>> AdaptedId.parse("model/adapted=5/per_prompt/optimizer=adam").words
-        'per prompt, Adam'
+        >>> AdaptedId.parse("model/adapted=5").words, AdaptedId.parse("model/adapted=5/per_prompt/optimizer=adam").words
+        ('on a bank', 'per prompt, Adam')
         """
         parts = Identifier.parse(f"/{self.options}").parts if self.options else ()
-        return ", ".join(map(_in_words, parts))
-
-
-def _in_words(part: IdentifierPart) -> str:
-    if part.key == "optimizer":
-        return part.value.capitalize()
-    return part.value.replace("_", " ") if part.key is None else f"{part.key} = {part.value}"
+        words = {part.key or part.value: part.value for part in parts}
+        first = "per prompt" if words.pop("per_prompt", None) else "on a bank"
+        named = (value.capitalize() if key == "optimizer" else f"{key} = {value}" for key, value in words.items())
+        return ", ".join([first, *named])
 
 
 def without_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:

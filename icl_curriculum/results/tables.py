@@ -173,9 +173,13 @@ def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
 def final(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The errors that are drawn: of trained models at each run's last step, and of learners that do not train.
 
-    Adapted models have a figure of their own, `figures.adaptation`.
+    Adapted models are left out: they have a figure of their own, `figures.adaptation`.
     """
-    evaluation = without_adapted(evaluation)
+    return at_last_step(without_adapted(evaluation))
+
+
+def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The errors in `METRICS` of all models at each run's last step, and of learners that do not train."""
     evaluation = evaluation[evaluation["metric"].isin(METRICS)]
     last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]

@@ -119,7 +119,7 @@ class Evaluation:
             failures = {item.name: item.failures for item in answered}
             names = [*(entry.id for entry in models), *dict.fromkeys(item.learner for item in adaptations)]
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
-            drawn += [figures.draw_along_training(output)] if draw else []
+            drawn += [figures.draw_along_training(output), figures.draw_adaptation(output)] if draw else []
             there = [path for path in drawn if path is not None]
             return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names)
 
