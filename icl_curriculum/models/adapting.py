@@ -90,7 +90,7 @@ class PromptPaths:
         return found
 
     def _answers(
-        self, xs: Float[Tensor, "1 k+1 d"], ys: Float[Tensor, "1 k+1"], rows: Tensor | None, name: str
+        self, xs: Float[Tensor, "1 points d"], ys: Float[Tensor, "1 points"], rows: Tensor | None, name: str
     ) -> _Answers:
         """The predictions at the query, which are known for a prompt that was asked before."""
         key = tuple(value.cpu().numpy().tobytes() for value in (xs, ys, rows) if value is not None)
