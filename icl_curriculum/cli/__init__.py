@@ -112,6 +112,15 @@ def evaluate(
             help="also told the instruction of this class, or neutral, whatever it is asked; can be repeated",
         ),
     ] = None,
+    adapt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapt",
+            metavar="STEPS",
+            help="also adapted to each cell, or to each prompt: steps=20,rate=0.1, per_prompt,steps=1; prompts=128, "
+            "optimizer=adam; never together with a mask or an instruction; can be repeated",
+        ),
+    ] = None,
     step: Annotated[
         list[str] | None,
         typer.Option(
@@ -132,10 +141,12 @@ def evaluate(
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
     from icl_curriculum.scoring import evaluate as evaluating
+    from icl_curriculum.scoring.asked_models import asked_adaptations
     from icl_curriculum.scoring.grid import AskedCells
     from icl_curriculum.scoring.trained_runs import asked_steps
 
     device, written = launch.resolve_device(device), []
+    adaptations = asked_adaptations(adapt or ())
     steps = asked_steps(run_dir, step) if step else [None]
     for each in steps:
         evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=device, step=each)
@@ -144,7 +155,8 @@ def evaluate(
         name = evaluation.run.name if each is None else f"{evaluation.run.name} at step {each}"
         with progress.bank_view(name, grid.banks) as tell:
             last = each == steps[-1]
-            written.append(evaluation.score(grid, output or run_dir / "evaluate", tell, models, draw=last))
+            into = output or run_dir / "evaluate"
+            written.append(evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last))
     display.show_evaluation(written, grid)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables, step_table
 from icl_curriculum.cli.head_tables import head_tables
 from icl_curriculum.cli.similarity import TITLE, closest_table
+from icl_curriculum.results.adaptation import ADAPTED
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
@@ -96,10 +97,11 @@ def show_heads(written: WrittenHeads) -> None:
 
 
 def show_baseline_failures(failures: Failures) -> None:
-    """Show which prompts are missing from a baseline's errors."""
+    """Show which prompts are missing from a baseline's errors, and which adaptations diverged."""
     for bank, items in failures.items():
         for failure in items:
-            console.print(f"left out: {bank}: {failure}", soft_wrap=True)
+            what = "no error" if failure.learner.startswith(ADAPTED) else "left out"
+            console.print(f"{what}: {bank}: {failure}", soft_wrap=True)
 
 
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:

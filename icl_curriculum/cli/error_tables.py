@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.tables import METRICS, read_table
 
 #: What a star in a table of errors means.
@@ -24,7 +25,7 @@ def error_table(directory: Path) -> Table:
     The best baseline is chosen among those that were asked at the longest prompts. A dagger marks it if it was
     asked on fewer prompts than the model.
     """
-    frame = read_table(directory, "evaluation")
+    frame = without_adapted(read_table(directory, "evaluation"))
     # Of imported runs, whose table of it is empty, nothing was evaluated but what they were trained on.
     inputs = [*read_table(directory, "curriculum")["input_distribution"].unique()] or [
         *frame["input_distribution"].unique()

@@ -174,6 +174,7 @@ class Experiment(Strict):
         self._check_method()
         self._check_instruction()
         self.training.check()
+        self.evaluation.check()
         for key, growth, full in (
             ("curriculum.dims", self.curriculum.dims, self.dims),
             ("curriculum.points", self.curriculum.points, self.points),

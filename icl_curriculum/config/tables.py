@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
@@ -26,6 +26,7 @@ from icl_curriculum.core.registry import (
 )
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.base import Capability, ModelConfig
 from icl_curriculum.shifts import Shift
 
@@ -198,6 +199,17 @@ class InstructionConfig(Strict):
             )
 
 
+def _adaptation(text: str) -> str:
+    try:
+        Adaptation.parse(text)
+    except UserError as error:
+        raise PydanticCustomError("adaptation", "{message}", {"message": str(error)}) from None
+    return text
+
+
+AdaptationText = Annotated[str, AfterValidator(_adaptation)]
+
+
 class EvaluationConfig(Strict):
     """``[evaluation]``."""
 
@@ -214,5 +226,23 @@ class EvaluationConfig(Strict):
     baselines: tuple[AnyBaseline, ...] | None = Field(
         None, strict=False, description="baselines; default: those that suit each class"
     )
+    adapt: tuple[AdaptationText, ...] = Field(
+        (),
+        strict=False,
+        description="how the model is adapted before it is asked again, as in 'steps=20,rate=0.1' or "
+        "'per_prompt,steps=1'",
+        json_schema_extra=ADDED_LATER,
+    )
     costly: CostlyConfig = Field(default_factory=CostlyConfig, description="trees, boosting, networks, scikit-learn")
     confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")
+
+    def adaptations(self) -> list[Adaptation]:
+        """The ways to adapt the model that ``adapt`` names."""
+        return [Adaptation.parse(text) for text in self.adapt]
+
+    def check(self) -> None:
+        """Raise UserError for two texts in ``adapt`` that mean the same."""
+        ids = [item.id for item in self.adaptations()]
+        for item in ids:
+            if ids.count(item) > 1:
+                raise UserError(f"two texts mean {item!r}; expected every adaptation once", key="evaluation.adapt")

@@ -1,5 +1,6 @@
 """Frozen evaluation banks, and errors and differences of predictions at each prompt length."""
 
+from icl_curriculum.evaluation.adapted import adaptation_bank, adapted_learners
 from icl_curriculum.evaluation.asking import Reply, answers, ask, defined_lengths
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.differences import LearnerAnswers, LearnerDifference, prediction_differences
@@ -17,6 +18,8 @@ __all__ = [
     "NamedLearner",
     "Oracle",
     "Reply",
+    "adaptation_bank",
+    "adapted_learners",
     "answers",
     "ask",
     "content_hash",

@@ -22,6 +22,7 @@ from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
+from icl_curriculum.models import AdaptationDiverged
 from icl_curriculum.results.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
@@ -54,8 +55,9 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
     """The answers of a learner; only oracles see the functions' parameters.
 
     What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
-    whose answer is no finite number, has failed on that prompt alone. Raises what a model or an oracle raises, and
-    what a baseline does that is not costly and answers no prompt at all. What is costly tells how far it is.
+    whose answer is no finite number, has failed on that prompt alone. So has a model that adapts and diverges, whose
+    error is then that of an overflow. Otherwise raises what a model or an oracle raises, and what a baseline does that
+    is not costly and answers no prompt at all. What is costly tells how far it is.
     """
     if entry.kind != "oracle":
         prompts = prompts.without_truth()
@@ -63,7 +65,14 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
         return _in_parts(entry, _lightened(prompts, costly), tell)
     if entry.kind != "baseline":
         with at_work(entry.component, "predict"):
-            return Reply(prompts, answers(entry.learner, prompts))
+            try:
+                return Reply(prompts, answers(entry.learner, prompts))
+            except AdaptationDiverged as error:
+                nothing: Array = np.full(prompts.targets.shape, np.nan)
+                failed = BaselineFailure(
+                    entry.id, tuple(defined_lengths(prompts)), len(prompts), len(prompts), str(error)
+                )
+                return Reply(prompts, nothing, (failed,))
     trial = _Trial(entry, prompts)
     trial.ask(slice(0, len(prompts)), prompts.mask)
     trial.expect_an_answer()
@@ -101,7 +110,7 @@ def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
 
 
 class _Trial:
-    """The answers of a baseline as they come in, and what it failed on."""
+    """The answers of a learner as they come in, and what it failed on."""
 
     def __init__(self, entry: NamedLearner, prompts: Prompts) -> None:
         self.entry, self.prompts = entry, prompts
@@ -116,6 +125,9 @@ class _Trial:
         try:
             found = answers(self.entry.learner, part)
         except Exception as error:
+            if self.entry.kind != "baseline" and not isinstance(error, AdaptationDiverged):
+                with at_work(self.entry.component, "predict"):
+                    raise
             if _is_no_failure(error):
                 raise
             self.raised = self.raised or error
@@ -124,7 +136,8 @@ class _Trial:
                     self.ask(slice(i, i + 1), None if mask is None else mask[i - rows.start : i - rows.start + 1])
                 return
             component = self.entry.component
-            reason = described(error, self.entry.source if component is None else source_of(component))
+            source = self.entry.source if component is None else source_of(component)
+            reason = str(error) if isinstance(error, AdaptationDiverged) else described(error, source)
             self.reasons.update({(rows.start, k): reason for k in ks})
             return
         self.predictions[rows, ks] = found[:, ks]

@@ -24,8 +24,8 @@ class Bank:
     """A task, perhaps shifted, with a number of prompts and a seed: the prompts are a function of these.
 
     The ids of the task, its unit, noise and pool don't change what inputs and functions its streams draw.
-    ``points`` are those of an unshifted prompt. ``purpose`` separates the banks behind learning curves
-    from those of the final evaluation. All shifts of a task draw from the same streams, so that its
+    ``points`` are those of an unshifted prompt. ``purpose`` separates the banks behind learning curves, and those that
+    models adapt to, from those of the final evaluation. All shifts of a task draw from the same streams, so that its
     errors with and without a shift are paired where the shift leaves the draws alone.
     """
 
@@ -34,7 +34,7 @@ class Bank:
     n_prompts: int
     points: int
     seed: int
-    purpose: Literal["evaluation", "learning", "heads"] = "evaluation"
+    purpose: Literal["evaluation", "learning", "heads", "adaptation"] = "evaluation"
 
     @property
     def function_class(self) -> str:

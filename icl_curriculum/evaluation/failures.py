@@ -1,4 +1,4 @@
-"""Prompts that a baseline could not answer: as records, as a manifest holds them, and as a sentence."""
+"""Prompts that a baseline or an adapting model could not answer: as records, in a manifest, and as a sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BaselineFailure:
-    """Prompts that a baseline could not answer at some lengths: left out of its errors, and counted here."""
+    """Prompts that a baseline could not answer at some lengths: left out of its errors, and counted here.
+
+    Or a model whose adaptation diverged: it has no error then, which counts as infinite.
+    """
 
     learner: str
     n_context: tuple[int, ...]

@@ -1,7 +1,9 @@
+from .adaptation import adaptation as adaptation
 from .along_training import along_training as along_training
 from .along_training import learning_under_shifts as learning_under_shifts
 from .differences import prediction_differences as prediction_differences
 from .drawing import NothingToDraw as NothingToDraw
+from .drawing import draw_adaptation as draw_adaptation
 from .drawing import draw_all as draw_all
 from .drawing import draw_along_training as draw_along_training
 from .drawing import draw_heads as draw_heads

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.figures.adaptation import adaptation
 from icl_curriculum.figures.along_training import along_training, learning_under_shifts
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.differences import prediction_differences
@@ -32,6 +33,7 @@ from icl_curriculum.figures.trained_asked import trained_by_asked
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
+from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
@@ -58,6 +60,7 @@ FIGURES: dict[str, Drawing] = {
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
     "heat_map": Drawing(heat_map, ("evaluation",)),
     "prediction_differences": Drawing(prediction_differences, ("prediction_differences",)),
+    "adaptation": Drawing(adaptation, ("evaluation",), across_variants=True),
     "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
     "curriculum": Drawing(curriculum, ("curriculum",)),
 }
@@ -124,7 +127,7 @@ def _with_own_figures(
 
 def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
     """Draw the figures that set variants side by side, where there are several."""
-    evaluation = tables["evaluation"]
+    evaluation = without_adapted(tables["evaluation"])
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models["variant"].nunique() < 2:
         return []
@@ -197,6 +200,14 @@ def draw_along_training(directory: Path) -> Path | None:
     Raises UserError if the table is missing, damaged or lacks a column.
     """
     return _draw_one(directory, "along_training")
+
+
+def draw_adaptation(directory: Path) -> Path | None:
+    """Draw `adaptation` of a directory that may hold evaluation.csv alone. Returns its PNG's path, or None.
+
+    Raises UserError if the table is missing, damaged or lacks a column.
+    """
+    return _draw_one(directory, "adaptation")
 
 
 def draw_prediction_differences(directory: Path) -> Path | None:

@@ -1,5 +1,7 @@
 """Models that are trained. Importing the package registers them."""
 
+from icl_curriculum.models.adaptation import Adaptation
+from icl_curriculum.models.adapting import AdaptedModel
 from icl_curriculum.models.base import (
     Capability,
     GradientStrategy,
@@ -9,12 +11,16 @@ from icl_curriculum.models.base import (
     prompt_errors,
     register_model,
 )
+from icl_curriculum.models.descent import AdaptationDiverged
 from icl_curriculum.models.heads import HeadEdit, HeadMask, HeadMeans, TokenPlaces, head_scores
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.masking import HeadChoice, MaskedModel, control_sets
 from icl_curriculum.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "Adaptation",
+    "AdaptationDiverged",
+    "AdaptedModel",
     "Capability",
     "GradientStrategy",
     "HeadChoice",

@@ -10,9 +10,10 @@ import torch
 
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.registry import MODELS, Component
+from icl_curriculum.models.calling import prompt_errors
 from icl_curriculum.models.capabilities import Capability
 from icl_curriculum.models.instructions import Instruction
-from icl_curriculum.models.model import GradientStrategy, Model, prompt_errors
+from icl_curriculum.models.model import GradientStrategy, Model
 
 __all__ = [
     "Capability",

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.models.adaptation import Adaptation
+from icl_curriculum.models.adapting import AdaptedModel, adapt_model
+from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.heads import HeadEdit, TokenPlaces
 from icl_curriculum.models.instructions import NEUTRAL, Instruction
 from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
@@ -145,7 +148,7 @@ class Model(nn.Module):
                 raise KeyError(f"{type(self).__name__} has no parameter {name!r}{did_you_mean(name, known)}")
         inside = {f"model.{name}": value for name, value in parameters.items()}
         predictions: Tensor = torch.func.functional_call(
-            _Forward(self), inside, (xs, ys, queries), _given(instruction=instruction, head_mask=head_mask)
+            _Forward(self), inside, (xs, ys, queries), given(instruction=instruction, head_mask=head_mask)
         )
         return predictions
 
@@ -176,7 +179,7 @@ class Model(nn.Module):
         instruction: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """`backward` by `forward` and autograd, whatever faster way there is."""
-        errors = prompt_errors(self(xs, ys, **_given(instruction=instruction)), targets)
+        errors = prompt_errors(self(xs, ys, **given(instruction=instruction)), targets)
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 
@@ -230,7 +233,7 @@ class Model(nn.Module):
         trained on that. ``head_mask``: for models that declare `Capability.HEAD_MASK`.
         """
         passes = [
-            self(*asked, **_given(instruction=rows, head_mask=head_mask))
+            self(*asked, **given(instruction=rows, head_mask=head_mask))
             for *asked, rows in self.passes(prompts, self.prompts_per_pass)
         ]
         return torch.cat(passes).to(prompts.xs.device)
@@ -264,11 +267,20 @@ class Model(nn.Module):
 
         Raises UserError for heads that the model does not have, and for a model that takes no mask.
         """
-        given = [prompts] if isinstance(prompts, Prompts) else prompts
-        drawn = self.usual_prompts if given is None else _always(given)
-        if drawn is None or (given is not None and not any(map(len, given))):
+        batches = [prompts] if isinstance(prompts, Prompts) else prompts
+        drawn = self.usual_prompts if batches is None else _always(batches)
+        if drawn is None or (batches is not None and not any(map(len, batches))):
             raise UserError("which prompts? give prompts=..., on which the heads are looked at")
         return mask_heads(self, choice_of(heads, n=n, by=by, control=control), drawn)
+
+    def adapted(self, adaptation: str | Adaptation, *, prompts: Prompts | None = None) -> AdaptedModel:
+        """A copy that has taken steps on ``prompts``, as a learner with ``predict`` and ``id``; the model stays.
+
+        ``adaptation``: an `Adaptation`, or a text as ``icl evaluate --adapt`` takes it: ``"steps=20,rate=0.1"``. The
+        first ``adaptation.prompts`` of the prompts are taken, with their ``targets``, which is what training learns
+        from; ``per_prompt`` takes none. Raises UserError for what cannot be meant, `AdaptationDiverged` where it fails.
+        """
+        return adapt_model(self, adaptation, prompts)
 
 
 def _always(prompts: Sequence[Prompts]) -> Callable[[int | None], Sequence[Prompts]]:
@@ -284,21 +296,3 @@ class _Forward(nn.Module):
 
     def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None, **more: Any) -> Tensor:
         return self.model.forward(xs, ys, queries, **more)
-
-
-def _given(**options: object) -> dict[str, Any]:
-    """The keywords that say anything: a model without a capability does not know its keyword."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def prompt_errors(
-    predictions: Float[Tensor, "batch points"], targets: Float[Tensor, "batch points"]
-) -> Float[Tensor, " batch"]:
-    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape.
-
-    Broadcasting would train on something else without a word.
-    """
-    if predictions.shape != targets.shape:
-        expected = f"{tuple(targets.shape)} (prompts, points)"
-        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
-    return (predictions.float() - targets).square().mean(dim=1)

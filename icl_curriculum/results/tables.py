@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.columns import TABLES
 
 # The tables that are read, with those of their columns that no figure and no comparison looks at.
@@ -170,7 +171,15 @@ def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
 
 
 def final(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The errors that are drawn: of trained models at each run's last step, and of learners that do not train."""
+    """The errors that are drawn: of trained models at each run's last step, and of learners that do not train.
+
+    Adapted models are left out: they have a figure of their own, `figures.adaptation`.
+    """
+    return at_last_step(without_adapted(evaluation))
+
+
+def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The errors in `METRICS` of all models at each run's last step, and of learners that do not train."""
     evaluation = evaluation[evaluation["metric"].isin(METRICS)]
     last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]

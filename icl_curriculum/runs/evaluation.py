@@ -18,7 +18,7 @@ import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.files import locked, write_atomically
-from icl_curriculum.core.progress import Tell, tell_nobody, within
+from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.evaluation import (
@@ -28,13 +28,14 @@ from icl_curriculum.evaluation import (
     LearnerAnswers,
     NamedLearner,
     Reply,
+    adapted_learners,
     content_hash,
     evaluation_rows,
     oracle_entry,
     prediction_differences,
     score,
 )
-from icl_curriculum.models.base import Model
+from icl_curriculum.models import Adaptation, Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
@@ -77,7 +78,9 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
     first = round(_GOLDEN * trained.run.seed * len(banks)) % len(banks)
     turned = [*banks[first:], *banks[:first]]
-    found = list(score_banks(trained, turned, directory.path.parent / ".cache", tell))
+    adaptations = trained.run.experiment.evaluation.adaptations()
+    cache = directory.path.parent / ".cache"
+    found = list(score_banks(trained, turned, cache, tell, adaptations=adaptations))
     rows: list[EvaluationRow] = []
     differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}
@@ -120,10 +123,12 @@ def score_banks(
     cache: Path,
     tell: Tell,
     models: Sequence[NamedLearner] = (),
+    adaptations: Sequence[Adaptation] = (),
 ) -> Iterator[Scored]:
     """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle.
 
-    ``models``: the model in all the ways in which it is asked; by default as it is.
+    ``models``: the model in all the ways in which it is asked; by default as it is. ``adaptations``: how it is adapted
+    to each bank, beside these; the answers of those have errors, and are compared with no other learner's.
     """
     experiment = trained.run.experiment
     asked = models or [NamedLearner("model", "model", trained.model, experiment.model)]
@@ -132,7 +137,14 @@ def score_banks(
         prompts = bank.draw()
         own: list[LearnerAnswers] = []
         found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=_keeping(own))
-        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, of_bank)
+        share = 0.5 if adaptations else 0.0
+        failures: list[BaselineFailure] = []
+        found += score(
+            adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
+            experiment.evaluation.confidence, costly=experiment.evaluation.costly, failed=failures.append,
+            tell=between(of_bank, 0.0, share),
+        )  # fmt: skip
+        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0))
         found += classical.rows
         trained_points = trained.points if trained.knows(bank) else 0
         rows = evaluation_rows(found, bank, step=trained.step, trained_points=trained_points)
@@ -144,7 +156,7 @@ def score_banks(
             )
             for difference in prediction_differences(pairs, bank, prompts, experiment.evaluation.confidence)
         ]  # fmt: skip
-        yield Scored(bank, content_hash(prompts), rows, classical.failures, differences)
+        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences)
         of_bank(1.0)
 
 

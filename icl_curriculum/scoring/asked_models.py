@@ -12,6 +12,7 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.evaluation import NamedLearner
+from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.instructions import NEUTRAL
 from icl_curriculum.runs.evaluation import TrainedModel
 
@@ -54,6 +55,17 @@ def asked_models(
             learner = Instructed(entry.learner, known[name])
             told.append(NamedLearner(f"{entry.id}/instruction={name}", "model", learner, config))
     return found + told
+
+
+def asked_adaptations(texts: Sequence[str]) -> list[Adaptation]:
+    """The adaptations that ``--adapt`` names, each once. UserError for what is none."""
+    found: dict[Adaptation, None] = {}
+    for text in texts:
+        try:
+            found[Adaptation.parse(text)] = None
+        except UserError as error:
+            raise UserError(f"--adapt {error}") from None
+    return list(found)
 
 
 def _rows(trained: TrainedModel) -> dict[str, int]:

@@ -18,6 +18,7 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import Component, RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
+from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.runs.evaluation import Scored, score_banks
@@ -86,7 +87,7 @@ class Evaluation:
 
     def score(
         self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None, *,
-        draw: bool = True,
+        adaptations: Sequence[Adaptation] = (), draw: bool = True,
     ) -> WrittenEvaluation:  # fmt: skip
         """Write ``output``/evaluation.csv, prediction_differences.csv, manifest.json and, if asked, the figures.
 
@@ -94,7 +95,7 @@ class Evaluation:
         grow, but none of a cell on other prompts than now; of a call that is interrupted, the banks that were answered.
         UserError, before anything is computed, if ``output`` holds what no such call wrote; RunFailed if a plugin
         breaks its contract or the memory does not suffice. ``models``: the model in all ways in which it is asked, by
-        default as it is.
+        default as it is; ``adaptations``: how it is adapted to each cell, beside these.
         """
         models = models or self.models()
         cache = self.run_dir.parent / ".cache"
@@ -107,7 +108,7 @@ class Evaluation:
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
             try:
-                for scored in score_banks(trained, grid.banks, cache, tell, models):
+                for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations):
                     answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)
@@ -116,9 +117,9 @@ class Evaluation:
                 if answered:
                     self._write(output, answered, plugins)
             failures = {item.name: item.failures for item in answered}
-            names = [entry.id for entry in models]
+            names = [*(entry.id for entry in models), *dict.fromkeys(item.learner for item in adaptations)]
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
-            drawn += [figures.draw_along_training(output)] if draw else []
+            drawn += [figures.draw_along_training(output), figures.draw_adaptation(output)] if draw else []
             there = [path for path in drawn if path is not None]
             return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names)
 

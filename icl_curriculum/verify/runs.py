@@ -98,6 +98,6 @@ def _table(path: Path, manifest: dict[str, Any]) -> pd.DataFrame:
 
 
 def _errors(table: pd.DataFrame) -> dict[AskedError, float]:
-    table = table[(table["learner_kind"] == "model") & table["value"].notna()]
+    table = table[(table["learner"] == "model") & table["value"].notna()]
     keys = zip(*(table[name] for name in AskedError._fields), strict=True)
     return {AskedError(*key): float(value) for key, value in zip(keys, table["value"], strict=True)}

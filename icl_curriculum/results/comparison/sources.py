@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.directory import finished_runs, unfinished_runs
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
@@ -98,7 +99,7 @@ def open_source(directory: Path) -> Source:
     if not (directory / "evaluation.csv").is_file() and (unfinished := unfinished_runs(directory)):
         states = ", ".join(f"{run} is {status}" for run, status in unfinished.items())
         raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
-    evaluation = read_table(directory, "evaluation")
+    evaluation = without_adapted(read_table(directory, "evaluation"))
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models.empty:
         raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")

@@ -1,0 +1,45 @@
+"""A model adapted to the cell that it is asked about, as learners of a bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from icl_curriculum.core.registry import Component
+from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.evaluation.learners import NamedLearner
+from icl_curriculum.models import Adaptation, AdaptedModel, Model
+from icl_curriculum.models.adapting import BankPath, PromptPaths
+
+
+def adaptation_bank(bank: Bank, n_prompts: int) -> Bank:
+    """The prompts that a model adapts to before it answers a bank: of the same task and shift, from other streams.
+
+    They depend on the bank's seed, not on a run's, so that all runs adapt to the same.
+    """
+    return replace(bank, n_prompts=n_prompts, purpose="adaptation")
+
+
+def adapted_learners(
+    model: Model, adaptations: Sequence[Adaptation], bank: Bank, component: Component | None = None
+) -> list[NamedLearner]:
+    """The model in each of the ways to adapt it to a bank, fewer steps first.
+
+    Those that differ in steps alone share one way, so that they cost as much together as the longest of them, and are
+    to be asked in this order. ``component``: what answers for the model where it fails.
+    """
+    groups: dict[Adaptation, set[int]] = {}
+    for adaptation in adaptations:
+        groups.setdefault(replace(adaptation, steps=1), set()).add(adaptation.steps)
+    place = "/".join(bank.key)
+    found = []
+    for options, steps in groups.items():
+        path = (
+            PromptPaths(model, options, steps, place)
+            if options.per_prompt
+            else BankPath(model, options, adaptation_bank(bank, options.prompts).draw().without_truth(), place)
+        )
+        for number in sorted(steps):
+            adapted = AdaptedModel(replace(options, steps=number), path)
+            found.append(NamedLearner(adapted.id, "model", adapted, component))
+    return found

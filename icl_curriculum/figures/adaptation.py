@@ -1,0 +1,192 @@
+"""Errors of adapted models against the number of steps that they took."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from icl_curriculum.figures.names import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    inputs_label,
+    plain,
+    pretty,
+    shift_label,
+)
+from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, short_count, zero_line
+from icl_curriculum.results.adaptation import ADAPTED, AdaptedId, only_adapted
+from icl_curriculum.results.tables import NothingToDraw, at_last_step, distinct, over_seeds, with_metric
+
+#: More panels are left out: those that adaptation changes least.
+MOST_PANELS = 24
+_CELL = ["function_class", "input_distribution", "shift"]
+_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
+_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class AdaptationLine:
+    """Errors of a variant adapted in one way at ``k`` examples: ``errors`` by ``steps``, 0 for the model as it is."""
+
+    variant: str
+    options: str
+    k: int
+    errors: pd.DataFrame
+
+    @property
+    def change(self) -> float:
+        """The most powers of ten by which a mean over seeds differs from that of the model as it is."""
+        means = bounded(self.errors.groupby("steps")["value"].mean())
+        return float(np.abs(np.log10(means / means[0])).max())
+
+
+@dataclass(frozen=True)
+class AdaptationPanel:
+    """A cell of a class, inputs and a shift, with a line for each way to adapt each variant."""
+
+    function_class: str
+    inputs: str
+    shift: str
+    k: int
+    metric: str
+    lines: tuple[AdaptationLine, ...]
+
+
+@styled
+def adaptation(evaluation: pd.DataFrame) -> Figure:
+    """The errors of adapted models against their steps, at the longest trained prompts: a panel per cell.
+
+    ``evaluation``: a table with learners such as ``model/adapted=20``. Step 0 is the model as it is. A line for each
+    variant and for all options that are not the number of steps, the mean over seeds, in a band from the least to the
+    greatest seed, or of one seed in the interval over prompts. What was not asked at the longest prompts, as costly
+    learners may not be, is drawn at its own longest, which its label says. Of more than 24 cells those are left out
+    that adaptation changes least. Raises NothingToDraw for a table without an adapted model.
+    """
+    rows = at_last_step(only_adapted(evaluation))
+    adapted = rows["learner"].astype(str).str.startswith(ADAPTED)
+    if not adapted.any():
+        raise NothingToDraw("no adapted model")
+    panels, left_out = _chosen(list(_panels(rows, adapted)))
+    keys = list(dict.fromkeys((line.variant, line.options) for panel in panels for line in panel.lines))
+    styles = _styles(keys)
+    columns = columns_for(len(panels))
+    grid = PanelGrid.of(len(panels), columns=columns, height=2.0 if len(panels) <= columns else 1.4, width=FULL_WIDTH)
+    several = rows["variant"].nunique() > 1
+    drawn = []
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        zero_line(axes, "y")
+        for line in panel.lines:
+            drawn.append(_draw(axes, line, panel, styles[line.variant, line.options], several))
+        lines = [pretty(panel.function_class)]
+        lines += [inputs_label(panel.inputs)] * (len({each.inputs for each in panels}) > 1)
+        lines += [shift_label(panel.shift)] * (panel.shift != "none")
+        grid.title_panel(axes, *lines)
+    note = error_scale(grid.axes[0], "y", drawn)
+    grid.axes[0].set_xlim(0, max(float(values.index.max()) for values in drawn))
+    grid.axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    grid.label("adaptation steps", [error_label(panel.metric) for panel in panels])
+    ks = sorted({panel.k for panel in panels})
+    said = [f"At k = {', '.join(map(str, ks))} in-context examples; 0 steps: the model as it is."]
+    seeds = rows["seed"].nunique()
+    said += (
+        [f"Lines: mean of {seeds} seeds; bands: {range_label(seeds)}."]
+        if seeds > 1
+        else [f"Bands: {range_label(seeds)}."]
+    )
+    said += [f"Left out: {left_out} cells that adaptation changes least."] if left_out else []
+    return grid.finish("Errors after adaptation at test time", None, [*said, *note])
+
+
+def _panels(rows: pd.DataFrame, adapted: pd.Series[bool]) -> Iterator[AdaptationPanel]:
+    inside = rows[rows["in_distribution"].astype(bool)]
+    longest = (inside if len(inside) else rows)["n_context"].max()
+    parsed = {name: AdaptedId.parse(name) for name in distinct(rows.loc[adapted, "learner"])}
+    rows = rows.assign(
+        steps=[parsed[name].steps if name in parsed else 0 for name in rows["learner"]],
+        options=[parsed[name].options if name in parsed else "" for name in rows["learner"]],
+    )
+    for key, cell in rows.groupby(_CELL, sort=False):
+        metric, errors = with_metric(cell)
+        found = []
+        for variant, options in itertools.product(distinct(errors["variant"]), _options(errors)):
+            of_variant = errors[errors["variant"] == variant]
+            after = of_variant[(of_variant["steps"] > 0) & (of_variant["options"] == options)]
+            within = after[after["n_context"] <= longest]
+            k = (within if len(within) else after)["n_context"].max()
+            chosen = pd.concat([of_variant[of_variant["steps"] == 0], after])
+            chosen = chosen[chosen["n_context"] == k]
+            if len(after) and (chosen["steps"] == 0).any():
+                found.append(AdaptationLine(str(variant), options, int(k), chosen))
+        if found:
+            k = max(line.k for line in found)
+            yield AdaptationPanel(str(key[0]), str(key[1]), str(key[2]), k, metric, tuple(found))
+
+
+def _options(errors: pd.DataFrame) -> list[str]:
+    return distinct(errors.loc[errors["steps"] > 0, "options"])
+
+
+def _chosen(panels: Sequence[AdaptationPanel]) -> tuple[list[AdaptationPanel], int]:
+    """The panels that are drawn, in their order, and how many are left out. The ones without a shift always are."""
+    if not panels:
+        raise NothingToDraw("no adapted model beside the model as it is")
+    if len(panels) <= MOST_PANELS:
+        return list(panels), 0
+
+    def weight(number: int) -> float:
+        if panels[number].shift == "none":
+            return math.inf
+        return max(line.change for line in panels[number].lines)
+
+    kept = sorted(sorted(range(len(panels)), key=weight, reverse=True)[:MOST_PANELS])
+    return [panels[number] for number in kept], len(panels) - len(kept)
+
+
+def _styles(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, object, str]]:
+    """A colour, a line and a marker each: colours tell variants apart, or options where there is one variant."""
+    variants, options = (list(dict.fromkeys(key[i] for key in keys)) for i in (0, 1))
+    found = {}
+    for variant, option in keys:
+        of_variant, of_option = variants.index(variant), options.index(option)
+        colour = of_variant if len(variants) > 1 else of_option
+        found[variant, option] = (
+            _COLOURS[colour % len(_COLOURS)], _LINES[of_option % len(_LINES)], _MARKERS[of_option % len(_MARKERS)]
+        )  # fmt: skip
+    return found
+
+
+def _draw(
+    axes: Axes, line: AdaptationLine, panel: AdaptationPanel, style: tuple[str, object, str], several: bool
+) -> pd.DataFrame:
+    """Draw a line and its band. Returns what was drawn, by steps."""
+    colour, dashes, marker = style
+    summary = over_seeds(line.errors, "steps")
+    label = AdaptedId(0, line.options).words
+    label = f"{plain(line.variant)}: {label}" if several else label
+    label += f" (k = {line.k})" if line.k != panel.k else ""
+    gid = f"{line.variant} {line.options}".rstrip()
+    axes.plot(
+        summary.index, bounded(summary["mean"]), color=colour, linestyle=dashes, linewidth=1.6, marker=marker,
+        markersize=3.5, label=label, gid=gid, zorder=4, clip_on=False,
+    )  # fmt: skip
+    low, high = (bounded(summary[end].fillna(summary["mean"])) for end in ("low", "high"))
+    axes.fill_between(
+        summary.index, low, high, color=colour, alpha=0.15, linewidth=0, gid=f"{gid} range", zorder=2,
+    )  # fmt: skip
+    return summary

@@ -1,0 +1,31 @@
+"""How a model's forward pass is called, and what its errors are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def given(**options: object) -> dict[str, Any]:
+    """The keywords that say anything: a model without a capability does not know its keyword."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def prompt_errors(
+    predictions: Float[Tensor, "batch points"], targets: Float[Tensor, "batch points"]
+) -> Float[Tensor, " batch"]:
+    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape.
+
+    Broadcasting would train on something else without a word.
+    """
+    check_shape(predictions, targets)
+    return (predictions.float() - targets).square().mean(dim=1)
+
+
+def check_shape(predictions: Tensor, targets: Tensor) -> None:
+    """Raise ValueError unless there is a prediction for every target."""
+    if predictions.shape != targets.shape:
+        expected = f"{tuple(targets.shape)} (prompts, points)"
+        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
