@@ -17,6 +17,7 @@ from .models import Capability as Capability
 from .models import Model as Model
 from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
+from .results.transfer.command import transfer as transfer
 from .runs.checkpoints import load_model as load_model
 from .runs.cost import RunCost as RunCost
 from .runs.cost import cost as cost

@@ -336,6 +336,22 @@ def compare(
 
 
 @app.command()
+def transfer(
+    name: Finished,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where transfer.csv goes; default: the experiment's folder")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """How training methods carry over to classes and inputs that they were not trained on, against plain training."""
+    from icl_curriculum.cli import display, transfer_tables
+    from icl_curriculum.results.directory import find_results
+    from icl_curriculum.results.transfer.command import write_transfer
+
+    transfer_tables.show(display.console, write_transfer(find_results(name, results), output))
+
+
+@app.command()
 def report(
     name: Finished,
     error: Error = THRESHOLD,

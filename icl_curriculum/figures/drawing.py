@@ -75,7 +75,7 @@ ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
 MOST_VARIANTS = 6
 
 #: Tables that older results lack.
-_OPTIONAL = ("exposure", "heads", "prediction_differences")
+_OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer")
 
 
 def draw_all(

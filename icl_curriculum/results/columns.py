@@ -28,6 +28,7 @@ from icl_curriculum.results.fields import (
 )
 from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
+from icl_curriculum.results.transfer.row import TransferRow
 
 
 class RunColumns(NamedTuple):
@@ -292,13 +293,14 @@ TABLES: dict[str, TableDefinition] = {
         TableDefinition("summary", SummaryRow),
         TableDefinition("heads", RunColumns, HeadsRow),
         TableDefinition("masking", MaskingRow),
+        TableDefinition("transfer", TransferRow),
     )
 }
 
 #: Tables that a run writes and that runs of earlier versions lack.
 OPTIONAL = ("prediction_differences",)
 #: Tables that are no run's own: those of an experiment, and those that another command writes.
-_OTHERS = ("runs", "summary", "heads", "masking")
+_OTHERS = ("runs", "summary", "heads", "masking", "transfer")
 
 #: The columns of each table that every finished run has, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {

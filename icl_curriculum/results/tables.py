@@ -24,6 +24,7 @@ _UNUSED: dict[str, tuple[str, ...]] = {
     "exposure": ("experiment", "run"),
     "curriculum": ("experiment", "run"),
     "heads": ("experiment",),
+    "transfer": ("experiment",),
 }
 
 #: What a reader may rely on; tables may hold more columns.

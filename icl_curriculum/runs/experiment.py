@@ -16,6 +16,7 @@ from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.pages import WrittenReport, report_on
+from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
@@ -58,6 +59,10 @@ def carry_out(
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
+    try:
+        write_if_methods_differ(outcome.directory)
+    except UserError as error:
+        note(f"transfer.csv was not written: {error}")
     note("drawing figures")
     try:
         drawn = figures.draw_all(outcome.directory, say=note)

@@ -15,6 +15,9 @@ from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
 from icl_curriculum.results.comparison.sources import Cell, Source, in_cell, unshifted_models
 from icl_curriculum.results.tables import METRICS
 
+#: Why banks of other content cannot stand side by side.
+OTHER_PROMPTS = "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or version)"
+
 
 @dataclass(frozen=True)
 class ComparedBank:
@@ -57,7 +60,7 @@ def _differ(one: ComparedBank, other: ComparedBank) -> str:
     common = one.answers.keys() & other.answers.keys()
     if one.content is not None and other.content is not None:
         if one.content != other.content:
-            return "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or version)"
+            return OTHER_PROMPTS
     elif any(not np.isclose(one.answers[key], other.answers[key], rtol=1e-6, atol=1e-12) for key in common):
         return "other prompts: what learners without training answered differs"
     elif not common:

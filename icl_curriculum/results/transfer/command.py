@@ -1,0 +1,108 @@
+"""What `icl transfer` does before it shows it: opens an experiment, refuses other prompts, writes the table."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import check_writable, write_atomically
+from icl_curriculum.results.columns import TABLES, csv_text
+from icl_curriculum.results.comparison import comparable
+from icl_curriculum.results.comparison.sources import CELL, Source, open_source
+from icl_curriculum.results.directory import find_results
+from icl_curriculum.results.tables import read_table
+from icl_curriculum.results.transfer.domains import domain_errors, trained_cells, without_adapted
+from icl_curriculum.results.transfer.errors import TransferErrors
+from icl_curriculum.results.transfer.row import TransferRow
+from icl_curriculum.results.transfer.settings import PLAIN, TrainedSetting, settings
+from icl_curriculum.results.transfer.table import transfer_rows
+
+
+class NoTransfer(UserError):
+    """An experiment of which nothing can be said on transfer: no unseen cells, or no plain variant."""
+
+
+@dataclass(frozen=True)
+class WrittenTransfer:
+    """The table of `icl transfer`, where it was written, and sentences on what the experiment lacks."""
+
+    table: pd.DataFrame
+    path: Path
+    missing: tuple[str, ...]
+
+
+def transfer(folder: str | Path, *, results: str | Path = "results", output: str | Path | None = None) -> pd.DataFrame:
+    """How training methods carry over to classes and inputs that they were not trained on, as a table.
+
+    ``folder``: an experiment's folder of results, or its name in ``results``. Writes transfer.csv there, or into
+    ``output``, as ``icl transfer`` does, and returns it: a row for each variant, domain, adaptation and comparison
+    with plain in-context training, with the columns of `TransferRow`. Raises UserError, before anything is written,
+    where a table or config is missing or damaged, where no run is finished, no unseen class or inputs were asked, or
+    no variant was trained plainly, and, saying why, where variants were asked other prompts.
+    """
+    return write_transfer(find_results(str(folder), Path(results)), None if output is None else Path(output)).table
+
+
+def write_transfer(directory: Path, output: Path | None = None) -> WrittenTransfer:
+    """Write transfer.csv of an experiment into ``output``, by default its own folder."""
+    source, rows = _rows_of(directory)
+    folder = output or directory
+    check_writable(folder)
+    path = folder / "transfer.csv"
+    write_atomically(path, csv_text([TABLES["transfer"].header, *rows]))
+    return WrittenTransfer(read_table(folder, "transfer"), path, source.missing)
+
+
+def write_if_methods_differ(directory: Path) -> Path | None:
+    """Write transfer.csv where an experiment has several training methods and unseen cells; None where it has not.
+
+    A table that is there already is written anew. UserError as of `write_transfer`.
+    """
+    source = open_source(directory)
+    configs = [config["training"].get("method", {"name": PLAIN}) for config in source.configs.values()]
+    if len({method["name"] for method in configs}) < 2 and not (directory / "transfer.csv").is_file():
+        return None
+    with contextlib.suppress(NoTransfer):
+        return write_transfer(directory).path
+    return None
+
+
+def _rows_of(directory: Path) -> tuple[Source, list[TransferRow]]:
+    source = open_source(directory)
+    found = settings(source, trained_cells(source.evaluation))
+    dims = {variant: int(setting.config["dims"]) for variant, setting in found.items()}
+    errors = domain_errors(source.evaluation, dims)
+    if not (errors["domain"] != "seen").any():
+        raise NoTransfer(
+            f"{directory}: no model was asked about a class or inputs that it was not trained on; expected errors on "
+            f'such, as evaluation.shifts = ["skewed", {{ name = "other_class", function_class = "quadratic" }}] gives'
+        )
+    if not any(setting.plain for setting in found.values()):
+        others = ", ".join(sorted({setting.method for setting in found.values()}))
+        raise NoTransfer(
+            f'{directory}: no variant was trained plainly (training.method = "{PLAIN}"), with which the others are '
+            f"compared; its methods are {others}"
+        )
+    _check_banks(source, found, errors)
+    return source, list(transfer_rows(source.name, TransferErrors.of(found, errors, source.exposure)))
+
+
+def _check_banks(source: Source, found: dict[str, TrainedSetting], errors: pd.DataFrame) -> None:
+    """UserError unless all variants were asked the same prompts, in unseen cells as well."""
+    comparable.check([dataclasses.replace(source, evaluation=without_adapted(source.evaluation))])
+    contents: dict[str, tuple[str, str]] = {}
+    for function_class, inputs in errors[CELL].drop_duplicates().itertuples(index=False):
+        bank = f"{function_class}/{inputs}/none"
+        for run, manifest in sorted(source.manifests.items()):
+            content = manifest.get("banks", {}).get(bank)
+            first = contents.setdefault(bank, (run, content)) if content else None
+            if first and first[1] != content:
+                raise UserError(
+                    f"not comparable: {source.directory.name}/{first[0]} and {source.directory.name}/{run} were asked "
+                    f"{comparable.OTHER_PROMPTS} ({function_class}, {inputs} inputs)"
+                )
