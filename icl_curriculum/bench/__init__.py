@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from icl_curriculum.bench import memory, quality, step, throughput
+from icl_curriculum.bench import memory, methods, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, BenchSection, BenchTable, Column, Job, ModelSize, Settings
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.machine import available_cores, resolve_device
 
 SECTIONS: dict[str, BenchSection] = {
     "step": BenchSection("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
+    "methods": BenchSection("an update of every training method", methods.COLUMNS, methods.jobs),
     "quality": BenchSection("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
     "throughput": BenchSection("prompts per second, drawn and answered", throughput.COLUMNS, throughput.jobs),
     "memory": BenchSection("peak memory, each in a process of its own", memory.COLUMNS, memory.jobs),
