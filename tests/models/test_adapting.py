@@ -231,8 +231,8 @@ def test_steps_share_a_way_and_may_be_asked_in_any_order() -> None:
 
 @pytest.mark.parametrize("text", ["steps=40,rate=1e3,prompts=8", "steps=40,rate=1e30,prompts=8,optimizer=adam"])
 def test_what_diverges_is_one_clear_error(text: str) -> None:
-    message = r"adaptation on linear/gaussian diverged at step \d+, rate 1(000|e\+30): .* is no finite number; take a lower rate"
-    with pytest.raises(RunFailed, match=f"^{message}$"):
+    message = r"adaptation on linear/gaussian diverged at step \d+, rate 1(000|e\+30): .* is no finite number; take a"
+    with pytest.raises(RunFailed, match=f"^{message} lower rate$"):
         model_of().adapted(text, prompts=drawn()).predict(drawn())
 
 
