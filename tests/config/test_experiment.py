@@ -34,8 +34,9 @@ from icl_curriculum.shifts import standard_shifts
 SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
 #: Those that ask about something else than the curriculum.
 COMPARISONS = ("curricula", "curricula_hermite", "curricula_inputs", "curricula_reference")
+META = ("meta", "meta_rates", "meta_effects")
 PUBLISHED = tuple(name for name in SHIPPED if name.startswith("published"))  # test_published.py
-OTHERS = ("base", "smoke", "robustness", "task_diversity", "heads", "instructions", *COMPARISONS, *PUBLISHED)
+OTHERS = ("base", "smoke", "robustness", "task_diversity", "heads", "instructions", *META, *COMPARISONS, *PUBLISHED)
 DERIVED = [name for name in SHIPPED if name not in OTHERS]
 
 
