@@ -118,6 +118,7 @@ def test_the_pages_show_commands_of_every_kind() -> None:
         "run",
         "plot",
         "compare",
+        "transfer",
         "report",
         "show",
         "list",
@@ -150,7 +151,7 @@ def test_a_page_can_be_followed_by_itself(path: Path) -> None:
             made |= {part.removeprefix("NAME=") for part in command if part.startswith("NAME=")}
             continue
         named = [part for i, part in enumerate(command[2:], 2) if not {part[:2], command[i - 1][:2]} & {"--"}]
-        if command[1] in ("plot", "report", "compare"):
+        if command[1] in ("plot", "report", "compare", "transfer"):
             assert set(named) <= made, command
         read = {part.split("/")[1] for part in named if part.startswith("results/")}
         assert read <= made, command

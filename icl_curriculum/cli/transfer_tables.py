@@ -6,7 +6,7 @@ from rich.console import Console
 
 from icl_curriculum.cli.comparison import print_sheet
 from icl_curriculum.results.transfer.command import WrittenTransfer
-from icl_curriculum.results.transfer.sheets import READING, transfer_sheets
+from icl_curriculum.results.transfer.sheets import reading, transfer_sheets
 
 
 def show(console: Console, written: WrittenTransfer) -> None:
@@ -17,8 +17,10 @@ def show(console: Console, written: WrittenTransfer) -> None:
     for made in sheets:
         console.print(f"\n{made.title}", style="bold", soft_wrap=True)
         print_sheet(console, made.sheet)
-    console.print(f"\n{READING}", soft_wrap=True)
+    console.print()
+    for text in reading(written.table):
+        console.print(text, soft_wrap=True)
     # What a variant is not compared with is the same in most tables.
     for note in dict.fromkeys(note for made in sheets for note in made.notes):
         console.print(f"note: {note}", soft_wrap=True)
-    console.print(f"\ntable:   {written.path}", soft_wrap=True)
+    console.print(f"table:   {written.path}", soft_wrap=True)

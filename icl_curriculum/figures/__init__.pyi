@@ -1,6 +1,7 @@
 from .adaptation import adaptation as adaptation
 from .along_training import along_training as along_training
 from .along_training import learning_under_shifts as learning_under_shifts
+from .by_operations import error_by_operations as error_by_operations
 from .differences import prediction_differences as prediction_differences
 from .drawing import NothingToDraw as NothingToDraw
 from .drawing import draw_adaptation as draw_adaptation
@@ -20,6 +21,7 @@ from .pool_sizes import error_by_pool_size as error_by_pool_size
 from .shares import curriculum as curriculum
 from .shifted import out_of_distribution as out_of_distribution
 from .trained_asked import trained_by_asked as trained_by_asked
+from .transfer import transfer as transfer
 from .variant_curves import curves_by_variant as curves_by_variant
 from .variant_curves import error_by_exposure as error_by_exposure
 from .variant_rows import errors_by_seed as errors_by_seed

@@ -18,6 +18,7 @@ from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.figures.adaptation import adaptation
 from icl_curriculum.figures.along_training import along_training, learning_under_shifts
+from icl_curriculum.figures.by_operations import error_by_operations
 from icl_curriculum.figures.choosing import Baselines
 from icl_curriculum.figures.differences import prediction_differences
 from icl_curriculum.figures.examples import error_by_examples
@@ -30,6 +31,7 @@ from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.trained_asked import trained_by_asked
+from icl_curriculum.figures.transfer import transfer
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
@@ -63,6 +65,8 @@ FIGURES: dict[str, Drawing] = {
     "adaptation": Drawing(adaptation, ("evaluation",), across_variants=True),
     "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
     "curriculum": Drawing(curriculum, ("curriculum",)),
+    "error_by_operations": Drawing(error_by_operations, ("learning", "exposure", "curriculum"), across_variants=True),
+    "transfer": Drawing(transfer, ("transfer",), across_variants=True),
 }
 
 
@@ -243,8 +247,9 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
 
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all tables that have rows hold the same variants."""
-    # Runs of earlier versions, which lack the optional tables, may stand beside others.
-    whole = {name: table for name, table in tables.items() if len(table) and name != "prediction_differences"}
+    # Runs of earlier versions, which lack optional tables, may stand beside others; transfer.csv may be an older one.
+    others = ("prediction_differences", "transfer")
+    whole = {name: table for name, table in tables.items() if len(table) and name not in others}
     found = {name: sorted(distinct(table["variant"])) for name, table in whole.items()}
     first = next(iter(found), "")
     for name, variants in found.items():

@@ -71,7 +71,7 @@ def _curves(
     by_step = aligned is _by_step
     for axes, cell in zip(grid.axes, shown.cells, strict=True):
         for variant, (xs, errors) in found[cell].items():
-            _draw(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
+            draw_curve(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
         axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
         axes.axhline(1, color=GREY, linewidth=0.8, gid="zero")
     of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
@@ -113,7 +113,7 @@ def _by_prompts(curves: Sequence[Curve]) -> tuple[Array, Array]:
     return places, np.array(errors)
 
 
-def _draw(axes: Axes, xs: Array, errors: Array, variant: str, style: LearnerStyle, *, singles: int) -> None:
+def draw_curve(axes: Axes, xs: Array, errors: Array, variant: str, style: LearnerStyle, *, singles: int) -> None:
     """Draw the mean over seeds with its band. ``singles``: how many lines there would be if each seed had its own."""
     with np.errstate(invalid="ignore"):
         mean = errors.mean(axis=0)

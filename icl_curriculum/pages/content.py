@@ -13,6 +13,7 @@ import tomli_w
 from icl_curriculum import figures
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
 from icl_curriculum.pages.similarity import similarity_sections
+from icl_curriculum.pages.transfer import transfer_sections
 from icl_curriculum.results.comparison import sheets
 from icl_curriculum.results.comparison.answers import Answer, cell_name
 from icl_curriculum.results.comparison.command import Compared
@@ -59,6 +60,7 @@ class Shade:
 #: What each table of an experiment holds, for the list of files.
 FILES = {
     "summary.csv": "every statistic on this page",
+    "transfer.csv": "how training methods carry over to unseen classes and inputs",
     "runs.csv": "a row per run",
     "evaluation.csv": "errors after training, with and without shifts",
     "prediction_differences.csv": "how far the models' predictions are from those of other learners",
@@ -76,6 +78,7 @@ def gather(compared: Compared) -> Content:
     cells = found.cells
     config = next(iter(source.configs.values()), {})
     sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
+    sections += transfer_sections(source)
     sections += similarity_sections(source, found)
     sections += _whole_sections(found)
     return Content(

@@ -14,8 +14,9 @@ import tomli_w
 from icl_curriculum.results.columns import COLUMNS, csv_text
 
 Cell = tuple[str, str]
-#: Four dimensions in all: 4 d = 8 examples, of the ten that prompts have.
+#: Errors are at 4 d = 8 examples, of the ten that prompts have.
 DIMS, K, LONGEST = 2, 8, 10
+LENGTHS = (0, K, LONGEST)
 LINEAR, QUADRATIC = ("linear", "gaussian"), ("quadratic", "gaussian")
 TREE, PARITY = ("decision_tree", "gaussian"), ("parity", "gaussian")
 SKEWED, CAUCHY = ("linear", "skewed"), ("linear", "cauchy")
@@ -61,7 +62,7 @@ class Told:
                     inside = cell in self.trained
                     # Shifted outputs are of no domain, whatever the cell.
                     for shift, scale in (("none", 1.0), ("scaled_outputs/2", 30.0)):
-                        for k in range(LONGEST + 1):
+                        for k in LENGTHS:
                             value = values[place] * (scale if k == K else 7.0)
                             metrics = {"median_error": value} if cell in self.medians else {
                                 "squared_error": 5 * value, "normalized_error": value
@@ -79,7 +80,7 @@ class Told:
                 for cell in self.trained:
                     left = 1 - step / self.steps
                     value = left + (1 - left) * self.errors[cell][place]
-                    for k in range(LONGEST + 1):
+                    for k in LENGTHS:
                         metric = "median_error" if cell in self.medians else "normalized_error"
                         yield [*self.head(seed), step, self.batch_size * step, *cell, k, metric, value]
 

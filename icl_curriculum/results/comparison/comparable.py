@@ -12,7 +12,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
-from icl_curriculum.results.comparison.sources import Cell, Source, in_cell, unshifted_models
+from icl_curriculum.results.comparison.sources import MODEL, Cell, Source, in_cell, unshifted_models
 from icl_curriculum.results.tables import METRICS
 
 #: Why banks of other content cannot stand side by side.
@@ -84,7 +84,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     for cell, variant in itertools.product(source.cells, source.variants):
         own = in_cell(unshifted[unshifted["variant"] == variant], cell)
         own = own[own["seed"] == own["seed"].min()] if len(own) else own
-        models = own[own["learner_kind"] == "model"]
+        models = own[own["learner"] == MODEL]
         if models.empty or (*cell, variant) not in longest.index:
             continue
         n_context = int(longest[(*cell, variant)])

@@ -14,7 +14,16 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.comparison.sources import CELL, RUN, Cell, Source, cells_of, in_cell, unshifted_models
+from icl_curriculum.results.comparison.sources import (
+    CELL,
+    MODEL,
+    RUN,
+    Cell,
+    Source,
+    cells_of,
+    in_cell,
+    unshifted_models,
+)
 from icl_curriculum.results.statistics import THRESHOLD
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -119,7 +128,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
     that a cell's learning curves do not have.
     """
     models = final(source.evaluation)
-    models = models[models["learner_kind"] == "model"]
+    models = models[models["learner"] == MODEL]
     spent = _spent(source)
     planned = _last_trained(source)
     curves: dict[Key, Curve] = {}

@@ -21,6 +21,8 @@ from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 CELL = ["function_class", "input_distribution"]
 #: The columns that tell a run.
 RUN = ["experiment", "variant", "seed"]
+#: The id of a run's model as training left it; one that was adapted has an id of its own.
+MODEL = "model"
 #: A function class and inputs.
 Cell = tuple[str, str]
 
@@ -36,8 +38,8 @@ def in_cell(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 
 
 def unshifted_models(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The errors of models without a shift."""
-    return evaluation[(evaluation["learner_kind"] == "model") & (evaluation["shift"] == "none")]
+    """The errors of models without a shift, as training left them."""
+    return evaluation[(evaluation["learner"] == MODEL) & (evaluation["shift"] == "none")]
 
 
 def is_unknown(learning: pd.DataFrame, curriculum: pd.DataFrame) -> bool:

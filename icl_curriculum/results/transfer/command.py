@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.tables import read_table
-from icl_curriculum.results.transfer.domains import domain_errors, trained_cells, without_adapted
+from icl_curriculum.results.transfer.domains import domain_errors, trained_cells
 from icl_curriculum.results.transfer.errors import TransferErrors
 from icl_curriculum.results.transfer.row import TransferRow
 from icl_curriculum.results.transfer.settings import PLAIN, TrainedSetting, settings
@@ -94,7 +93,7 @@ def _rows_of(directory: Path) -> tuple[Source, list[TransferRow]]:
 
 def _check_banks(source: Source, found: dict[str, TrainedSetting], errors: pd.DataFrame) -> None:
     """UserError unless all variants were asked the same prompts, in unseen cells as well."""
-    comparable.check([dataclasses.replace(source, evaluation=without_adapted(source.evaluation))])
+    comparable.check([source])
     contents: dict[str, tuple[str, str]] = {}
     for function_class, inputs in errors[CELL].drop_duplicates().itertuples(index=False):
         bank = f"{function_class}/{inputs}/none"

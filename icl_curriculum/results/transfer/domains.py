@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.results.comparison.sources import CELL, Cell
+from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell
 from icl_curriculum.results.tables import METRICS, final
 from icl_curriculum.results.transfer.row import UNADAPTED
 
@@ -38,14 +38,9 @@ def domain_of(cell: Cell, trained: Collection[Cell]) -> str | None:
     return "unseen_inputs" if class_seen and not inputs_seen else None
 
 
-def without_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The table without the rows of models that were adapted, masked or told something else before they were asked."""
-    return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["learner"] == "model")]
-
-
 def trained_cells(evaluation: pd.DataFrame) -> dict[str, frozenset[Cell]]:
     """The cells that had a share in training, by variant."""
-    inside = evaluation[(evaluation["learner"] == "model") & evaluation["in_distribution"].astype(bool)]
+    inside = evaluation[(evaluation["learner"] == MODEL) & evaluation["in_distribution"].astype(bool)]
     found: dict[str, set[Cell]] = {str(variant): set() for variant in evaluation["variant"].unique()}
     for variant, function_class, inputs in inside[["variant", *CELL]].drop_duplicates().itertuples(index=False):
         found[str(variant)].add((str(function_class), str(inputs)))
@@ -61,9 +56,9 @@ def domain_errors(evaluation: pd.DataFrame, dims: dict[str, int]) -> pd.DataFram
     trained = trained_cells(evaluation)
     rows = final(evaluation)
     rows = rows[(rows["learner_kind"] == "model") & (rows["shift"] == "none") & rows["variant"].isin(list(dims))]
-    asked = (rows["learner"] == "model") | rows["learner"].str.startswith(ADAPTED)
+    asked = (rows["learner"] == MODEL) | rows["learner"].str.startswith(ADAPTED)
     rows = rows[asked]
-    inside = rows[(rows["learner"] == "model") & rows["in_distribution"].astype(bool)]
+    inside = rows[(rows["learner"] == MODEL) & rows["in_distribution"].astype(bool)]
     most = inside["variant"].map(dims).astype(float) * 4
     lengths = inside[inside["n_context"] <= most].groupby("variant")["n_context"].max()
     rows = rows[rows["n_context"] == rows["variant"].map(lengths)]

@@ -78,8 +78,16 @@ def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
         parts = [
             DOMAIN_LABELS[first["domain"]], adaptation_label(first["adaptation"]), data_label(first["fixed_prompts"])
         ]  # fmt: skip
-        title = ", ".join(filter(None, parts)) + f": {METRICS[first['metric']]} at {first['n_context']} examples"
+        least, most = int(rows["n_cells"].min()), int(rows["n_cells"].max())
+        cells = f"{most} cell{'s' * (most > 1)}" if least == most else f"{least} to {most} cells"
+        title = ", ".join(filter(None, parts))
+        title += f": {METRICS[first['metric']]} at {first['n_context']} examples, {cells}"
         yield TransferSheet(title, *_sheet(rows))
+
+
+def reading(table: pd.DataFrame) -> list[str]:
+    """How to read the comparisons, where there are any."""
+    return [READING] if (table["comparison"] != "none").any() else []
 
 
 def _sheet(rows: pd.DataFrame) -> tuple[Sheet, list[str]]:

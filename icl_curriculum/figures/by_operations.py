@@ -1,0 +1,103 @@
+"""Error against the operations that training took: which method learns the most from as much computation?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.names import GREY, plain
+from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import error_label, error_scale, log_count_scale
+from icl_curriculum.figures.variant_curves import draw_curve
+from icl_curriculum.figures.variants import sample, variant_styles
+from icl_curriculum.results.comparison.sources import CELL, Cell
+from icl_curriculum.results.comparison.wording import operations
+from icl_curriculum.results.tables import NothingToDraw, distinct, with_metric
+from icl_curriculum.results.transfer.domains import domain_of
+
+Array = NDArray[np.float64]
+#: The titles of panels, in their order; the last is of shifts that keep class and inputs.
+_TITLES = {
+    "seen": "seen cells", "unseen_classes": "unseen classes", "unseen_inputs": "unseen inputs",
+    "shifted": "other shifts",
+}  # fmt: skip
+#: Up to so many variants have bands; of more, these would hide one another.
+_MOST_BANDS = 6
+
+
+@styled
+def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curriculum: pd.DataFrame) -> Figure:
+    """Error while training against the floating-point operations that training took so far: a line per variant.
+
+    Errors are means over the cells that a variant was trained on; with `evaluation.learning_shifts`, further panels are
+    means over unseen classes, unseen inputs, and other shifts. Lines are means over seeds. Raises NothingToDraw for
+    fewer than two variants, and where an update takes as many operations in all: `curves_by_variant` shows the same.
+    """
+    spent = exposure.groupby(["variant", "seed", "step"], as_index=False)["flops"].sum()
+    spent = spent.groupby(["variant", "step"], as_index=False)["flops"].mean()
+    spent = spent[spent["flops"] > 0]
+    # To three digits: how long prompts were may depend on what was drawn.
+    costs = {float(f"{flops / step:.2e}") for step, flops in spent[["step", "flops"]].itertuples(index=False)}
+    variants = distinct(learning["variant"])
+    if len(variants) < 2 or len(costs) < 2:
+        raise NothingToDraw("variants whose updates take different numbers of operations")
+    errors = _errors(learning, curriculum)
+    panels = [panel for panel in _TITLES if (errors["panel"] == panel).any()]
+    if not panels:
+        raise NothingToDraw("no errors during training")
+    styles = variant_styles(variants)
+    columns = columns_for(len(panels), most=2)
+    grid = PanelGrid.of(len(panels), columns=columns, height=2.4)
+    drawn: list[Array] = []
+    places: list[Array] = []
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        for variant in variants:
+            own = errors[(errors["panel"] == panel) & (errors["variant"] == variant)]
+            by_seed = own.pivot(index="seed", columns="step", values="value").dropna(axis=1)
+            taken = spent[spent["variant"] == variant].set_index("step")["flops"]
+            steps = [step for step in by_seed.columns if step in taken.index]
+            if not steps:
+                continue
+            xs, values = taken[steps].to_numpy(np.float64), by_seed[steps].to_numpy(np.float64)
+            if len(variants) > _MOST_BANDS:
+                values = values.mean(axis=0, keepdims=True)
+            draw_curve(axes, xs, values, variant, styles[variant], singles=len(variants) * len(values))
+            drawn.append(values)
+            places.append(xs)
+        axes.axhline(1, color=GREY, linewidth=0.8, gid="zero")
+        grid.title_panel(axes, _TITLES[panel])
+    note = error_scale(grid.axes[0], "y", drawn)
+    log_count_scale(grid.axes[0], places)
+    grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: operations(value)))
+    grid.label("floating-point operations of training", [error_label(str(errors["metric"].iloc[0]))] * len(panels))
+    handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
+    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    seeds = several(learning.groupby("variant")["seed"].nunique())
+    bands = "; bands: from the least to the greatest" if len(variants) <= _MOST_BANDS and seeds != "1" else ""
+    said = f"At k = {int(errors['n_context'].iloc[0])} in-context examples, mean over cells and {seeds} seeds{bands}."
+    return grid.finish("Error by the operations of training", None, [said, *note], handles)
+
+
+def _errors(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataFrame:
+    """The mean over cells of each panel, variant, seed and step, at the longest prompts that all variants have."""
+    drawn = curriculum[curriculum["planned_share"] > 0][["variant", *CELL]].drop_duplicates()
+    trained: dict[str, set[Cell]] = {}
+    for variant, function_class, inputs in drawn.itertuples(index=False):
+        trained.setdefault(str(variant), set()).add((str(function_class), str(inputs)))
+    longest = int(learning.groupby("variant")["n_context"].max().min())
+    metric, rows = with_metric(learning[learning["n_context"] == longest])
+    shifts = rows["shift"] if "shift" in rows else ["none"] * len(rows)
+    keys = zip(rows["variant"], *(rows[column] for column in CELL), shifts, strict=True)
+    panels = [
+        domain_of((str(name), str(inputs)), trained.get(str(variant), ())) if shift == "none" else "shifted"
+        for variant, name, inputs, shift in keys
+    ]
+    rows = rows.assign(panel=pd.Series(panels, index=rows.index, dtype=object))
+    means = rows.groupby(["panel", "variant", "seed", "step"])["value"].mean().reset_index()
+    return means.assign(n_context=longest, metric=metric)

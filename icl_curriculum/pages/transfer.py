@@ -1,0 +1,28 @@
+"""How training methods carry over: the report's section on transfer.csv."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from icl_curriculum import figures
+from icl_curriculum.pages.sections import PageSection, PageTable, drawn
+from icl_curriculum.results.comparison.sources import Source
+from icl_curriculum.results.tables import read_table
+from icl_curriculum.results.transfer.sheets import reading, transfer_sheets
+
+
+def transfer_sections(source: Source) -> list[PageSection]:
+    """The section, or none where the experiment has no transfer.csv."""
+    if not (source.directory / "transfer.csv").is_file():
+        return []
+    table = read_table(source.directory, "transfer")
+    sheets = list(transfer_sheets(table))
+    notes = dict.fromkeys(f"{note}." for made in sheets for note in made.notes)
+    pictures = drawn(
+        partial(figures.transfer, table),
+        "Interquartile mean over cells and seeds with its interval; left of the line, better than predicting zero.",
+        "Errors of every variant on seen cells, unseen classes and unseen inputs; the tables have the numbers.",
+        wide=True,
+    )
+    tables = [PageTable(made.title, made.sheet) for made in sheets]
+    return [PageSection("transfer", "How training methods carry over", [*reading(table), *notes], pictures, tables)]

@@ -1,0 +1,35 @@
+"""The report's section on how training methods carry over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from made_up_transfer import Told, errors, ladder, write_folder
+
+import icl_curriculum
+from icl_curriculum.pages.transfer import transfer_sections
+from icl_curriculum.results.comparison.sources import open_source
+from icl_curriculum.results.transfer.sheets import READING
+
+
+def test_the_section_is_there_where_the_table_is(tmp_path: Path) -> None:
+    maml = Told("maml", errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5)), method="maml")
+    folder = write_folder(tmp_path / "meta", [*ladder(), maml])
+    assert transfer_sections(open_source(folder)) == []
+    icl_curriculum.transfer(folder)
+    (section,) = transfer_sections(open_source(folder))
+    assert (section.anchor, section.heading) == ("transfer", "How training methods carry over")
+    assert list(section.sentences) == [
+        READING, "maml at equal seen error: the ladder's best seen error is 0.136, it is 0.059.",
+    ]  # fmt: skip
+    assert len(section.pictures) == 1
+    assert [table.caption for table in section.tables] == [
+        f"{domain}, unadapted: normalized error at 8 examples, {cells}"
+        for domain, cells in (("seen cells", "2 cells"), ("unseen classes", "2 cells"), ("unseen inputs", "1 cell"))
+    ]
+    sheet = section.tables[1].sheet
+    assert [row[0].text for row in sheet.rows] == ["plain_50", "plain_100", "plain_200", "maml"]
+    difference = sheet.rows[3][5]
+    assert difference.text.startswith("−0.2")
+    assert difference.value == -0.2275
+    assert sheet.rows[3][7].text == "–"
