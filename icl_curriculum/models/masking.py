@@ -25,6 +25,8 @@ from icl_curriculum.models.heads import SCORES, HeadMask, HeadMeans, head_scores
 
 #: A layer and a head in it, counted from 1.
 Head = tuple[int, int]
+#: Raised when the control sets of the same heads change on purpose; tables with masks are made anew then.
+CONTROL_SETS_VERSION = 1
 #: Draws of a control set at one distance, for each set that is wanted, before heads further away are allowed.
 _TRIES = 40
 

@@ -25,7 +25,15 @@ from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner, content_hash, evaluation_rows, score
 from icl_curriculum.models.heads import SCORES, head_scores
-from icl_curriculum.models.masking import HeadChoice, MaskedModel, control_sets, head_mask, heads_of, mean_outputs
+from icl_curriculum.models.masking import (
+    CONTROL_SETS_VERSION,
+    HeadChoice,
+    MaskedModel,
+    control_sets,
+    head_mask,
+    heads_of,
+    mean_outputs,
+)
 from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, csv_text, of_run, text_hash
 from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.head_rows import HeadsRow
@@ -164,6 +172,7 @@ def study_run(
         "config_hash": opened.manifest["config_hash"],
         "weights": opened.manifest.get("weights"),
         "bank_version": BANK_VERSION,
+        "control_sets_version": CONTROL_SETS_VERSION,
         "questions": json.loads(json.dumps(dataclasses.asdict(questions))),
     }
     with _writing(output), computing_threads(opened.run.experiment.threads):
@@ -244,7 +253,8 @@ class _Study:
             if choice.by == "mean":
                 usual = self.model.usual_prompts
                 assert usual is not None
-                means = mean_outputs(self.model, shape[0], usual(None))
+                # As long as the model reads, as `Model.masked` has it: one id is one mask.
+                means = mean_outputs(self.model, shape[0], usual(self.model.max_points))
             sets = control_sets(heads, shape, self.questions.controls)
             self.controls = min(self.controls, len(sets))
             for number, masked in enumerate([heads, *sets]):

@@ -66,6 +66,10 @@ def test_means_take_the_place_of_heads(run: Finished, written: Path, tmp_path: P
     zeros = pd.read_csv(written / "evaluation.csv").query("learner == 'model/masked=retrospective/n=1'")
     assert len(masked) == len(zeros)
     assert (masked["value"].to_numpy() != zeros["value"].to_numpy()).any()
+    prompts = Bank(run.run.experiment.tasks()["linear", "gaussian"], None, 8, 9, 0).draw()
+    same = load_model(run.path).masked("retrospective/n=1/by=mean").predict(prompts)
+    found = masked.query("function_class == 'linear' and metric == 'squared_error' and n_context == 8")["value"]
+    assert float(found.iloc[0]) == pytest.approx(float((same - prompts.targets)[:, 8].square().mean()), rel=1e-6)
 
 
 def test_what_was_asked_before_is_kept_and_what_was_altered_is_not(run: Finished, tmp_path: Path) -> None:
