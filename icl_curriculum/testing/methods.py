@@ -184,7 +184,9 @@ def _unequal(one: Any, other: Any, place: str = "") -> list[str]:
     return [] if one == other else [place]
 
 
-@rule("needs", "required() is a set of what models can do, and signal is a role", requires=("construction",))
+@rule(
+    "needs", "required() is a set of what models can do, signal is a role, and roles has it", requires=("construction",)
+)
 def needs(subject: MethodSubject) -> Iterator[Finding | Note]:
     subject.doing = "required()"
     stranger = unlike_capabilities(subject.as_given.required())
@@ -201,6 +203,17 @@ def needs(subject: MethodSubject) -> Iterator[Finding | Note]:
             expected="in signal, the role whose losses stand in training.csv: small letters, digits and _",
             found=repr(signal),
             mend='write, for example, signal = "support", and draw prompts under it at every step',
+        )
+    roles: object = subject.as_given.roles
+    if (
+        not isinstance(roles, tuple)
+        or not all(isinstance(role, str) for role in roles)
+        or (roles and signal not in roles)
+    ):
+        yield Finding(
+            expected=f"in roles, a tuple of the roles whose losses stand in training.csv, {signal!r} among them, or ()",
+            found=repr(roles),
+            mend=f'write, for example, roles = ({signal!r}, "query")',
         )
 
 

@@ -20,7 +20,7 @@ from icl_curriculum.testing import check
 from icl_curriculum.training import Losses, Session, TrainingMethod, add_gradients
 
 
-@pytest.mark.parametrize("name", ["in_context", "twice", "two_loops"])
+@pytest.mark.parametrize("name", ["in_context", "maml", "reptile", "meta_ict", "twice", "two_loops"])
 def test_methods_of_the_suite_and_of_plugins_keep_the_contract(name: str, fresh_registries: None) -> None:
     for file in (EVERY_KIND, SUPPORT / "two_loops.py"):
         load_plugin(file)
@@ -134,6 +134,7 @@ BROKEN: dict[str, tuple[type[TrainingMethod], str, str]] = {
         "frozenset({Capability.",
     ),
     "needs/signal": (having(signal="The loss"), "'The loss'", 'signal = "support"'),
+    "needs/roles": (having(roles=("query",)), "('query',)", "roles = ('training', \"query\")"),
     "check/refuses": (having(check=refusing), "128 with: training.batch_size: never enough", "let check raise"),
     "check/fails": (having(check=failing), "KeyError: 'batch' (", "test_conformity_methods.py"),
     "operations": (having(operations=lambda self, role, forward: -1.0), "-1.0", "count the passes"),
