@@ -42,8 +42,9 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
     spent = exposure.groupby(["variant", "seed", "step"], as_index=False)["flops"].sum()
     spent = spent.groupby(["variant", "step"], as_index=False)["flops"].mean()
     spent = spent[spent["flops"] > 0]
+    ends = spent.sort_values("step").groupby("variant").last(numeric_only=True).reset_index()
     # To three digits: how long prompts were may depend on what was drawn.
-    costs = {float(f"{flops / step:.2e}") for step, flops in spent[["step", "flops"]].itertuples(index=False)}
+    costs = {float(f"{flops / step:.2e}") for step, flops in ends[["step", "flops"]].itertuples(index=False)}
     variants = distinct(learning["variant"])
     if len(variants) < 2 or len(costs) < 2:
         raise NothingToDraw("variants whose updates take different numbers of operations")

@@ -59,8 +59,10 @@ def transfer(table: pd.DataFrame) -> Figure:
         other = [] if first["metric"] == "normalized_error" else [f"({METRICS[first['metric']]})"]
         grid.title_panel(axes, *filter(None, [DOMAIN_LABELS[first["domain"]], *other,
                                               data_label(float(first["fixed_prompts"]))]))  # fmt: skip
-    drawn = [alone[["error", "ci_high"]].to_numpy(dtype=np.float64), alone["ci_low"].clip(lower=0.01).to_numpy()]
-    note = error_scale(grid.axes[0], "x", drawn, across=4)
+    errors, lows, highs = (alone[name].to_numpy(dtype=np.float64) for name in ("error", "ci_low", "ci_high"))
+    # The axis need not hold an end near zero, which may lie anywhere in the logarithm.
+    note = error_scale(grid.axes[0], "x", [errors, highs, np.fmax(lows, errors / 5)], across=4)
+    note += ["An interval at the left edge goes on beyond it."] * bool((lows < grid.axes[0].get_xlim()[0]).any())
     grid.label(error_label("normalized_error"), [""] * len(places))
     return grid.finish("How training methods carry over", None, [_said(alone), *note], _legend(looks))
 

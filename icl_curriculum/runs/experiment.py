@@ -59,12 +59,9 @@ def carry_out(
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
-    try:
-        write_if_methods_differ(outcome.directory)
-    except UserError as error:
-        note(f"transfer.csv was not written: {error}")
     note("drawing figures")
     try:
+        _write_transfer(outcome.directory, note)
         drawn = figures.draw_all(outcome.directory, say=note)
         return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
     except (UserError, OSError) as error:
@@ -74,6 +71,14 @@ def carry_out(
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
         note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
+
+
+def _write_transfer(directory: Path, note: Callable[[str], None]) -> None:
+    """Write transfer.csv where there are several training methods; runs that cannot be compared are no failure."""
+    try:
+        write_if_methods_differ(directory)
+    except UserError as error:
+        note(f"transfer.csv was not written: {error}")
 
 
 def run(

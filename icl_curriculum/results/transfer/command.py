@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from icl_curriculum.core.files import check_writable, write_atomically
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
-from icl_curriculum.results.directory import find_results
+from icl_curriculum.results.directory import find_results, finished_runs
 from icl_curriculum.results.tables import read_table
 from icl_curriculum.results.transfer.domains import domain_errors, trained_cells
 from icl_curriculum.results.transfer.errors import TransferErrors
 from icl_curriculum.results.transfer.row import TransferRow
-from icl_curriculum.results.transfer.settings import PLAIN, TrainedSetting, settings
+from icl_curriculum.results.transfer.settings import PLAIN, TrainedSetting, method_of, settings
 from icl_curriculum.results.transfer.table import transfer_rows
 
 
@@ -60,15 +61,30 @@ def write_transfer(directory: Path, output: Path | None = None) -> WrittenTransf
 def write_if_methods_differ(directory: Path) -> Path | None:
     """Write transfer.csv where an experiment has several training methods and unseen cells; None where it has not.
 
-    A table that is there already is written anew. UserError as of `write_transfer`.
+    A table that is there already is written anew, or removed where it cannot be: it would be of other runs. UserError
+    as of `write_transfer`.
     """
-    source = open_source(directory)
-    configs = [config["training"].get("method", {"name": PLAIN}) for config in source.configs.values()]
-    if len({method["name"] for method in configs}) < 2 and not (directory / "transfer.csv").is_file():
+    there = directory / "transfer.csv"
+    # Reading all tables takes long, and most experiments have one method.
+    if len(_methods(directory)) < 2 and not there.is_file():
         return None
-    with contextlib.suppress(NoTransfer):
+    try:
         return write_transfer(directory).path
-    return None
+    except NoTransfer:
+        there.unlink(missing_ok=True)
+        return None
+    except UserError:
+        there.unlink(missing_ok=True)
+        raise
+
+
+def _methods(directory: Path) -> set[str]:
+    """The training methods of the finished runs in a folder, as far as their configs can be read."""
+    found = set()
+    for run, _ in finished_runs(directory):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found.add(method_of(tomllib.loads((run / "config.toml").read_text("utf-8"))))
+    return found
 
 
 def _rows_of(directory: Path) -> tuple[Source, list[TransferRow]]:

@@ -65,12 +65,17 @@ def settings(source: Source, trained: Mapping[str, frozenset[Cell]]) -> dict[str
     return {setting.variant: setting for setting in sorted(made, key=lambda setting: setting.order)}
 
 
+def method_of(config: Mapping[str, Any]) -> str:
+    """The name of the training method in a run's resolved config. KeyError for what is none."""
+    method = config["training"].get("method", PLAIN)
+    return str(method["name"] if isinstance(method, Mapping) else method)
+
+
 def _setting(variant: str, config: Mapping[str, Any], cells: frozenset[Cell]) -> TrainedSetting:
     training = config["training"]
-    method = training.get("method", PLAIN)
     return TrainedSetting(
-        variant, str(method["name"] if isinstance(method, Mapping) else method), training["steps"],
-        training["batch_size"], training.get("fixed_prompts"), cells, config,
+        variant, method_of(config), training["steps"], training["batch_size"], training.get("fixed_prompts"), cells,
+        config,
     )  # fmt: skip
 
 

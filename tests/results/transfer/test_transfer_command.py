@@ -12,6 +12,8 @@ from tiny_runs import Icl, tiny_values, write_toml
 
 import icl_curriculum
 from icl_curriculum.results.columns import TABLES
+from icl_curriculum.results.transfer.command import write_if_methods_differ
+from icl_curriculum.runs.experiment import _write_transfer
 
 MAML = Told("maml", errors((0.15, 0.2, 0.16), (0.6, 0.75, 0.7), (0.05, 0.06, 0.05)), method="maml", operations=1500)
 
@@ -109,6 +111,23 @@ def test_no_finished_run(icl: Icl) -> None:
     for path in folder.glob("*/manifest.json"):
         path.write_text(path.read_text().replace('"finished"', '"running"'))
     assert "holds no finished run (plain_100-seed0 is running" in refused(icl, "meta")
+
+
+def test_the_table_that_a_run_writes_is_never_of_other_runs() -> None:
+    plain = write(*ladder(), name="plain")
+    assert write_if_methods_differ(plain) is None
+    folder = write(*ladder(), MAML)
+    assert write_if_methods_differ(folder) == folder / "transfer.csv"
+    seen = [dataclasses.replace(told, errors={LINEAR: told.errors[LINEAR]}, trained=(LINEAR,)) for told in ladder()]
+    write(*seen)
+    assert write_if_methods_differ(folder) is None
+    assert not (folder / "transfer.csv").exists()
+    write(*ladder(), dataclasses.replace(MAML, banks={"linear/skewed/none": "other"}))
+    (folder / "transfer.csv").touch()
+    notes: list[str] = []
+    _write_transfer(folder, notes.append)
+    assert notes[0].startswith("transfer.csv was not written: not comparable: meta/maml-seed0 and meta/plain_100-seed0")
+    assert not (folder / "transfer.csv").exists()
 
 
 PLUGIN = '''
