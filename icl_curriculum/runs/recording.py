@@ -154,10 +154,13 @@ class Recorder:
         wrong = [key for key, (loss, _) in means.items() if self.trainer.diverges(key[1], loss)]
         if not wrong:
             return
-        before = self.trainer.step - self.pending.updates
+        before, signal = self.trainer.step - self.pending.updates, self.trainer.method.signal
         for role, cell, _, loss, number in self.pending.losses:
-            self.trainer.check_loss(cell, float(loss), role, before + number)
-        role, cell = wrong[0]
+            if self.trainer.diverges(cell, float(loss)):
+                if role != signal:
+                    self.trainer.check_loss(cell, float(loss), role, before + number)
+                break
+        role, cell = next((key for key in wrong if key[0] == signal), wrong[0])
         self.trainer.check_loss(cell, means[role, cell][0], role)
 
     def evaluate(self) -> None:

@@ -109,7 +109,7 @@ def as_of_0_2_0(path: Path) -> None:
     """Write a checkpoint anew in the form of version 0.2.0, which knew neither roles nor states of methods."""
     state = torch.load(path / "state.pt", weights_only=True)
     del state["trainer"]["method"]
-    state["pending"]["losses"] = [entry[1:] for entry in state["pending"]["losses"]]
+    state["pending"]["losses"] = [entry[1:-1] for entry in state["pending"]["losses"]]
     torch.save(state, path / "state.pt")
 
 

@@ -51,7 +51,8 @@ def is_unknown(learning: pd.DataFrame, curriculum: pd.DataFrame) -> bool:
 class Source:
     """An experiment's tables over all its runs; ``missing``: what is not there, in sentences for the reader.
 
-    ``differences``: prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
+    ``evaluation``: without the rows of adapted models, which are in ``adapted``. ``differences``:
+    prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
     whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
     """
 
@@ -65,6 +66,7 @@ class Source:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     differences: pd.DataFrame | None = None
+    adapted: pd.DataFrame | None = None
 
     @functools.cached_property
     def variants(self) -> list[str]:
@@ -101,7 +103,8 @@ def open_source(directory: Path) -> Source:
     if not (directory / "evaluation.csv").is_file() and (unfinished := unfinished_runs(directory)):
         states = ", ".join(f"{run} is {status}" for run, status in unfinished.items())
         raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
-    evaluation = without_adapted(read_table(directory, "evaluation"))
+    whole = read_table(directory, "evaluation")
+    evaluation = without_adapted(whole)
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models.empty:
         raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")
@@ -149,7 +152,7 @@ def open_source(directory: Path) -> Source:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
-        _configs(directory, manifests), tuple(missing), differences,
+        _configs(directory, manifests), tuple(missing), differences, whole[~whole.index.isin(evaluation.index)],
     )  # fmt: skip
 
 

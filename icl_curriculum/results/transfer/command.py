@@ -91,7 +91,7 @@ def _rows_of(directory: Path) -> tuple[Source, list[TransferRow]]:
     source = open_source(directory)
     found = settings(source, trained_cells(source.evaluation))
     dims = {variant: int(setting.config["dims"]) for variant, setting in found.items()}
-    errors = domain_errors(source.evaluation, dims)
+    errors = domain_errors(pd.concat([source.evaluation, source.adapted]), dims)
     if not (errors["domain"] != "seen").any():
         raise NoTransfer(
             f"{directory}: no model was asked about a class or inputs that it was not trained on; expected errors on "

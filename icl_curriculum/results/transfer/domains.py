@@ -10,7 +10,7 @@ import pandas as pd
 
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell
-from icl_curriculum.results.tables import METRICS, final
+from icl_curriculum.results.tables import METRICS, at_last_step
 from icl_curriculum.results.transfer.row import UNADAPTED
 
 #: What the id of an adapted model begins with; what follows ends in how it was adapted.
@@ -54,7 +54,7 @@ def domain_errors(evaluation: pd.DataFrame, dims: dict[str, int]) -> pd.DataFram
     below. A missing error is that of a model that overflowed: infinite.
     """
     trained = trained_cells(evaluation)
-    rows = final(evaluation)
+    rows = at_last_step(evaluation)
     rows = rows[(rows["learner_kind"] == "model") & (rows["shift"] == "none") & rows["variant"].isin(list(dims))]
     asked = (rows["learner"] == MODEL) | rows["learner"].str.startswith(ADAPTED)
     rows = rows[asked]
