@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
-from bench_doubles import TINY, Clock
+from bench_doubles import TINY, Clock, quiet
 
-from icl_curriculum.bench import competitors, step, timing
+from icl_curriculum.bench import competitors, methods, step, timing
+from icl_curriculum.bench.tables import Settings
 from icl_curriculum.models import flops
 
 # Times
@@ -88,3 +91,14 @@ def test_a_training_step_of_the_models_is_counted_whichever_way_gradients_are_ma
     # Three products a weight and token; attention comes on top, what the last block spares goes off.
     for name in ("ours, gpt2", "ours, gpt2, autograd"):
         assert 0.6 < counted[name] / (6 * weights * tokens) < 1.8
+
+
+def test_every_method_is_timed_beside_plain_training_on_the_same_model() -> None:
+    """Which operations an update takes is known; how long, only that it was measured in every round."""
+    (job,) = methods.jobs(Settings(threads=(1,), rounds=2), [replace(TINY, batch=16)])
+    rows = {(row["method"], row["attention"]): row for row in job.measure(quiet).rows}
+    assert [*dict.fromkeys(method for method, _ in rows)] == ["in_context", "maml", "fomaml", "reptile", "meta_icl"]
+    assert rows["in_context", "plain"]["slowdown"] == 1.0
+    assert rows["maml", "plain"]["operations"] == pytest.approx(2.0)
+    assert rows["fomaml", "fused"]["operations"] == pytest.approx(1.0)
+    assert all(row["seconds_per_update"] > 0 for row in rows.values())

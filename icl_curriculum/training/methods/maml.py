@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Capability, Model
 from icl_curriculum.training.methods.base import Losses, register_method
@@ -127,7 +128,9 @@ def _all_at_once(call: Callable[..., Tensor], parameters: dict[str, Tensor], inp
     """``call`` for every task; together where the model's operations can be vectorised, else one after another."""
     try:
         together: Tensor = torch.func.vmap(call)(parameters, *inputs)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         # What a model does may have no vectorised form. If the error is its own, it is raised here.
         each = [
             call({name: value[i] for name, value in parameters.items()}, *(part[i] for part in inputs))
