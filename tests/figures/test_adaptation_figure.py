@@ -40,7 +40,7 @@ def with_adapted(table: pd.DataFrame, *rows: pd.DataFrame) -> pd.DataFrame:
 def made(**options: object) -> pd.DataFrame:
     table = make_tables(["linear", "quadratic"], **{"shifts": ("random_quadrants",), **options})["evaluation"]
     return with_adapted(
-        table, adapted(table, BANK), adapted(table, {1: 0.9}, "per_prompt", k=5),
+        table, adapted(table, BANK), adapted(table, {1: 0.9}, "per_prompt", k=5).assign(n_prompts=128),
         adapted(table, {5: 3.0}, "optimizer=adam/rate=0.1"),
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ def test_a_line_for_each_way_to_adapt_from_the_model_as_it_is() -> None:
         *legend_labels(figure)
     }
     note = said(figure)
+    assert "On 128 prompts instead of 256: per prompt." in note
     assert "At k = 10 in-context examples; 0 steps: the model as it is." in note
     assert "Lines: mean of 3 seeds; bands: minimum to maximum over seeds." in note
     check_layout(figure, "adaptation")
