@@ -78,9 +78,9 @@ def test_runs_start_their_evaluation_at_different_banks_and_write_one_order(
     asked: list[list[tuple[str, ...]]] = []
     score_banks = final_evaluation.score_banks
 
-    def noted(trained: Any, banks: Any, *others: Any) -> Any:
+    def noted(trained: Any, banks: Any, *others: Any, **options: Any) -> Any:
         asked.append([bank.key for bank in banks])
-        return score_banks(trained, banks, *others)
+        return score_banks(trained, banks, *others, **options)
 
     monkeypatch.setattr(final_evaluation, "score_banks", noted)
     rows = []
