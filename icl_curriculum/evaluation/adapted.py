@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.registry import Component
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -34,11 +35,14 @@ def adapted_learners(
     place = "/".join(bank.key)
     found = []
     for options, steps in groups.items():
-        path = (
-            PromptPaths(model, options, steps, place)
-            if options.per_prompt
-            else BankPath(model, options, adaptation_bank(bank, options.prompts).draw().without_truth(), place)
-        )
+        path: BankPath | PromptPaths
+        if options.per_prompt:
+            with at_work(component, "adapting"):
+                path = PromptPaths(model, options, steps, place)
+        else:
+            prompts = adaptation_bank(bank, options.prompts).draw().without_truth()
+            with at_work(component, "adapting"):
+                path = BankPath(model, options, prompts, place)
         for number in sorted(steps):
             adapted = AdaptedModel(replace(options, steps=number), path)
             found.append(NamedLearner(adapted.id, "model", adapted, component))

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.names import (
     BLACK,
     BLUE,
@@ -86,12 +87,12 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
     styles = _styles(keys)
     columns = columns_for(len(panels))
     grid = PanelGrid.of(len(panels), columns=columns, height=2.0 if len(panels) <= columns else 1.4, width=FULL_WIDTH)
-    several = rows["variant"].nunique() > 1
+    variants = rows["variant"].nunique() > 1
     drawn = []
     for axes, panel in zip(grid.axes, panels, strict=True):
         zero_line(axes, "y")
         for line in panel.lines:
-            drawn.append(_draw(axes, line, panel, styles[line.variant, line.options], several))
+            drawn.append(_draw(axes, line, panel, styles[line.variant, line.options], named=variants))
         lines = [pretty(panel.function_class)]
         lines += [inputs_label(panel.inputs)] * (len({each.inputs for each in panels}) > 1)
         lines += [shift_label(panel.shift)] * (panel.shift != "none")
@@ -109,8 +110,25 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
         if seeds > 1
         else [f"Bands: {range_label(seeds)}."]
     )
+    said += _fewer_prompts(panels)
     said += [f"Left out: {left_out} cells that adaptation changes least."] if left_out else []
     return grid.finish("Errors after adaptation at test time", None, [*said, *note])
+
+
+def _fewer_prompts(panels: Sequence[AdaptationPanel]) -> list[str]:
+    """A sentence on the ways to adapt that were asked on fewer prompts than the model as it is."""
+    fewer: dict[str, set[int]] = {}
+    whole: set[int] = set()
+    for line in (line for panel in panels for line in panel.lines):
+        as_it_is = line.errors["steps"] == 0
+        most = int(line.errors.loc[as_it_is, "n_prompts"].max())
+        if few := {int(count) for count in line.errors.loc[~as_it_is, "n_prompts"]} - {most}:
+            fewer.setdefault(AdaptedId(0, line.options).words, set()).update(few)
+            whole.add(most)
+    if not fewer:
+        return []
+    counts = several(count for few in fewer.values() for count in few)
+    return [f"On {counts} prompts instead of {several(whole)}: {'; '.join(fewer)}."]
 
 
 def _panels(rows: pd.DataFrame, adapted: pd.Series[bool]) -> Iterator[AdaptationPanel]:
@@ -161,7 +179,7 @@ def _chosen(panels: Sequence[AdaptationPanel]) -> tuple[list[AdaptationPanel], i
 def _styles(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, object, str]]:
     """A colour, a line and a marker each: colours tell variants apart, or options where there is one variant."""
     variants, options = (list(dict.fromkeys(key[i] for key in keys)) for i in (0, 1))
-    found = {}
+    found: dict[tuple[str, str], tuple[str, object, str]] = {}
     for variant, option in keys:
         of_variant, of_option = variants.index(variant), options.index(option)
         colour = of_variant if len(variants) > 1 else of_option
@@ -172,13 +190,13 @@ def _styles(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str,
 
 
 def _draw(
-    axes: Axes, line: AdaptationLine, panel: AdaptationPanel, style: tuple[str, object, str], several: bool
+    axes: Axes, line: AdaptationLine, panel: AdaptationPanel, style: tuple[str, object, str], *, named: bool
 ) -> pd.DataFrame:
-    """Draw a line and its band. Returns what was drawn, by steps."""
+    """Draw a line and its band; ``named``: with the variant in its label. Returns what was drawn, by steps."""
     colour, dashes, marker = style
     summary = over_seeds(line.errors, "steps")
     label = AdaptedId(0, line.options).words
-    label = f"{plain(line.variant)}: {label}" if several else label
+    label = f"{plain(line.variant)}: {label}" if named else label
     label += f" (k = {line.k})" if line.k != panel.k else ""
     gid = f"{line.variant} {line.options}".rstrip()
     axes.plot(

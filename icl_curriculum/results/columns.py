@@ -127,7 +127,12 @@ class EvaluationRow(NamedTuple):
 
     step: StepField
     learner: Annotated[
-        str, TableColumn("id of who answers: `model`, a baseline's id, `oracle` or `informed_oracle`", key=True)
+        str,
+        TableColumn(
+            "id of who answers: `model`, or `model/adapted=20` and the like; a baseline's id, `oracle` or "
+            "`informed_oracle`",
+            key=True,
+        ),
     ]
     learner_kind: Annotated[str, LEARNER_KIND]
     function_class: ClassField

@@ -11,7 +11,7 @@ from icl_curriculum import figures
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
-from icl_curriculum.core.machine import computing_threads, is_out_of_memory
+from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
@@ -49,7 +49,7 @@ class Evaluation:
         self, run_dir: Path, *, plugins: Sequence[Path] = (), device: str = "cpu", step: int | None = None
     ) -> None:
         opened = open_run(run_dir, device, step)
-        self.run_dir, self.run, self.manifest = run_dir, opened.run, opened.manifest
+        self.run_dir, self.run, self.manifest, self.device = run_dir, opened.run, opened.manifest, device
         self.directory, self.trained = opened.directory, opened.trained
         self.plugins = {str(plugin): _load_beside(plugin) for plugin in plugins}
 
@@ -108,8 +108,9 @@ class Evaluation:
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
             try:
-                for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations):
-                    answered.append(scored)
+                with reproducible(self.device if adaptations else "cpu"):
+                    for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations):
+                        answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)
                 raise RunFailed(f"{bank}: {_reason(error)}; {_kept(len(answered), output)}") from error

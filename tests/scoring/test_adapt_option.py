@@ -22,7 +22,9 @@ IDS = ["model/adapted=1/rate=0.01", "model/adapted=2/rate=0.01", "model/adapted=
 
 @pytest.fixture(scope="module")
 def adapting(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    changes = {**FINISHED, "evaluation.adapt": WAYS, "evaluation.costly": {"n_prompts": 4}}
+    changes = {
+        **FINISHED, "evaluation.adapt": WAYS, "evaluation.costly": {"n_prompts": 4}, "training.keep_checkpoints": [4],
+    }  # fmt: skip
     return executed(tmp_path_factory.mktemp("adapting"), changes)
 
 
@@ -109,6 +111,18 @@ def test_beside_masks_and_a_figure(icl: Icl, adapting: Finished, tmp_path: Path)
     # Adapted models are compared with the truth alone.
     differences = pd.read_csv(tmp_path / "prediction_differences.csv")
     assert {*differences["learner"], *differences["other_learner"]} & {"model", "model/adapted=1"} == {"model"}
+
+
+def test_kept_weights_of_each_step_are_adapted(icl: Icl, adapting: Finished, tmp_path: Path) -> None:
+    asked = ("--adapt", WAYS[0], "--function-class", "linear", "--output", tmp_path)
+    code, out, err = icl(adapting.path, "--step", "4", "--step", "12", *asked)
+    assert (code, err) == (0, "")
+    table = rows(tmp_path)
+    own = table[(table["learner"] == IDS[1]) & (table["metric"] == "squared_error")]
+    by_step = own.pivot_table(index="n_context", columns="step", values="value")
+    assert list(by_step.columns) == [4, 12]
+    assert (by_step[4] != by_step[12]).all()
+    assert out.count(IDS[1]) >= 2
 
 
 def test_what_diverges_is_told_and_the_others_have_their_rows(icl: Icl, adapting: Finished, tmp_path: Path) -> None:
