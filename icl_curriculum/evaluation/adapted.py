@@ -21,6 +21,14 @@ def adaptation_bank(bank: Bank, n_prompts: int) -> Bank:
     return replace(bank, n_prompts=n_prompts, purpose="adaptation")
 
 
+def sharing_a_way(adaptations: Sequence[Adaptation]) -> dict[Adaptation, set[int]]:
+    """The numbers of steps of adaptations that differ in steps alone, by what they share, with ``steps = 1``."""
+    groups: dict[Adaptation, set[int]] = {}
+    for adaptation in adaptations:
+        groups.setdefault(replace(adaptation, steps=1), set()).add(adaptation.steps)
+    return groups
+
+
 def adapted_learners(
     model: Model, adaptations: Sequence[Adaptation], bank: Bank, component: Component | None = None
 ) -> list[NamedLearner]:
@@ -29,12 +37,9 @@ def adapted_learners(
     Those that differ in steps alone share one way, so that they cost as much together as the longest of them, and are
     to be asked in this order. ``component``: what answers for the model where it fails.
     """
-    groups: dict[Adaptation, set[int]] = {}
-    for adaptation in adaptations:
-        groups.setdefault(replace(adaptation, steps=1), set()).add(adaptation.steps)
     place = "/".join(bank.key)
     found = []
-    for options, steps in groups.items():
+    for options, steps in sharing_a_way(adaptations).items():
         path: BankPath | PromptPaths
         if options.per_prompt:
             with at_work(component, "adapting"):

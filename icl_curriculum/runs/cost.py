@@ -24,6 +24,7 @@ from icl_curriculum.core.machine import computing_threads, reproducible, resolve
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows
+from icl_curriculum.evaluation.adapted import sharing_a_way
 from icl_curriculum.evaluation.errors import evaluation_rows
 from icl_curriculum.evaluation.learners import oracle_entry
 from icl_curriculum.results.columns import csv_text, of_run
@@ -41,6 +42,8 @@ from icl_curriculum.training import Diverged, Trainer
 SECONDS = 4.0
 #: Prompts of each cell on which answers are timed; all that learning.csv asks where so few take less than `QUICK`.
 FEW, QUICK = 4, 0.1
+#: What a step of an adaptation takes on each prompt, in forward passes.
+_BACKWARD_AND_FORWARD = 3
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,7 @@ class _Measurement:
         by_time = checkpoints_in(spent.seconds + learning_seconds, self.writing)
         logs, cells = -(-training.steps // training.log_every), self._cells(run)
         banks = list(evaluation_banks(run.experiment))
+        asked = sum(self._asked_weight(run.experiment, bank) for bank in banks)
         table_bytes = (
             logs * (self.log_bytes + cells * self.cell_bytes)
             + evaluations * self.learning_bytes
@@ -229,10 +233,25 @@ class _Measurement:
             weights_bytes=(1 + len(training.kept_steps())) * self.weights_bytes, checkpoint_bytes=self.checkpoint_bytes,
             checkpoints=by_time if every == "time" else -(-training.steps // every),
             table_bytes=round(table_bytes), training_seconds=spent.seconds, learning_seconds=learning_seconds,
-            evaluation_seconds=self.seconds_per_weight
-            * sum(bank.n_prompts * self._weight_of(replace(bank, n_prompts=2).draw()) for bank in banks),
+            evaluation_seconds=self.seconds_per_weight * asked,
             timed_updates=self.updates.updates, timed_batch=self.updates.batch, device=self.device,
         )  # fmt: skip
+
+    def _asked_weight(self, experiment: Experiment, bank: Bank) -> float:
+        """The weight of all that the model does with a bank: answering, and every adaptation before it."""
+        prompts, n = replace(bank, n_prompts=2).draw(), bank.n_prompts
+        own, costly = self._weight_of(prompts), experiment.evaluation.costly
+        weight = n * own
+        for options, steps in sharing_a_way(experiment.evaluation.adaptations()).items():
+            if not options.per_prompt:
+                weight += (n * len(steps) + _BACKWARD_AND_FORWARD * options.prompts * max(steps)) * own
+                continue
+            for k in costly.asked(prompts.dims, prompts.points):
+                # Each of k examples is left out once, in a prompt of k points.
+                one = self.weight(k + 1) * len(steps)
+                one += _BACKWARD_AND_FORWARD * k * self.weight(k) * max(steps) if k > 1 else 0
+                weight += min(n, costly.n_prompts) * one
+        return weight
 
     def _weight_of(self, prompts: Prompts) -> float:
         """The weight of one of these prompts."""
@@ -255,4 +274,5 @@ class _Measurement:
         """How many learners answer a bank; one that is asked at some lengths alone is that part of a learner."""
         chosen: Any = experiment.baselines_for(bank.drawn_task.function_class)
         asked = len(experiment.evaluation.costly.asked(experiment.dims, experiment.points)) / experiment.points
-        return 1 + len(oracle_entry(bank)) + sum(min(1.0, asked) if item.costly else 1.0 for item in chosen)
+        costly = [*(item.costly for item in chosen), *(item.per_prompt for item in experiment.evaluation.adaptations())]
+        return 1 + len(oracle_entry(bank)) + sum(min(1.0, asked) if of_few else 1.0 for of_few in costly)

@@ -29,6 +29,8 @@ GROWING: dict[str, Any] = {
     "evaluation.shifts": ["random_quadrants"],
     "evaluation.learning_shifts": ["random_quadrants"],
     "training.keep_checkpoints": [20, 40],
+    "evaluation.adapt": ["steps=1,prompts=4", "per_prompt,steps=1"],
+    "evaluation.costly.n_prompts": 4,
 }
 
 
@@ -170,3 +172,12 @@ def test_a_model_without_matrix_products_has_no_operations_but_a_time(tmp_path: 
 def test_a_model_that_breaks_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"mixed-seed0: 'scaled_mean' .*mine\.py.* failed in training: AttributeError"):
         with_model_from_outside(tmp_path, broken=True)
+
+
+def test_adaptations_are_among_the_answers() -> None:
+    """64 prompts are answered three times, and 8 go forward and backward, as much as three times forward, 5 times."""
+    run = tiny_run({"evaluation.n_prompts": 64})
+    measured = costing._Measurement(run, "cpu", 0.0, lambda share, detail="": None)
+    adapting = tiny_run({"evaluation.n_prompts": 64, "evaluation.adapt": ["steps=2,prompts=8", "steps=5,prompts=8"]})
+    plain, adapted = (measured.cost(each, 1).evaluation_seconds for each in (run, adapting))
+    assert adapted / plain == pytest.approx((3 * 64 + 5 * 3 * 8) / 64)
