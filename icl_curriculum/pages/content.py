@@ -11,6 +11,7 @@ import numpy as np
 import tomli_w
 
 from icl_curriculum import figures
+from icl_curriculum.pages.adaptation import adaptation_sections
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
 from icl_curriculum.pages.similarity import similarity_sections
 from icl_curriculum.pages.transfer import transfer_sections
@@ -79,6 +80,7 @@ def gather(compared: Compared) -> Content:
     config = next(iter(source.configs.values()), {})
     sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
     sections += transfer_sections(source)
+    sections += adaptation_sections(source)
     sections += similarity_sections(source, found)
     sections += _whole_sections(found)
     return Content(

@@ -24,5 +24,12 @@ def transfer_sections(source: Source) -> list[PageSection]:
         "Errors of every variant on seen cells, unseen classes and unseen inputs; the tables have the numbers.",
         wide=True,
     )
+    if source.exposure is not None:
+        pictures += drawn(
+            partial(figures.error_by_operations, source.learning, source.exposure, source.curriculum),
+            "Error while training against the operations that training took so far; means over cells and seeds.",
+            "Learning curves of every variant at equal operations; learning.csv and exposure.csv have the numbers.",
+            wide=True,
+        )
     tables = [PageTable(made.title, made.sheet) for made in sheets]
     return [PageSection("transfer", "How training methods carry over", [*reading(table), *notes], pictures, tables)]

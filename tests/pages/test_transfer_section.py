@@ -7,6 +7,7 @@ from pathlib import Path
 from made_up_transfer import Told, errors, ladder, write_folder
 
 import icl_curriculum
+from icl_curriculum.pages.adaptation import adaptation_sections
 from icl_curriculum.pages.transfer import transfer_sections
 from icl_curriculum.results.comparison.sources import open_source
 from icl_curriculum.results.transfer.sheets import READING
@@ -33,3 +34,24 @@ def test_the_section_is_there_where_the_table_is(tmp_path: Path) -> None:
     assert difference.text.startswith("−0.2")
     assert difference.value == -0.2275
     assert sheet.rows[3][7].text == "–"
+
+
+def test_learning_at_equal_operations_is_drawn_where_updates_differ_in_them(tmp_path: Path) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    folder = write_folder(tmp_path / "meta", [*ladder(), Told("maml", given, method="maml", operations=2000)])
+    icl_curriculum.transfer(folder)
+    (section,) = transfer_sections(open_source(folder))
+    assert [picture.caption.split(";")[0] for picture in section.pictures][1:] == [
+        "Error while training against the operations that training took so far"
+    ]
+
+
+def test_adapted_models_have_a_section(tmp_path: Path) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    assert adaptation_sections(open_source(write_folder(tmp_path / "plain", [Told("plain", given)]))) == []
+    told = Told("plain", given, adapted={"model/adapted=5": given, "model/adapted=20": given})
+    source = open_source(write_folder(tmp_path / "adapted", [told, Told("maml", given, method="maml")]))
+    (section,) = adaptation_sections(source)
+    assert section.heading == "Adapting at test time"
+    (picture,) = section.pictures
+    assert {axes.get_xlabel() for axes in picture.figure.axes} >= {"adaptation steps"}
