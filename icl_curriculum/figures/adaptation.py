@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from icl_curriculum.figures.adaptation_by_domain import adaptation_by_domain
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.names import (
     BLACK,
@@ -34,6 +35,8 @@ from icl_curriculum.results.tables import NothingToDraw, at_last_step, distinct,
 
 #: More panels are left out: those that adaptation changes least.
 MOST_PANELS = 24
+#: More lines in a panel cannot be told apart.
+MOST_LINES = 8
 _CELL = ["function_class", "input_distribution", "shift"]
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1)))
@@ -76,13 +79,16 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
     variant and for all options that are not the number of steps, the mean over seeds, in a band from the least to the
     greatest seed, or of one seed in the interval over prompts. What was not asked at the longest prompts, as costly
     learners may not be, is drawn at its own longest, which its label says. Of more than 24 cells those are left out
-    that adaptation changes least. Raises NothingToDraw for a table without an adapted model.
+    that adaptation changes least. More than 8 lines a panel are drawn by domain
+    instead: `adaptation_by_domain`. Raises NothingToDraw for a table without an adapted model.
     """
     rows = at_last_step(only_adapted(evaluation))
     adapted = rows["learner"].astype(str).str.startswith(ADAPTED)
     if not adapted.any():
         raise NothingToDraw("no adapted model")
     panels, left_out = _chosen(list(_panels(rows, adapted)))
+    if max(len(panel.lines) for panel in panels) > MOST_LINES:
+        return adaptation_by_domain(rows)
     keys = list(dict.fromkeys((line.variant, line.options) for panel in panels for line in panel.lines))
     styles = _styles(keys)
     columns = columns_for(len(panels))

@@ -16,12 +16,21 @@ TEXT, TITLE_OF_PANEL, TITLE = 8.0, 8.5, 10.0
 _DPI = 100
 
 
+#: Marks where a name may be broken; no text holds it.
+_SEAM = "\ue000"
+
+
 def wrapped(text: str, inches: float, points: float, weight: str = "normal") -> str:
     """Text broken into lines that fit a width."""
     # Fewer letters are tried until the lines fit, as a line may hold wider letters than the text on average.
     characters = 0.95 * len(text) * inches / max(text_width(text, points, weight), 0.01)
+    longest = max(8, int(characters))
     # "k = 10" is kept in one piece.
-    return textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), max(8, int(characters))).replace("\u00a0", " ")
+    words = text.replace(" = ", "\u00a0=\u00a0").split(" ")
+    # A name that is too long is broken behind its underscores, as far as that suffices.
+    pieces = [word.replace("_", f"_{_SEAM} ") if len(word) > longest else word for word in words]
+    filled = textwrap.fill(" ".join(pieces), longest).replace(f"_{_SEAM} ", "_").replace(_SEAM, "")
+    return filled.replace("\u00a0", " ")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -17,9 +17,10 @@ from icl_curriculum.figures.names import BLUE, GREEN, GREY, ORANGE, PURPLE, VERM
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import label_rows, row_height
+from icl_curriculum.results.adaptation import AdaptedId
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
 from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
-from icl_curriculum.results.transfer.row import DOMAINS
+from icl_curriculum.results.transfer.row import DOMAINS, UNADAPTED
 from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS, adaptation_label, data_label
 
 #: Inches of a row, and of the names of variants.
@@ -34,11 +35,14 @@ def transfer(table: pd.DataFrame) -> Figure:
 
     A panel per domain, a row per variant with its interquartile mean and interval, adapted models below unadapted ones;
     variants trained on the same limited data have panels of their own below. Cells of infinite mean have panels of
-    their own, too. Raises NothingToDraw without rows.
+    their own, too. Of adaptations that differ in steps alone only the longest is drawn. Raises NothingToDraw without
+    rows.
     """
     alone = table[table["comparison"] == "none"]
     if alone.empty:
         raise NothingToDraw("no errors in any domain")
+    every = len(distinct(alone["adaptation"]))
+    alone = _of_most_steps(alone)
     looks = {name: _LOOKS[i % len(_LOOKS)] for i, name in enumerate(distinct(alone["adaptation"]))}
     fixed = sorted(alone["fixed_prompts"].unique(), key=lambda n: -math.inf if math.isnan(n) else -n)
     blocks = [_panels(alone[alone["fixed_prompts"].isna() if math.isnan(n) else alone["fixed_prompts"] == n])
@@ -63,8 +67,20 @@ def transfer(table: pd.DataFrame) -> Figure:
     # The axis need not hold an end near zero, which may lie anywhere in the logarithm.
     note = error_scale(grid.axes[0], "x", [errors, highs, np.fmax(lows, errors / 5)], across=4)
     note += ["An interval at the left edge goes on beyond it."] * bool((lows < grid.axes[0].get_xlim()[0]).any())
+    fewer = ["Adaptations of fewer steps are left out."] * (len(looks) < every)
     grid.label(error_label("normalized_error"), [""] * len(places))
-    return grid.finish("How training methods carry over", None, [_said(alone), *note], _legend(looks))
+    return grid.finish("How training methods carry over", None, [_said(alone), *fewer, *note], _legend(looks))
+
+
+def _of_most_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those adaptations of which others go further."""
+    steps, others = {}, {}
+    for name in distinct(rows["adaptation"]):
+        if name != UNADAPTED:
+            parsed = AdaptedId.parse(f"model/{name}")
+            steps[name], others[name] = parsed.steps, parsed.options
+    most = {options: max(steps[name] for name in steps if others[name] == options) for options in others.values()}
+    return rows[[name == UNADAPTED or steps[name] == most[others[name]] for name in rows["adaptation"]]]
 
 
 def _panels(rows: pd.DataFrame) -> list[pd.DataFrame]:

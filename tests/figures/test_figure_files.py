@@ -14,6 +14,7 @@ from reading_figures import draw, panels, small
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.figures import drawing
+from icl_curriculum.figures.lettering import wrapped
 
 
 def test_figures_are_written_alike_every_time(tmp_path: Path) -> None:
@@ -124,3 +125,8 @@ def test_drawing_needs_no_torch_and_no_pyplot() -> None:
     code = "import sys, icl_curriculum.figures; print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_long_names_are_broken_behind_their_underscores() -> None:
+    assert wrapped("plain_limited_quarter", 1.2, 8) == "plain_limited_\nquarter"
+    assert wrapped("short_name and k = 10", 9, 8) == "short_name and k = 10"

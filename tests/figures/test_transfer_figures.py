@@ -124,3 +124,31 @@ def test_both_are_among_the_figures_of_an_experiment(folder: Path, monkeypatch: 
     own = {name: drawing.FIGURES[name] for name in ("error_by_operations", "transfer")}
     monkeypatch.setattr(drawing, "FIGURES", own)
     assert [path.stem for path in figures.draw_all(folder)] == [*own]
+
+
+def test_adaptations_of_fewer_steps_are_left_out(tmp_path: Path) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    ways = ("adapted=5", "adapted=20", "adapted=5/optimizer=adam")
+    told = Told("maml", given, method="maml", adapted={f"model/{way}": given for way in ways})
+    folder = write_folder(tmp_path / "meta", [*ladder(), told])
+    figure = figures.transfer(icl_curriculum.transfer(folder))
+    drawn = {line.get_gid() for axes in figure.axes for line in axes.get_lines()}
+    assert {"unadapted", "adapted=20", "adapted=5/optimizer=adam"} <= drawn
+    assert "adapted=5" not in drawn
+    assert "Adaptations of fewer steps are left out." in " ".join(text.get_text() for text in figure.texts).replace(
+        "\n", " "
+    )
+
+
+def test_many_adapted_variants_are_drawn_by_domain(tmp_path: Path) -> None:
+    """Nine variants adapted in one way: a panel for each domain, and the interquartile mean over its cells."""
+    given = errors((0.05, 0.06, 0.04), (0.6, 0.7, 0.8), (0.5, 0.6, 0.5))
+    better = errors((0.05, 0.06, 0.04), (0.3, 0.35, 0.4), (0.5, 0.6, 0.5))
+    told = [Told(f"v{i}", given, adapted={"model/adapted=5": given, "model/adapted=20": better}) for i in range(9)]
+    figure = figures.adaptation(read_table(write_folder(tmp_path / "many", told), "evaluation"))
+    panels = {axes.get_title().split("\n")[0]: axes for axes in figure.axes}
+    assert list(panels) == ["seen cells", "unseen classes", "unseen inputs"]
+    (line,) = [line for line in panels["unseen classes"].get_lines() if line.get_gid() == "v3"]
+    assert list(line.get_xdata()) == [0, 5, 20]
+    # The second of its two cells is a tenth worse; at the longest prompts all errors are seven times those at 4 d.
+    assert list(line.get_ydata()) == pytest.approx([7 * 0.7 * 1.05, 7 * 0.7 * 1.05, 7 * 0.35 * 1.05])
