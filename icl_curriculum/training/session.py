@@ -40,6 +40,8 @@ _RESERVED = (
     "denominator",
     "verify",
     "fixed",
+    "adaptation",
+    "heads",
 )
 
 

@@ -74,3 +74,14 @@ def test_the_set_is_none_of_the_prompts_of_other_runs_and_grows_with_the_curricu
 def test_it_is_part_of_the_hash_only_where_it_is_set() -> None:
     assert tiny_run(CHANGES).hash() != tiny_run({"curriculum.function_classes": "random"}).hash()
     assert "fixed_prompts" not in str(tiny_run().experiment.deciding())
+
+
+def test_batches_of_a_reptile_task_differ() -> None:
+    method = {"name": "reptile", "n_tasks": 2, "inner_steps": 4}
+    trainer = Trainer(
+        tiny_run({**CHANGES, "training.fixed_prompts": 8, "training.method": method, "training.batch_size": 16})
+    )
+    for step in range(12):
+        trainer.step = step
+        for task in trainer.method.drawn_tasks(trainer.session()):  # type: ignore[attr-defined]
+            assert len(rows(torch.cat([batch.xs for batch in task.support]))) == 8

@@ -161,7 +161,7 @@ def test_first_order_takes_the_query_gradients_at_the_adapted_parameters() -> No
 def test_reptile_moves_towards_where_the_inner_steps_lead_each_on_prompts_of_its_own() -> None:
     update = OneUpdate(Reptile(n_tasks=2, inner_steps=3, inner_rate=RATE), tiny_model(), batch_size=12)
     wanted = {name: torch.zeros_like(value) for name, value in own(update.model).items()}
-    queries = iter(update.drawn["query"])
+    queries = iter([part for drawn in update.drawn["query"] for part in (drawn[:2], drawn[2:])])
     for weight, first in zip((0.5, 2.0), update.drawn["support"], strict=True):
         adapted = own(update.model)
         for batch in (first, next(queries), next(queries)):

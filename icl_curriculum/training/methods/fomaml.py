@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Model, prompt_errors
 from icl_curriculum.training.methods.base import Losses, register_method
+from icl_curriculum.training.methods.inner_rule import stepped
 from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
 from icl_curriculum.training.session import Session
 
@@ -31,7 +33,7 @@ class FirstOrderMaml(MetaTraining):
         for task in tasks:
             assert task.query is not None
             with adapting(model):
-                before.append(self.adapt(session, task)[0])
+                before.append(self.adapt(session, task).errors[0])
                 after.append(add_errors(model, task.query, task.weight / len(tasks)))
                 for name, gradient in taken_gradients(model).items():
                     total[name] += gradient
@@ -40,24 +42,25 @@ class FirstOrderMaml(MetaTraining):
         session.step_optimizers()
         return mean_losses(tasks, {SUPPORT: before, QUERY: after})
 
-    def adapt(self, session: Session, task: MetaTask) -> list[Tensor]:
-        """Take the inner steps of a task in the model itself; its error on each batch before the step on it."""
+    def adapt(self, session: Session, task: MetaTask) -> AdaptedTask:
+        """Take the inner steps of a task in the model itself."""
         model, rule = session.model, self.rule(session)
-        errors = []
+        errors, gone = [], {name: torch.zeros_like(value) for name, value in model.named_parameters()}
         for number in range(self.inner_steps):
             errors.append(add_errors(model, task.support[number % len(task.support)], task.weight))
             own = dict(model.named_parameters())
             gradients = taken_gradients(model)
             with torch.no_grad():
-                moved = rule.step(own, {name: gradients.get(name, torch.zeros_like(own[name])) for name in own})
-                for name, value in own.items():
-                    value.copy_(moved[name])
+                way = rule.directions({name: gradients.get(name, torch.zeros_like(own[name])) for name in own})
+                for name, moved in stepped(own, way, self.inner_rate).items():
+                    own[name].copy_(moved)
+                    gone[name] += way[name]
         if self.carry:
             rule.keep()
         if not errors:
             with torch.no_grad():
                 errors.append(plain_error(model, task.support[0]))
-        return errors
+        return AdaptedTask(errors, gone)
 
     def operations(self, role: str, forward: int) -> float:
         if role == QUERY:
@@ -65,12 +68,20 @@ class FirstOrderMaml(MetaTraining):
         return (3.0 * self.inner_steps if self.inner_steps else 1.0) * forward
 
 
+@dataclass(frozen=True)
+class AdaptedTask:
+    """What an inner loop met: the error on each batch before the step on it, and the sum of all directions."""
+
+    errors: list[Tensor]
+    directions: dict[str, Tensor]
+
+
 @contextmanager
-def adapting(model: Model) -> Iterator[Mapping[str, Tensor]]:
-    """Gives the model its parameters back at the end, whatever inner steps made of them; they are yielded as copies."""
+def adapting(model: Model) -> Iterator[None]:
+    """Gives the model its parameters back at the end, whatever inner steps made of them."""
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     try:
-        yield before
+        yield
     finally:
         with torch.no_grad():
             for name, value in model.named_parameters():

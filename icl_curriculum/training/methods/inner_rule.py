@@ -25,8 +25,8 @@ Rule = Literal["gradient_descent", "shared_adam"]
 class InnerRule(Protocol):
     """One inner loop's way of stepping: it is made anew for every loop, and remembers its earlier steps."""
 
-    def step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Parameters:
-        """The parameters after one more step along these gradients; nothing is changed in place."""
+    def directions(self, gradients: Mapping[str, Tensor]) -> Parameters:
+        """What the next step subtracts ``rate`` times from the parameters, for their gradients."""
         ...
 
     def keep(self) -> None:
@@ -34,14 +34,16 @@ class InnerRule(Protocol):
         ...
 
 
+def stepped(parameters: Mapping[str, Tensor], directions: Mapping[str, Tensor], rate: float) -> Parameters:
+    """The parameters after a step along these directions; nothing is changed in place."""
+    return {name: value - rate * directions[name] for name, value in parameters.items()}
+
+
 class InnerDescent:
     """theta' = theta - rate g."""
 
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Parameters:
-        return {name: value - self.rate * gradients[name] for name, value in parameters.items()}
+    def directions(self, gradients: Mapping[str, Tensor]) -> Parameters:
+        return dict(gradients)
 
     def keep(self) -> None:
         """There is nothing to keep."""
@@ -55,26 +57,23 @@ class SharedAdam:
     those of the outer Adam or AdamW. There is no weight decay. The fork is discarded, unless `keep` is called.
     """
 
-    def __init__(self, rate: float, session: Session) -> None:
-        self.rate = rate
-        self.optimizers = session.optimizers
+    def __init__(self, session: Session) -> None:
         shared = {name: session.optimizers.moments(value) for name, value in session.model.named_parameters()}
         self.means = {name: moments.mean.clone() for name, moments in shared.items()}
         self.squares = {name: moments.square.clone() for name, moments in shared.items()}
         self.counts = {name: moments.steps.clone() for name, moments in shared.items()}
-        self.betas = {name: moments.betas for name, moments in shared.items()}
         self.shared = shared
 
-    def step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Parameters:
-        moved = {}
-        for name, value in parameters.items():
-            gradient, (b1, b2) = gradients[name], self.betas[name]
+    def directions(self, gradients: Mapping[str, Tensor]) -> Parameters:
+        found = {}
+        for name, gradient in gradients.items():
+            b1, b2 = self.shared[name].betas
             mean = self.means[name] = b1 * self.means[name] + (1 - b1) * gradient
             square = self.squares[name] = b2 * self.squares[name] + (1 - b2) * gradient.square()
             count = self.counts[name] = self.counts[name] + 1
             spread = (square / (1 - b2**count) + EPSILON_SQUARED).sqrt()
-            moved[name] = value - self.rate * (mean / (1 - b1**count)) / spread
-        return moved
+            found[name] = (mean / (1 - b1**count)) / spread
+        return found
 
     @torch.no_grad()
     def keep(self) -> None:
@@ -84,6 +83,6 @@ class SharedAdam:
             moments.steps.copy_(self.counts[name])
 
 
-def inner_rule(rule: Rule, rate: float, session: Session) -> InnerRule:
+def inner_rule(rule: Rule, session: Session) -> InnerRule:
     """A fresh rule for an inner loop of this update."""
-    return InnerDescent(rate) if rule == "gradient_descent" else SharedAdam(rate, session)
+    return InnerDescent() if rule == "gradient_descent" else SharedAdam(session)

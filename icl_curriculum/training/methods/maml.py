@@ -16,6 +16,7 @@ from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Capability, Model
 from icl_curriculum.training.methods.base import Losses, register_method
+from icl_curriculum.training.methods.inner_rule import stepped
 from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
 from icl_curriculum.training.session import Session
 
@@ -60,7 +61,9 @@ class Maml(MetaTraining):
         model, rule = session.model, self.rule(session)
         support = Stacked.of([task.support[0] for task in tasks])
         weights = torch.tensor([task.weight for task in tasks], device=support.xs.device)
-        adapted = {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}
+        # Without inner steps all tasks have the parameters of the model.
+        shared = not self.inner_steps
+        adapted = {} if shared else {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}
         first: Tensor | None = None
         for _ in range(self.inner_steps):
             errors = support.errors(model, adapted)
@@ -68,7 +71,7 @@ class Maml(MetaTraining):
             gradients = torch.autograd.grad(
                 (weights * errors).sum(), list(adapted.values()), create_graph=True, materialize_grads=True
             )
-            adapted = rule.step(adapted, dict(zip(adapted, gradients, strict=True)))
+            adapted = stepped(adapted, rule.directions(dict(zip(adapted, gradients, strict=True))), self.inner_rate)
         if first is None:
             with torch.no_grad():
                 first = support.errors(model, adapted)
@@ -110,14 +113,20 @@ class Stacked:
     def errors(self, model: Model, parameters: Mapping[str, Tensor]) -> Float[Tensor, " tasks"]:
         """The mean squared error of each task, over its prompts and their positions, at its own parameters.
 
-        ``parameters``: by name, with the tasks on a leading axis.
+        ``parameters``: by name, with the tasks on a leading axis; none: all at the model's own.
         """
+        if not parameters:
+            told = None if self.instruction is None else self.instruction.flatten()
+            found = model.forward_with({}, self.xs.flatten(0, 1), self.ys.flatten(0, 1), instruction=told)
+            return self._means(found.reshape(self.targets.shape))
         inputs = (self.xs, self.ys) if self.instruction is None else (self.xs, self.ys, self.instruction)
 
         def predictions(own: Mapping[str, Tensor], xs: Tensor, ys: Tensor, *told: Tensor) -> Tensor:
             return model.forward_with(own, xs, ys, instruction=told[0] if told else None)
 
-        found = _all_at_once(predictions, dict(parameters), inputs)
+        return self._means(_all_at_once(predictions, dict(parameters), inputs))
+
+    def _means(self, found: Float[Tensor, "tasks n points"]) -> Float[Tensor, " tasks"]:
         if found.shape != self.targets.shape:
             expected = f"{tuple(self.targets.shape[1:])} (prompts, points)"
             raise ValueError(f"predictions have shape {tuple(found.shape[1:])}, expected {expected}")

@@ -89,7 +89,7 @@ class MetaTraining(TrainingMethod):
             raise UserError(
                 'a fixed set has one prompt of every function, and tasks = "functions" takes several of each',
                 key="training.fixed_prompts",
-                way_out='give the function classes a pool_size, or set training.method.tasks = "cells"',
+                way_out='leave it out and give the classes a pool_size, or set training.method.tasks = "cells"',
             )
         if fixed is not None and fixed < size:
             raise UserError(
@@ -142,7 +142,7 @@ class MetaTraining(TrainingMethod):
 
     def rule(self, session: Session) -> InnerRule:
         """A fresh inner rule for the tasks of this update."""
-        return inner_rule(self.inner_rule, self.inner_rate, session)
+        return inner_rule(self.inner_rule, session)
 
     def why_diverged(self, role: str) -> str:
         if role != QUERY:

@@ -18,10 +18,12 @@ class Reptile(FirstOrderMaml):
     """Reptile: inner steps on one batch after another, and the model moves towards where they lead.
 
     The prompts of a task are divided over ``inner_steps`` batches. The outer optimizer is given
-    (theta - theta_i) / (inner_rate * inner_steps), averaged over tasks, as if it were a gradient: with one step, or a
-    small rate, it is the gradient of plain training. Losses by role: `support` is the first batch, whose error is that
-    of the unadapted model; `query` are the later ones, whose errors come after the steps on the batches before, and
-    before their own. Source: Nichol et al. 2018, arXiv 1803.02999.
+    (theta - theta_i) / (inner_rate * inner_steps), averaged over tasks, as if it were a gradient: the mean of the inner
+    steps' directions. With one step, or a small rate, it is the gradient of plain training.
+
+    Losses by role: `support` is the first batch, whose error is that of the unadapted model; `query` are the later
+    ones, whose errors come after the steps on the batches before, and before their own. Source: Nichol et al. 2018,
+    arXiv 1803.02999.
     """
 
     inner_steps: int = Field(4, ge=1, le=1000, description="steps of each task, each on a batch of its own")
@@ -39,24 +41,26 @@ class Reptile(FirstOrderMaml):
         each = session.batch_size // self.n_tasks // self.inner_steps
         tasks = []
         for cell in session.choose(self.n_tasks, role=SUPPORT):
-            batches = [
-                self.draw(session, cell, each, QUERY if number else SUPPORT) for number in range(self.inner_steps)
-            ]
+            batches = [self.draw(session, cell, each, SUPPORT)]
+            if self.inner_steps > 1:
+                # In one draw, so that no prompt of a fixed set comes twice.
+                later = self.draw(session, cell, each * (self.inner_steps - 1), QUERY)
+                batches += [later[start : start + each] for start in range(0, len(later), each)]
             tasks.append(MetaTask(cell, session.weight(cell), batches, None))
         return tasks
 
     def update(self, session: Session) -> Losses:
         tasks = self.drawn_tasks(session)
-        model, scale = session.model, 1 / (self.inner_rate * self.inner_steps * len(tasks))
+        model, scale = session.model, 1 / (self.inner_steps * len(tasks))
         total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
         first, later = [], []
         for task in tasks:
-            with adapting(model) as before:
-                errors = self.adapt(session, task)
-                for name, value in model.named_parameters():
-                    total[name] += (before[name] - value.detach()) * scale
-            first.append(errors[0])
-            later += [torch.stack(errors[1:]).mean()] if errors[1:] else []
+            with adapting(model):
+                adapted = self.adapt(session, task)
+            for name, direction in adapted.directions.items():
+                total[name] += direction * scale
+            first.append(adapted.errors[0])
+            later += [torch.stack(adapted.errors[1:]).mean()] if adapted.errors[1:] else []
         for name, parameter in model.named_parameters():
             parameter.grad = total[name]
         session.step_optimizers()
