@@ -118,7 +118,7 @@ def evaluate(
             "--adapt",
             metavar="STEPS",
             help="also adapted to each cell, or to each prompt: steps=20,rate=0.1, per_prompt,steps=1; prompts=128, "
-            "optimizer=adam; never together with a mask or an instruction; can be repeated",
+            "optimizer=adam; beside masks and instructions, not combined with them; can be repeated",
         ),
     ] = None,
     step: Annotated[

@@ -219,6 +219,14 @@ class Experiment(Strict):
                 f'model the task, found "none"',
                 key="instruction.kind",
             )
+        told = self.told()
+        if Capability.INSTRUCTION in needed and cells > 1 and told is not None and len(told.names) == 1:
+            raise UserError(
+                f"{told.names[0]!r} is the only one of its kind, so the training method {method.id!r} would tell the "
+                f"model nothing",
+                key="instruction.of",
+                way_out="tell it the other of function_class and inputs",
+            )
         for capability in sorted(needed):
             with _located("training.method", model):
                 lack = model.lacks(capability)

@@ -69,7 +69,8 @@ def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
     handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
     k, seeds = several(errors["n_context"]), several(errors.groupby("variant")["seed"].nunique())
     said = (
-        f"At k = {k} in-context examples; 0 steps: the model as it is. Mean over {seeds} seeds of the interquartile "
+        f"At k = {k} in-context examples; 0 steps: the model as it is. Mean over {seeds} "
+        f"seed{'s' * (seeds != '1')} of the interquartile "
         f"mean over cells."
     )
     return grid.finish("Errors after adaptation at test time", None, [said, *note], handles)

@@ -81,7 +81,9 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
     handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
     seeds = several(learning.groupby("variant")["seed"].nunique())
     bands = "; bands: from the least to the greatest" if len(variants) <= _MOST_BANDS and seeds != "1" else ""
-    said = f"At k = {int(errors['n_context'].iloc[0])} in-context examples, mean over cells and {seeds} seeds{bands}."
+    plural = "seed" if seeds == "1" else "seeds"
+    k = int(errors["n_context"].iloc[0])
+    said = f"At k = {k} in-context examples, mean over cells and {seeds} {plural}{bands}."
     return grid.finish("Error by the operations of training", None, [said, *note], handles)
 
 

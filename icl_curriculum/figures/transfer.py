@@ -25,8 +25,10 @@ from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS, adaptation_lab
 
 #: Inches of a row, and of the names of variants.
 _ROW, _LEFT = 0.2, 1.1
-#: The looks of the adaptations, the model as it was trained first; further ones begin anew.
-_LOOKS = ((BLUE, "o"), (VERMILLION, "D"), (GREEN, "s"), (PURPLE, "^"), (ORANGE, "v"))
+#: The looks of the adaptations, the model as it was trained first: 35 that differ in colour or marker.
+_LOOKS = [
+    (colour, "oDs^vPX"[number % 7]) for number, colour in enumerate((BLUE, VERMILLION, GREEN, PURPLE, ORANGE) * 7)
+]
 
 
 @styled
@@ -110,9 +112,10 @@ def _draw(axes: Axes, panel: pd.DataFrame, variants: Sequence[str], looks: dict[
 
 def _said(alone: pd.DataFrame) -> str:
     k, seeds = several(alone["n_context"]), several(alone["n_seeds"])
+    plural = "seed" if seeds == "1" else "seeds"
     return (
-        f"Interquartile mean of the error over cells and {seeds} seeds, with its {CONFIDENCE:.0%} interval; at k = {k} "
-        f"in-context examples."
+        f"Interquartile mean of the error over cells and {seeds} {plural}, with its {CONFIDENCE:.0%} interval; at "
+        f"k = {k} in-context examples."
     )
 
 

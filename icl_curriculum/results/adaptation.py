@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.identifiers import Identifier
 
 #: What the id of an adapted model begins with; the number of steps follows, then the other options.
@@ -21,12 +22,15 @@ class AdaptedId:
 
     @classmethod
     def parse(cls, learner: str) -> AdaptedId:
-        """The parts of an id that begins with `ADAPTED`.
+        """The parts of an id that begins with `ADAPTED`. UserError for one that names no number of steps.
 
         >>> AdaptedId.parse("model/adapted=20/rate=0.1/prompts=128")
         AdaptedId(steps=20, options='rate=0.1/prompts=128')
         """
         steps, _, options = learner.removeprefix(ADAPTED).partition("/")
+        if not (steps.isascii() and steps.isdigit() and len(steps) < 10):
+            expected = "a number of steps, as in model/adapted=20"
+            raise UserError(f"learner {learner!r}: expected {expected}, behind {ADAPTED!r}")
         return cls(int(steps), options)
 
     @property

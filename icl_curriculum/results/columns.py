@@ -53,7 +53,7 @@ class TrainingRow(NamedTuple):
         str,
         TableColumn(
             "what the prompts were drawn for: `training`, or `support` and `query` of methods with two loops, the "
-            "first before any inner step and the second after all of them; only where the training method names roles",
+            "first before any inner step and the second after inner steps; only where the training method names roles",
             absent="training", key=True,
         ),
     ]  # fmt: skip

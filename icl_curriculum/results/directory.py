@@ -122,10 +122,17 @@ class RunDirectory:
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomically(self.path / "config.toml", tomli_w.dumps(config))
 
+    def config_hash(self) -> str:
+        """The hash of config.toml as it is."""
+        return bytes_hash((self.path / "config.toml").read_bytes())
+
     def check_intact(self) -> None:
-        """UserError, naming the file, unless tables and weights of a finished run are there as they were written."""
+        """UserError, naming the file, unless a finished run's config, tables and weights are as they were written."""
         manifest = read_manifest(self.path) or {}
         check_version(self.path, manifest)
+        if not config_is_intact(self.path, manifest):
+            config = self.path / "config.toml"
+            raise UserError(f"{config} is damaged: it is not what the run wrote; restore it, or use --fresh")
         for name in tables_of(manifest):
             _read_finished(self.table(name), manifest)
         weights = self.path / "model.safetensors"
@@ -164,6 +171,12 @@ def read_manifest(run_dir: Path) -> dict[str, Any] | None:
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
     return dict(manifest)
+
+
+def config_is_intact(run_dir: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether config.toml is what a finished run wrote; where its manifest does not say, whether it is there."""
+    path = run_dir / "config.toml"
+    return path.is_file() and manifest.get("config_file") in (None, bytes_hash(path.read_bytes()))
 
 
 def finished_manifest(run_dir: Path) -> dict[str, Any]:

@@ -46,4 +46,5 @@ def what_is_finished(directory: RunDirectory, evaluated: Evaluated, weights: str
         "baseline_failures": for_manifest(evaluated.failures),
         "tables": directory.table_hashes(),
         "weights": weights,
+        "config_file": directory.config_hash(),
     }

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
-from icl_curriculum.results.directory import finished_runs, unfinished_runs
+from icl_curriculum.results.directory import config_is_intact, finished_runs, unfinished_runs
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
 #: The columns that tell a cell.
@@ -187,9 +188,22 @@ def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str,
     for run, manifest in manifests.items():
         # A damaged config is a matter of its own: what was measured stands in the tables.
         with contextlib.suppress(OSError, ValueError):
-            if manifest["variant"] not in found:
-                found[manifest["variant"]] = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
+            if manifest["variant"] not in found and config_is_intact(directory / run, manifest):
+                config = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
+                if _is_config(config):
+                    found[manifest["variant"]] = config
     return found
+
+
+def _is_config(config: Mapping[str, Any]) -> bool:
+    """Whether a resolved config has what is read of it. Runs of 0.2.0 do not say whether it is as it was written."""
+    tables = [config.get(name) for name in ("model", "training", "curriculum", "evaluation")]
+    if not all(isinstance(table, Mapping) for table in tables):
+        return False
+    numbers = [config.get("dims"), *(config["training"].get(key) for key in ("steps", "batch_size"))]
+    method = config["training"].get("method", {"name": ""})
+    named = isinstance(method, str) or (isinstance(method, Mapping) and isinstance(method.get("name"), str))
+    return named and all(type(number) is int for number in numbers)
 
 
 def _missing_runs(directory: Path, models: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from icl_curriculum.core.files import check_writable, write_atomically
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
+from icl_curriculum.results.comparison.wording import listed
 from icl_curriculum.results.directory import find_results, finished_runs
-from icl_curriculum.results.tables import read_table
+from icl_curriculum.results.tables import distinct, read_table
 from icl_curriculum.results.transfer.domains import domain_errors, trained_cells
 from icl_curriculum.results.transfer.errors import TransferErrors
 from icl_curriculum.results.transfer.row import TransferRow
@@ -50,12 +52,24 @@ def transfer(folder: str | Path, *, results: str | Path = "results", output: str
 
 def write_transfer(directory: Path, output: Path | None = None) -> WrittenTransfer:
     """Write transfer.csv of an experiment into ``output``, by default its own folder."""
+    if (directory / "manifest.json").is_file():
+        raise UserError(f"{directory} is the folder of one run; expected that of its experiment, {directory.parent}")
     source, rows = _rows_of(directory)
     folder = output or directory
     check_writable(folder)
     path = folder / "transfer.csv"
     write_atomically(path, csv_text([TABLES["transfer"].header, *rows]))
-    return WrittenTransfer(read_table(folder, "transfer"), path, source.missing)
+    return WrittenTransfer(read_table(folder, "transfer"), path, (*source.missing, *_without_rows(source, rows)))
+
+
+def _without_rows(source: Source, rows: Sequence[TransferRow]) -> list[str]:
+    """A sentence on the adaptations that were asked, but not at the lengths of the table."""
+    there, asked = {row.learner for row in rows}, [] if source.adapted is None else distinct(source.adapted["learner"])
+    lacking = [name for name in asked if name not in there]
+    if not lacking:
+        return []
+    ks = listed(list(map(str, sorted({row.n_context for row in rows}))))
+    return [f"{', '.join(lacking)}: no row, as it was not asked at {ks} examples (evaluation.costly)."]
 
 
 def write_if_methods_differ(directory: Path) -> Path | None:
@@ -82,7 +96,8 @@ def _methods(directory: Path) -> set[str]:
     """The training methods of the finished runs in a folder, as far as their configs can be read."""
     found = set()
     for run, _ in finished_runs(directory):
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        # What is damaged, and in the tables, is said when they are read.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             found.add(method_of(tomllib.loads((run / "config.toml").read_text("utf-8"))))
     return found
 

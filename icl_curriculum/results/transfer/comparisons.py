@@ -69,9 +69,8 @@ def _at_equal_operations(
         ]
         low, high = np.mean(ends, axis=0)
         mine = operations(float(np.mean([spent[seed] for seed in beyond])))
-        said = [
-            f"{_which(beyond, rungs)}the ladder takes {operations(low)} to {operations(high)} operations, it {mine}"
-        ]
+        rest = f"takes {operations(low)} to {operations(high)}" if high > low else f"is one run, of {operations(low)}"
+        said = [f"{_which(beyond, rungs)}the ladder {rest} operations, it {mine}"]
     return rungs.paired(read, said)
 
 

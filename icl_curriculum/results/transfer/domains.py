@@ -16,7 +16,7 @@ from icl_curriculum.results.transfer.row import UNADAPTED
 #: What the id of an adapted model begins with; what follows ends in how it was adapted.
 ADAPTED = "model/adapted="
 #: What `domain_errors` returns: an error of one run in one cell.
-ERRORS = ["variant", "seed", "domain", "adaptation", "learner", *CELL, "n_context", "metric", "value"]
+ERRORS = ["variant", "seed", "domain", "adaptation", "learner", *CELL, "n_context", "n_prompts", "metric", "value"]
 
 
 def domain_of(cell: Cell, trained: Collection[Cell]) -> str | None:

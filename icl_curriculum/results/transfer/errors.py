@@ -28,11 +28,15 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupErrors:
-    """A variant's errors in a group, (seeds, cells), over the seeds that were asked about all of its cells."""
+    """A variant's errors in a group, (seeds, cells), over the seeds that were asked about all of its cells.
+
+    ``n_prompts``: those of the cell with the fewest.
+    """
 
     values: pd.DataFrame
     learner: str
     n_context: int
+    n_prompts: int
 
     @property
     def by_seed(self) -> dict[int, float]:
@@ -65,7 +69,9 @@ class TransferErrors:
             values = rows.pivot(index="seed", columns=CELL, values="value").dropna()
             if len(values):
                 first = rows.iloc[0]
-                group = GroupErrors(values, str(first["learner"]), int(first["n_context"]))
+                group = GroupErrors(
+                    values, str(first["learner"]), int(first["n_context"]), int(rows["n_prompts"].min())
+                )
                 groups[str(variant)][Group(*map(str, key))] = group
         return cls(settings, groups, None if exposure is None else _in_all(exposure))
 

@@ -67,6 +67,10 @@ class TransferRow(NamedTuple):
     ci_high: Annotated[float | None, TableColumn("upper end of the same interval", empty="as `ci_low`", negative=True)]
     median: Annotated[float, TableColumn("median of the error over cells and seeds")]
     n_cells: Annotated[int, TableColumn("cells of the domain", unit="cells")]
+    n_prompts: Annotated[
+        int,
+        TableColumn("prompts of each cell; fewer for costly adaptations (`evaluation.costly`)", unit="prompts"),
+    ]
     n_seeds: Annotated[int, TableColumn("seeds of the variant", unit="seeds")]
     comparison: Annotated[
         str,

@@ -56,8 +56,9 @@ def settings(source: Source, trained: Mapping[str, frozenset[Cell]]) -> dict[str
     lacking = sorted(set(source.variants) - set(source.configs))
     if lacking:
         raise UserError(
-            f"{source.directory}: the config of {', '.join(lacking)} is not there, and no table says by which method a "
-            f"variant was trained; expected the folders of the runs, with config.toml, beside the tables"
+            f"{source.directory}: the config of {', '.join(lacking)} is not there or not what the run wrote, and no "
+            f"table says by which method a variant was trained; expected the folders of the runs, with config.toml, "
+            f"beside the tables"
         )
     made = [
         _setting(variant, source.configs[variant], trained.get(variant, frozenset())) for variant in source.variants

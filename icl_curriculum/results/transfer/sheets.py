@@ -80,6 +80,8 @@ def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
         ]  # fmt: skip
         least, most = int(rows["n_cells"].min()), int(rows["n_cells"].max())
         cells = f"{most} cell{'s' * (most > 1)}" if least == most else f"{least} to {most} cells"
+        if (few := int(rows["n_prompts"].min())) < int(table["n_prompts"].max()):
+            cells += f", on {few} prompts"
         title = ", ".join(filter(None, parts))
         title += f": {METRICS[first['metric']]} at {first['n_context']} examples, {cells}"
         yield TransferSheet(title, *_sheet(rows))

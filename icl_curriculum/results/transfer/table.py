@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from icl_curriculum.results.adaptation import AdaptedId
 from icl_curriculum.results.statistics.seeds import Estimate, estimate, paired_difference
 from icl_curriculum.results.transfer.comparisons import PairedWithPlain, comparisons
 from icl_curriculum.results.transfer.errors import Group, TransferErrors
@@ -16,10 +17,19 @@ from icl_curriculum.results.transfer.row import DOMAINS, UNADAPTED, TransferRow
 def transfer_rows(experiment: str, found: TransferErrors) -> Iterator[TransferRow]:
     """Every row of transfer.csv, by domain, adaptation and variant."""
     groups = {group for of_variant in found.groups.values() for group in of_variant}
-    for group in sorted(groups, key=lambda g: (DOMAINS.index(g.domain), g.adaptation != UNADAPTED, g)):
+    for group in sorted(groups, key=_place):
         for variant in found.settings:
             if group in found.groups[variant]:
                 yield from _of_variant(experiment, variant, group, found)
+
+
+def _place(group: Group) -> tuple[object, ...]:
+    """Where a group stands: by domain, the model as it is first, then by the way to adapt it and its steps."""
+    steps, options = 0, ""
+    if group.adaptation != UNADAPTED:
+        parsed = AdaptedId.parse(f"model/{group.adaptation}")
+        steps, options = parsed.steps, parsed.options
+    return DOMAINS.index(group.domain), steps > 0, options, steps, group.metric
 
 
 def _of_variant(experiment: str, variant: str, group: Group, found: TransferErrors) -> Iterator[TransferRow]:
@@ -31,7 +41,8 @@ def _of_variant(experiment: str, variant: str, group: Group, found: TransferErro
         batch_size=setting.batch_size, fixed_prompts=setting.fixed_prompts, domain=group.domain,
         adaptation=group.adaptation, learner=own.learner, n_context=own.n_context, metric=group.metric,
         error=made.value, ci_low=made.low, ci_high=made.high, median=float(np.median(values)),
-        n_cells=values.shape[1], n_seeds=len(values), comparison="none", versus=None, versus_error=None,
+        n_cells=values.shape[1], n_prompts=own.n_prompts, n_seeds=len(values), comparison="none",
+        versus=None, versus_error=None,
         difference=None, difference_low=None, difference_high=None, resolvable=None, versus_seeds=0, n_pairs=0,
         note=None,
     )  # fmt: skip
