@@ -196,12 +196,13 @@ def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str,
 
 
 def _is_config(config: Mapping[str, Any]) -> bool:
-    """Whether a resolved config has what is read of it. Runs of 0.2.0 do not say whether it is as it was written."""
-    tables = [config.get(name) for name in ("model", "training", "curriculum", "evaluation")]
+    """Whether what is read of a config is of its kind. Runs of 0.2.0 do not say if it is as it was written."""
+    tables = [config.get(name, {}) for name in ("model", "training", "curriculum", "evaluation")]
     if not all(isinstance(table, Mapping) for table in tables):
         return False
-    numbers = [config.get("dims"), *(config["training"].get(key) for key in ("steps", "batch_size"))]
-    method = config["training"].get("method", {"name": ""})
+    training = tables[1]
+    numbers = [config.get("dims", 1), training.get("steps", 1), training.get("batch_size", 1)]
+    method = training.get("method", "")
     named = isinstance(method, str) or (isinstance(method, Mapping) and isinstance(method.get("name"), str))
     return named and all(type(number) is int for number in numbers)
 

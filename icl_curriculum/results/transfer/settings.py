@@ -53,7 +53,7 @@ def settings(source: Source, trained: Mapping[str, frozenset[Cell]]) -> dict[str
 
     UserError where the config of a variant is not there: tables do not say how a model was trained.
     """
-    lacking = sorted(set(source.variants) - set(source.configs))
+    lacking = sorted(variant for variant in source.variants if not _is_whole(source.configs.get(variant, {})))
     if lacking:
         raise UserError(
             f"{source.directory}: the config of {', '.join(lacking)} is not there or not what the run wrote, and no "
@@ -64,6 +64,12 @@ def settings(source: Source, trained: Mapping[str, frozenset[Cell]]) -> dict[str
         _setting(variant, source.configs[variant], trained.get(variant, frozenset())) for variant in source.variants
     ]
     return {setting.variant: setting for setting in sorted(made, key=lambda setting: setting.order)}
+
+
+def _is_whole(config: Mapping[str, Any]) -> bool:
+    """Whether a config says how a variant was trained."""
+    training = config.get("training", {})
+    return {"dims", "model", "curriculum", "training"} <= config.keys() and {"steps", "batch_size"} <= training.keys()
 
 
 def method_of(config: Mapping[str, Any]) -> str:
