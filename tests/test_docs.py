@@ -183,7 +183,7 @@ def toy(command: Command) -> list[str]:
     if command[1] == "import":
         return ["--n-prompts", "4"]
     if command[1] == "bench":
-        return ["--rounds", "2"] if command[2] == "step" else overriding([*TOY.items(), ("points", "8")])
+        return ["--rounds", "2"] if command[2] in ("step", "methods") else overriding([*TOY.items(), ("points", "8")])
     return []
 
 
