@@ -88,7 +88,7 @@ class Model(nn.Module):
       that the same config builds by another generator, and moved to the device that the run is on. A tensor in a
       plain attribute is neither saved nor moved; ``register_buffer`` keeps one.
     - It computes in float32 what it is given in float32.
-    - `copy.deepcopy` copies it, which is how it is adapted at test time.
+    - ``copy.deepcopy`` copies it, which is how it is adapted at test time.
     """
 
     #: Names of the parameters whose last two axes are weight matrices inside the network (Muon, weight decay).

@@ -75,7 +75,7 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
         raise Inapplicable(f"no registered model can {wanted}, each at its defaults; register one in the same file")
 
     def refusal(self, training: TrainingConfig, drawing: Drawing) -> UserError | None:
-        """The error by which `TrainingMethod.check` refuses a ``[training]`` table. Raises whatever else it raises."""
+        """The error by which `ConfiguredMethod.check` refuses a ``[training]`` table. Raises what else that raises."""
         self.doing = f'check of [training] with batch_size = {training.batch_size} and curriculum.draw = "{drawing}"'
         try:
             self.as_given.check(training, cells=CELLS, draw=drawing)

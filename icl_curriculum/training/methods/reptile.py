@@ -21,7 +21,7 @@ class Reptile(FirstOrderMaml):
     (theta - theta_i) / (inner_rate * inner_steps), averaged over tasks, as if it were a gradient: the mean of the inner
     steps' directions. With one step, or a small rate, it is the gradient of plain training.
 
-    Losses by role: `support` is the first batch, whose error is that of the unadapted model; `query` are the later
+    Losses by role: ``support`` is the first batch, whose error is that of the unadapted model; ``query`` are the later
     ones, whose errors come after the steps on the batches before, and before their own. Source: Nichol et al. 2018,
     arXiv 1803.02999.
     """
