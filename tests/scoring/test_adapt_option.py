@@ -156,6 +156,8 @@ def test_mistaken_options(icl: Icl, adapting: Finished, tmp_path: Path, text: st
     ("texts", "message"),
     [
         (["steps=2", "rate=1"], "evaluation.adapt.1: 'rate=1': how many steps? expected steps=20, say"),
+        (["step=2"], "evaluation.adapt.0: 'step=2': expected options such as steps=20,rate=0.1, found 'step=2'; did you "
+                     "mean 'steps'?"),
         (["steps=2", "steps=2,rate=0.005"], "evaluation.adapt: two texts mean 'adapted=2'; expected every "),
         ([3], "evaluation.adapt.0"),
     ],
@@ -164,6 +166,7 @@ def test_mistaken_keys(texts: list[object], message: str) -> None:
     with pytest.raises(UserError) as error:
         tiny_run({"evaluation.adapt": texts}).experiment.check()
     assert message in str(error.value)
+    assert str(error.value).count("found") <= 1
 
 
 def test_the_key_enters_the_hash_only_where_it_says_something() -> None:

@@ -29,6 +29,7 @@ class Told:
     """One variant: how it was trained, and the errors of each seed at 8 examples, by cell.
 
     ``operations``: of an update. ``adapted``: likewise by learner, then cell. ``medians``: cells of infinite mean.
+    ``few``: learners asked on 4 prompts instead of 16, and not at 8 examples where they are ``short``, too.
     ``changes``: other keys of its config. ``banks``: content hashes that are not those of all others.
     """
 
@@ -45,6 +46,8 @@ class Told:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     banks: Mapping[str, str] = field(default_factory=dict)
     seeds: Sequence[int] | None = None
+    few: Sequence[str] = ()
+    short: Sequence[str] = ()
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -62,14 +65,15 @@ class Told:
                     inside = cell in self.trained
                     # Shifted outputs are of no domain, whatever the cell.
                     for shift, scale in (("none", 1.0), ("scaled_outputs/2", 30.0)):
-                        for k in LENGTHS:
+                        for k in [k for k in LENGTHS if k != K or learner not in self.short]:
                             value = values[place] * (scale if k == K else 7.0)
                             metrics = {"median_error": value} if cell in self.medians else {
                                 "squared_error": 5 * value, "normalized_error": value
                             }  # fmt: skip
                             for metric, found in metrics.items():
                                 head = [*self.head(seed), self.steps, learner, "model", *cell, shift]
-                                yield [*head, inside and shift == "none", k, metric, found, found, found, 16]
+                                yield [*head, inside and shift == "none", k, metric, found, found, found,
+                                       4 if learner in self.few else 16]  # fmt: skip
             for cell in self.errors:
                 yield [*self.head(seed), self.steps, "zero", "baseline", *cell, "none", cell in self.trained, K,
                        "squared_error", 5.0, 4.0, 6.0, 16]  # fmt: skip

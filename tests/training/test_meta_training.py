@@ -326,6 +326,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"training.method": {"name": "meta_ict"}}, 'instruction.kind: expected "one_hot", "preset" or "learned"'),
     (
+        {"training.method": {"name": "meta_ict"}, "instruction.kind": "learned", "instruction.of": "inputs"},
+        "instruction.of: 'gaussian' is the only one of its kind, so the training method 'meta_ict' would tell",
+    ),
+    (
         {"training.method": {"name": "meta_ict"}, "instruction.kind": "learned", "curriculum.draw": "prompt"},
         'curriculum.draw: expected "batch", one cell for all prompts of an update',
     ),

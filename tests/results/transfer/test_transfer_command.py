@@ -163,3 +163,26 @@ def test_a_run_of_several_methods_leaves_the_table() -> None:
     compared = table[(table["variant"] == "other") & (table["comparison"] != "none")]
     assert len(compared) == 5
     assert compared["difference"].abs().max() < 1e-12
+
+
+def test_adaptations_asked_on_fewer_prompts_or_at_other_lengths_are_said(tmp_path: Path, icl: Icl) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    few, short = "model/adapted=1/per_prompt", "model/adapted=2/per_prompt"
+    told = Told("maml", given, method="maml", adapted={few: given, short: given}, few=[few, short], short=[short])
+    code, printed, _ = icl("transfer", str(write_folder(tmp_path / "meta", [*ladder(), told])))
+    assert code == 0
+    assert "seen cells, adapted = 1, per_prompt: normalized error at 8 examples, 2 cells, on 4 prompts" in printed
+    assert f"{short}: no row, as it was not asked at 8 examples (evaluation.costly)." in " ".join(printed.split())
+    table = icl_curriculum.transfer(tmp_path / "meta")
+    assert set(table.loc[table["learner"] == few, "n_prompts"]) == {4}
+    assert set(table.loc[table["learner"] == "model", "n_prompts"]) == {16}
+
+
+def test_an_adapted_id_without_steps_is_one_message(tmp_path: Path, icl: Icl) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    told = Told("maml", given, method="maml", adapted={"model/adapted=x": given})
+    folder = write_folder(tmp_path / "meta", [*ladder(), told])
+    for command in ("transfer", "plot"):
+        code, _, complaint = icl(command, str(folder))
+        assert (code, complaint.count("\n")) == (2, 1)
+        assert "learner 'model/adapted=x': expected a number of steps, as in model/adapted=20, behind" in complaint
