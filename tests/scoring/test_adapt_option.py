@@ -156,8 +156,11 @@ def test_mistaken_options(icl: Icl, adapting: Finished, tmp_path: Path, text: st
     ("texts", "message"),
     [
         (["steps=2", "rate=1"], "evaluation.adapt.1: 'rate=1': how many steps? expected steps=20, say"),
-        (["step=2"], "evaluation.adapt.0: 'step=2': expected options such as steps=20,rate=0.1, found 'step=2'; did you "
-                     "mean 'steps'?"),
+        (
+            ["step=2"],
+            "evaluation.adapt.0: 'step=2': expected options such as steps=20,rate=0.1, found 'step=2'; did you mean "
+            "'steps'?",
+        ),
         (["steps=2", "steps=2,rate=0.005"], "evaluation.adapt: two texts mean 'adapted=2'; expected every "),
         ([3], "evaluation.adapt.0"),
     ],
