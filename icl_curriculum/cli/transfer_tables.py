@@ -6,14 +6,14 @@ from rich.console import Console
 
 from icl_curriculum.cli.comparison import print_sheet
 from icl_curriculum.results.transfer.command import WrittenTransfer
-from icl_curriculum.results.transfer.sheets import reading, transfer_sheets
+from icl_curriculum.results.transfer.sheets import of_most_steps, reading, transfer_sheets
 
 
 def show(console: Console, written: WrittenTransfer) -> None:
     """Print the table of each domain and adaptation, how to read them, and where transfer.csv lies."""
     for text in written.missing:
         console.print(f"note: {text}", soft_wrap=True)
-    sheets = list(transfer_sheets(written.table))
+    sheets = list(transfer_sheets(of_most_steps(written.table)))
     for made in sheets:
         console.print(f"\n{made.title}", style="bold", soft_wrap=True)
         print_sheet(console, made.sheet)

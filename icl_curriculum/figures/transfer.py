@@ -17,11 +17,10 @@ from icl_curriculum.figures.names import BLUE, GREEN, GREY, ORANGE, PURPLE, VERM
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import label_rows, row_height
-from icl_curriculum.results.adaptation import AdaptedId
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
 from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
-from icl_curriculum.results.transfer.row import DOMAINS, UNADAPTED
-from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS, adaptation_label, data_label
+from icl_curriculum.results.transfer.row import DOMAINS
+from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS, adaptation_label, data_label, of_most_steps
 
 #: Inches of a row, and of the names of variants.
 _ROW, _LEFT = 0.2, 1.1
@@ -44,7 +43,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     if alone.empty:
         raise NothingToDraw("no errors in any domain")
     every = len(distinct(alone["adaptation"]))
-    alone = _of_most_steps(alone)
+    alone = of_most_steps(alone)
     looks = {name: _LOOKS[i % len(_LOOKS)] for i, name in enumerate(distinct(alone["adaptation"]))}
     fixed = sorted(alone["fixed_prompts"].unique(), key=lambda n: -math.inf if math.isnan(n) else -n)
     blocks = [_panels(alone[alone["fixed_prompts"].isna() if math.isnan(n) else alone["fixed_prompts"] == n])
@@ -72,17 +71,6 @@ def transfer(table: pd.DataFrame) -> Figure:
     fewer = ["Adaptations of fewer steps are left out."] * (len(looks) < every)
     grid.label(error_label("normalized_error"), [""] * len(places))
     return grid.finish("How training methods carry over", None, [_said(alone), *fewer, *note], _legend(looks))
-
-
-def _of_most_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those adaptations of which others go further."""
-    steps, others = {}, {}
-    for name in distinct(rows["adaptation"]):
-        if name != UNADAPTED:
-            parsed = AdaptedId.parse(f"model/{name}")
-            steps[name], others[name] = parsed.steps, parsed.options
-    most = {options: max(steps[name] for name in steps if others[name] == options) for options in others.values()}
-    return rows[[name == UNADAPTED or steps[name] == most[others[name]] for name in rows["adaptation"]]]
 
 
 def _panels(rows: pd.DataFrame) -> list[pd.DataFrame]:

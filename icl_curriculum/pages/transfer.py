@@ -8,7 +8,7 @@ from icl_curriculum import figures
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
 from icl_curriculum.results.comparison.sources import Source
 from icl_curriculum.results.tables import read_table
-from icl_curriculum.results.transfer.sheets import reading, transfer_sheets
+from icl_curriculum.results.transfer.sheets import of_most_steps, reading, transfer_sheets
 
 
 def transfer_sections(source: Source) -> list[PageSection]:
@@ -16,7 +16,7 @@ def transfer_sections(source: Source) -> list[PageSection]:
     if not (source.directory / "transfer.csv").is_file():
         return []
     table = read_table(source.directory, "transfer")
-    sheets = list(transfer_sheets(table))
+    sheets = list(transfer_sheets(of_most_steps(table)))
     notes = dict.fromkeys(f"{note}." for made in sheets for note in made.notes)
     pictures = drawn(
         partial(figures.transfer, table),

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from icl_curriculum.results.adaptation import AdaptedId
 from icl_curriculum.results.comparison.sheets import Sheet, SheetEntry
 from icl_curriculum.results.comparison.wording import between, error
 from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate
-from icl_curriculum.results.tables import METRICS
-from icl_curriculum.results.transfer.row import COMPARISONS
+from icl_curriculum.results.tables import METRICS, distinct
+from icl_curriculum.results.transfer.row import COMPARISONS, UNADAPTED
 
 #: What each domain is called.
 DOMAIN_LABELS = {"seen": "seen cells", "unseen_classes": "unseen classes", "unseen_inputs": "unseen inputs"}
@@ -68,6 +69,18 @@ def data_label(fixed_prompts: float) -> str:
     return "" if math.isnan(fixed_prompts) else f"{fixed_prompts:,.0f} fixed prompts a cell"
 
 
+def of_most_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those adaptations of which others go further, with the same options otherwise."""
+    parsed = {
+        name: AdaptedId.parse(f"model/{name}") for name in distinct(table["adaptation"]) if name != UNADAPTED
+    }  # fmt: skip
+    most: dict[str, int] = {}
+    for adapted in parsed.values():
+        most[adapted.options] = max(adapted.steps, most.get(adapted.options, 0))
+    kept = {UNADAPTED, *(name for name, adapted in parsed.items() if adapted.steps == most[adapted.options])}
+    return table[table["adaptation"].isin(kept)]
+
+
 def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
     """The tables of transfer.csv in its order, then those of the variants of each limited data."""
     keys = ["fixed_prompts", "domain", "adaptation", "metric", "n_context"]
@@ -88,8 +101,10 @@ def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
 
 
 def reading(table: pd.DataFrame) -> list[str]:
-    """How to read the comparisons, where there are any."""
-    return [READING] if (table["comparison"] != "none").any() else []
+    """How to read the comparisons, where there are any, and what is left to transfer.csv."""
+    fewer = len(of_most_steps(table)) < len(table)
+    said = ["Adaptations of fewer steps than others are in transfer.csv alone."] if fewer else []
+    return [*[READING] * bool((table["comparison"] != "none").any()), *said]
 
 
 def _sheet(rows: pd.DataFrame) -> tuple[Sheet, list[str]]:

@@ -186,3 +186,16 @@ def test_an_adapted_id_without_steps_is_one_message(tmp_path: Path, icl: Icl) ->
         code, _, complaint = icl(command, str(folder))
         assert (code, complaint.count("\n")) == (2, 1)
         assert "learner 'model/adapted=x': expected a number of steps, as in model/adapted=20, behind" in complaint
+
+
+def test_the_longest_adaptations_are_shown_and_all_are_written(tmp_path: Path, icl: Icl) -> None:
+    given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
+    told = Told("maml", given, method="maml", adapted={"model/adapted=5": given, "model/adapted=20": given})
+    code, printed, _ = icl("transfer", str(write_folder(tmp_path / "meta", [*ladder(), told])))
+    assert code == 0
+    assert "seen cells, adapted = 20: " in printed
+    assert "adapted = 5" not in printed
+    assert "Adaptations of fewer steps than others are in transfer.csv alone." in printed
+    written = pd.read_csv(tmp_path / "meta" / "transfer.csv")
+    # In the order of their steps, not of their names.
+    assert list(written["adaptation"].unique()) == ["unadapted", "adapted=5", "adapted=20"]
