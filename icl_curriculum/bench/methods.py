@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
+from icl_curriculum.bench.tables import SIZE_COLUMNS, BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
 from icl_curriculum.bench.timing import interleaved, ratios
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import build
@@ -16,13 +16,7 @@ from icl_curriculum.core.progress import Tell
 from icl_curriculum.training import Trainer
 
 COLUMNS = (
-    Column("size"),
-    Column("width"),
-    Column("layers"),
-    Column("heads"),
-    Column("points"),
-    Column("dims"),
-    Column("batch"),
+    *SIZE_COLUMNS,
     Column("method", "method"),
     Column("attention", "attention"),
     Column("rounds"),

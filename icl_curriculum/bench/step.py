@@ -8,20 +8,14 @@ from functools import partial
 
 from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
-from icl_curriculum.bench.tables import BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
+from icl_curriculum.bench.tables import SIZE_COLUMNS, BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, peak, ratios, square_products
 from icl_curriculum.core.machine import arithmetic, computing_threads, waiting_for
 from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.models.flops import count
 
 COLUMNS = (
-    Column("size"),
-    Column("width"),
-    Column("layers"),
-    Column("heads"),
-    Column("points"),
-    Column("dims"),
-    Column("batch"),
+    *SIZE_COLUMNS,
     Column("competitor", "competitor"),
     Column("variant"),
     Column("rounds"),

@@ -101,6 +101,10 @@ SIZES = (
 )
 
 
+#: The columns that say how large a model and its prompts are.
+SIZE_COLUMNS = tuple(Column(name) for name in ("size", "width", "layers", "heads", "points", "dims", "batch"))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the command line asks for. ``record``: whether the shipped record of `quality` is written anew."""
