@@ -213,13 +213,13 @@ class Experiment(Strict):
             needed = method.required()
             if not isinstance(needed, frozenset | set) or not all(isinstance(item, Capability) for item in needed):
                 raise UserError(f"{method.id!r} needs {needed!r}, expected a set of Capability")
-        if Capability.INSTRUCTION in needed and self.told() is None:
+        told = self.told()
+        if Capability.INSTRUCTION in needed and told is None:
             raise UserError(
                 f'expected "one_hot", "preset" or "learned" for the training method {method.id!r}, which tells the '
                 f'model the task, found "none"',
                 key="instruction.kind",
             )
-        told = self.told()
         if Capability.INSTRUCTION in needed and cells > 1 and told is not None and len(told.names) == 1:
             raise UserError(
                 f"{told.names[0]!r} is the only one of its kind, so the training method {method.id!r} would tell the "

@@ -116,9 +116,7 @@ def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str
     message = error["msg"]
     for said, meant in _WORDING.items():
         message = re.sub(said, meant, message)
-    # A message that says itself what was found, such as that of a text with options, is whole.
-    told = "" if error["type"] == "adaptation" else f", found {shown(error['input'])}"
-    return [at(key, f"{message}{told}")]
+    return [at(key, f"{message}, found {shown(error['input'])}")]
 
 
 def at(key: str, text: str) -> str:

@@ -203,7 +203,8 @@ def _adaptation(text: str) -> str:
     try:
         Adaptation.parse(text)
     except UserError as error:
-        raise PydanticCustomError("adaptation", "{message}", {"message": str(error)}) from None
+        # Like those of a component, the message says itself what was found.
+        raise PydanticCustomError("component", "{message}", {"message": str(error)}) from None
     return text
 
 

@@ -86,8 +86,8 @@ class Prompts:
             mask=cut(self.mask),
         )
 
-    def __getitem__(self, rows: slice) -> Prompts:
-        """The prompts of these rows, truth included."""
+    def __getitem__(self, rows: slice | Int[Tensor, " n"]) -> Prompts:
+        """The prompts of these rows, a slice or their numbers in any order, truth included."""
         changed: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)

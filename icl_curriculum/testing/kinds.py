@@ -12,7 +12,7 @@ from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import KINDS, Component
 from icl_curriculum.testing import function_classes, methods, models
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
-from icl_curriculum.testing.methods import MethodSubject
+from icl_curriculum.testing.methods.subject import MethodSubject
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
 from icl_curriculum.testing.subject import AnySubject

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Int
@@ -57,19 +56,8 @@ class FixedPrompts:
             ]
         )  # fmt: skip
         start = first % self.n
-        return _rows(self.all_of(cell, active_dims), rows[start : start + n])
+        return self.all_of(cell, active_dims)[rows[start : start + n].to(self.device)]
 
     def _order(self, cell: _Cell, step: int, number: int, turn: int) -> Int[Tensor, " n"]:
         made = generator(self.seed, f"fixed/order/{number}/{turn}/{self.stream_names[cell]}", step)
         return torch.randperm(self.n, generator=made)
-
-
-def _rows(prompts: Prompts, rows: Int[Tensor, " n"]) -> Prompts:
-    """The prompts of these rows, truth included."""
-    rows = rows.to(prompts.xs.device)
-    changed: dict[str, Any] = {
-        item.name: value[rows] for item in fields(prompts) if isinstance(value := getattr(prompts, item.name), Tensor)
-    }
-    if prompts.truth is not None:
-        changed["truth"] = {name: value[rows] for name, value in prompts.truth.items()}
-    return replace(prompts, **changed)

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.results.adaptation import ADAPTED
 from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell
 from icl_curriculum.results.tables import METRICS, at_last_step
 from icl_curriculum.results.transfer.row import UNADAPTED
 
-#: What the id of an adapted model begins with; what follows ends in how it was adapted.
-ADAPTED = "model/adapted="
 #: What `domain_errors` returns: an error of one run in one cell.
 ERRORS = ["variant", "seed", "domain", "adaptation", "learner", *CELL, "n_context", "n_prompts", "metric", "value"]
 

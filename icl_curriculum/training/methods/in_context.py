@@ -9,6 +9,7 @@ from torch import Tensor
 
 from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.models.base import Model
+from icl_curriculum.models.calling import given
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
 
@@ -36,8 +37,8 @@ def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
     sizes = [len(portion.prompts) for portion in batch]
     weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
     repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
-    more = {} if prompts.instruction is None else {"instruction": prompts.instruction}
-    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **more)
+    told = given(instruction=prompts.instruction)
+    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **told)
     parts: dict[Cell, list[Tensor]] = {}
     for portion, part in zip(batch, torch.split(errors, sizes), strict=True):
         parts.setdefault(portion.cell, []).append(part)

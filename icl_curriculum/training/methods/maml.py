@@ -15,6 +15,7 @@ from torch import Tensor
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Capability, Model
+from icl_curriculum.models.calling import check_shape
 from icl_curriculum.training.methods.base import Losses, register_method
 from icl_curriculum.training.methods.inner_rule import stepped
 from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
@@ -127,9 +128,7 @@ class Stacked:
         return self._means(_all_at_once(predictions, dict(parameters), inputs))
 
     def _means(self, found: Float[Tensor, "tasks n points"]) -> Float[Tensor, " tasks"]:
-        if found.shape != self.targets.shape:
-            expected = f"{tuple(self.targets.shape[1:])} (prompts, points)"
-            raise ValueError(f"predictions have shape {tuple(found.shape[1:])}, expected {expected}")
+        check_shape(found[0], self.targets[0])
         return (found.to(self.targets.dtype) - self.targets).square().mean(dim=(1, 2))
 
 

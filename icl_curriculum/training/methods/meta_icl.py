@@ -9,6 +9,7 @@ from torch import Tensor
 
 from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.models.base import Model
+from icl_curriculum.models.calling import check_shape, given
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
 
@@ -35,11 +36,8 @@ def add_last_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Ten
     """
     prompts = concatenate([portion.prompts for portion in batch])
     sizes = [len(portion.prompts) for portion in batch]
-    told = {} if prompts.instruction is None else {"instruction": prompts.instruction}
-    predictions = model(prompts.xs, prompts.ys, **told)
-    if predictions.shape != prompts.targets.shape:
-        expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
-        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    predictions = model(prompts.xs, prompts.ys, **given(instruction=prompts.instruction))
+    check_shape(predictions, prompts.targets)
     errors = (predictions.float() - prompts.targets).square()
     weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=errors.device)
     last = weights.repeat_interleave(torch.tensor(sizes, device=errors.device), output_size=len(prompts))

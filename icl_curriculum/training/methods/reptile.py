@@ -55,12 +55,13 @@ class Reptile(FirstOrderMaml):
         total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
         first, later = [], []
         for task in tasks:
+            gone = {name: torch.zeros_like(value) for name, value in total.items()}
             with adapting(model):
-                adapted = self.adapt(session, task)
-            for name, direction in adapted.directions.items():
-                total[name] += direction * scale
-            first.append(adapted.errors[0])
-            later += [torch.stack(adapted.errors[1:]).mean()] if adapted.errors[1:] else []
+                errors = self.adapt(session, task, gone)
+            for name, directions in gone.items():
+                total[name] += directions * scale
+            first.append(errors[0])
+            later += [torch.stack(errors[1:]).mean()] if errors[1:] else []
         for name, parameter in model.named_parameters():
             parameter.grad = total[name]
         session.step_optimizers()
