@@ -84,26 +84,27 @@ _OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer")
 
 def draw_all(
     directory: Path, *, baselines: Baselines = "best", variants: str | Sequence[str] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None, tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:  # fmt: skip
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG. Returns the PNG paths.
 
     With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all variants
     at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
-    ``"all"``; by default all of up to six, and none of more, which ``say`` is told. A directory with evaluation.csv
-    alone holds scores, see `draw_scores`. ``baselines``: those in `error_by_examples`.
-    Equal tables give equal bytes. Raises UserError, before anything is drawn, if a table is missing, damaged
-    or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
+    ``"all"``; by default all of up to six, and none of more, which ``say`` is told. ``tell`` hears the name of
+    each figure before it is drawn. A directory with evaluation.csv alone holds scores, see `draw_scores`.
+    ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. Raises UserError, before anything is
+    drawn, if a table is missing, damaged or lacks a column, for a baseline or a variant that is in none, and if there
+    is nothing to draw.
     """
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
         tables = _scores(directory)
-        drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"))
+        drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"), tell)
     else:
         there = [name for name in COLUMNS if name not in _OPTIONAL or (directory / f"{name}.csv").is_file()]
         tables = {name: read_table(directory, name) for name in there}
         _check_variants(directory, tables)
         own = _with_own_figures(directory, tables, variants)
-        drawn = _draw(directory, tables, baselines, own) + _draw_across(directory, tables)
+        drawn = _draw(directory, tables, baselines, own, tell) + _draw_across(directory, tables, tell)
         if not own and drawn:
             say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
         if drawn and is_unknown(tables["learning"], tables["curriculum"]):
@@ -129,7 +130,7 @@ def _with_own_figures(
     return names
 
 
-def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame], tell: Callable[[str], None]) -> list[Path]:
     """Draw the figures that set variants side by side, where there are several."""
     evaluation = without_adapted(tables["evaluation"])
     models = evaluation[evaluation["learner_kind"] == "model"]
@@ -142,6 +143,7 @@ def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame]) -> list[Pa
     found = outcomes(source)
     drawn = []
     for draw in ACROSS_VARIANTS:
+        tell(draw.__name__)
         with contextlib.suppress(NothingToDraw), _any_script():
             drawn.append(_save(draw(found), directory / "figures" / draw.__name__))
     return drawn
@@ -167,8 +169,9 @@ _TRAINING = ("learning", "curriculum")
 
 
 def _draw(
-    directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str]
-) -> list[Path]:
+    directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str],
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:  # fmt: skip
     """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own."""
     drawn = []
     for name, drawing in FIGURES.items():
@@ -184,6 +187,7 @@ def _draw(
         if drawing.across_variants or len(variants) == 1:
             calls = {name: {}}
         for stem, of_variant in calls.items():
+            tell(stem)
             with contextlib.suppress(NothingToDraw), _any_script():
                 figure = drawing.draw(*sources, **of_variant, **options)
                 drawn.append(_save(figure, directory / "figures" / stem))

@@ -6,6 +6,7 @@ The command line and Python's `run` both go through `carry_out`, so they leave t
 from __future__ import annotations
 
 import dataclasses
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+
+#: The seconds without a word after which it is said what is being drawn.
+SAY_EVERY = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +64,11 @@ def carry_out(
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
     note("drawing figures")
+    tell = _every_few_seconds(note)
     try:
         _write_transfer(outcome.directory, note)
-        drawn = figures.draw_all(outcome.directory, say=note)
+        drawn = figures.draw_all(outcome.directory, say=note, tell=lambda name: tell(f"drawing {name}"))
+        tell("writing summary and report")
         return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
     except (UserError, OSError) as error:
         if not outcome.failures:
@@ -71,6 +77,19 @@ def carry_out(
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
         note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
+
+
+def _every_few_seconds(note: Callable[[str], None]) -> Callable[[str], None]:
+    """What passes on a word of what is being done where nothing was said for `SAY_EVERY` seconds."""
+    said = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SAY_EVERY:
+            said = time.monotonic()
+            note(text)
+
+    return tell
 
 
 def _write_transfer(directory: Path, note: Callable[[str], None]) -> None:

@@ -289,7 +289,10 @@ def test_errors_under_shifts_are_tidy(directory: Path) -> None:
 def test_several_variants_are_drawn_side_by_side(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(drawing, "FIGURES", {"curriculum": drawing.FIGURES["curriculum"]})
-    stems = [path.stem for path in figures.draw_all(directory, say=said.append)]
+    heard: list[str] = []
+    stems = [path.stem for path in figures.draw_all(directory, say=said.append, tell=heard.append)]
+    # Also of those for which nothing is there to draw.
+    assert [name for name in heard if name in stems] == stems
     # There is no exposure.csv.
     across = [name for name in NAMES if name != "error_by_exposure"]
     assert stems[-len(across) :] == across

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_runs import TINY, Icl, tiny_values, write_toml
 
 import icl_curriculum
+from icl_curriculum import figures
 from icl_curriculum.core.errors import RunFailed
+from icl_curriculum.runs import experiment
 
 #: What says in a manifest, a checkpoint or a page when and how long a run ran.
 CLOCK = re.compile(
@@ -63,3 +66,20 @@ def test_runs_that_failed_are_named_although_nothing_could_be_drawn(
     monkeypatch.setattr("icl_curriculum.figures.draw_all", full)
     with pytest.raises(RunFailed, match=r"bad-seed0: training .*\nfigures and report were not finished: .*space"):
         icl_curriculum.run(file, results=tmp_path, device="cpu")
+
+
+def test_drawing_says_every_few_seconds_what_it_is_at(
+    tmp_path: Path, icl: Icl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here after no time at all: every figure, then the report."""
+    monkeypatch.setattr(experiment, "SAY_EVERY", 0.0)
+
+    def draw(directory: Path, *, tell: Callable[[str], None], **options: object) -> list[Path]:
+        tell("a_figure")
+        return []
+
+    monkeypatch.setattr(figures, "draw_all", draw)
+    file = write_toml(tmp_path / "tiny.toml", tiny_values({"training.steps": 2}))
+    _, printed, _ = icl("run", str(file), "--results", str(tmp_path), "--jobs", "1")
+    said = [line for line in printed.splitlines() if line.startswith(("drawing", "writing"))]
+    assert said == ["drawing figures", "drawing a_figure", "writing summary and report"]
