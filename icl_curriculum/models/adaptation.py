@@ -67,7 +67,9 @@ class Adaptation:
 
     @classmethod
     def parse(cls, text: str) -> Adaptation:
-        """The adaptation that a text says: ``steps=20,rate=0.1,prompts=128,optimizer=adam``, ``per_prompt,steps=1``.
+        """The adaptation that a text says: ``steps=20,rate=0.1,prompts=128,optimizer=adam``, ``per_prompt,steps=5``.
+
+        ``per_prompt`` alone takes one step; on a bank the number must be given.
 
         UserError, which begins with the text, for any other.
 
@@ -86,6 +88,9 @@ class Adaptation:
                 expected = "the word alone" if key == "per_prompt" else f"{key}=..."
                 raise UserError(f"{text!r}: {key}: expected {expected}, found {part.strip()!r}")
             options[key] = _read(text, key, value)
+        if options.get("per_prompt"):
+            # One step, as in arXiv 2503.11842.
+            options.setdefault("steps", 1)
         if "steps" not in options:
             raise UserError(f"{text!r}: how many steps? expected steps=20, say")
         try:

@@ -67,6 +67,7 @@ def same_weights(model: Model, expected: dict[str, Tensor]) -> bool:
         ("steps=20,rate=0.1", Adaptation(20, rate=0.1), "adapted=20/rate=0.1"),
         (" prompts = 9, rate=1e-2 ,steps=20", Adaptation(20, rate=0.01, prompts=9), "adapted=20/rate=0.01/prompts=9"),
         ("steps=20,rate=0.005,prompts=64,optimizer=gradient_descent", Adaptation(20), "adapted=20"),
+        ("per_prompt", Adaptation(1, per_prompt=True), "adapted=1/per_prompt"),
         ("per_prompt,steps=5", Adaptation(5, per_prompt=True), "adapted=5/per_prompt"),
         ("steps=1,optimizer=adam,per_prompt", Adaptation(1, optimizer="adam", per_prompt=True),
          "adapted=1/per_prompt/optimizer=adam"),
