@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from icl_curriculum.core.errors import described
-from icl_curriculum.testing.function_classes.moments import MomentEstimate, Z
+from icl_curriculum.results.statistics.moments import MomentEstimate, Z
 
 #: The relative difference that is allowed for the order of summation in float64.
 ROUNDING = 1e-9

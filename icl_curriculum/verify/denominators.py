@@ -10,9 +10,9 @@ from typing import cast
 
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
+from icl_curriculum.results.statistics.moments import MomentEstimate
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import DENOMINATOR_PROMPTS, Task
-from icl_curriculum.testing.function_classes.moments import MomentEstimate
 from icl_curriculum.verify.cases import Spec, banks_of, named, task_of, tasks
 from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact
 from icl_curriculum.verify.monte_carlo import PROMPTS, second_moments

@@ -19,9 +19,9 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import BASELINES, SHIFTS
 from icl_curriculum.evaluation import Bank, Oracle, answers
+from icl_curriculum.results.statistics.moments import estimate_of
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
-from icl_curriculum.testing.function_classes.moments import estimate_of
 from icl_curriculum.verify.cases import Spec, named, task_of
 from icl_curriculum.verify.checks import Check, CheckOutcome, Figure, measured
 

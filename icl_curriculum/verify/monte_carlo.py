@@ -13,7 +13,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.testing.function_classes.moments import BUDGET, MomentEstimate, estimate_of
+from icl_curriculum.results.statistics.moments import MomentEstimate, estimate_of
+from icl_curriculum.testing.function_classes.moments import BUDGET
 
 #: The prompts of a round, and the numbers of rounds after which an estimate may do: more follow while tails need them.
 PROMPTS = 1 << 13

@@ -13,7 +13,7 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.function_classes import Hermite, Linear, Parameters, SparseLinear
 from icl_curriculum.function_classes.base import OracleKind
-from icl_curriculum.testing.function_classes.moments import MomentEstimate
+from icl_curriculum.results.statistics.moments import MomentEstimate
 
 
 def test_a_trivial_error_of_another_class_is_found() -> None:

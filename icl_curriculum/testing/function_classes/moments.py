@@ -1,9 +1,6 @@
-"""Rules on E f(x)^2: what a class declares is compared with Monte Carlo of what it draws.
+"""Rules on E f(x)^2: what a class declares is compared with Monte Carlo of what it draws, by `statistics.moments`.
 
 A correct class fails with probability about 1e-9 per comparison where its squares have moderate tails.
-Means of heavy-tailed squares are too low far more often than too high, with too small a standard error;
-so a declared value counts as too large only by Hall's (1992) transformation of the t statistic, which
-corrects for skewness, and only where skewness / sqrt(prompts) is below `MAX_SKEW`.
 """
 
 from __future__ import annotations
@@ -11,61 +8,23 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.inputs import Gaussian, InputDistribution, Scaled, Skewed, StudentT
+from icl_curriculum.results.statistics.moments import MomentEstimate, Z, estimate_of
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
-#: Standard errors by which a declared moment may differ from the estimated one.
-Z = 6.0
-MAX_SKEW = 0.15
 POINTS = 4
 #: The prompts drawn in one round. More rounds follow while the tails need them.
 PROMPTS = 1 << 14
 ROUNDS = (1, 4, 16)
 #: The most numbers drawn for one moment, which keeps classes with many parameters affordable.
 BUDGET = 1 << 24
-
-
-@dataclass(frozen=True)
-class MomentEstimate:
-    """A mean over independent prompts, its standard error, and skewness / sqrt(prompts)."""
-
-    mean: float
-    error: float
-    skew: float
-    prompts: int
-
-    @property
-    def judges_tails(self) -> bool:
-        return self.skew <= MAX_SKEW
-
-    def verdict(self, declared: float) -> str | None:
-        """Whether a declared moment is ``too small`` or ``too large``; None if it is neither."""
-        rounding = 1e-4 * abs(declared)
-        gap = self.mean - declared
-        if abs(gap) <= rounding:
-            return None
-        t = (gap - math.copysign(rounding, gap)) / max(self.error, 1e-300)
-        if t > Z:
-            return "too small"
-        return "too large" if self.judges_tails and _hall(t, max(self.skew, 0.0)) < -Z else None
-
-    def __str__(self) -> str:
-        return f"{self.mean:.5g} ± {self.error:.2g} over {self.prompts:,} prompts"
-
-
-def _hall(t: float, skew: float) -> float:
-    """Hall's monotone transformation of a t statistic of skewed data, close to N(0, 1)."""
-    if skew < 1e-6 or not math.isfinite(t):
-        return t
-    return float(((1 + skew * t / 3) ** 3 - 1) / skew + skew / 6)
 
 
 def second_moment_of(
@@ -82,15 +41,6 @@ def second_moment_of(
         if estimate.judges_tails or more * PROMPTS * numbers_drawn > BUDGET:
             break
     return estimate
-
-
-def estimate_of(squares: torch.Tensor) -> MomentEstimate:
-    """Estimates the mean of independent numbers, in float64."""
-    centred = squares - squares.mean()
-    spread = float(centred.square().mean().sqrt())
-    skew = float((centred**3).mean()) / spread**3 if spread > 0 else 0.0
-    n = len(squares)
-    return MomentEstimate(float(squares.mean()), spread / math.sqrt(n), skew / math.sqrt(n), n)
 
 
 def _few(dims: tuple[int, ...]) -> tuple[int, ...]:
