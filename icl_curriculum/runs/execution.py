@@ -28,6 +28,7 @@ from icl_curriculum.runs.evaluation import TrainedModel, evaluate, evaluation_ba
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
+from icl_curriculum.runs.probes import probe_learners, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
 
@@ -180,6 +181,7 @@ class _Execution:
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
+            self.probed = probe_learners(run.experiment, self.trainer.model)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
             # Its clock starts here: no rate or time left is taken from what happens once.
@@ -195,6 +197,7 @@ class _Execution:
                 self._begin()
                 self._manifest("running")
                 self._train()
+            probe_trained(self.run.experiment, self.trainer.model)
             banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
             trained = TrainedModel(

@@ -42,6 +42,7 @@ _RESERVED = (
     "fixed",
     "adaptation",
     "heads",
+    "probe",
 )
 
 
