@@ -10,11 +10,14 @@ from typing import Any
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import KINDS, Component
-from icl_curriculum.testing import function_classes, methods, models
+from icl_curriculum.testing import curricula, function_classes, inputs, methods, models, shifts
+from icl_curriculum.testing.curricula.subject import CurriculumSubject
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
+from icl_curriculum.testing.inputs.subject import InputsSubject
 from icl_curriculum.testing.methods.subject import MethodSubject
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
+from icl_curriculum.testing.shifts.subject import ShiftSubject
 from icl_curriculum.testing.subject import AnySubject
 
 #: A component to check: an instance, a class that is built with its defaults, or a registered name.
@@ -45,6 +48,9 @@ def _checked(subject: type[AnySubject], rules: tuple[Rule[Any], ...]) -> Checked
 #: By the names of `KINDS`. A further kind is a file with a subject and its rules, and a line here.
 CHECKED: dict[str, CheckedKind] = {
     "function_classes": _checked(FunctionClassSubject, function_classes.RULES),
+    "inputs": _checked(InputsSubject, inputs.RULES),
+    "shifts": _checked(ShiftSubject, shifts.RULES),
+    "curricula": _checked(CurriculumSubject, curricula.RULES),
     "models": _checked(ModelSubject, models.RULES),
     "methods": _checked(MethodSubject, methods.RULES),
 }
