@@ -1,4 +1,4 @@
-"""Components that live in some numbers of dimensions: those in which one is checked, and the rule on refusing others."""
+"""Components that live in some numbers of dimensions: in which one is checked, and the rule on refusing others."""
 
 from __future__ import annotations
 

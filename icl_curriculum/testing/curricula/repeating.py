@@ -162,10 +162,13 @@ def resuming(subject: CurriculumSubject) -> Iterator[Finding | Note]:
         resumed = Course(items, steps, read_again(half.state), half.step, list(half.shares))
         subject.go(resumed, steps - steps // 2, of=afresh)
         if resumed.shares != whole.shares or unequal_places(resumed.state, whole.state):
-            step = next((k for k, pair in enumerate(zip(whole.shares, resumed.shares, strict=True)) if pair[0] != pair[1]), steps)
+            step = next(
+                (k for k, pair in enumerate(zip(whole.shares, resumed.shares, strict=True)) if pair[0] != pair[1]),
+                steps,
+            )
             yield Finding(
-                expected=f"after {steps} steps the same shares whether or not the run was interrupted and resumed after "
-                f"{steps // 2}",
+                expected=f"after {steps} steps the same shares whether or not the run was interrupted and resumed "
+                f"after {steps // 2}",
                 found=f"others from step {step} on" if step < steps else "another state at the end",
                 mend="keep everything that one step leaves for the next in the state, as plain values, and nothing in "
                 "attributes of the curriculum",

@@ -130,7 +130,9 @@ def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
             return
         resolved = (Z * drawn.error + beyond) / stated
         if not drawn.judges_tails:
-            unresolved.setdefault("the tails are too heavy for Monte Carlo: too large a value would not show", []).append(dims)
+            unresolved.setdefault(
+                "the tails are too heavy for Monte Carlo: too large a value would not show", []
+            ).append(dims)
         elif resolved > RESOLVED * (1 + 1e-9):
             unresolved.setdefault(f"a value less than {resolved:.0%} too large would not show", []).append(dims)
     if unresolved:

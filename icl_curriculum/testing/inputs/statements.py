@@ -67,16 +67,21 @@ def signs(subject: InputsSubject) -> Iterator[Finding | Note]:
                     mend="return a bool",
                 )
                 return
-            # In one dimension many have the same size by chance of their own, such as a sphere's.
+            # In one dimension, inputs may all have one size for another reason, as those on a sphere do.
             if declared != holds and (declared or dims > 1):
+                among = f"among {PROMPTS * POINTS:,} inputs at d = {dims}"
                 strange = sizes[sizes != 1] if method == "only_signs" else sizes[sizes < sizes.max()]
                 yield Finding(
-                    expected=f"{declared} from {method}({dims}) only if {'all' if declared else 'some'} coordinates are "
-                    f"{'' if declared else 'not '}{what}",
-                    found=f"{f'a coordinate of size {float(strange[0]):.6g}' if declared else f'all of them {what}'} "
-                    f"among {PROMPTS * POINTS:,} inputs at d = {dims}",
-                    mend=f"let {method} return {not declared}, or mend sample"
-                    + (": classes of signs take these inputs" if method == "only_signs" else "; see largest, too"),
+                    expected=f"coordinates that are all {what}, as {method}({dims}) states"
+                    if declared
+                    else f"some coordinates that are not {what}, as {method}({dims}) is False",
+                    found=f"one of size {float(strange[0]):.6g} {among}" if declared else f"none {among}",
+                    mend=f"let {method} return {not declared}, or mend sample: "
+                    + (
+                        "classes of signs take only such inputs"
+                        if method == "only_signs"
+                        else "it follows from largest"
+                    ),
                 )
                 return
 

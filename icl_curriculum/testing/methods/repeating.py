@@ -95,4 +95,3 @@ def resuming(subject: MethodSubject) -> Iterator[Finding | Note]:
                 "key, and nothing in attributes of the method or tensors of the model's",
             )
             return
-

@@ -37,8 +37,8 @@ def draw(subject: ShiftSubject) -> Iterator[Finding | Note]:
                 yield Finding(
                     expected=f"{expected} from {subject.doing}",
                     found=got,
-                    mend="make prompts by task.label(...), or by dataclasses.replace of what task.draw gives; mark what "
-                    "is undefined by a mask",
+                    mend="make prompts by task.label(...), or by dataclasses.replace of what task.draw gives; mark "
+                    "what is undefined by a mask",
                 )
                 return
 
@@ -55,7 +55,9 @@ def _unlike_prompts(found: object, n: int, points: int, dims: int) -> tuple[str,
             continue
         dtype = torch.bool if name == "mask" else torch.float32
         if not isinstance(value, Tensor) or value.shape != shape or value.dtype != dtype:
-            got = f"{tuple(value.shape)} and {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            got = (
+                f"{tuple(value.shape)} and {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            )
             return f"{name} of shape {shape} and {dtype}", got
     defined = torch.ones(flat, dtype=torch.bool) if found.mask is None else found.mask
     for name, value in (("xs", found.xs), ("ys", found.ys)):
@@ -83,16 +85,9 @@ def mask(subject: ShiftSubject) -> Iterator[Finding | Note]:
                 "prompts",
             )
             return
-        if not bool(given.all(dim=0).any()):
-            yield Finding(
-                expected=f"a prompt length at which every prompt of {subject.doing} is defined",
-                found="a mask that differs between prompts, and leaves no length at which all of them are defined",
-                mend="let the mask depend on the number of examples alone: errors are means over all prompts",
-            )
-            return
         uneven |= bool((given.any(dim=0) != given.all(dim=0)).any())
     if uneven:
-        yield Note("the mask differs between prompts: lengths at which some prompt is undefined have no rows")
+        yield Note("the mask differs between prompts: at some lengths errors are means over fewer prompts")
 
 
 @rule("global generators", "no draw from, and no seeding of, the generators that all code shares", requires=("draw",))
@@ -155,9 +150,7 @@ def names(subject: ShiftSubject) -> Iterator[Finding | Note]:
         if key != (task.function_class.id, task.inputs.id, "none"):
             continue
         points = subject.points(POINTS)
-        unequal = unequal_parts(
-            subject.unshifted(task, N, POINTS, "names"), subject.draw(task, N, points, "names")
-        )
+        unequal = unequal_parts(subject.unshifted(task, N, POINTS, "names"), subject.draw(task, N, points, "names"))
         if unequal or points != POINTS:
             yield Finding(
                 expected="another function class, input_distribution or shift in the tables than without the shift",
@@ -185,4 +178,3 @@ def _equal(one: Tensor | None, other: Tensor | None) -> bool:
 def _copied(prompts: Prompts) -> Prompts:
     parts = {name: getattr(prompts, name) for name in ("xs", "ys", "targets", "queries", "mask")}
     return replace(prompts, **{name: value.clone() for name, value in parts.items() if value is not None})
-

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.results.statistics.moments import Z, MomentEstimate, estimate_of
+from icl_curriculum.results.statistics.moments import MomentEstimate, Z, estimate_of
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.shifts.subject import ShiftSubject
@@ -51,8 +51,8 @@ def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
             yield Finding(
                 expected=f"labels of {doing} that are the functions' values at the inputs, as label_noise = 0 says",
                 found="labels that are not",
-                mend="add noise by apply: dataclasses.replace(task, label_noise=...); evaluate the functions anew where "
-                "inputs of the context change",
+                mend="add noise by apply: dataclasses.replace(task, label_noise=...); evaluate the functions anew "
+                "where inputs of the context change",
             )
             return
         usual = subject.unshifted(task, N, POINTS, "values").truth
@@ -132,8 +132,8 @@ def denominator(subject: ShiftSubject) -> Iterator[Finding | Note]:
             wrong = drawn.verdict(stated)
             if wrong:
                 yield Finding(
-                    expected=f"a mean square of targets{where} in {subject.doing} that is the second moment of the task "
-                    f"that apply returns, {stated:.5g}: errors are divided by it, and zero has error 1",
+                    expected=f"a mean square of targets{where} in {subject.doing} that is the second moment of the "
+                    f"task that apply returns, {stated:.5g}: errors are divided by it, and zero has error 1",
                     found=f"{drawn}: the second moment is {wrong} (beyond {Z:.0f} standard errors)",
                     mend="let apply return the task whose inputs are distributed as the queries, with its factor and "
                     "function class; what no task can say has no denominator",
@@ -150,18 +150,19 @@ def denominator(subject: ShiftSubject) -> Iterator[Finding | Note]:
 
 
 def _estimates(subject: ShiftSubject, task: Task, stated: float) -> tuple[MomentEstimate, dict[int, MomentEstimate]]:
-    """Mean squared targets: over all lengths that every prompt has, and at each of these."""
+    """Mean squared targets of the entries that are defined: over all lengths, and at each of them."""
     points = subject.points(MEANS_POINTS)
     squares: list[Tensor] = []
-    kept: list[int] = []
+    masks: list[Tensor] = []
     for rounds in ROUNDS:
         for index in range(len(squares), rounds):
             prompts = subject.draw(task, PROMPTS, points, "denominator", index)
-            defined = torch.ones_like(prompts.targets, dtype=torch.bool) if prompts.mask is None else prompts.mask
-            kept = defined.all(dim=0).nonzero().flatten().tolist()
-            squares.append(prompts.targets[:, kept].double().square())
-        found = torch.cat(squares)
-        overall = estimate_of(found.mean(1).numpy())
-        if overall.judges_tails and Z * overall.error <= RESOLVED * abs(stated) or math.isinf(stated):
+            masks.append(torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask)
+            squares.append(torch.where(masks[-1], prompts.targets, 0.0).double().square())
+        found, defined = torch.cat(squares), torch.cat(masks)
+        asked = defined.any(dim=1)
+        overall = estimate_of((found.sum(1) / defined.sum(1))[asked].numpy())
+        if (overall.judges_tails and Z * overall.error <= RESOLVED * abs(stated)) or math.isinf(stated):
             break
-    return overall, {k: estimate_of(found[:, i].numpy()) for i, k in enumerate(kept)}
+    ks = defined.any(dim=0).nonzero().flatten().tolist()
+    return overall, {k: estimate_of(found[defined[:, k], k].numpy()) for k in ks}
