@@ -70,7 +70,7 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
     # Each input takes as many numbers as a function has parameters for each coordinate, e.g. hidden units.
     parameters = sum(value[0].numel() for value in members.values())
     step = max(1, _CHUNK // (prompts.ys.numel() * max(prompts.dims, parameters // prompts.dims)))
-    best = torch.full_like(prompts.targets, -math.inf, dtype=torch.float64)
+    best = torch.full_like(prompts.ys, -math.inf, dtype=torch.float64)
     total, mass = torch.zeros_like(best), torch.zeros_like(best)
     for start in range(0, size, step):
         part = {name: value[start : start + step] for name, value in members.items()}

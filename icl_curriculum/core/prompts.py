@@ -75,6 +75,20 @@ class Prompts:
         """What a learner is shown: without the functions' parameters, and with NaN in the place of the targets."""
         return replace(self, targets=torch.full_like(self.targets, math.nan), truth=None)
 
+    def copy(self) -> Prompts:
+        """The same prompts with tensors of their own; the truth is shared."""
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        copied = {name: value.clone() for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **{**values, **copied})
+
+    def unlike(self, other: Prompts) -> str | None:
+        """The name of the first tensor of inputs, labels, queries and the like that is not as in other prompts."""
+        for item in fields(self):
+            one, another = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(one, Tensor) and not torch.equal(torch.nan_to_num(one), torch.nan_to_num(another)):
+                return item.name
+        return None
+
     def first_points(self, points: int) -> Prompts:
         """The same prompts cut to their first ``points`` entries."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icl_curriculum.baselines import pool_posterior_mean
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import Component
+from icl_curriculum.core.registry import BUILT_IN, Component, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
 
@@ -20,13 +20,29 @@ LARGEST_POOL = 8192
 
 @dataclass(frozen=True)
 class NamedLearner:
-    """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``."""
+    """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``.
+
+    ``sees_truth``: whether it is shown the functions' parameters, which only lower bounds are.
+    """
 
     id: str
     kind: str
     learner: Learner
     component: Component | None = None
     source: Path | None = None
+    sees_truth: bool = False
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the suite itself answers for it."""
+        return self.component is not None and origin_of(self.component) == BUILT_IN
+
+    @property
+    def wording(self) -> str:
+        """The learner in an error, with where it came from."""
+        if self.component is None:
+            return f"{self.id!r}" + (f" ({self.source})" if self.source is not None else "")
+        return f"{self.component.id!r} ({origin_of(self.component)})"
 
 
 @dataclass(frozen=True)
@@ -56,4 +72,5 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [NamedLearner(name, "oracle", Oracle(task.function_class), task.function_class)]
+    lower = kind == "lower bound"
+    return [NamedLearner(name, "oracle", Oracle(task.function_class), task.function_class, sees_truth=lower)]

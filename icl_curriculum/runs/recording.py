@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from icl_curriculum.core.contracts import at_work
-from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
+from icl_curriculum.evaluation import NamedLearner, metric_rows, put_to
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.evaluation import learning_banks
@@ -171,7 +171,7 @@ class Recorder:
         began = time.monotonic()
         for bank, prompts in self.learning:
             with at_work(config, "predict"):
-                predictions = answers(entry.learner, prompts.without_truth())
+                predictions = put_to(entry, prompts)
             rows += [
                 LearningRow(
                     step=self.trainer.step, prompts_seen=self.trainer.prompts_seen.total(),

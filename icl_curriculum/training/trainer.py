@@ -148,14 +148,16 @@ class Trainer:
 
         ``separate``: with separate queries, which prompts of training never have.
         """
+        if separate and not self.model.takes_queries:
+            return sum(self.forward_operations(k + 1) for k in range(points))
         if (points, separate) not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
                 rows = self.model.no_instruction(1)
                 more = {} if rows is None else {"instruction": rows}
-                queries = xs if separate else None
-                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], queries, **more))
+                queries = (xs,) if separate else ()
+                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], *queries, **more))
         return self._counted[points, separate]
 
     def diverges(self, cell: Cell, loss: float) -> bool:

@@ -110,8 +110,10 @@ class ModelSubject(ComponentSubject[ModelConfig]):
         self.doing = f"forward of xs of shape {tuple(xs.shape)}{beside(queries, instruction, head_mask)}"
         keywords = {"instruction": instruction, "head_mask": head_mask}
         given = {name: value for name, value in keywords.items() if value is not None}
-        predictions: Tensor = model(xs, ys, **given) if queries is None else model(xs, ys, queries, **given)
-        return predictions
+        if queries is None:
+            predictions: Tensor = model(xs, ys, **given)
+            return predictions
+        return model.answer(xs, ys, queries, **given)
 
     def contracts(self) -> list[tuple[type, type]]:
         """The config, and the model that it builds; a config that builds none is for another rule."""
