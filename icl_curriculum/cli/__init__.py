@@ -462,13 +462,13 @@ def check(
             help="a registered name, or a plugin file",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="every component there is of these kinds")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="every component there is")] = False,
     kind: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
             autocompletion=completion.checked_kinds,
-            help="only these: function_classes, models, methods",
+            help="only these: function_classes, inputs, shifts, curricula, baselines, models, methods",
         ),
     ] = None,
     set_: Annotated[
@@ -476,7 +476,7 @@ def check(
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Hold a function class, a model or a training method to the contract of its kind, rule by rule."""
+    """Hold a component of any kind to the contract of its kind, rule by rule."""
     from icl_curriculum.cli import checking, listing
 
     subjects = checking.subjects(name, everything=all_, kind=kind, overrides=set_ or [], plugins=plugin or [])

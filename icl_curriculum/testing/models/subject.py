@@ -114,6 +114,14 @@ class ModelSubject(ComponentSubject[ModelConfig]):
             return predictions
         return model.answer(xs, ys, queries, **given)
 
+    def contracts(self) -> list[tuple[type, type]]:
+        """The config, and the model that it builds; a config that builds none is for another rule."""
+        try:
+            built = [(type(self.built(*self.size)), Model)]
+        except Exception:
+            built = []
+        return [*super().contracts(), *(pair for pair in built if issubclass(*pair))]
+
     def expect(self, capability: Capability) -> None:
         """Raise Inapplicable unless the models of this config are declared to have a capability."""
         self.doing = f"lacks({capability.value})"
