@@ -103,6 +103,22 @@ def test_so_is_one_under_inputs_without_high_moments(stated: float, status: str)
     assert result_of(HeavyInputs(stated=1.5 * stated), "trivial error").status == status
 
 
+@pytest.mark.parametrize(("stated", "status"), [(1.0, "ok"), (2.0, "failed")])
+def test_rare_functions_that_make_up_half_of_a_moment_are_waited_for(stated: float, status: str) -> None:
+    class Rare(Plain):
+        """One function in 2,000 is some 45 times as large as the others."""
+
+        def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
+            w = super().sample(n, dims, generator)["w"]
+            large = torch.rand(n, 1, generator=generator, device=generator.device) < 1 / 2000
+            return {"w": torch.where(large, math.sqrt(2000) * w, w)}
+
+        def trivial_error(self, dims: int) -> float:
+            return stated * dims * (2 - 1 / 2000)
+
+    assert result_of(Rare, "trivial error").status == status
+
+
 def test_where_the_tails_are_too_heavy_a_note_says_what_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     class Heavy(Hermite):
         """Declares a third."""
@@ -149,8 +165,8 @@ class Cubic(Linear):
 
 def test_an_inherited_second_moment_is_found() -> None:
     finding = only_finding(Cubic, "second moment")
-    assert "for inputs skewed at d = 3" in finding.expected
-    assert "second_moment(3, squared_norm=3, " in finding.found
+    assert re.search("for inputs (skewed|Gaussian of twice the scale) at d = [138]", finding.expected)
+    assert re.match(r"second_moment\([138], squared_norm=", finding.found)
     assert "an inherited one is that of the parent" in finding.mend
 
 

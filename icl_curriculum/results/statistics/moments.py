@@ -90,11 +90,12 @@ def beats(
 ) -> NDArray[np.bool_]:
     """At which entries one learner's error is below another's by more than ``z`` standard errors.
 
-    ``errors_one``, ``errors_other``: squared errors on the same prompts, (prompts, points), or (prompts,) for one entry.
-    Compared are the paired differences. That one learner is better on nearly all prompts and far worse on a few, which
-    the prompts at hand may lack, is allowed for as in `MomentEstimate.verdict`: by the skewness of the differences, and
-    where too few prompts decide, nothing is claimed. ``rounding``: a mean difference that is none. A prompt on which
-    an error is NaN is left out of its entry. False where an error is infinite, or fewer than 2 prompts are left.
+    ``errors_one``, ``errors_other``: squared errors on the same prompts, (prompts, points), or (prompts,) for one
+    entry. Compared are the paired differences. That one learner is better on nearly all prompts and far worse on a few,
+    which the prompts at hand may lack, is allowed for as in `MomentEstimate.verdict`: by the skewness of the
+    differences, and where too few prompts decide, nothing is claimed. ``rounding``: a mean difference that is none. A
+    prompt on which an error is NaN is left out of its entry. False where an error is infinite, or fewer than 2 prompts
+    are left.
     """
     one, other = (np.asarray(errors, dtype=np.float64) for errors in (errors_one, errors_other))
     with np.errstate(invalid="ignore"):  # Two infinite errors have no difference.

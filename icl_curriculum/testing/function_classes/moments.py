@@ -55,8 +55,8 @@ def trivial_error(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
 
 
 CLOSED_FORMS = (
-    "override second_moment with the moment of this class's evaluate (an inherited one is that of the parent), or return "
-    "None where there is no closed form"
+    "override second_moment with the moment of this class's evaluate (an inherited one is that of the parent), or "
+    "return None where there is no closed form"
 )
 
 

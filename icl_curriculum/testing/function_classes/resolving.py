@@ -20,8 +20,8 @@ from icl_curriculum.testing.rules import Note
 RESOLUTION = 0.05
 #: Points of a prompt. They share its function; several make up for the inputs' tails at little cost.
 POINTS = 8
-#: The prompts of the first draw of each moment.
-FIRST = 1 << 12
+#: The prompts of the first draw of each moment, and the least behind a finding: fewer may all lack a rare, large value.
+FIRST, LEAST = 1 << 12, 1 << 16
 #: The numbers that one draw holds, about; and those that all moments of one rule may take, about ten seconds' worth.
 HELD = 1 << 22
 BUDGET = 1 << 30
@@ -73,11 +73,16 @@ class DrawnMoment:
 
     @property
     def resolves(self) -> bool:
-        return self.estimate.resolution() <= RESOLUTION
+        return self.estimate.resolution() <= RESOLUTION and (self._suspected is None or self.wrong is not None)
 
     @property
     def wrong(self) -> tuple[str, str] | None:
         """The first way in which it is stated that cannot be right, and whether the value is too small or too large."""
+        return self._suspected if self.estimate.prompts >= LEAST else None
+
+    @property
+    def _suspected(self) -> tuple[str, str] | None:
+        """What would be wrong if more prompts said the same."""
         verdicts = ((told, self.estimate.verdict(value)) for told, value in self.stated.items())
         return next(((told, verdict) for told, verdict in verdicts if verdict), None)
 
@@ -88,11 +93,11 @@ class DrawnMoment:
     @property
     def needed(self) -> float:
         """The numbers still to be drawn until it resolves `RESOLUTION`, going by the tails seen so far."""
-        if self.resolves:
-            return 0.0
-        resolution = self.estimate.resolution()
+        if self._suspected is not None:
+            return max(0, LEAST - self.estimate.prompts) * self.numbers
         # Where the tail is too heavy to say, a resolution of 1 stands in.
-        return self.spent * ((min(resolution, 1.0) / RESOLUTION) ** 2 - 1)
+        resolution = min(self.estimate.resolution(), 1.0)
+        return self.spent * max(0.0, (resolution / RESOLUTION) ** 2 - 1)
 
 
 def resolve(moments: Sequence[DrawnMoment]) -> list[DrawnMoment]:
