@@ -108,6 +108,9 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     """Show which runs were kept, left out of the tables, or failed, and why."""
     if outcome.skipped:
         console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
+    if outcome.kept:
+        kept = ", ".join(outcome.kept)
+        console.print(f"trained before and repeated alike, the training was kept: {kept}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
     if outcome.left_out:
         others = ", ".join(outcome.left_out)

@@ -59,11 +59,12 @@ def end_with_a_message(command: Callable[[], object]) -> None:
         _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
     except Exception as error:
         # Imported only once something went wrong, so that --help stays light.
+        from icl_curriculum.core.contracts import ComponentFailed
         from icl_curriculum.core.errors import RunFailed, UserError, described
 
         if isinstance(error, UserError):
             _end(error, f"error: {error}", 2)
-        if isinstance(error, RunFailed):
+        if isinstance(error, RunFailed | ComponentFailed):
             _end(error, f"failed: {error}", 1)
         _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
 
