@@ -105,6 +105,13 @@ def show_baseline_failures(failures: Failures) -> None:
             console.print(f"{what}: {bank}: {failure}", soft_wrap=True)
 
 
+def show_warnings(sentences: Sequence[str]) -> None:
+    """Show what is to be doubted."""
+    for text in sentences:
+        console.print("warning: ", style="yellow", end="")
+        console.print(text, soft_wrap=True)
+
+
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     """Show which runs were kept, left out of the tables, or failed, and why."""
     if outcome.skipped:
@@ -113,6 +120,7 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
         kept = ", ".join(outcome.kept)
         console.print(f"trained before and repeated alike, the training was kept: {kept}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
+    show_warnings(outcome.warnings)
     if outcome.left_out:
         others = ", ".join(outcome.left_out)
         console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)

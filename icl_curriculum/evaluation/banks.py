@@ -71,8 +71,8 @@ class Bank:
 
     def same_prompts(self, other: Bank) -> bool:
         """Whether it and another bank of the same experiment are known to have the same prompts."""
-        if self.shift == other.shift:
-            return self.task == other.task
+        if (self.shift, self.task) == (other.shift, other.task):
+            return True
         return (
             self._length == other._length and self.asks_like([other.drawn_task]) and other.asks_like([self.drawn_task])
         )
