@@ -46,6 +46,7 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(last.failures)
+    show_warnings(last.warnings)
     _show_tables(folder, grid, last.models)
     show_figures(last.figures)
 
@@ -83,6 +84,7 @@ def show_scores(written: WrittenScores) -> None:
     for reason in written.grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(written.failures)
+    show_warnings(written.warnings)
     for name in written.silent:
         console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
     _show_tables(written.folder, written.grid, written.learners)

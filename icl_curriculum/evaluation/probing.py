@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.core.contracts import ComponentFailed
+from icl_curriculum.core.errors import described
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged
@@ -27,8 +28,8 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
     """Ask a learner from outside a few batches of a task; returns why nothing can be told of it, None if all is well.
 
     Nothing is asked of a built-in one. ComponentFailed, naming the first entry, if its answers follow from anything but
-    the examples before them and their own query, or if one of a registered kind answers equal prompts differently. What
-    it raises is left to where it is asked in earnest.
+    the examples before them and their own query, or if one of a registered kind answers equal prompts differently.
+    Nothing can be told of one that raises, which is asked again in earnest.
     """
     if entry.is_built_in:
         return None
@@ -51,6 +52,10 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
             f"{entry.wording} gives {reason}; expected the same ones: seed what is random from the prompts, and keep "
             f"nothing from one call to the next"
         ) from None
+    except (ComponentFailed, MemoryError):
+        raise
+    except Exception as error:
+        return f"{described(error)} when it was asked a few prompts, so it cannot be told what its answers follow from"
     if leak is not None:
         raise ComponentFailed(f"{entry.wording} leaks: {leak}")
     return None

@@ -46,7 +46,9 @@ def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
     _expect_functions_apart(experiment, banks)
     found = [*_misspelt(experiment), *_doubts_on_model(experiment, model, banks)]
     for entry, task in _classical(experiment, banks):
-        expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
+        unknown = expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
+        if unknown is not None:
+            found.append(Doubt("leak", f"{entry.wording}: {unknown}", entry.id))
     return found
 
 
