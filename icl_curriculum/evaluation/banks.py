@@ -82,9 +82,10 @@ class Bank:
         return self.points if self.shift is None else self.shift.points(self.points)
 
     def components(self) -> list[Component]:
-        """The components that decide its prompts."""
+        """The components that decide its prompts, those within others included."""
         task = self.drawn_task
-        return [task.function_class, task.inputs, *([] if self.shift is None else [self.shift])]
+        whole = [task.function_class, task.inputs, *([] if self.shift is None else [self.shift])]
+        return list({part.id: part for item in whole for part in item.parts()}.values())
 
     @cached_property
     def second_moment(self) -> float:

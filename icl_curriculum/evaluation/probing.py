@@ -9,7 +9,7 @@ from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import described
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged
+from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged, put_to
 from icl_curriculum.evaluation.causality import Unrepeatable, first_leak
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.tasks import Task
@@ -41,6 +41,8 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
         return torch.from_numpy(answers_unchanged(entry, asked))
 
     try:
+        if entry.kind == "oracle":
+            put_to(entry, prompts)  # An optimum must not need the truth.
         leak = first_leak(
             predict, prompts, others, lengths=lengths, queries=not task.function_class.owns_inputs,
             truth=entry.sees_truth,

@@ -54,7 +54,7 @@ def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
 
 def _misspelt(experiment: Experiment) -> Iterator[Doubt]:
     """Names that the author of a component gave and nothing calls."""
-    for component in {item.id: item for item in experiment.components()}.values():
+    for component in {part.id: part for item in experiment.components() for part in item.parts()}.values():
         if origin_of(component) == BUILT_IN:
             continue
         base = next(registry.base for registry in KINDS.values() if isinstance(component, registry.base))
