@@ -250,6 +250,12 @@ def _read(path: Path) -> Classical:
     return Classical([ErrorRow(*values) for values in known["rows"]], failures, answers)
 
 
+def check_banks(experiment: Experiment) -> None:
+    """UserError for a shift whose rows could not be told from those of other prompts."""
+    for _ in (*evaluation_banks(experiment), *learning_banks(experiment)):
+        pass
+
+
 def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
     """Every cell of the experiment as it is, then under every shift that is defined for it, each once."""
     config = experiment.evaluation

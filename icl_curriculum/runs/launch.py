@@ -19,6 +19,7 @@ from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.directory import collect, read_manifest
 from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.runs.cadence import as_begun
+from icl_curriculum.runs.evaluation import check_banks
 from icl_curriculum.runs.execution import (
     Report,
     directory_of,
@@ -74,6 +75,8 @@ def launch(
     can be kept, see `mending`), is in use, or cannot be written to, and for a logger that is unknown or not installed.
     """
     log = chosen(log)
+    for run in {run.variant: run for run in runs}.values():
+        check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
     runs = as_begun(runs, results)
     for run in runs:
