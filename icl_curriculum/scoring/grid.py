@@ -121,7 +121,7 @@ def _outside(task: Task, source: str) -> str | None:
 
 def _expect_same(one: Bank, other: Bank) -> None:
     """UserError for two components of one id, of which the table could hold only one."""
-    if one.drawn_task != other.drawn_task or (one.shift_id != "none" and one.shift != other.shift):
+    if not one.same_prompts(other):
         raise UserError(
             f'two different cells are called {"/".join(one.key)}; give one of them id = "...", in a TOML table'
         )

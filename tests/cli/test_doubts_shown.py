@@ -111,7 +111,7 @@ def test_two_shifts_that_the_tables_could_not_tell_apart_are_refused(tmp_path: P
     values = tiny_values({"plugins": ["mine.py"], "evaluation.shifts": ["called_none"]})
     file = write_toml(tmp_path / "tiny.toml", values)
     with a_python_of_its_own():
-        code, out, err = icl("run", file, "--results", tmp_path / "results")
+        code, _, err = icl("run", file, "--results", tmp_path / "results")
     assert code == 2
     assert "evaluation.shifts: 'called_none' would stand in the tables as linear/gaussian/none" in err
     assert "let its columns tell it apart, or give it an id" in err
