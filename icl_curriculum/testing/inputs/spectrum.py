@@ -20,7 +20,7 @@ PROMPTS, ROUNDS = 1 << 14, 4
 
 
 @rule("spectrum", "spectrum, where given, is that of Gaussian inputs in a basis drawn for every prompt",
-      requires=("squared norm", "rank", "rotations"))  # fmt: skip
+      requires=("squared norm", "rotations"))  # fmt: skip
 def spectrum(subject: InputsSubject) -> Iterator[Finding | Note]:
     looked_at = 0
     for dims in subject.few_dims:
