@@ -82,8 +82,9 @@ def run(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), report=view.report,
             queued=view.queued, started=view.started, ended=view.ended, launched=launched, note=display.show_note,
         )  # fmt: skip
-    if outcome.report is not None:
+    if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
+    if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:
         raise typer.Exit(1)
@@ -301,7 +302,11 @@ def plot(
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     directory = find_results(name, results)
-    display.show_figures(figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note))
+    drawn = figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note)
+    display.show_figures(drawn)
+    if not drawn:
+        display.show_note(f"{directory}: no figure was drawn")
+        raise typer.Exit(1)
 
 
 @app.command()

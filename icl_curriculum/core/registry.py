@@ -334,6 +334,11 @@ def undone_on_failure() -> Iterator[None]:
         raise
 
 
+def is_built_in(cls: type) -> bool:
+    """Whether a class is the suite's own."""
+    return _origin(cls) == BUILT_IN
+
+
 def origin_of(component: Component) -> str:
     """Where a component's class came from, even if nobody registered it."""
     return _origin(type(component))

@@ -56,11 +56,32 @@ def answers(learner: Learner, prompts: Prompts) -> Array:
 def put_to(entry: NamedLearner, prompts: Prompts) -> Array:
     """The `answers` of a learner that is shown what it may see: no targets, and the truth where it is a lower bound.
 
-    A learner from outside gets tensors of its own; ComponentFailed if it changes them, as others are asked the same.
+    ComponentFailed for an optimum that needs the truth, and for a learner that changes its prompts in place.
     """
     shown = prompts.without_answers()
-    if entry.sees_truth:
-        shown = replace(shown, truth=prompts.truth)
+    if entry.sees_truth or entry.kind != "oracle" or entry.is_built_in:
+        return answers_unchanged(entry, replace(shown, truth=prompts.truth if entry.sees_truth else None))
+    try:
+        return answers_unchanged(entry, shown)
+    except Exception:
+        told = replace(shown, truth=prompts.truth)
+        try:
+            answers_unchanged(entry, told)
+        except Exception:
+            told = shown
+        if told is shown:
+            raise
+        raise ComponentFailed(
+            f"the oracle of {entry.wording} reads prompts.truth, which an optimum may not: answer from xs, ys and "
+            f"queries, or let oracle_kind (or oracle_for) say 'lower bound'"
+        ) from None
+
+
+def answers_unchanged(entry: NamedLearner, shown: Prompts) -> Array:
+    """The `answers` of a learner to exactly what it is shown.
+
+    A learner from outside gets tensors of its own; ComponentFailed if it changes them, as others are asked the same.
+    """
     if entry.is_built_in:
         return answers(entry.learner, shown)
     given = shown.copy()

@@ -5,6 +5,7 @@ Dimensions: n = prompts, points = K + 1 (entry k has k examples before it), copi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,7 @@ class Leak:
 
     def __str__(self) -> str:
         by = f"by {self.change:.2g} of the size of answers and labels"
+        by = by if math.isfinite(self.change) else "between a number and none"
         return (
             f"entry {self.entry} changes {by} {self.cause}; expected an answer that follows from the first "
             f"{self.entry} {'pair' if self.entry == 1 else 'pairs'} and query {self.entry} alone"
@@ -45,7 +47,13 @@ class Unrepeatable(Exception):
 
 
 def first_leak(
-    predict: Predict, prompts: Prompts, others: Prompts, *, lengths: Sequence[int] | None = None, queries: bool = True
+    predict: Predict,
+    prompts: Prompts,
+    others: Prompts,
+    *,
+    lengths: Sequence[int] | None = None,
+    queries: bool = True,
+    truth: bool = False,
 ) -> Leak | None:
     """The first entry of a learner's answers that follows from what it may not know; None if there is none.
 
@@ -53,10 +61,13 @@ def first_leak(
     know, for all k at once, in as many copies. What is changed is taken from ``others``, prompts of the same task and
     shape, so that labels stay legal. Both are plain. ``lengths``: at which k it is asked, by default at all.
     ``queries``: whether separate queries are asked, too, which must be answered as in a plain prompt of their own.
+    ``truth``: whether it is shown the functions' parameters, as lower bounds are.
 
     Looked at are its own label, later pairs, other queries, other prompts of the batch, and ``prompts.targets``.
     Raises Unrepeatable, and what ``predict`` raises.
     """
+    if not truth:
+        prompts, others = prompts.without_truth(), others.without_truth()
     return _Probe(predict, prompts, others, lengths).first_leak(queries)
 
 
@@ -68,7 +79,8 @@ class _Probe:
         self.n, points = len(prompts), prompts.points
         self.ks = list(range(points)) if lengths is None else sorted({k for k in lengths if k < points}) or [points - 1]
         copies = torch.arange(self.n).repeat(len(self.ks))
-        self.prompts, self.others = prompts[copies].without_answers(), others[copies].without_answers()
+        nothing = torch.full_like(prompts.targets, torch.nan)
+        self.prompts, self.others = (replace(item, targets=nothing)[copies] for item in (prompts, others))
         # Labels that are equal, as signs are half of the time, would not show.
         same = self.others.ys == self.prompts.ys
         self.others = replace(self.others, ys=torch.where(same, -self.prompts.ys, self.others.ys))

@@ -13,6 +13,7 @@ from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import BUILT_IN, Component, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.shifts import keeps_oracle
 
 #: The posterior mean over a larger pool is computed only where it is asked for by name, as the baseline `dmmse`.
 LARGEST_POOL = 8192
@@ -61,9 +62,12 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
-    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone.
+    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone. There is none on
+    prompts that a shift makes in a way of its own, unless it says that the oracle holds.
     """
     task = bank.drawn_task
+    if not keeps_oracle(bank.shift, task):
+        return []
     function_class = task.function_class
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:

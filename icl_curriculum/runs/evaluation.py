@@ -17,6 +17,7 @@ import safetensors.numpy
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
@@ -61,7 +62,10 @@ class TrainedModel:
 
     def knows(self, bank: Bank) -> bool:
         """Whether the bank is one of its own training distributions, at lengths that it was trained on."""
-        return bank.shift_id == "none" and (bank.function_class, bank.input_distribution) in self.offered
+        if bank.shift_id != "none" or (bank.function_class, bank.input_distribution) not in self.offered:
+            return False
+        # What a shift calls its columns is a name; the prompts must be those of a task that was trained on.
+        return bank.shift is None or bank.asks_like(self.run.experiment.tasks().values())
 
 
 @dataclass(frozen=True)
@@ -251,15 +255,24 @@ def learning_banks(experiment: Experiment) -> Iterator[Bank]:
 def _banks(
     experiment: Experiment, shifts: Sequence[Shift], n_prompts: int, purpose: Literal["evaluation", "learning"]
 ) -> Iterator[Bank]:
-    seen: set[tuple[str, str, str]] = set()
+    seen: dict[tuple[str, str, str], Bank] = {}
     for shift in (None, *shifts):
         for task in experiment.tasks().values():
             if shift is not None and why_undefined(shift, task) is not None:
                 continue
             bank = Bank(task, shift, n_prompts, experiment.points, experiment.evaluation.bank_seed, purpose)
             if bank.key not in seen:
-                seen.add(bank.key)
+                seen[bank.key] = bank
                 yield bank
+            elif not bank.same_prompts(seen[bank.key]):
+                known, key = seen[bank.key], "learning_shifts" if purpose == "learning" else "shifts"
+                what = "prompts without a shift" if known.shift is None else f"the shift {known.shift.id!r}"
+                raise UserError(
+                    f"{bank.shift_name!r} would stand in the tables as {'/'.join(bank.key)}, as {what} do; expected "
+                    f"names of its own",
+                    key=f"evaluation.{key}",
+                    way_out="let its columns tell it apart, or give it an id",
+                )
 
 
 def undefined_cells(experiment: Experiment) -> list[str]:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.results.statistics.moments import MomentEstimate, estimate_of
-from icl_curriculum.testing.function_classes.moments import BUDGET
 
 #: The prompts of a round, and the numbers of rounds after which an estimate may do: more follow while tails need them.
 PROMPTS = 1 << 13
 ROUNDS = (2, 4, 16, 64)
+#: The most numbers drawn for one estimate, which keeps classes with many parameters affordable.
+BUDGET = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from icl_curriculum.testing import components
 from icl_curriculum.testing.dimensions import dimensions
-from icl_curriculum.testing.function_classes import conduct, contract, distribution, domain, moments, oracles
+from icl_curriculum.testing.function_classes import apart, conduct, contract, distribution, domain, moments, oracles
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -24,6 +24,7 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     domain.inputs_drawn,
     distribution.independent_prompts,
     distribution.independent_inputs,
+    apart.apart,
     distribution.pools,
     moments.trivial_error,
     moments.second_moment,
