@@ -46,6 +46,7 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     for reason in grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(last.failures)
+    show_warnings(last.warnings)
     _show_tables(folder, grid, last.models)
     show_figures(last.figures)
 
@@ -83,6 +84,7 @@ def show_scores(written: WrittenScores) -> None:
     for reason in written.grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(written.failures)
+    show_warnings(written.warnings)
     for name in written.silent:
         console.print(f"failed: {name} answered no prompt", style="red", soft_wrap=True)
     _show_tables(written.folder, written.grid, written.learners)
@@ -105,6 +107,13 @@ def show_baseline_failures(failures: Failures) -> None:
             console.print(f"{what}: {bank}: {failure}", soft_wrap=True)
 
 
+def show_warnings(sentences: Sequence[str]) -> None:
+    """Show what is to be doubted."""
+    for text in sentences:
+        console.print("warning: ", style="yellow", end="")
+        console.print(text, soft_wrap=True)
+
+
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     """Show which runs were kept, left out of the tables, or failed, and why."""
     if outcome.skipped:
@@ -113,6 +122,7 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
         kept = ", ".join(outcome.kept)
         console.print(f"trained before and repeated alike, the training was kept: {kept}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
+    show_warnings(outcome.warnings)
     if outcome.left_out:
         others = ", ".join(outcome.left_out)
         console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)

@@ -108,6 +108,15 @@ class Component(Strict):
         values = self.model_dump(by_alias=True, exclude_none=True)
         return {"name": self.name, **values}
 
+    def parts(self) -> Iterator[Component]:
+        """The component, and those that its fields hold, at any depth."""
+        yield self
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            for item in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(item, Component):
+                    yield from item.parts()
+
     @classmethod
     def summary(cls) -> str:
         """The first line of the docstring, without its markup."""
@@ -161,6 +170,12 @@ class Registry:
         self._classes: dict[str, type[Component]] = {}
         self._origins: dict[str, str] = {}
         self._entered: dict[str, str] = {}  # by which entry point a name came in
+
+    @property
+    def base(self) -> type[Component]:
+        """The class that every component of the kind extends."""
+        importlib.import_module(self._module)
+        return self._base
 
     def of(self, base: type[Component]) -> Callable[[str], Callable[[type[C]], type[C]]]:
         """State the base class that every component of the kind extends; returns `register`."""

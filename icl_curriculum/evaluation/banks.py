@@ -71,8 +71,8 @@ class Bank:
 
     def same_prompts(self, other: Bank) -> bool:
         """Whether it and another bank of the same experiment are known to have the same prompts."""
-        if self.shift == other.shift:
-            return self.task == other.task
+        if (self.shift, self.task) == (other.shift, other.task):
+            return True
         return (
             self._length == other._length and self.asks_like([other.drawn_task]) and other.asks_like([self.drawn_task])
         )
@@ -82,9 +82,10 @@ class Bank:
         return self.points if self.shift is None else self.shift.points(self.points)
 
     def components(self) -> list[Component]:
-        """The components that decide its prompts."""
+        """The components that decide its prompts, those within others included."""
         task = self.drawn_task
-        return [task.function_class, task.inputs, *([] if self.shift is None else [self.shift])]
+        whole = [task.function_class, task.inputs, *([] if self.shift is None else [self.shift])]
+        return list({part.id: part for item in whole for part in item.parts()}.values())
 
     @cached_property
     def second_moment(self) -> float:

@@ -1,14 +1,12 @@
-"""What cannot be true of a bank, or of what was answered to it: as records, in a manifest, and as sentences.
+"""What cannot be true of a bank, or of what was answered to it.
 
 Dimensions: n = prompts, points = K + 1.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from icl_curriculum.evaluation.asking import defined_entries
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
 from icl_curriculum.evaluation.learners import oracle_entry
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.statistics.moments import MomentEstimate, beats, estimate_of
 from icl_curriculum.results.statistics.prompts import Array
 from icl_curriculum.shifts import Shift, keeps_oracle
@@ -30,45 +29,6 @@ Z = 5.0
 COMPARED = 64
 #: What rounding to single precision makes of an error, as a share of E f(q)^2.
 ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Something that cannot be, on a bank: what it is ``about``, and a sentence with what was found and expected.
-
-    ``about``: ``denominator``, ``shift``, ``oracle`` or ``leak``. ``learner``, ``n_context``: whose answers at which
-    lengths, if it is about some.
-    """
-
-    about: str
-    text: str
-    learner: str = ""
-    n_context: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text
-
-
-#: What there is to doubt, by the bank as a manifest names it.
-Doubts = Mapping[str, Sequence[Doubt]]
-
-
-def doubts_in(manifest: Mapping[str, Any]) -> dict[str, list[Doubt]]:
-    """What a manifest says is to be doubted. What cannot be read, in one that was edited, is passed over."""
-    found: dict[str, list[Doubt]] = {}
-    recorded = manifest.get("warnings")
-    for bank, items in recorded.items() if isinstance(recorded, dict) else ():
-        for item in items if isinstance(items, list) else ():
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                ks = tuple(int(k) for k in item["n_context"])
-                doubt = Doubt(str(item["about"]), str(item["text"]), str(item["learner"]), ks)
-                found.setdefault(bank, []).append(doubt)
-    return found
-
-
-def doubts_for_manifest(doubts: Doubts) -> dict[str, list[dict[str, Any]]]:
-    """The doubts as a manifest's ``warnings``: a list of records for every bank that has any."""
-    return {bank: [dataclasses.asdict(item) for item in items] for bank, items in doubts.items() if items}
 
 
 def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
@@ -87,9 +47,8 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
     if bank.shift is not None:
         if (same := _unchanged(bank, bank.shift)) is not None:
             yield same
-        if not keeps_oracle(bank.shift, bank.drawn_task) and oracle_entry(
-            replace(bank, task=bank.drawn_task, shift=None)
-        ):
+        plain = replace(bank, task=bank.drawn_task, shift=None)
+        if not keeps_oracle(bank.shift, bank.drawn_task) and oracle_entry(plain):
             yield Doubt(
                 "oracle",
                 f"no oracle: the shift {bank.shift.id!r} makes prompts in a way of its own, on which that of the class "
@@ -147,14 +106,9 @@ def _unchanged(bank: Bank, shift: Shift) -> Doubt | None:
     names = ("xs", "ys", "targets", "queries", "mask", "instruction")
     if not all(_equal(getattr(shifted, name), getattr(plain, name)) for name in names):
         return None
-    meant = "; ".join(
-        f"it defines {found!r}, did you mean {name!r}?" for found, name in misspelt(type(shift), Shift).items()
-    )
-    return Doubt(
-        "shift",
-        f"the shift {shift.id!r} changes nothing: its prompts are those without a shift"
-        + (f" ({meant})" * bool(meant)),
-    )
+    meant = [f"it defines {found!r}; did you mean {name!r}?" for found, name in misspelt(type(shift), Shift).items()]
+    why = f" ({' '.join(meant)})" if meant else ""
+    return Doubt("shift", f"the shift {shift.id!r} changes nothing: its prompts are those without a shift{why}")
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.core.contracts import ComponentFailed
+from icl_curriculum.core.errors import described
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged
+from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged, put_to
 from icl_curriculum.evaluation.causality import Unrepeatable, first_leak
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.tasks import Task
@@ -27,8 +28,8 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
     """Ask a learner from outside a few batches of a task; returns why nothing can be told of it, None if all is well.
 
     Nothing is asked of a built-in one. ComponentFailed, naming the first entry, if its answers follow from anything but
-    the examples before them and their own query, or if one of a registered kind answers equal prompts differently. What
-    it raises is left to where it is asked in earnest.
+    the examples before them and their own query, or if one of a registered kind answers equal prompts differently.
+    Nothing can be told of one that raises, which is asked again in earnest.
     """
     if entry.is_built_in:
         return None
@@ -40,6 +41,8 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
         return torch.from_numpy(answers_unchanged(entry, asked))
 
     try:
+        if entry.kind == "oracle":
+            put_to(entry, prompts)  # An optimum must not need the truth.
         leak = first_leak(
             predict, prompts, others, lengths=lengths, queries=not task.function_class.owns_inputs,
             truth=entry.sees_truth,
@@ -51,6 +54,10 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
             f"{entry.wording} gives {reason}; expected the same ones: seed what is random from the prompts, and keep "
             f"nothing from one call to the next"
         ) from None
+    except (ComponentFailed, MemoryError):
+        raise
+    except Exception as error:
+        return f"{described(error)} when it was asked a few prompts, so it cannot be told what its answers follow from"
     if leak is not None:
         raise ComponentFailed(f"{entry.wording} leaks: {leak}")
     return None

@@ -25,6 +25,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, Source
 from icl_curriculum.results.comparison.summary import Numbers, reference_of
 from icl_curriculum.results.comparison.wording import count, error
+from icl_curriculum.results.doubts import doubts_in, worded
 
 T = TypeVar("T")
 
@@ -45,6 +46,11 @@ class Content:
     #: What could not be shown, which is among the notices, too.
     missed: Sequence[NotShown] = ()
     downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+def _warnings(source: Source) -> list[str]:
+    """What is to be doubted of the runs, as their manifests say."""
+    return worded({run: doubts_in(manifest) for run, manifest in source.manifests.items()})
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def gather(compared: Compared) -> Content:
         name=source.name,
         question=str(config.get("description", "")),
         setting=said,
-        notices=[*source.missing, *problems([source]), *map(str, missed)],
+        notices=[*_warnings(source), *source.missing, *problems([source]), *map(str, missed)],
         answers=compared.answers,
         sections=[section for section in sections if section.pictures or section.tables],
         asked=asked,

@@ -31,6 +31,8 @@ from icl_curriculum.evaluation import (
     Reply,
     adapted_learners,
     content_hash,
+    doubts_on_answers,
+    doubts_on_bank,
     evaluation_rows,
     oracle_entry,
     prediction_differences,
@@ -40,6 +42,7 @@ from icl_curriculum.models import Adaptation, Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.shifts import Shift, why_undefined
 
 #: Multiples of it lie far apart within a turn.
@@ -70,10 +73,11 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The content hash of every bank and what baselines failed on, by the bank's name."""
+    """The content hash of every bank, what baselines failed on, and what there is to doubt, by the bank's name."""
 
     hashes: dict[str, str]
     failures: dict[str, list[BaselineFailure]]
+    doubts: dict[str, list[Doubt]]
 
 
 def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
@@ -89,22 +93,24 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
+    doubts: dict[str, list[Doubt]] = {}
     for scored in found[len(banks) - first :] + found[: len(banks) - first]:
         rows += scored.rows
         differences += scored.differences
         hashes[scored.name] = scored.content
         failures[scored.name] = scored.failures
+        doubts[scored.name] = scored.doubts
     directory.write_table("evaluation", rows)
     directory.write_table("prediction_differences", differences)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
-    return Evaluated(hashes, failures)
+    return Evaluated(hashes, failures, doubts)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A bank with its content hash, its rows without a run's own columns, and what failed.
+    """A bank with its content hash, its rows without a run's own columns, what failed, and what there is to doubt.
 
     ``rows`` are those of evaluation.csv, ``differences`` those of prediction_differences.csv.
     """
@@ -114,6 +120,7 @@ class Scored:
     rows: list[EvaluationRow]
     failures: list[BaselineFailure]
     differences: list[PredictionDifferenceRow]
+    doubts: list[Doubt]
 
     @property
     def name(self) -> str:
@@ -143,10 +150,11 @@ def score_banks(
         found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=_keeping(own))
         share = 0.5 if adaptations else 0.0
         failures: list[BaselineFailure] = []
+        adapted: list[LearnerAnswers] = []
         found += score(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
             experiment.evaluation.confidence, costly=experiment.evaluation.costly, failed=failures.append,
-            tell=between(of_bank, 0.0, share),
+            tell=between(of_bank, 0.0, share), replied=_keeping(adapted),
         )  # fmt: skip
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0))
         found += classical.rows
@@ -160,7 +168,9 @@ def score_banks(
             )
             for difference in prediction_differences(pairs, bank, prompts, experiment.evaluation.confidence)
         ]  # fmt: skip
-        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences)
+        everyone = [*own, *adapted, *classical.answers]
+        doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
+        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)
 
 
@@ -238,6 +248,12 @@ def _read(path: Path) -> Classical:
     failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
     answers = [LearnerAnswers(name, kind, stacked[str(i)]) for i, (name, kind) in enumerate(known["answers"])]
     return Classical([ErrorRow(*values) for values in known["rows"]], failures, answers)
+
+
+def check_banks(experiment: Experiment) -> None:
+    """UserError for a shift whose rows could not be told from those of other prompts."""
+    for _ in (*evaluation_banks(experiment), *learning_banks(experiment)):
+        pass
 
 
 def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:

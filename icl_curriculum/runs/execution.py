@@ -20,6 +20,7 @@ from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import TRAINED, RunDirectory, read_manifest
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
@@ -29,7 +30,7 @@ from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.mending import TRAINING_KEPT, is_trained, keep_training, renew_config, trained_with, way_out_of
-from icl_curriculum.runs.probes import probe_learners, probe_trained
+from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
 
@@ -183,6 +184,14 @@ def execute(
             ) from error
 
 
+def _prompts_changed(run: Run, what: str) -> Doubt:
+    return Doubt(
+        "method",
+        f"the training method {run.experiment.training.method.id!r} gives the model {what}: which prompts are in "
+        f"distribution is not known, so none are called so",
+    )
+
+
 class _Execution:
     """The state of one run while it executes."""
 
@@ -201,7 +210,7 @@ class _Execution:
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
-            self.probed = probe_learners(run.experiment, self.trainer.model)
+            self.doubts = probe_components(run.experiment, self.trainer.model)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
             # Its clock starts here: no rate or time left is taken from what happens once.
@@ -222,14 +231,17 @@ class _Execution:
             probe_trained(self.run.experiment, self.trainer.model)
             banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
+            changed = self.trainer.changes_prompts
+            if changed is not None:
+                self.doubts.append(_prompts_changed(self.run, changed))
             trained = TrainedModel(
-                self.run, self.trainer.model, self.trainer.step, frozenset(self.trainer.offered),
-                self.trainer.trained_points,
+                self.run, self.trainer.model, self.trainer.step,
+                frozenset(self.trainer.offered if changed is None else ()), self.trainer.trained_points,
             )  # fmt: skip
             evaluated = evaluate(trained, banks, self.directory, tell)
             weights = write_weights(self.directory.path, self.trainer.model)
             kept = {"checkpoints": self.kept} if self.kept else {}
-            self._manifest("finished", **what_is_finished(self.directory, evaluated, weights), **kept)
+            self._manifest("finished", **what_is_finished(self.directory, evaluated, weights, self.doubts), **kept)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:

@@ -17,7 +17,9 @@ from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.directory import collect, read_manifest
+from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.runs.cadence import as_begun
+from icl_curriculum.runs.evaluation import check_banks
 from icl_curriculum.runs.execution import (
     Report,
     directory_of,
@@ -47,6 +49,8 @@ class LaunchOutcome:
     baseline_failures: Failures
     #: Runs that were trained under another config and were evaluated anew, not trained.
     kept: list[str] = dataclasses.field(default_factory=list)
+    #: What is to be doubted of the runs that are finished, as sentences.
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def launch(
@@ -71,6 +75,8 @@ def launch(
     can be kept, see `mending`), is in use, or cannot be written to, and for a logger that is unknown or not installed.
     """
     log = chosen(log)
+    for run in {run.variant: run for run in runs}.values():
+        check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
     runs = as_begun(runs, results)
     for run in runs:
@@ -111,8 +117,9 @@ def launch(
             return LaunchOutcome(directory, [], [], failures, left_out, {}, kept)
     ended_well = [run for run in runs if run.name in {*finished, *skipped}]
     return LaunchOutcome(
-        directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept
-    )
+        directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
+        worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),
+    )  # fmt: skip
 
 
 def _execute_here(

@@ -11,42 +11,70 @@ from torch import Tensor
 
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.contracts import ComponentFailed, at_work, broken_contract
+from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import BUILT_IN, origin_of
+from icl_curriculum.core.registry import BUILT_IN, KINDS, origin_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
+from icl_curriculum.function_classes.apart import functions_depend_on_inputs
 from icl_curriculum.models.base import Model, ModelConfig
 from icl_curriculum.models.calling import given
 from icl_curriculum.models.descent import copied
 from icl_curriculum.models.stirring import stir
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.runs.evaluation import evaluation_banks, learning_banks
 from icl_curriculum.tasks import Task
 
+#: Numbers of prompts with which it is tried whether functions depend on inputs.
+APART = (7, 64)
 _TAKES_QUERIES = "a model that cannot take separate queries says so by takes_queries = False in its config"
 
 
-@dataclass(frozen=True)
-class ProbedLearners:
-    """What probing found to say: weights that no gradient reaches, answers of which nothing can be told."""
+def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
+    """Hold the components of an experiment that are not built in to their contracts; returns what there is to doubt.
 
-    notes: Sequence[str] = ()
-
-
-def probe_learners(experiment: Experiment, model: Model) -> ProbedLearners:
-    """Hold the model, the baselines and the oracles of an experiment to what their answers may follow from.
-
-    Only those that are not built in are asked. ComponentFailed, naming the first entry that leaks; and for a model that
-    cannot answer what it will be asked in evaluation, or that no gradient reaches. The model is left as it is.
+    ComponentFailed, naming the first entry that leaks, for a model, a baseline or an oracle whose answers follow from
+    more than they may; for a model that cannot answer what it will be asked in evaluation, or that no gradient reaches;
+    for a class whose functions depend on the inputs drawn with them; and for prompts that cannot be drawn. The model is
+    left as it is.
     """
     banks = [*evaluation_banks(experiment), *learning_banks(experiment)]
     for bank in banks:
         if any(origin_of(item) != BUILT_IN for item in bank.components()):
             replace(bank, n_prompts=PROMPTS).draw()
-    notes = list(_model_notes(experiment, model, banks))
+    _expect_functions_apart(experiment, banks)
+    found = [*_misspelt(experiment), *_doubts_on_model(experiment, model, banks)]
     for entry, task in _classical(experiment, banks):
-        expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
-    return ProbedLearners(notes)
+        unknown = expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
+        if unknown is not None:
+            found.append(Doubt("leak", f"{entry.wording}: {unknown}", entry.id))
+    return found
+
+
+def _misspelt(experiment: Experiment) -> Iterator[Doubt]:
+    """Names that the author of a component gave and nothing calls."""
+    for component in {part.id: part for item in experiment.components() for part in item.parts()}.values():
+        if origin_of(component) == BUILT_IN:
+            continue
+        base = next(registry.base for registry in KINDS.values() if isinstance(component, registry.base))
+        for name, meant in misspelt(type(component), base).items():
+            yield Doubt("names", f"{component.id!r} defines {name!r}, which nothing calls; did you mean {meant!r}?")
+
+
+def _expect_functions_apart(experiment: Experiment, banks: Sequence[Bank]) -> None:
+    for task in {bank.drawn_task.function_class.id: bank.drawn_task for bank in banks}.values():
+        function_class = task.function_class
+        if origin_of(function_class) == BUILT_IN:
+            continue
+        reason = functions_depend_on_inputs(
+            function_class, task.inputs, task.dims, experiment.points, prompts=APART, several_points=False
+        )
+        if reason is not None:
+            raise broken_contract(
+                function_class, "draw", found=f"functions that depend on their inputs: {reason}",
+                expected="functions from self.draw_functions(n, dims, streams) and inputs from inputs.sample alone",
+            )  # fmt: skip
 
 
 def probe_trained(experiment: Experiment, model: Model) -> None:
@@ -69,7 +97,7 @@ def _classical(experiment: Experiment, banks: Sequence[Bank]) -> Iterator[tuple[
                 yield entry, task
 
 
-def _model_notes(experiment: Experiment, model: Model, banks: Sequence[Bank]) -> Iterator[str]:
+def _doubts_on_model(experiment: Experiment, model: Model, banks: Sequence[Bank]) -> Iterator[Doubt]:
     """Whether the model keeps its contract, and what there is to say of it. Nothing of a built-in one."""
     config, task = experiment.model, banks[0].drawn_task
     if origin_of(config) == BUILT_IN:
@@ -134,7 +162,7 @@ def _expect_answers(entry: NamedLearner, config: ModelConfig, banks: Sequence[Ba
             )  # fmt: skip
 
 
-def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int) -> Iterator[str]:
+def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int) -> Iterator[Doubt]:
     """ComponentFailed unless gradients reach the weights; says which weights none reaches."""
     prompts = probe_prompts(task, points)
     device = next(model.parameters()).device
@@ -156,4 +184,5 @@ def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int
             "predictions",
         )  # fmt: skip
     if still:
-        yield f"no gradient reaches {', '.join(still)} of the model {config.id!r}: they stay as they were built"
+        what = f"no gradient reaches {', '.join(still)} of the model {config.id!r}: they stay as they were built"
+        yield Doubt("weights", what)

@@ -15,22 +15,27 @@ from icl_curriculum.evaluation import (
     NamedLearner,
     Reply,
     content_hash,
+    doubts_on_answers,
+    doubts_on_bank,
     evaluation_rows,
     oracle_entry,
     prediction_differences,
     score,
 )
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.evaluation.probing import expect_causal
 from icl_curriculum.results.columns import EvaluationRow, RunColumns
 from icl_curriculum.results.differences import PredictionDifferenceRow
-from icl_curriculum.scoring.learners import Contender
+from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.scoring.learners import Contender, Each
 
 
 @dataclass(frozen=True)
 class AskedBank:
     """A bank and who answers it; ``failed`` is told of prompts that a learner could not answer.
 
-    ``answered``: whom it has been put to so far, with the answers.
+    ``answered``: whom it has been put to so far, with the answers. ``probed``: whose answers were already held to what
+    they may follow from, by run and id; share it between banks.
     """
 
     bank: Bank
@@ -39,6 +44,8 @@ class AskedBank:
     costly: CostlyConfig
     failed: Callable[[BaselineFailure], None]
     answered: list[tuple[Contender, LearnerAnswers]] = field(default_factory=list)
+    probed: set[tuple[str, str]] = field(default_factory=set)
+    _unknown: list[Doubt] = field(default_factory=list)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -59,7 +66,8 @@ class AskedBank:
         return [*self.contenders, *(Contender(entry) for entry in oracle_entry(self.bank))]
 
     def rows(self, item: Contender, tell: Tell = tell_nobody) -> list[EvaluationRow]:
-        """The rows of one learner. Raises what it raises if it answers nothing."""
+        """The rows of one learner. Raises what it raises if it answers nothing, ComponentFailed if it leaks."""
+        self._probe(item)
 
         def replied(entry: NamedLearner, reply: Reply) -> None:
             self.answered.append((item, LearnerAnswers.of(entry, reply)))
@@ -69,6 +77,25 @@ class AskedBank:
             costly=self.costly, tell=tell, failed=self.failed, replied=replied,
         )  # fmt: skip
         return evaluation_rows(found, self.bank, step=item.step, trained_points=self._trained_points(item))
+
+    def doubts(self) -> list[Doubt]:
+        """What cannot be true of the bank, or of what was answered so far."""
+        answers = [found for _, found in self.answered]
+        return [
+            *self._unknown,
+            *doubts_on_bank(self.bank, self.prompts),
+            *doubts_on_answers(self.bank, self.prompts, answers),
+        ]
+
+    def _probe(self, item: Contender) -> None:
+        """Hold a learner to what its answers may follow from, the first time that it is asked."""
+        of = self.bank.function_class if item.entry.kind == "oracle" else item.run
+        if isinstance(item.entry.learner, Each) or (of, item.entry.id) in self.probed:
+            return  # What answers one prompt at one length is shown nothing else.
+        self.probed.add((of, item.entry.id))
+        unknown = expect_causal(item.entry, self.bank.drawn_task, self.bank.points, self.costly)
+        if unknown is not None:
+            self._unknown.append(Doubt("leak", f"{item.entry.wording}: {unknown}", item.entry.id))
 
     def differences(self) -> Iterator[tuple[RunColumns, list[PredictionDifferenceRow]]]:
         """How far the learners that have answered are apart: rows, and the columns of a run that come before them.

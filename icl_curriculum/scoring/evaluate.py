@@ -20,6 +20,7 @@ from icl_curriculum.evaluation import BANK_VERSION, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
+from icl_curriculum.results.doubts import doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.runs.evaluation import Scored, score_banks
 from icl_curriculum.scoring.asked_models import asked_models
@@ -40,6 +41,7 @@ class WrittenEvaluation:
     figures: list[Path]
     failures: Failures
     models: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 class Evaluation:
@@ -122,7 +124,8 @@ class Evaluation:
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
             drawn += [figures.draw_along_training(output), figures.draw_adaptation(output)] if draw else []
             there = [path for path in drawn if path is not None]
-            return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names)
+            said = worded({self.run.name: {item.name: item.doubts for item in answered}})
+            return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names, said)
 
     def _tables(self, output: Path) -> GrowingTables:
         keys = {
@@ -139,6 +142,7 @@ class Evaluation:
     def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
         hashed = {item.name: item.content for item in answered}
         failed = {item.name: item.failures for item in answered}
+        doubted = {item.name: item.doubts for item in answered}
 
         def described(manifest: dict[str, Any]) -> dict[str, Any]:
             return {
@@ -149,6 +153,7 @@ class Evaluation:
                 "bank_version": BANK_VERSION,
                 "banks": {**manifest.get("banks", {}), **hashed},
                 "baseline_failures": for_manifest({**failures_in(manifest), **failed}),
+                "warnings": doubts_for_manifest({**doubts_in(manifest), **doubted}),
                 **provenance(),
             }
 

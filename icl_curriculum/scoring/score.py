@@ -43,7 +43,8 @@ def score(
 
     What fits every prompt anew (regressors, functions, costly baselines) is asked on the first ``costly_prompts`` of
     them and with d/2, d, 2 d and 4 d examples, or the numbers in ``lengths``, or ``"all"``. Prompts that a learner
-    fails on are left out of its errors, with a warning that counts them.
+    fails on are left out of its errors, with a warning that counts them; so is a warning what cannot be true of the
+    prompts or the answers. ComponentFailed for a learner whose answers follow from more than they may.
 
     Errors are normalised as `evaluation.metric_rows` says; ``in_distribution`` is that of the trained runs.
     Raises UserError for what cannot be meant.
@@ -102,6 +103,7 @@ class _Asking:
         all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
         classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
         found = for_training_on(contenders(learners), classes, dims)
+        probed: set[tuple[str, str]] = set()
         for task in all_tasks:
             task.check()
             for shift in (None, *self.shifts):
@@ -111,11 +113,11 @@ class _Asking:
                 bank = Bank(task, shift, self.n_prompts, self.points or usual_points(task.dims), self.bank_seed)
                 self.costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
                 failures: list[BaselineFailure] = []
-                asked = AskedBank(bank, found, self.confidence, self.costly, failures.append)
+                asked = AskedBank(bank, found, self.confidence, self.costly, failures.append, probed=probed)
                 rows = [row for item in asked.everyone() for row in of_run(item.columns, asked.rows(item))]
-                for failure in failures:
+                for said in (*failures, *asked.doubts()):
                     # Where the caller of the public function stands.
-                    warnings.warn(f"{'/'.join(bank.key)}: {failure}", stacklevel=4)
+                    warnings.warn(f"{'/'.join(bank.key)}: {said}", stacklevel=4)
                 yield asked, rows
 
 

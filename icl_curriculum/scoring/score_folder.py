@@ -26,6 +26,7 @@ from icl_curriculum.evaluation.failures import Failures, failures_in, for_manife
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.directory import finished_runs
+from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
@@ -69,6 +70,7 @@ class WrittenScores:
     failures: Failures
     silent: list[str]
     figures: list[Path]
+    warnings: list[str]
 
     @property
     def table(self) -> Path:
@@ -111,6 +113,8 @@ class Scoring:
         check_writable(output)
         failures: dict[str, list[BaselineFailure]] = {}
         answered: set[str] = set()
+        probed: set[tuple[str, str]] = set()
+        doubts: dict[str, list[Doubt]] = {}
         with locked(output / ".lock"), computing_threads(self.threads):
             remove_leftovers(output)
             tables = GrowingTables(output, COMMAND, _KEYS, self._why_not_beside)
@@ -118,7 +122,7 @@ class Scoring:
             for done, bank in enumerate(self.grid.banks):
                 of_bank = within(tell, done, len(self.grid.banks))
                 failed: list[BaselineFailure] = []
-                asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append)
+                asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append, probed=probed)
                 rows: list[tuple[Any, ...]] = []
                 try:
                     everyone = asked.everyone()
@@ -131,15 +135,17 @@ class Scoring:
                 finally:
                     if rows:
                         failures[asked.name] = failed
+                        doubts[asked.name] = asked.doubts()
                         apart = [row for columns, found in asked.differences() for row in of_run(columns, found)]
                         written = {"evaluation": rows, "prediction_differences": apart}
-                        tables.add(written, self._describe(asked, failed))
+                        tables.add(written, self._describe(asked, failed, doubts[asked.name]))
                 of_bank(1.0)
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         silent = [name for name in learners if name not in answered]
         return WrittenScores(
-            output, self.grid, learners, failures, silent, figures.draw_scores(output, baselines="all")
-        )
+            output, self.grid, learners, failures, silent, figures.draw_scores(output, baselines="all"),
+            worded({NAME: doubts}),
+        )  # fmt: skip
 
     def _rows(self, asked: AskedBank, item: Contender, tell: Tell) -> list[EvaluationRow]:
         name, bank = item.entry.id, "/".join(asked.bank.key)
@@ -168,7 +174,7 @@ class Scoring:
                 return f"scores on other prompts ({key} = {manifest.get(key)}, now {value})"
         return None
 
-    def _describe(self, asked: AskedBank, failed: Sequence[BaselineFailure]) -> Any:
+    def _describe(self, asked: AskedBank, failed: Sequence[BaselineFailure], doubts: Sequence[Doubt]) -> Any:
         names = [item.entry.id for item in self.contenders]
 
         def describe(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +189,7 @@ class Scoring:
                 "plugins": sorted({*manifest.get("plugins", []), *self.plugins}),
                 "banks": {**manifest.get("banks", {}), asked.name: asked.content},
                 "baseline_failures": for_manifest({**known, asked.name: [*kept, *failed]}),
+                "warnings": doubts_for_manifest({**doubts_in(manifest), asked.name: doubts}),
                 **provenance(),
             }
 
