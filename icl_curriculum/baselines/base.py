@@ -28,7 +28,10 @@ class Baseline(Component):
 
     @abstractmethod
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0."""
+        """Entry k: the prediction at query k from the first k pairs. At k = 0 predict 0.
+
+        A baseline that knows the function classes, by `for_training_on`, may predict their mean there.
+        """
 
     def for_training_on(self, function_classes: Sequence[FunctionClass]) -> Baseline:
         """The baseline to compare with models trained on these classes: itself, unless it depends on the classes.

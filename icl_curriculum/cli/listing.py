@@ -134,9 +134,10 @@ def show_checks(subjects: Sequence[ToCheck], *, every_rule: bool) -> bool:
 
 
 def _counted(n: int, noun: str) -> str:
-    """The number of things with their name: ``1 model``, ``15 function classes``."""
-    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
-    return f"{n} {noun}{ending}"
+    """The number of things with their name: ``1 model``, ``15 function classes``, ``6 curricula``."""
+    if n != 1:
+        noun = noun.removesuffix("um") + "a" if noun.endswith("um") else noun + ("es" if noun.endswith("s") else "s")
+    return f"{n} {noun}"
 
 
 def _show_check(subject: ToCheck, *, every_rule: bool) -> bool:

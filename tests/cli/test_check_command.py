@@ -79,12 +79,23 @@ def test_a_file_is_checked_for_all_that_it_registers(icl: Icl, monkeypatch: pyte
     monkeypatch.setattr(listing, "check", functools.partial(check, rules=["construction", "config"]))
     code, out, err = icl("check", "mine.py")
     assert (code, err) == (0, "")
-    assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == ["halved", "scaled_mean", "twice"]
-    assert out.splitlines()[-1] == "1 function class, 1 model, 1 training method; all keep the contract"
+    names = ["halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice"]
+    assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == names
+    assert out.splitlines()[-1] == (
+        "1 function class, 1 input distribution, 1 shift, 1 curriculum, 1 baseline, 1 model, 1 training method; all "
+        "keep the contract"
+    )
 
 
-def test_a_model_and_a_method_are_checked_by_their_names(icl: Icl) -> None:
-    for name, rule in (("scaled_mean", "causality"), ("twice", "resuming")):
+def test_components_of_every_other_kind_are_checked_by_their_names(icl: Icl) -> None:
+    for name, rule in (
+        ("wide", "squared norm"),
+        ("as_gaussian", "denominator"),
+        ("backwards", "shares"),
+        ("last_label", "causality"),
+        ("scaled_mean", "causality"),
+        ("twice", "resuming"),
+    ):
         code, out, err = icl("check", name, "--plugin", "mine.py")
         assert (code, err) == (0, "")
         assert out.splitlines()[0] == f"{name} (mine.py)"
@@ -100,6 +111,23 @@ def test_kind_decides_where_two_bear_one_name(icl: Icl, folder: Path) -> None:
         code, out, _ = icl("check", "twice", "--plugin", "mine.py", "--kind", kind)
         assert code == 0
         assert re.search(rf"^ok +{rule} ", out, re.MULTILINE)
+
+
+def test_one_of_two_that_bear_a_name_is_checked(icl: Icl) -> None:
+    for kind, rule, other in (("shifts", "denominator", "spectrum"), ("inputs", "spectrum", "denominator")):
+        code, out, err = icl("check", "skewed", "--kind", kind)
+        assert (code, err) == (0, "")
+        assert re.search(rf"^ok +{rule} ", out, re.MULTILINE)
+        assert not re.search(rf" {other} ", out)
+
+
+def test_a_shift_that_nothing_calls_is_told_what_was_meant(icl: Icl) -> None:
+    """Exit code 1, with the name of the contract beside the one that was written."""
+    Path("shift.py").write_text(SHIFT + "\n    def aply(self, task):\n        return task\n")
+    code, out, err = icl("check", "shift.py")
+    assert (code, err) == (1, "")
+    assert "found     Nowhere.aply: nothing calls it" in out
+    assert "it changes nothing; it defines aply, did you mean apply?" in out
 
 
 def test_all_checks_every_class_there_is_a_line_each(icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,24 +151,38 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected the name of a function class, model or training method, a plugin file, or --all"),
+        (
+            [],
+            "expected the name of a function class, input distribution, shift, curriculum, baseline, model or training",
+        ),
+        (
+            ["--all", "skewed", "--kind", "inputs"],
+            "expected the name of an input distribution, a plugin file, or --all",
+        ),
         (["linear", "--all", "--kind", "models"], "expected the name of a model, a plugin file, or --all"),
         (["lnear"], "unknown function class 'lnear'; did you mean 'linear'?"),
         (["transfrmer"], "unknown model 'transfrmer'; did you mean 'transformer'?"),
-        (["xyz"], "unknown function class, model or training method 'xyz'; known: chebyshev, "),
+        (["random_quadrans"], "unknown shift 'random_quadrans'; did you mean 'random_quadrants'?"),
+        (
+            ["skewed"],
+            "'skewed' is an input distribution and a shift; say which by --kind, in Python kind=...: inputs or",
+        ),
+        (["xyz"], "curriculum, baseline, model or training method 'xyz'; known: averaging, "),
         (["linear", "--kind", "models"], "unknown model 'linear'; known: transformer"),
         (["linear", "--kind", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
-        (["--all", "--kind", "shifts"], "shifts have no check yet; expected one of function_classes, models, methods"),
-        (["random_quadrants"], "'random_quadrants': shifts have no check yet; expected function class, model or"),
-        (["shift.py"], "shift.py registers no function class, model or training method (but shifts)"),
+        (["linear", "--kind", "shift"], "unknown kind 'shift'; did you mean 'shifts'?"),
+        (["shift.py", "--kind", "models"], "shift.py registers no model (but shifts)"),
         (["nowhere.py"], "nowhere.py does not exist"),
-        (["nothing.py"], "nothing.py registers no function class, model or training method"),
+        (
+            ["nothing.py"],
+            "nothing.py registers no function class, input distribution, shift, curriculum, baseline, model or",
+        ),
         (["hermite", "--set", "degre=1"], "hermite: degre: unknown key; did you mean 'degree'?"),
         (["transformer", "--set", "widht=9"], "transformer: widht: unknown key; did you mean 'width'?"),
         (["hermite", "--set", "degree=9"], "hermite: degree: expected less than or equal to 4, found 9"),
         (
             ["broken.py", "--set", "label_noise=1"],
-            "--set: expected one function class, model or training method to set it of, found",
+            "--set: expected one function class, input distribution, shift, curriculum, baseline, model or training",
         ),
     ],
 )

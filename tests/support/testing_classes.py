@@ -21,9 +21,9 @@ from icl_curriculum.inputs import random_rotations
 from icl_curriculum.testing import Checkable, Finding, Result, check
 
 
-def failures(component: Checkable) -> dict[str, Finding]:
+def failures(component: Checkable, kind: str | None = None) -> dict[str, Finding]:
     """The first finding of every rule that fails."""
-    return {result.rule: result.findings[0] for result in check(component) if result.findings}
+    return {result.rule: result.findings[0] for result in check(component, kind=kind) if result.findings}
 
 
 def only_finding(component: Checkable, rule: str) -> Finding:

@@ -12,9 +12,10 @@ from helpers import class_of
 from testing_classes import UNUSUAL, Plain, failures, result_of
 from torch import Tensor
 
+from icl_curriculum.baselines import Ridge
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.core.registry import FUNCTION_CLASSES
+from icl_curriculum.core.registry import FUNCTION_CLASSES, KINDS
 from icl_curriculum.function_classes import FunctionClass, Linear, Parameters
 from icl_curriculum.models import Model
 from icl_curriculum.testing import (
@@ -99,10 +100,11 @@ class Flawed(Plain):
 def test_every_rule_has_a_name_and_a_line() -> None:
     assert [result.rule for result in check("linear")] == list(RULES)
     assert [result.description for result in check(Flawed)] == list(RULES.values())
-    for kind in ("function_classes", "models", "methods"):
+    for kind in KINDS:
         assert all(description and "\n" not in description for description in rules_of(kind).values())
-    with pytest.raises(UserError, match="shifts have no check yet; expected one of function_classes, models, methods"):
-        rules_of("shifts")
+        assert list(rules_of(kind))[:4] == ["construction", "documentation", "known methods", "config"]
+    with pytest.raises(UserError, match="unknown kind 'shift'; did you mean 'shifts'"):
+        rules_of("shift")
 
 
 def test_rules_are_looked_at_one_by_one_as_they_are_asked_for() -> None:
@@ -136,8 +138,13 @@ def test_some_rules_can_be_asked_for_alone() -> None:
 def test_wrong_arguments_are_errors_at_once() -> None:
     with pytest.raises(UserError, match="unknown function class 'liner'; did you mean 'linear'"):
         check("liner")
-    with pytest.raises(TypeError, match="expected an instance of FunctionClass, ModelConfig or TrainingMethod, a sub"):
+    bases = "FunctionClass, InputDistribution, Shift, Curriculum, Baseline, ModelConfig or TrainingMethod"
+    with pytest.raises(TypeError, match=f"expected an instance of {bases}, a subclass of it or a registered name"):
         check(Path)  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError, match="'skewed' is an input distribution and a shift; say which by --kind, in Python"
+    ):
+        check("skewed")
     with pytest.raises(TypeError, match="expected an instance of ModelConfig, a subclass of it"):
         check(Linear, kind="models")
 
@@ -216,7 +223,7 @@ def test_a_failing_class_is_an_assertion_error_with_the_report() -> None:
     assert lines[0] == "Flawed does not keep the contract"
     assert any(line.startswith("failed          purity") for line in lines)
     assert "    found     evaluate changed xs at d = 1" in lines
-    assert lines[-1].startswith("11 ok, 1 failed")
+    assert lines[-1].startswith("12 ok, 1 failed")
 
 
 def test_a_registered_class_is_called_by_its_name_or_id(fresh_registries: None) -> None:
@@ -241,7 +248,7 @@ def test_conformity(check):
 def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=TESTS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rfs")
-    ran.assert_outcomes(failed=1, passed=11, skipped=13)
+    ran.assert_outcomes(failed=1, passed=12, skipped=13)
     text = ran.stdout.str()
     assert "FAILED test_mine.py::test_conformity[Flawed-purity]" in text
     assert "found     evaluate changed xs at d = 1" in text
@@ -249,11 +256,13 @@ def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> 
 
 
 def test_the_ids_of_the_tests_are_readable() -> None:
-    mark = parametrize_with_checks("linear", Linear(label_noise=0.5), "transformer", "in_context").mark
+    others = ("sphere", "longer_prompts", "bandit", Ridge(penalty=0.5), "transformer", "in_context")
+    mark = parametrize_with_checks("linear", Linear(label_noise=0.5), *others).mark
     assert mark.args[0] == "check"
     ids = [case.id for case in mark.args[1]]
     assert ids[0] == "linear-construction"
     assert ids[2 * len(RULES) - 1] == "linear/label_noise=0.5-oracle"
-    assert "transformer-causality" in ids
+    assert {"transformer-causality", "sphere-squared norm", "longer_prompts-denominator"} < {*ids}
+    assert {"bandit-signals", "ridge/penalty=0.5-targets and truth"} < {*ids}
     assert ids[-1] == "in_context-resuming"
-    assert len(ids) == 2 * len(RULES) + len(rules_of("models")) + len(rules_of("methods"))
+    assert len(ids) == len(RULES) + sum(len(rules_of(kind)) for kind in KINDS)

@@ -19,6 +19,8 @@ from icl_curriculum.testing.subject import ComponentSubject
 IDS = ("linear", "quadratic", "hermite/3", "sparse_linear", "relu_network")
 COUNTS = (1, 2, 3, 5)
 STEPS = (1, 2, 7, 40)
+#: A longer run, by the number of its items and of its steps.
+LONG_RUN = (3, 300)
 
 Items = tuple[str, ...]
 Signals = dict[str, float]
@@ -54,7 +56,8 @@ class CurriculumSubject(ComponentSubject[Curriculum]):
     @functools.cached_property
     def runs(self) -> list[tuple[Items, int]]:
         """The items and steps to try: all that the curriculum takes of some."""
-        return [run for run in itertools.product(self.items, STEPS) if self.refusal(*run) is None]
+        tried = [*itertools.product(self.items, STEPS), (IDS[: LONG_RUN[0]], LONG_RUN[1])]
+        return [run for run in tried if self.refusal(*run) is None]
 
     @property
     def items(self) -> list[Items]:

@@ -1,6 +1,7 @@
 """The rules on function classes, in the order in which they are checked."""
 
 from icl_curriculum.testing import components
+from icl_curriculum.testing.dimensions import dimensions
 from icl_curriculum.testing.function_classes import apart, conduct, contract, distribution, domain, moments, oracles
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
@@ -9,7 +10,7 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     *components.RULES,
     domain.reference_inputs,
     contract.baselines,
-    contract.dimensions,
+    dimensions,
     contract.sample,
     contract.shape,
     contract.dtype,

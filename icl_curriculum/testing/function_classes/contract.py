@@ -11,11 +11,9 @@ from torch import Tensor
 from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import BASELINES
-from icl_curriculum.testing.function_classes.subject import DIMS, MORE_DIMS, FunctionClassSubject, doubled
+from icl_curriculum.testing.dimensions import SHAPES
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Note, rule
-
-#: Pairs (n, points) with one and more of each. All numbers differ from one another and from the dimensions.
-SHAPES = ((1, 1), (1, 4), (6, 1), (7, 4))
 
 
 @rule("baselines", "`baselines` names registered baselines", requires=("construction",))
@@ -31,25 +29,6 @@ def baselines(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
                 found=found,
                 mend=f"correct baselines, or register {name!r} in the same plugin file",
             )
-
-
-@rule("dimensions", "check_dims allows some dimensions and refuses others with UserError", requires=("construction",))
-def dimensions(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
-    refused = {dims: error for dims in DIMS if (error := subject.refusal(dims)) is not None}
-    if not subject.dims:
-        first = next(iter(refused.values()))
-        yield Finding(
-            expected=f"a number of dimensions from 1 to {MORE_DIMS[-1]} in which the class can live",
-            found=f"check_dims refuses them all, d = 1 with: {first}",
-            mend="let check_dims raise only for dimensions in which the functions are not defined",
-        )
-    elif refused:
-        listed = ", ".join(str(dims) for dims in refused)
-        yield Note(f"refused: d = {listed} ({next(iter(refused.values()))}); looked at d = {_listed(subject.dims)}")
-
-
-def _listed(values: tuple[int, ...]) -> str:
-    return ", ".join(str(value) for value in values)
 
 
 @rule("sample", "a dict of tensors whose leading axis is n, for one function and more", requires=("dimensions",))

@@ -18,7 +18,8 @@ from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.inputs import AnyInputs, InputDistribution, Scaled
 from icl_curriculum.tasks import Task
-from icl_curriculum.testing.function_classes.subject import MORE_DIMS, FunctionClassSubject
+from icl_curriculum.testing.dimensions import MORE_DIMS
+from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
 #: Standard errors by which the share of inputs below a quartile may differ from that of the inputs asked for: the

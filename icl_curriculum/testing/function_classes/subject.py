@@ -12,21 +12,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
 from icl_curriculum.inputs import InputDistribution
-from icl_curriculum.testing.subject import ComponentSubject
+from icl_curriculum.testing.dimensions import InDimensions
 
-DIMS = (1, 2, 3, 5, 8)
-#: The dimensions to try if the class refuses all of `DIMS`, and how many of the allowed ones to take.
-MORE_DIMS, MORE = range(1, 65), 3
 #: The label noise with which a class of sign values is checked: the probability of a flip.
 FLIPS = 0.25
 
 
-class FunctionClassSubject(ComponentSubject[FunctionClass]):
+class FunctionClassSubject(InDimensions[FunctionClass]):
     """A function class under check."""
 
     registry = FUNCTION_CLASSES
@@ -56,31 +52,13 @@ class FunctionClassSubject(ComponentSubject[FunctionClass]):
         self.doing = "oracle_kind and oracle_for"
         return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
 
-    @functools.cached_property
-    def dims(self) -> tuple[int, ...]:
-        """The dimensions to check: those of `DIMS` that the class allows, else the first that it allows at all."""
-        allowed = tuple(dims for dims in DIMS if self.allows(dims))
-        return allowed or tuple([dims for dims in MORE_DIMS if self.allows(dims)][:MORE])
-
     def allows(self, dims: int) -> bool:
+        """Whether the class lives in ``dims`` dimensions."""
         try:
             self.function_class.check_dims(dims)
         except Exception:  # The rule on dimensions reports an error that is no UserError.
             return False
         return True
-
-    def refusal(self, dims: int) -> UserError | None:
-        """The UserError that `FunctionClass.check_dims` raises for ``dims``, if any. Its other errors pass."""
-        self.doing = f"check_dims({dims})"
-        try:
-            self.function_class.check_dims(dims)
-        except UserError as error:
-            return error
-        return None
-
-    @property
-    def most_dims(self) -> int:
-        return self.dims[-1]
 
     def sample(self, n: int, dims: int, made: torch.Generator) -> Parameters:
         self.doing = f"sample(n={n}, dims={dims})"

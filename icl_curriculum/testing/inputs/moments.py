@@ -19,6 +19,8 @@ from icl_curriculum.testing.inputs.subject import InputsSubject
 from icl_curriculum.testing.rules import Finding, Note, rule
 
 POINTS = 4
+#: Points of a long prompt, each of which is looked at by itself.
+LONG = 16
 #: The prompts drawn in one round. More rounds follow until a difference of `RESOLVED` would show.
 PROMPTS = 1 << 14
 ROUNDS = (1, 4, 16)
@@ -92,11 +94,11 @@ def tail_index(subject: InputsSubject) -> Iterator[Finding | Note]:
         )
 
 
-@rule("squared norm", "squared_norm is E|x|^2", requires=("tail index",))
+@rule("squared norm", "squared_norm is E|x|^2, of every point of a prompt", requires=("tail index",))
 def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
     index = float(subject.as_given.tail_index)
     unresolved: dict[str, list[int]] = {}
-    for dims in subject.few_dims:
+    for dims in subject.dims:
         declared = subject.stated("squared_norm", dims)
         if not isinstance(declared, numbers.Real) or isinstance(declared, bool) or not float(declared) > 0:
             yield Finding(
@@ -128,6 +130,17 @@ def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
                 "depends on dims, and divides errors",
             )
             return
+        if index > 4:
+            at = _at_a_point(subject, dims, stated)
+            if at is not None:
+                k, at_point, verdict = at
+                yield Finding(
+                    expected=f"E|x|^2 = squared_norm({dims}) = {stated:.5g} at every point of a prompt, however many it "
+                    "has",
+                    found=f"{at_point} at point {k} of {LONG}, for which that is {verdict}",
+                    mend="draw all points from one distribution: errors at every k are divided by the same number",
+                )
+                return
         resolved = (Z * drawn.error + beyond) / stated
         if not drawn.judges_tails:
             unresolved.setdefault(
@@ -137,6 +150,17 @@ def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
             unresolved.setdefault(f"a value less than {resolved:.0%} too large would not show", []).append(dims)
     if unresolved:
         yield Note("; ".join(f"at d = {', '.join(map(str, at))}, {why}" for why, at in unresolved.items()))
+
+
+def _at_a_point(subject: InputsSubject, dims: int, stated: float) -> tuple[int, MomentEstimate, str] | None:
+    """The first point of long prompts whose E|x|^2 is not as stated: which, its estimate, and how it is off."""
+    squares = subject.drawn(PROMPTS // 8, LONG, dims, "points").double().square().sum(-1)
+    for k in range(LONG):
+        drawn = estimate_of(squares[:, k].numpy())
+        verdict = drawn.verdict(stated)
+        if verdict is not None:
+            return k, drawn, verdict
+    return None
 
 
 def _estimate(subject: InputsSubject, dims: int, index: float) -> tuple[MomentEstimate, float]:

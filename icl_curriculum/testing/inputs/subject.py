@@ -18,6 +18,8 @@ class InputsSubject(InDimensions[InputDistribution]):
 
     registry = INPUTS
     base = InputDistribution
+    # On more, what is so small takes longer where others compute too.
+    threads = 1
     example_summary = "x ~ N(0, I)."
 
     def sample(self, n: int, points: int, dims: int, made: torch.Generator) -> Tensor:

@@ -19,8 +19,8 @@ from icl_curriculum.testing.shifts.subject import ShiftSubject
 
 N, POINTS = 64, 9
 #: Prompts behind a mean in one round, points of a trained prompt. More rounds follow until `RESOLVED` would show.
-PROMPTS, MEANS_POINTS = 1 << 12, 5
-ROUNDS = (1, 4, 16, 32)
+PROMPTS, MEANS_POINTS = 1 << 11, 9
+ROUNDS = (1, 4, 16, 64)
 RESOLVED = 0.05
 
 

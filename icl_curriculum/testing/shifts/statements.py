@@ -79,8 +79,11 @@ def points(subject: ShiftSubject) -> Iterator[Finding | Note]:
 def columns(subject: ShiftSubject) -> Iterator[Finding | Note]:
     for task in subject.tasks.values():
         found: object = subject.columns(task)
+        # A class that is not registered has no name to give.
+        unnamed = not subject.registered and subject.as_given.id == ""
         texts = isinstance(found, tuple) and len(found) == 2 and all(isinstance(text, str) for text in found)
-        if not texts or not all(text.strip() and "\n" not in text for text in found):  # type: ignore[attr-defined]
+        one_line = texts and all("\n" not in text and (text.strip() or unnamed) for text in found)  # type: ignore[attr-defined]
+        if not one_line:
             yield Finding(
                 expected=f"a tuple of two texts of one line from {subject.doing}: input_distribution and shift",
                 found=repr(found),

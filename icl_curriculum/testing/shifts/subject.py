@@ -12,6 +12,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.inputs import Uniform
 from icl_curriculum.shifts import Shift, reference_task
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.subject import ComponentSubject
@@ -25,6 +26,8 @@ USUAL: dict[str, dict[str, float]] = {
     "linear_dynamics": {},
     "parity": {},
 }
+#: A task with inputs that are not those of most classes.
+OTHER = "linear with uniform inputs"
 #: How many further classes are taken if the shift refuses all of these.
 MORE = 3
 
@@ -42,11 +45,11 @@ class ShiftSubject(ComponentSubject[Shift]):
     def tasks(self) -> dict[str, Task]:
         """The tasks to try, by the class's name: those of `USUAL` that the shift allows, else the first others."""
         allowed = {name: task for name, task in self.candidates() if self.refusal(task) is None}
-        usual = {name: task for name, task in allowed.items() if name in USUAL}
+        usual = {name: task for name, task in allowed.items() if name in {*USUAL, OTHER}}
         return usual or dict(list(allowed.items())[:MORE])
 
     def candidates(self) -> Iterator[tuple[str, Task]]:
-        """Every registered class under its reference inputs, the usual ones first."""
+        """Every registered class under its reference inputs, the usual ones first, and one class under others."""
         for name in [*USUAL, *(name for name in FUNCTION_CLASSES.names() if name not in USUAL)]:
             function_class = FUNCTION_CLASSES.build({"name": name, **USUAL.get(name, {})})
             assert isinstance(function_class, FunctionClass)
@@ -54,6 +57,8 @@ class ShiftSubject(ComponentSubject[Shift]):
                 yield name, reference_task(function_class, DIMS if name in USUAL else None)
             except UserError:
                 continue
+            if name == "linear":
+                yield OTHER, Task(function_class, Uniform(), DIMS)
 
     def undefined(self, task: Task) -> object:
         """What the shift itself says of a task."""
