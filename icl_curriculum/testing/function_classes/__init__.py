@@ -1,7 +1,17 @@
 """The rules on function classes, in the order in which they are checked."""
 
 from icl_curriculum.testing import components
-from icl_curriculum.testing.function_classes import apart, conduct, contract, distribution, domain, moments, oracles
+from icl_curriculum.testing.function_classes import (
+    apart,
+    conduct,
+    contract,
+    distribution,
+    domain,
+    moments,
+    optimum,
+    oracles,
+    reference,
+)
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -30,4 +40,8 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     moments.growth,
     moments.units,
     oracles.oracle,
+    optimum.without_truth,
+    optimum.unbeaten,
+    optimum.posterior_mean,
+    reference.reference,
 )
