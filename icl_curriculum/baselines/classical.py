@@ -23,7 +23,7 @@ class Zero(Baseline):
     """Predict 0: normalized error 1 by definition."""
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        return torch.zeros_like(prompts.targets)
+        return torch.zeros_like(prompts.ys)
 
 
 @register_baseline("averaging")

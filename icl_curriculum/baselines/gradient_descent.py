@@ -141,7 +141,7 @@ def _descended(
             left = products - (squares @ weights.unsqueeze(-1)).squeeze(-1)
             weights = weights + (matrices @ left.unsqueeze(-1)).squeeze(-1)
         predictions.append((weights * part.query().double()).sum(-1))
-    return torch.cat(predictions) if predictions else prompts.targets.double()
+    return torch.cat(predictions) if predictions else prompts.ys.double()
 
 
 def _means_before(values: Float[Tensor, "batch points ..."]) -> Float[Tensor, "batch points ..."]:

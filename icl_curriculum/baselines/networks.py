@@ -37,7 +37,7 @@ class NetworkByGradientDescent(Baseline):
     learning_rate: float = Field(5e-3, gt=0, allow_inf_nan=False, description="rate of Adam")
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        predictions = torch.zeros(prompts.targets.shape, dtype=torch.float64, device=prompts.xs.device)
+        predictions = torch.zeros(prompts.ys.shape, dtype=torch.float64, device=prompts.xs.device)
         # A single prompt is computed twice, as products of one matrix are rounded differently from those of several.
         count = max(2, len(prompts))
         xs, ys, queries = (

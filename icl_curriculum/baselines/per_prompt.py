@@ -22,10 +22,10 @@ Answer = Callable[[Array, Array, Array], float]
 
 def answer_each(prompts: Prompts, answer: Answer) -> Float[Tensor, "batch points"]:
     """The predictions of ``answer`` for every prompt at every length that the mask leaves, in float64; 0 at k = 0."""
-    predictions = torch.zeros(prompts.targets.shape, dtype=torch.float64)
+    predictions = torch.zeros(prompts.ys.shape, dtype=torch.float64)
     xs, ys, queries = (value.double().cpu().numpy() for value in (prompts.xs, prompts.ys, prompts.query()))
-    asked = torch.ones_like(prompts.targets, dtype=torch.bool) if prompts.mask is None else prompts.mask
+    asked = torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
     for i, k in asked.nonzero().tolist():
         if k > 0:
             predictions[i, k] = float(answer(xs[i, :k], ys[i, :k], queries[i, k]))
-    return predictions.to(prompts.targets.device)
+    return predictions.to(prompts.ys.device)

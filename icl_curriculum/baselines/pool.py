@@ -66,7 +66,7 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
     function.
     """
     members = function_class.pool(prompts.dims, prompts.xs.device)
-    best = torch.full_like(prompts.targets, -math.inf, dtype=torch.float64)
+    best = torch.full_like(prompts.ys, -math.inf, dtype=torch.float64)
     total, mass = torch.zeros_like(best), torch.zeros_like(best)
     for likelihoods, answers in asked_members(function_class, members, prompts, scale):
         # The sum of exponentials over chunks is kept relative to the largest so far.

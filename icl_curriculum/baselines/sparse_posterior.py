@@ -61,7 +61,7 @@ class SparsePosterior(Baseline):
 
 def _posterior_mean(prompts: Prompts, supports: Int64[Tensor, "supports sparsity"]) -> Float[Tensor, "batch points"]:
     """Predict the first s + 2 entries from all supports, and the others from those that this many examples leave."""
-    answers = torch.zeros(prompts.targets.shape, dtype=torch.float64, device=prompts.xs.device)
+    answers = torch.zeros(prompts.ys.shape, dtype=torch.float64, device=prompts.xs.device)
     of = torch.arange(len(prompts), device=answers.device).repeat(len(supports))
     on = supports.repeat_interleave(len(prompts), dim=0)
     first = min(supports.shape[1] + 2, prompts.points)

@@ -82,8 +82,9 @@ def run(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), report=view.report,
             queued=view.queued, started=view.started, ended=view.ended, launched=launched, note=display.show_note,
         )  # fmt: skip
-    if outcome.report is not None:
+    if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
+    if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:
         raise typer.Exit(1)
@@ -301,7 +302,11 @@ def plot(
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     directory = find_results(name, results)
-    display.show_figures(figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note))
+    drawn = figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note)
+    display.show_figures(drawn)
+    if not drawn:
+        display.show_note(f"{directory}: no figure was drawn")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -462,13 +467,13 @@ def check(
             help="a registered name, or a plugin file",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="every component there is of these kinds")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="every component there is")] = False,
     kind: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
             autocompletion=completion.checked_kinds,
-            help="only these: function_classes, models, methods",
+            help="only these: function_classes, inputs, shifts, curricula, baselines, models, methods",
         ),
     ] = None,
     set_: Annotated[
@@ -476,7 +481,7 @@ def check(
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Hold a function class, a model or a training method to the contract of its kind, rule by rule."""
+    """Hold a component of any kind to the contract of its kind, rule by rule."""
     from icl_curriculum.cli import checking, listing
 
     subjects = checking.subjects(name, everything=all_, kind=kind, overrides=set_ or [], plugins=plugin or [])

@@ -14,7 +14,7 @@ from icl_curriculum.config.mistakes import message, problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import KINDS, Component, Registered
-from icl_curriculum.testing.kinds import CHECKED, any_noun, checked_kind, kind_of
+from icl_curriculum.testing.kinds import CHECKED, any_noun, checked_kind, kind_of, with_article
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def subjects(
         checked_kind(kind)
     kinds = [kind] if kind is not None else list(CHECKED)
     if (name is None) != everything:
-        raise UserError(f"expected the name of a {any_noun(kinds)}, a plugin file, or --all; icl list shows the names")
+        raise UserError(
+            f"expected the name of {with_article(any_noun(kinds))}, a plugin file, or --all; icl list shows the names"
+        )
     for plugin in plugins:
         load_plugin(plugin)
     if name is None:

@@ -55,7 +55,8 @@ def checked_kinds() -> list[str]:
 def checkable(ctx: typer.Context) -> list[str]:
     """The names of all components that `icl check` can check, of the kind of --kind where that stands before them."""
     kind = ctx.params.get("kind")
-    return [name for each in checked_kinds() if kind in (None, each) for name in registered(each)()]
+    # Two kinds may have one name.
+    return list(dict.fromkeys(name for each in checked_kinds() if kind in (None, each) for name in registered(each)()))
 
 
 def devices() -> list[str]:

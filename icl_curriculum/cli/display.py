@@ -11,6 +11,7 @@ from rich.console import Console
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables, step_table
 from icl_curriculum.cli.head_tables import head_tables
 from icl_curriculum.cli.similarity import TITLE, closest_table
+from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.results.adaptation import ADAPTED
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
@@ -104,11 +105,22 @@ def show_baseline_failures(failures: Failures) -> None:
             console.print(f"{what}: {bank}: {failure}", soft_wrap=True)
 
 
+def show_warnings(sentences: Sequence[str]) -> None:
+    """Show what is to be doubted."""
+    for text in sentences:
+        console.print("warning: ", style="yellow", end="")
+        console.print(text, soft_wrap=True)
+
+
 def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     """Show which runs were kept, left out of the tables, or failed, and why."""
     if outcome.skipped:
         console.print(f"already finished, kept: {', '.join(outcome.skipped)}", soft_wrap=True)
+    if outcome.kept:
+        kept = ", ".join(outcome.kept)
+        console.print(f"trained before and repeated alike, the training was kept: {kept}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
+    show_warnings(outcome.warnings)
     if outcome.left_out:
         others = ", ".join(outcome.left_out)
         console.print(f"finished with another config, left out of the tables: {others}", soft_wrap=True)
@@ -121,11 +133,12 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
 
 def show_results(directory: Path, figures: Sequence[Path]) -> None:
     """Show the table of errors, and where the files lie."""
-    table = error_table(directory)
-    if table.columns[0].header == "variant":
-        print_whole(console, table)
-    else:
-        console.print(table)
+    with said_if_not_shown("the table of errors", "shown"):
+        table = error_table(directory)
+        if table.columns[0].header == "variant":
+            print_whole(console, table)
+        else:
+            console.print(table)
     console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
     show_figures(figures)
 

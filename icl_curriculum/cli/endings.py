@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+
+from icl_curriculum.core.notices import NotShown
 
 #: What a command that was stopped leaves behind, by the command's name.
 _LEFT = {
@@ -42,7 +46,8 @@ def end_with_a_message(command: Callable[[], object]) -> None:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        command()
+        with _notices_printed():
+            command()
     except SystemExit as end:
         # For a mistake in the arguments, typer has printed the message and ends the process while it handles the error.
         if tracebacks() and end.code == 2 and end.__context__ is not None:
@@ -59,13 +64,33 @@ def end_with_a_message(command: Callable[[], object]) -> None:
         _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
     except Exception as error:
         # Imported only once something went wrong, so that --help stays light.
+        from icl_curriculum.core.contracts import ComponentFailed
         from icl_curriculum.core.errors import RunFailed, UserError, described
 
         if isinstance(error, UserError):
             _end(error, f"error: {error}", 2)
-        if isinstance(error, RunFailed):
+        if isinstance(error, RunFailed | ComponentFailed):
             _end(error, f"failed: {error}", 1)
         _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
+
+
+@contextlib.contextmanager
+def _notices_printed() -> Iterator[None]:
+    """Print what could not be shown of results as a note, and with --debug where it failed; other warnings as ever."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not isinstance(message, NotShown):
+                others(message, category, *place, **more)
+                return
+            typer.echo(f"note: {message}")
+            if tracebacks():
+                typer.echo(message.details)
+
+        warnings.simplefilter("always", NotShown)
+        warnings.showwarning = show
+        yield
 
 
 class _Stopped(BaseException):

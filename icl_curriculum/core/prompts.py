@@ -20,8 +20,8 @@ class Prompts:
     """A batch of prompts ``x_1, y_1, ..., x_K, y_K, x_query`` of one function class, at every prompt length.
 
     ``xs``: inputs. ``ys``: the labels shown in context, noise included. ``targets``: the clean values
-    to predict. Entry k of a prediction answers ``queries[:, k]`` (``xs[:, k]`` where ``queries`` is None)
-    from the first k pairs alone.
+    to predict, which no learner is shown: where one is asked, they are NaN. Entry k of a prediction answers
+    ``queries[:, k]`` (``xs[:, k]`` where ``queries`` is None) from the first k pairs alone.
 
     ``mask``: True where an entry is defined; None if all are. ``label_noise``: standard deviation of
     the noise in ``ys``, in the units of ``ys``. ``scale``: what the function class's raw values were multiplied
@@ -70,6 +70,24 @@ class Prompts:
 
     def without_truth(self) -> Prompts:
         return replace(self, truth=None)
+
+    def without_answers(self) -> Prompts:
+        """What a learner is shown: without the functions' parameters, and with NaN in the place of the targets."""
+        return replace(self, targets=torch.full_like(self.targets, math.nan), truth=None)
+
+    def copy(self) -> Prompts:
+        """The same prompts with tensors of their own; the truth is shared."""
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        copied = {name: value.clone() for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **{**values, **copied})
+
+    def unlike(self, other: Prompts) -> str | None:
+        """The name of the first tensor of inputs, labels, queries and the like that is not as in other prompts."""
+        for item in fields(self):
+            one, another = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(one, Tensor) and not torch.equal(torch.nan_to_num(one), torch.nan_to_num(another)):
+                return item.name
+        return None
 
     def first_points(self, points: int) -> Prompts:
         """The same prompts cut to their first ``points`` entries."""

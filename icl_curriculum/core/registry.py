@@ -162,6 +162,12 @@ class Registry:
         self._origins: dict[str, str] = {}
         self._entered: dict[str, str] = {}  # by which entry point a name came in
 
+    @property
+    def base(self) -> type[Component]:
+        """The class that every component of the kind extends."""
+        importlib.import_module(self._module)
+        return self._base
+
     def of(self, base: type[Component]) -> Callable[[str], Callable[[type[C]], type[C]]]:
         """State the base class that every component of the kind extends; returns `register`."""
         self._base = base
@@ -332,6 +338,11 @@ def undone_on_failure() -> Iterator[None]:
         for registry, classes, origins in before:
             registry._classes, registry._origins = classes, origins
         raise
+
+
+def is_built_in(cls: type) -> bool:
+    """Whether a class is the suite's own."""
+    return _origin(cls) == BUILT_IN
 
 
 def origin_of(component: Component) -> str:

@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
+from torch import Tensor
 
-from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.progress import Tell, tell_nobody
@@ -44,34 +46,72 @@ class Reply:
 def answers(learner: Learner, prompts: Prompts) -> Array:
     """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
     predictions = learner.predict(prompts)
-    if predictions.shape != prompts.targets.shape:
-        expected = f"{tuple(prompts.targets.shape)} (prompts, points)"
+    if predictions.shape != prompts.ys.shape:
+        expected = f"{tuple(prompts.ys.shape)} (prompts, points)"
         raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
     array: Array = predictions.detach().double().cpu().numpy()
     return array
 
 
+def put_to(entry: NamedLearner, prompts: Prompts) -> Array:
+    """The `answers` of a learner that is shown what it may see: no targets, and the truth where it is a lower bound.
+
+    ComponentFailed for an optimum that needs the truth, and for a learner that changes its prompts in place.
+    """
+    shown = prompts.without_answers()
+    if entry.sees_truth or entry.kind != "oracle" or entry.is_built_in:
+        return answers_unchanged(entry, replace(shown, truth=prompts.truth if entry.sees_truth else None))
+    try:
+        return answers_unchanged(entry, shown)
+    except Exception:
+        told = replace(shown, truth=prompts.truth)
+        try:
+            answers_unchanged(entry, told)
+        except Exception:
+            told = shown
+        if told is shown:
+            raise
+        raise ComponentFailed(
+            f"the oracle of {entry.wording} reads prompts.truth, which an optimum may not: answer from xs, ys and "
+            f"queries, or let oracle_kind (or oracle_for) say 'lower bound'"
+        ) from None
+
+
+def answers_unchanged(entry: NamedLearner, shown: Prompts) -> Array:
+    """The `answers` of a learner to exactly what it is shown.
+
+    A learner from outside gets tensors of its own; ComponentFailed if it changes them, as others are asked the same.
+    """
+    if entry.is_built_in:
+        return answers(entry.learner, shown)
+    given = shown.copy()
+    found = answers(entry.learner, given)
+    if changed := given.unlike(shown):
+        raise ComponentFailed(
+            f"{entry.wording} changed prompts.{changed} in place; expected prompts that are left as they were: make "
+            f"altered ones by dataclasses.replace(prompts, ...) and clone()"
+        )
+    return found
+
+
 def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell = tell_nobody) -> Reply:
-    """The answers of a learner; only oracles see the functions' parameters.
+    """The answers of a learner; only a lower bound sees the functions' parameters, and none the targets (`put_to`).
 
     What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
     whose answer is no finite number, has failed on that prompt alone. So has a model that adapts and diverges, whose
     error is then that of an overflow. Otherwise raises what a model or an oracle raises, and what a baseline does that
     is not costly and answers no prompt at all. What is costly tells how far it is.
     """
-    if entry.kind != "oracle":
-        prompts = prompts.without_truth()
     if getattr(entry.learner, "costly", False):
         return _in_parts(entry, _lightened(prompts, costly), tell)
     if entry.kind != "baseline":
         with at_work(entry.component, "predict"):
             try:
-                return Reply(prompts, answers(entry.learner, prompts))
+                return Reply(prompts, put_to(entry, prompts))
             except AdaptationDiverged as error:
                 nothing: Array = np.full(prompts.targets.shape, np.nan)
-                failed = BaselineFailure(
-                    entry.id, tuple(defined_lengths(prompts)), len(prompts), len(prompts), str(error)
-                )
+                ks = defined_lengths(prompts)
+                failed = BaselineFailure(entry.id, tuple(ks), len(prompts), len(prompts), str(error))
                 return Reply(prompts, nothing, (failed,))
     trial = _Trial(entry, prompts)
     trial.ask(slice(0, len(prompts)), prompts.mask)
@@ -86,14 +126,17 @@ def _lightened(prompts: Prompts, costly: CostlyConfig) -> Prompts:
     chosen = [k for k in defined if k in costly.asked(prompts.dims, prompts.points)] or defined[-1:]
     mask = torch.zeros_like(part.targets, dtype=torch.bool)
     mask[:, chosen] = True
-    return replace(part, mask=mask)
+    return replace(part, mask=mask & defined_entries(part))
+
+
+def defined_entries(prompts: Prompts) -> Bool[Tensor, "n points"]:
+    """True where an entry is defined."""
+    return torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
 
 
 def defined_lengths(prompts: Prompts) -> list[int]:
-    """The prompt lengths that are defined in every prompt."""
-    if prompts.mask is None:
-        return list(range(prompts.points))
-    return [int(k) for k in prompts.mask.all(dim=0).nonzero().flatten()]
+    """The prompt lengths that are defined in one prompt at least."""
+    return [int(k) for k in defined_entries(prompts).any(dim=0).nonzero().flatten()]
 
 
 def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
@@ -105,7 +148,7 @@ def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
         rows = slice(start, min(start + PART, len(prompts)))
         mask = torch.zeros_like(prompts.targets[rows], dtype=torch.bool)
         mask[:, k] = True
-        trial.ask(rows, mask)
+        trial.ask(rows, mask & defined_entries(prompts)[rows])
     return trial.reply()
 
 
@@ -122,8 +165,10 @@ class _Trial:
         """Ask these rows at the lengths of the mask; where that raises, ask each of them by itself."""
         part = replace(self.prompts[rows], mask=mask)
         ks = defined_lengths(part)
+        if not ks:
+            return
         try:
-            found = answers(self.entry.learner, part)
+            found = put_to(self.entry, part)
         except Exception as error:
             if self.entry.kind != "baseline" and not isinstance(error, AdaptationDiverged):
                 with at_work(self.entry.component, "predict"):
@@ -141,9 +186,9 @@ class _Trial:
             self.reasons.update({(rows.start, k): reason for k in ks})
             return
         self.predictions[rows, ks] = found[:, ks]
-        for i, k in np.argwhere(~np.isfinite(found[:, ks])):
-            self.predictions[rows.start + i, ks[k]] = np.nan
-            self.reasons[rows.start + int(i), ks[k]] = "a prediction that is no finite number"
+        for i, k in np.argwhere(~np.isfinite(found) & defined_entries(part).numpy()):
+            self.predictions[rows.start + i, k] = np.nan
+            self.reasons[rows.start + int(i), int(k)] = "a prediction that is no finite number"
 
     def expect_an_answer(self) -> None:
         """Raise what the baseline raised if it answered nothing: it is broken, whatever the prompt."""
@@ -156,17 +201,20 @@ class _Trial:
 
     def _failures(self) -> Iterator[BaselineFailure]:
         """Lengths at which as many prompts failed, first for the same reason, make one failure."""
-        groups: dict[tuple[int, str], list[int]] = {}
+        asked = defined_entries(self.prompts).sum(dim=0).tolist()
+        groups: dict[tuple[int, int, str], list[int]] = {}
         for k in sorted({k for _, k in self.reasons}):
             reasons = [reason for (_, length), reason in self.reasons.items() if length == k]
-            groups.setdefault((len(reasons), reasons[0]), []).append(k)
-        for (count, reason), ks in groups.items():
-            yield BaselineFailure(self.entry.id, tuple(ks), count, len(self.prompts), reason)
+            groups.setdefault((len(reasons), asked[k], reasons[0]), []).append(k)
+        for (count, of, reason), ks in groups.items():
+            yield BaselineFailure(self.entry.id, tuple(ks), count, of, reason)
 
 
 def _is_no_failure(error: Exception) -> bool:
-    """Whether an error is of the caller's config or of the machine, not of a prompt."""
-    return isinstance(error, UserError | MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error))
+    """Whether an error is of the caller's config, of a contract or of the machine, not of a prompt."""
+    return isinstance(error, UserError | ComponentFailed | MemoryError) or (
+        isinstance(error, RuntimeError) and is_out_of_memory(error)
+    )
 
 
 def _lengths(value: object) -> object:

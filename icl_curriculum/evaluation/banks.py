@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -11,8 +12,9 @@ import torch
 
 from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import Component
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.shifts import Shift
+from icl_curriculum.shifts import Shift, makes_own_prompts
 from icl_curriculum.tasks import Task
 
 #: Raised when what a bank's streams draw changes on purpose; part of every bank hash.
@@ -58,6 +60,32 @@ class Bank:
         """The task whose inputs, noise and E f(q)^2 apply to the bank's prompts."""
         return self.task if self.shift is None else self.shift.apply(self.task)
 
+    @property
+    def shift_name(self) -> str:
+        """The id of its shift, whatever the tables call it; ``none`` without one."""
+        return "none" if self.shift is None else self.shift.id
+
+    def asks_like(self, tasks: Iterable[Task]) -> bool:
+        """Whether its prompts are those of one of some tasks as it is, whatever names its shift gives them."""
+        return not makes_own_prompts(self.shift) and self.drawn_task in tasks
+
+    def same_prompts(self, other: Bank) -> bool:
+        """Whether it and another bank of the same experiment are known to have the same prompts."""
+        if (self.shift, self.task) == (other.shift, other.task):
+            return True
+        return (
+            self._length == other._length and self.asks_like([other.drawn_task]) and other.asks_like([self.drawn_task])
+        )
+
+    @property
+    def _length(self) -> int:
+        return self.points if self.shift is None else self.shift.points(self.points)
+
+    def components(self) -> list[Component]:
+        """The components that decide its prompts."""
+        task = self.drawn_task
+        return [task.function_class, task.inputs, *([] if self.shift is None else [self.shift])]
+
     @cached_property
     def second_moment(self) -> float:
         """E f(q)^2 under the bank's own inputs, in the units of the targets."""
@@ -75,12 +103,36 @@ class Bank:
             prompts = self.task.draw(self.n_prompts, self.points, streams)
             self._expect_finite(prompts)
             return replace(prompts, input_distribution=self.input_distribution)
-        points = self.shift.points(self.points)
+        points = self._length
         with at_work(self.shift, "draw"):
             prompts = self.shift.draw(self.task, self.n_prompts, points, streams)
-        expect_shape(self.shift, "draw (targets)", prompts.targets, (self.n_prompts, points), "prompts, points")
+        self._expect_whole(prompts, points)
         self._expect_finite(prompts)
         return replace(prompts, input_distribution=self.input_distribution)
+
+    def _expect_whole(self, prompts: Prompts, points: int) -> None:
+        """ComponentFailed unless a shift has drawn what learners are asked: each tensor of its shape and type."""
+        assert self.shift is not None
+        if not isinstance(prompts, Prompts):
+            raise broken_contract(self.shift, "draw", found=f"a {type(prompts).__name__}", expected="Prompts")
+        labels, inputs = (self.n_prompts, points), (self.n_prompts, points, self.drawn_task.dims)
+        shapes = {"xs": inputs, "ys": labels, "targets": labels, "queries": inputs, "mask": labels}
+        for name, shape in shapes.items():
+            value = getattr(prompts, name)
+            if value is None and name in ("queries", "mask"):
+                continue
+            axes = "prompts, points, dims" if shape == inputs else "prompts, points"
+            expect_shape(self.shift, f"draw ({name})", value, shape, axes)
+            kind = torch.bool if name == "mask" else torch.float32
+            if value.dtype != kind:
+                raise broken_contract(self.shift, f"draw ({name})", found=value.dtype, expected=kind)
+        for name in ("xs", "ys", "queries"):
+            value = getattr(prompts, name)
+            value = value[prompts.mask] if name == "queries" and None not in (value, prompts.mask) else value
+            if value is not None and not bool(value.isfinite().all()):
+                raise broken_contract(
+                    self.shift, f"draw ({name})", found="values that are not finite", expected="finite ones"
+                )
 
     def _expect_finite(self, prompts: Prompts) -> None:
         """ComponentFailed if a value to predict is not a number: no error could be measured against it."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import Reply, defined_lengths
+from icl_curriculum.evaluation.asking import Reply, defined_entries, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.differences import PredictionDifferenceRow
@@ -42,6 +42,7 @@ class LearnerAnswers:
             kept[:, ks] = reply.predictions[:, ks]
         if entry.kind == "baseline":
             kept[~np.isfinite(kept)] = np.nan
+        kept[~defined_entries(reply.prompts).cpu().numpy()] = np.nan
         return cls(entry.id, entry.kind, kept)
 
 
@@ -92,10 +93,10 @@ def prediction_differences(
     empty where the squared error has no finite variance, and where ``confidence`` is None.
     """
     lengths = defined_lengths(prompts)
-    targets = prompts.targets.double().cpu().numpy()[:, lengths]
-    metrics = _metrics(bank, targets)
+    defined = defined_entries(prompts).cpu().numpy()[:, lengths]
+    metrics = _metrics(bank, prompts.targets.double().cpu().numpy()[:, lengths][defined])
     made: list[tuple[int, int, LearnerDifference]] = []
-    for kept, columns in _answered_together(pairs, lengths):
+    for kept, columns in _answered_together(pairs, lengths, defined):
         a, b = (_side([pairs[pair][side].predictions for pair, _ in columns], kept, columns) for side in (0, 1))
         for number, metric in enumerate(metrics):
             found = [(numbers / metric.scale).tolist() for numbers in metric.summary(a, b, confidence)]
@@ -107,16 +108,16 @@ def prediction_differences(
 
 
 def _answered_together(
-    pairs: Sequence[tuple[LearnerAnswers, LearnerAnswers]], lengths: Sequence[int]
+    pairs: Sequence[tuple[LearnerAnswers, LearnerAnswers]], lengths: Sequence[int], defined: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.bool_], list[tuple[int, int]]]]:
     """Which of the first prompts count, and the pairs with their lengths of which that is true.
 
-    Those of two baselines that either failed on don't; a model and an oracle fail on none.
+    Those count whose entry is ``defined``, without those that a baseline failed on; a model and an oracle fail on none.
     """
     groups: dict[bytes, list[tuple[int, int]]] = {}
     for number, pair in enumerate(pairs):
         n = min(len(answers.predictions) for answers in pair)
-        kept = np.ones((n, len(lengths)), dtype=bool)
+        kept = defined[:n].copy()
         for answers in pair:
             known = ~np.isnan(answers.predictions[:n][:, lengths])
             # A learner that never answers at a length was not asked there.

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import CostlyConfig, Reply, ask, defined_lengths
+from icl_curriculum.evaluation.asking import CostlyConfig, Reply, ask, defined_entries, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -77,6 +78,8 @@ def metric_rows(
 ) -> list[ErrorRow]:
     """All metrics of a learner at every defined prompt length, from its ``predictions`` (n, points).
 
+    Each is over the prompts whose entry at that length is defined, and that the learner answered.
+
     - ``squared_error``: mean of (prediction - f(q))^2 in the units of the targets.
     - ``normalized_error``: over E f(q)^2 under the bank's own inputs, in closed form or from one fixed
       Monte Carlo; 1 is the zero predictor. For sign-valued classes: misclassification over 1/2.
@@ -86,12 +89,12 @@ def metric_rows(
 
     Intervals are empty (NaN) where the squared error has no finite variance, and where ``confidence`` is None.
     """
-    # Undefined lengths are no part of any figure, so nothing is computed of them.
+    # Undefined entries are no part of any figure, so nothing is computed of them.
     ks = defined_lengths(prompts)
     asked, targets = predictions[:, ks], prompts.targets.double().cpu().numpy()[:, ks]
     rows = [
         row
-        for kept, columns in _answered(entry, asked)
+        for kept, columns in _answered(entry, asked, defined_entries(prompts).cpu().numpy()[:, ks])
         for row in _rows(
             entry, [ks[i] for i in columns], asked[kept][:, columns], targets[kept][:, columns], bank, confidence
         )
@@ -100,9 +103,11 @@ def metric_rows(
     return sorted(rows, key=lambda row: (metrics.index(row.metric), row.n_context))
 
 
-def _answered(entry: NamedLearner, predictions: Array) -> Iterator[tuple[Array, list[int]]]:
-    """Which prompts count, and for which columns. Those that a baseline failed on don't; a model fails on none."""
-    known = np.isfinite(predictions) if entry.kind == "baseline" else np.ones(predictions.shape, dtype=bool)
+def _answered(
+    entry: NamedLearner, predictions: Array, defined: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:
+    """Which prompts count, and for which columns: where an entry is ``defined``, and no baseline has failed."""
+    known = defined & np.isfinite(predictions) if entry.kind == "baseline" else defined
     groups: dict[bytes, list[int]] = {}
     for column in range(predictions.shape[1]):
         groups.setdefault(known[:, column].tobytes(), []).append(column)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from icl_curriculum.baselines import pool_posterior_mean
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import Component
+from icl_curriculum.core.registry import BUILT_IN, Component, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.shifts import keeps_oracle
 
 #: The posterior mean over a larger pool is computed only where it is asked for by name, as the baseline `dmmse`.
 LARGEST_POOL = 8192
@@ -20,13 +21,29 @@ LARGEST_POOL = 8192
 
 @dataclass(frozen=True)
 class NamedLearner:
-    """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``."""
+    """A learner as the tables name it; ``component`` is what answers for it where it fails, or the file ``source``.
+
+    ``sees_truth``: whether it is shown the functions' parameters, which only lower bounds are.
+    """
 
     id: str
     kind: str
     learner: Learner
     component: Component | None = None
     source: Path | None = None
+    sees_truth: bool = False
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the suite itself answers for it."""
+        return self.component is not None and origin_of(self.component) == BUILT_IN
+
+    @property
+    def wording(self) -> str:
+        """The learner in an error, with where it came from."""
+        if self.component is None:
+            return f"{self.id!r}" + (f" ({self.source})" if self.source is not None else "")
+        return f"{self.component.id!r} ({origin_of(self.component)})"
 
 
 @dataclass(frozen=True)
@@ -45,9 +62,12 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
-    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone.
+    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone. There is none on
+    prompts that a shift makes in a way of its own, unless it says that the oracle holds.
     """
     task = bank.drawn_task
+    if not keeps_oracle(bank.shift, task):
+        return []
     function_class = task.function_class
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
@@ -56,4 +76,5 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"
-    return [NamedLearner(name, "oracle", Oracle(task.function_class), task.function_class)]
+    lower = kind == "lower bound"
+    return [NamedLearner(name, "oracle", Oracle(task.function_class), task.function_class, sees_truth=lower)]

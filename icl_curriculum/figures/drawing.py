@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.figures.adaptation import adaptation
 from icl_curriculum.figures.along_training import along_training, learning_under_shifts
 from icl_curriculum.figures.by_operations import error_by_operations
@@ -92,9 +94,9 @@ def draw_all(
     at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
     ``"all"``; by default all of up to six, and none of more, which ``say`` is told. ``tell`` hears the name of
     each figure before it is drawn. A directory with evaluation.csv alone holds scores, see `draw_scores`.
-    ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. Raises UserError, before anything is
-    drawn, if a table is missing, damaged or lacks a column, for a baseline or a variant that is in none, and if there
-    is nothing to draw.
+    ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. A figure that fails is warned of
+    (`NotShown`), and the others are drawn. Raises UserError, before anything is drawn, if a table is missing, damaged
+    or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
         tables = _scores(directory)
@@ -109,7 +111,7 @@ def draw_all(
             say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
         if drawn and is_unknown(tables["learning"], tables["curriculum"]):
             say("figures of training are left out: the runs were imported, and their tables of it hold no rows")
-    if not drawn:
+    if not any(len(table) for table in tables.values()):
         raise UserError(f"{directory}: its tables hold nothing to draw; run the experiment again")
     return drawn
 
@@ -140,12 +142,12 @@ def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame], tell: Call
         directory, str(models["experiment"].iloc[0]), tables["learning"], evaluation, tables["curriculum"],
         tables.get("exposure"),
     )  # fmt: skip
-    found = outcomes(source)
-    drawn = []
-    for draw in ACROSS_VARIANTS:
-        tell(draw.__name__)
-        with contextlib.suppress(NothingToDraw), _any_script():
-            drawn.append(_save(draw(found), directory / "figures" / draw.__name__))
+    drawn: list[Path] = []
+    with said_if_not_shown("the figures that compare variants"):
+        found = outcomes(source)
+        for draw in ACROSS_VARIANTS:
+            tell(draw.__name__)
+            drawn += _drawn(directory, draw.__name__, partial(draw, found))
     return drawn
 
 
@@ -173,7 +175,7 @@ def _draw(
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:  # fmt: skip
     """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own."""
-    drawn = []
+    drawn: list[Path] = []
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:
             continue
@@ -188,10 +190,18 @@ def _draw(
             calls = {name: {}}
         for stem, of_variant in calls.items():
             tell(stem)
-            with contextlib.suppress(NothingToDraw), _any_script():
-                figure = drawing.draw(*sources, **of_variant, **options)
-                drawn.append(_save(figure, directory / "figures" / stem))
+            drawn += _drawn(directory, stem, partial(drawing.draw, *sources, **of_variant, **options))
     return drawn
+
+
+def _drawn(directory: Path, stem: str, draw: Callable[[], Figure]) -> list[Path]:
+    """Draw one figure into a folder's ``figures``: its PNG's path, or none where there is nothing to draw.
+
+    A figure that fails is warned of (`NotShown`) and does not take the others with it.
+    """
+    with said_if_not_shown(f"the figure {stem}"), contextlib.suppress(NothingToDraw), _any_script():
+        return [_save(draw(), directory / "figures" / stem)]
+    return []
 
 
 def draw_heat_map(directory: Path) -> Path | None:
@@ -225,9 +235,7 @@ def draw_prediction_differences(directory: Path) -> Path | None:
 
 def _draw_one(directory: Path, name: str) -> Path | None:
     tables = [read_table(directory, table) for table in FIGURES[name].tables]
-    with contextlib.suppress(NothingToDraw), _any_script():
-        return _save(FIGURES[name].draw(*tables), directory / "figures" / name)
-    return None
+    return next(iter(_drawn(directory, name, partial(FIGURES[name].draw, *tables))), None)
 
 
 def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
@@ -237,15 +245,14 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
     steps. Raises UserError if a table is missing, damaged or lacks a column.
     """
     heads, evaluation = read_table(directory, "heads"), read_table(directory, "evaluation")
-    drawn = []
+    drawn: list[Path] = []
     calls: list[tuple[Callable[..., Figure], tuple[pd.DataFrame, ...]]] = [
         (head_scores, (heads,)), (masked_heads, (evaluation,)),
     ]  # fmt: skip
     if run_dir is not None:
         calls.append((heads_along_training, (heads, *(read_table(run_dir, name) for name in _TRAINING))))
     for draw, tables in calls:
-        with contextlib.suppress(NothingToDraw), _any_script():
-            drawn.append(_save(draw(*tables), directory / "figures" / draw.__name__))
+        drawn += _drawn(directory, draw.__name__, partial(draw, *tables))
     return drawn
 
 

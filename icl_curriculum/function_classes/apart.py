@@ -7,7 +7,7 @@ Dimensions: n = prompts, points = K + 1, dims = d.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -26,17 +26,23 @@ HELD = 1 << 25
 
 
 def functions_depend_on_inputs(
-    function_class: FunctionClass, inputs: InputSampler, dims: int, points: int
+    function_class: FunctionClass,
+    inputs: InputSampler,
+    dims: int,
+    points: int,
+    *,
+    prompts: Sequence[int] = PROMPTS,
+    several_points: bool = True,
 ) -> str | None:
     """Says where the functions that a class draws depend on the inputs drawn with them, or these on the functions.
 
     Prompts are drawn twice from the same streams, but for those that the inputs are made from, then but for all
-    others. That is done for up to 4,096 prompts, for several numbers of points, and with prompts that share a
-    function. None: they don't, as far as that shows, or the class makes its own inputs.
+    others. That is done for several numbers of ``prompts``, for several numbers of points, and with prompts that share
+    a function. None: they don't, as far as that shows, or the class makes its own inputs.
     """
     if function_class.owns_inputs:
         return None
-    for n, of, shared in _sizes(points):
+    for n, of, shared in _sizes(points, prompts, POINTS if several_points else ()):
         first = _Draw(function_class, inputs, dims, _WatchedStreams(0, f"apart/{n}/{of}", prompts_per_function=shared))
         if n * first.numbers(of) > HELD:
             continue
@@ -55,10 +61,10 @@ def functions_depend_on_inputs(
     return None
 
 
-def _sizes(points: int) -> Iterator[tuple[int, int, int]]:
+def _sizes(points: int, prompts: Sequence[int], several: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Prompts, points, and prompts to a function."""
-    yield from ((n, points, 1) for n in PROMPTS)
-    yield from ((16, of, 1) for of in POINTS if of != points)
+    yield from ((n, points, 1) for n in prompts)
+    yield from ((16, of, 1) for of in several if of != points)
     yield (64, points, 4)
 
 

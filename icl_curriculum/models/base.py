@@ -10,7 +10,7 @@ import torch
 
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.registry import MODELS, Component
-from icl_curriculum.models.calling import prompt_errors
+from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.capabilities import Capability
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.model import GradientStrategy, Model
@@ -38,6 +38,9 @@ class ModelConfig(Component):
     #: The abilities that every model of this kind has. A model whose forward pass does not read its parameters anew
     #: at each call must leave `Capability.EXPLICIT_PARAMETERS` out.
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.EXPLICIT_PARAMETERS})
+    #: Whether its models take separate queries. One that does not is asked each of them as the last input of a plain
+    #: prompt of its own, which gives the same errors in as many passes as a prompt has points.
+    takes_queries: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, *, dims: int, points: int, generator: torch.Generator) -> Model:
@@ -87,9 +90,10 @@ def build_model(
     config: ModelConfig, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None
 ) -> Model:
     """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it."""
-    if instruction is None:
-        return config.build(dims=dims, points=points, generator=generator)
     build: Callable[..., Model] = config.build
-    model = build(dims=dims, points=points, generator=generator, instruction=instruction)
-    model.instruction = instruction
+    model = build(dims=dims, points=points, generator=generator, **given(instruction=instruction))
+    if instruction is not None:
+        model.instruction = instruction
+    if not config.takes_queries:
+        model.takes_queries = False
     return model

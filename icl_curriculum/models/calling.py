@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +24,21 @@ def prompt_errors(
     """
     check_shape(predictions, targets)
     return (predictions.float() - targets).square().mean(dim=1)
+
+
+def by_prefix(
+    ask: Callable[[Tensor, Tensor], Tensor],
+    xs: Float[Tensor, "batch points dims"],
+    ys: Float[Tensor, "batch points"],
+    queries: Float[Tensor, "batch points dims"],
+) -> Float[Tensor, "batch points"]:
+    """The answers to separate queries, each asked as the last input of a plain prompt of its own, without its label."""
+    found = []
+    for k in range(xs.shape[1]):
+        inputs = torch.cat([xs[:, :k], queries[:, k : k + 1]], dim=1)
+        labels = torch.cat([ys[:, :k], torch.zeros_like(ys[:, k : k + 1])], dim=1)
+        found.append(ask(inputs, labels)[:, k])
+    return torch.stack(found, dim=1)
 
 
 def check_shape(predictions: Tensor, targets: Tensor) -> None:

@@ -127,7 +127,7 @@ def bank_loss(prompts: Prompts) -> Callable[[Any], float]:
                 loss += float((errors.double() * weights).sum())
                 continue
             mask = torch.ones_like(targets, dtype=torch.bool) if part.mask is None else part.mask.to(xs.device)
-            found = model(xs, ys, queries, **given(instruction=rows))
+            found = model.answer(xs, ys, queries, **given(instruction=rows))
             check_shape(found, targets)
             # What is undefined may be no number.
             errors = torch.where(mask, found.float() - targets, 0.0).square()

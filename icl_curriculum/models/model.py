@@ -17,7 +17,7 @@ from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
-from icl_curriculum.models.calling import given, prompt_errors
+from icl_curriculum.models.calling import by_prefix, given, prompt_errors
 from icl_curriculum.models.heads import HeadEdit, TokenPlaces
 from icl_curriculum.models.instructions import NEUTRAL, Instruction
 from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
@@ -100,6 +100,8 @@ class Model(nn.Module):
     prompts_per_pass: int = 64
     #: A faster way to the gradients of `backward` than autograd, used where it applies.
     gradients: GradientStrategy | None = None
+    #: Whether `forward` takes separate queries. Set by `build_model`, as the config says.
+    takes_queries: bool = True
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
     #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
@@ -126,6 +128,22 @@ class Model(nn.Module):
         prompt, -1 for the neutral one. If it was built to read instructions and gets None it raises ValueError, since
         tokens that were left out would shift all others without a word.
         """
+
+    def answer(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points"],
+        queries: Float[Tensor, "batch points dims"] | None = None,
+        **more: Any,
+    ) -> Float[Tensor, "batch points"]:
+        """`forward`, also for a model that takes no separate queries, which is then asked prefix by prefix.
+
+        ``more``: further keywords of `forward`.
+        """
+        if queries is not None and not self.takes_queries:
+            return by_prefix(lambda inputs, labels: self.answer(inputs, labels, **more), xs, ys, queries)
+        predictions: Tensor = self(xs, ys, **more) if queries is None else self(xs, ys, queries, **more)
+        return predictions
 
     def forward_with(
         self,
@@ -228,14 +246,14 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points"]:
-        """`forward` without gradients, in passes of ``prompts_per_pass`` prompts.
+        """`answer` without gradients, in passes of ``prompts_per_pass`` prompts.
 
         A model that reads instructions is told what the prompts say that they are of; the neutral one where it was not
         trained on that. ``head_mask``: for models that declare `Capability.HEAD_MASK`.
         """
         passes = [
-            self(*asked, **given(instruction=rows, head_mask=head_mask))
-            for *asked, rows in self.passes(prompts, self.prompts_per_pass)
+            self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask))
+            for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass)
         ]
         return torch.cat(passes).to(prompts.xs.device)
 
@@ -296,4 +314,4 @@ class _Forward(nn.Module):
         self.model = model
 
     def forward(self, xs: Tensor, ys: Tensor, queries: Tensor | None, **more: Any) -> Tensor:
-        return self.model.forward(xs, ys, queries, **more)
+        return self.model.forward(xs, ys, **more) if queries is None else self.model.forward(xs, ys, queries, **more)

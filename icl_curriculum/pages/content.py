@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tomli_w
 
 from icl_curriculum import figures
+from icl_curriculum.core.notices import NotShown, said_if_not_shown
 from icl_curriculum.pages.adaptation import adaptation_sections
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
+from icl_curriculum.pages.setting import what_was_run
 from icl_curriculum.pages.similarity import similarity_sections
 from icl_curriculum.pages.transfer import transfer_sections
 from icl_curriculum.results.comparison import sheets
@@ -23,6 +25,9 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, Source
 from icl_curriculum.results.comparison.summary import Numbers, reference_of
 from icl_curriculum.results.comparison.wording import count, error
+from icl_curriculum.results.doubts import doubts_in, worded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,15 @@ class Content:
     sections: Sequence[PageSection]
     asked: AskedTable | None
     configs: Sequence[tuple[str, str]]
-    provenance: PageTable
+    provenance: PageTable | None
+    #: What could not be shown, which is among the notices, too.
+    missed: Sequence[NotShown] = ()
     downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+def _warnings(source: Source) -> list[str]:
+    """What is to be doubted of the runs, as their manifests say."""
+    return worded({run: doubts_in(manifest) for run, manifest in source.manifests.items()})
 
 
 @dataclass(frozen=True)
@@ -78,52 +90,49 @@ def gather(compared: Compared) -> Content:
     source, found, numbers = compared.sources[0], compared.found, compared.numbers
     cells = found.cells
     config = next(iter(source.configs.values()), {})
-    sections = [_cell_section(found, numbers, cell, cells) for cell in cells]
-    sections += transfer_sections(source)
-    sections += adaptation_sections(source)
-    sections += similarity_sections(source, found)
-    sections += _whole_sections(found)
+    missed: list[NotShown] = list(compared.missed)
+
+    def made(what: str, make: Callable[[], T], otherwise: T) -> T:
+        with said_if_not_shown(what, "made", missed=missed.append):
+            return make()
+        return otherwise
+
+    sections: list[PageSection] = []
+    for cell in cells:
+        sections += made(
+            f"the section on {cell_name(cell, cells)}", partial(_cell_sections, found, numbers, cell, cells), []
+        )
+    sections += made("the section on training methods", partial(transfer_sections, source), [])
+    sections += made("the section on adapted models", partial(adaptation_sections, source), [])
+    sections += made("the section on whom models answer like", partial(similarity_sections, source, found), [])
+    sections += made("the section on all runs", partial(_whole_sections, found), [])
+    said = made("the paragraph on what was run", partial(what_was_run, source, found), "")
+    asked = made("the table of what was trained and asked", partial(_asked, found, cells), None)
+    configs: list[tuple[str, str]] = made("the configs", partial(_configs, source), [])
+    provenance = made("the table of where runs came from", partial(_provenance, source), None)
+    missed += [picture.of(section.heading) for section in sections for picture in section.missed]
     return Content(
         name=source.name,
-        question=config.get("description", ""),
-        setting=_setting(source, found, config),
-        notices=[*source.missing, *problems([source])],
+        question=str(config.get("description", "")),
+        setting=said,
+        notices=[*_warnings(source), *source.missing, *problems([source]), *map(str, missed)],
         answers=compared.answers,
         sections=[section for section in sections if section.pictures or section.tables],
-        asked=_asked(found, cells),
-        configs=_configs(source),
-        provenance=_provenance(source),
+        asked=asked,
+        configs=configs,
+        provenance=provenance,
+        missed=missed,
         downloads=[(name, what) for name, what in FILES.items() if (source.directory / name).is_file()],
     )
 
 
-def _setting(source: Source, found: Outcomes, config: dict[str, Any]) -> str:
-    """One paragraph on what was run."""
-    seeds = source.seeds
-    text = f"{len(source.variants)} {'variants' if len(source.variants) > 1 else 'variant'}, "
-    text += f"{len(seeds)} training {'seeds' if len(seeds) > 1 else 'seed'} ({', '.join(map(str, seeds))})"
-    if config:
-        training, model = config["training"], config["model"]
-        text += f"; prompts of {config['points'] - 1} examples and a query in {config['dims']} dimensions"
-        steps = sorted({other["training"]["steps"] for other in source.configs.values()})
-        text += f"; {' or '.join(map(count, steps)) if len(steps) < 4 else f'{steps[0]:,} to {steps[-1]:,}'} steps"
-        text += f" of {training['batch_size']} prompts"
-        # A plugin's model has fields of its own.
-        if model["name"] == "transformer":
-            text += f"; a transformer of {model['layers']} layers, {model['width']} wide"
-        else:
-            text += f"; the model {model['name']}"
-    text += f". Error: normalized, 1 is that of predicting zero. Intervals: {found.confidence:.0%}, over seeds."
-    return text
-
-
-def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> PageSection:
-    """A cell's figures and tables."""
+def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> list[PageSection]:
+    """A cell's figures and tables; none where no run was trained on it."""
     own = found.trained_on(cell)
     anchor = f"cell-{cells.index(cell) + 1}"
     name = cell_name(cell, cells)
     if own.empty:
-        return PageSection(anchor, name)
+        return []
     made = sheets.errors(own, numbers, cell)
     ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
     k = int(own["n_context"].iloc[0])
@@ -162,7 +171,7 @@ def _cell_section(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cel
     ]
     if reference := reference_of(found, cell):
         tables.append(PageTable(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
-    return PageSection(anchor, name, pictures=pictures, tables=tables)
+    return [PageSection(anchor, name, drawn=pictures, tables=tables)]
 
 
 def _whole_sections(found: Outcomes) -> list[PageSection]:

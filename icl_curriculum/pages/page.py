@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 import re
 from dataclasses import dataclass
@@ -13,10 +11,9 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.figures.panels import styled
+from icl_curriculum.core.notices import warn_of
 from icl_curriculum.pages.content import gather
 from icl_curriculum.results.comparison.command import Compared, describe
 from icl_curriculum.results.statistics import THRESHOLD
@@ -42,34 +39,32 @@ def report_on(directory: Path, *, threshold: float = THRESHOLD) -> WrittenReport
 
 
 def write_report(compared: Compared) -> Path:
-    """Write ``report.html`` into the folder of the one experiment; returns its path. Equal tables give equal bytes."""
+    """Write ``report.html`` into the folder of the one experiment; returns its path. Equal tables give equal bytes.
+
+    What cannot be shown is said on the page, and warned of (`NotShown`).
+    """
     path = compared.sources[0].directory / "report.html"
     write_atomically(path, render(compared))
     return path
 
 
 def render(compared: Compared) -> str:
-    """The page as text."""
+    """The page as text. What it lacks is warned of."""
+    content = gather(compared)
+    for notice in content.missed:
+        warn_of(notice)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"image": _image, "ticked": _ticked, "sortable": _sortable}
+    environment.filters |= {"ticked": _ticked, "sortable": _sortable}
     return environment.get_template("page.html").render(
-        content=gather(compared), style=Markup(_text("page.css")), script=Markup(_text("page.js"))
+        content=content, style=Markup(_text("page.css")), script=Markup(_text("page.js"))
     )
 
 
 def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-@styled
-def _image(figure: Figure) -> str:
-    """A figure as the address of an image that stands in the page itself."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _ticked(text: str) -> Markup:

@@ -10,6 +10,7 @@ from functools import partial
 import pandas as pd
 
 from icl_curriculum import figures
+from icl_curriculum.core.notices import NotShown
 from icl_curriculum.figures.drawing import MOST_VARIANTS
 from icl_curriculum.pages.sections import PageSection, Picture, drawn
 from icl_curriculum.results.closest import Closest, closest, final_differences, shown_lengths
@@ -37,7 +38,7 @@ def similarity_sections(source: Source, found: Outcomes) -> list[PageSection]:
     variants = distinct(rows["variant"])
     over = "seeds" if rows.groupby("variant")["seed"].nunique().max() > 1 else "prompts"
     sentences = [_ABOUT.format(level=f"{found.confidence:.0%}", over=over)]
-    pictures: list[Picture] = []
+    pictures: list[Picture | NotShown] = []
     for variant in variants:
         said = _sentences(rows[rows["variant"] == variant], variant, found)
         sentences += said

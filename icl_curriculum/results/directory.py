@@ -34,6 +34,9 @@ from icl_curriculum.results.columns import (
 
 R = TypeVar("R", RunColumns, RunsRow)
 
+#: The status of a run that is trained to its last step and not yet evaluated.
+TRAINED = "trained"
+
 #: Where in a run's directory the weights lie that were kept along training, as a pattern.
 KEPT_WEIGHTS = "checkpoints/step-*.safetensors"
 
@@ -58,8 +61,8 @@ class RunDirectory:
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
         with locked(self.lock, waiting=waiting):
-            for folder in (self.path, self.path / "plugins", self.path / "checkpoints"):
-                remove_leftovers(folder)
+            for folder in ("", "plugins", "checkpoints", "trained_with", "trained_with/plugins"):
+                remove_leftovers(self.path / folder)
             yield
 
     def table(self, name: str) -> Path:
@@ -184,7 +187,7 @@ def finished_manifest(run_dir: Path) -> dict[str, Any]:
     manifest = read_manifest(run_dir)
     if manifest is not None and manifest["status"] == "finished":
         return manifest
-    found = "no run" if manifest is None else f"a run that is {manifest['status']}"
+    found = "no run" if manifest is None else f"a run that is {_worded(manifest)}"
     runs = sorted(path.parent.name for path in run_dir.glob("*/manifest.json"))
     hint = f"; its runs are {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}" if runs else ""
     raise UserError(f"{run_dir}: expected the directory of a finished run, found {found}{hint}")
@@ -198,7 +201,12 @@ def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
 def unfinished_runs(experiment: Path) -> dict[str, str]:
     """Runs that were begun and are not finished, with what their manifests say of them."""
     runs = _all_runs(experiment)
-    return {path.name: manifest["status"] for path, manifest in runs if manifest["status"] != "finished"}
+    return {path.name: _worded(manifest) for path, manifest in runs if manifest["status"] != "finished"}
+
+
+def _worded(manifest: Mapping[str, Any]) -> str:
+    """The status of a run, fit to stand after "is"."""
+    return "trained but not evaluated" if manifest["status"] == TRAINED else str(manifest["status"])
 
 
 def _all_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:

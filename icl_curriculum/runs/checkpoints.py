@@ -42,9 +42,10 @@ def write_checkpoint(path: Path, run: Run, device: str, state: dict[str, Any]) -
     write_atomically(path, buffer.getvalue())
 
 
-def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
+def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | None = None) -> dict[str, Any]:
     """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`.
 
+    ``config_hash``: of the config that the run was trained with, if that is another than it has now.
     UserError for one that another kind of device wrote: a run that changes it would not repeat.
     """
     check_archive(path)
@@ -55,8 +56,8 @@ def read_checkpoint(path: Path, run: Run, device: str) -> dict[str, Any]:
         return torch.serialization.default_restore_location(storage, place)  # type: ignore[no-untyped-call]
 
     state = torch.load(path, map_location=kept_where_it_was, weights_only=True)
-    name, config_hash = state.pop("run")
-    if (name, config_hash) != (run.name, run.hash()):
+    name, found = state.pop("run")
+    if (name, found) != (run.name, config_hash or run.hash()):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
     if state["device"] != device_kind(device):
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from icl_curriculum.config.experiment import Run
@@ -10,6 +11,7 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.evaluation.failures import for_manifest
 from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.doubts import WHOLE_RUN, Doubt, doubts_for_manifest
 from icl_curriculum.runs.evaluation import Evaluated
 
 
@@ -38,12 +40,18 @@ def described(run: Run, status: str, *, device: str, started: str, seconds: floa
     }
 
 
-def what_is_finished(directory: RunDirectory, evaluated: Evaluated, weights: str) -> dict[str, Any]:
-    """What the manifest of a finished run says besides. ``weights``: the hash of their file."""
+def what_is_finished(
+    directory: RunDirectory, evaluated: Evaluated, weights: str, doubts: Sequence[Doubt] = ()
+) -> dict[str, Any]:
+    """What the manifest of a finished run says besides. ``weights``: the hash of their file.
+
+    ``doubts``: those that are of the whole run.
+    """
     return {
         "bank_version": BANK_VERSION,
         "banks": evaluated.hashes,
         "baseline_failures": for_manifest(evaluated.failures),
+        "warnings": doubts_for_manifest({WHOLE_RUN: doubts, **evaluated.doubts}),
         "tables": directory.table_hashes(),
         "weights": weights,
         "config_file": directory.config_hash(),

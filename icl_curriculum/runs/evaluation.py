@@ -17,6 +17,7 @@ import safetensors.numpy
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
@@ -30,6 +31,8 @@ from icl_curriculum.evaluation import (
     Reply,
     adapted_learners,
     content_hash,
+    doubts_on_answers,
+    doubts_on_bank,
     evaluation_rows,
     oracle_entry,
     prediction_differences,
@@ -39,6 +42,7 @@ from icl_curriculum.models import Adaptation, Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.shifts import Shift, why_undefined
 
 #: Multiples of it lie far apart within a turn.
@@ -61,15 +65,19 @@ class TrainedModel:
 
     def knows(self, bank: Bank) -> bool:
         """Whether the bank is one of its own training distributions, at lengths that it was trained on."""
-        return bank.shift_id == "none" and (bank.function_class, bank.input_distribution) in self.offered
+        if bank.shift_id != "none" or (bank.function_class, bank.input_distribution) not in self.offered:
+            return False
+        # What a shift calls its columns is a name; the prompts must be those of a task that was trained on.
+        return bank.shift is None or bank.asks_like(self.run.experiment.tasks().values())
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The content hash of every bank and what baselines failed on, by the bank's name."""
+    """The content hash of every bank, what baselines failed on, and what there is to doubt, by the bank's name."""
 
     hashes: dict[str, str]
     failures: dict[str, list[BaselineFailure]]
+    doubts: dict[str, list[Doubt]]
 
 
 def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
@@ -85,22 +93,24 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
+    doubts: dict[str, list[Doubt]] = {}
     for scored in found[len(banks) - first :] + found[: len(banks) - first]:
         rows += scored.rows
         differences += scored.differences
         hashes[scored.name] = scored.content
         failures[scored.name] = scored.failures
+        doubts[scored.name] = scored.doubts
     directory.write_table("evaluation", rows)
     directory.write_table("prediction_differences", differences)
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
-    return Evaluated(hashes, failures)
+    return Evaluated(hashes, failures, doubts)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A bank with its content hash, its rows without a run's own columns, and what failed.
+    """A bank with its content hash, its rows without a run's own columns, what failed, and what there is to doubt.
 
     ``rows`` are those of evaluation.csv, ``differences`` those of prediction_differences.csv.
     """
@@ -110,6 +120,7 @@ class Scored:
     rows: list[EvaluationRow]
     failures: list[BaselineFailure]
     differences: list[PredictionDifferenceRow]
+    doubts: list[Doubt]
 
     @property
     def name(self) -> str:
@@ -139,10 +150,11 @@ def score_banks(
         found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=_keeping(own))
         share = 0.5 if adaptations else 0.0
         failures: list[BaselineFailure] = []
+        adapted: list[LearnerAnswers] = []
         found += score(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
             experiment.evaluation.confidence, costly=experiment.evaluation.costly, failed=failures.append,
-            tell=between(of_bank, 0.0, share),
+            tell=between(of_bank, 0.0, share), replied=_keeping(adapted),
         )  # fmt: skip
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0))
         found += classical.rows
@@ -156,7 +168,9 @@ def score_banks(
             )
             for difference in prediction_differences(pairs, bank, prompts, experiment.evaluation.confidence)
         ]  # fmt: skip
-        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences)
+        everyone = [*own, *adapted, *classical.answers]
+        doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
+        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)
 
 
@@ -251,15 +265,24 @@ def learning_banks(experiment: Experiment) -> Iterator[Bank]:
 def _banks(
     experiment: Experiment, shifts: Sequence[Shift], n_prompts: int, purpose: Literal["evaluation", "learning"]
 ) -> Iterator[Bank]:
-    seen: set[tuple[str, str, str]] = set()
+    seen: dict[tuple[str, str, str], Bank] = {}
     for shift in (None, *shifts):
         for task in experiment.tasks().values():
             if shift is not None and why_undefined(shift, task) is not None:
                 continue
             bank = Bank(task, shift, n_prompts, experiment.points, experiment.evaluation.bank_seed, purpose)
             if bank.key not in seen:
-                seen.add(bank.key)
+                seen[bank.key] = bank
                 yield bank
+            elif not bank.same_prompts(seen[bank.key]):
+                known, key = seen[bank.key], "learning_shifts" if purpose == "learning" else "shifts"
+                what = "prompts without a shift" if known.shift is None else f"the shift {known.shift.id!r}"
+                raise UserError(
+                    f"{bank.shift_name!r} would stand in the tables as {'/'.join(bank.key)}, as {what} do; expected "
+                    f"names of its own",
+                    key=f"evaluation.{key}",
+                    way_out="let its columns tell it apart, or give it an id",
+                )
 
 
 def undefined_cells(experiment: Experiment) -> list[str]:

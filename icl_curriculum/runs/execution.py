@@ -12,22 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.experiment import NOT_HASHED, Experiment, Run
-from icl_curriculum.config.loading import read_toml
+from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.results.columns import GROWING
-from icl_curriculum.results.directory import RunDirectory, read_manifest
+from icl_curriculum.results.directory import TRAINED, RunDirectory, read_manifest
+from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.runs.cadence import CheckpointCadence
+from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
 from icl_curriculum.runs.evaluation import TrainedModel, evaluate, evaluation_banks
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
+from icl_curriculum.runs.mending import TRAINING_KEPT, is_trained, keep_training, renew_config, trained_with, way_out_of
+from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
 
@@ -82,7 +85,10 @@ def directory_of(run: Run, results: Path) -> RunDirectory:
 
 
 def is_finished(run: Run, results: Path) -> bool:
-    """Whether the run's directory holds this very run, finished. UserError if it holds another config."""
+    """Whether the run's directory holds this very run, finished.
+
+    UserError if it holds another config, unless that has been trained and `keep_training` may keep it for this one.
+    """
     directory = directory_of(run, results)
     manifest = read_manifest(directory.path)
     if manifest is None:
@@ -93,10 +99,12 @@ def is_finished(run: Run, results: Path) -> bool:
             f"with --fresh"
         )
     if manifest["config_hash"] != run.hash():
-        changed = _changed_keys(run, directory)
+        if is_trained(run, directory):
+            return False
+        changed = changed_keys(run, directory.path)
         raise UserError(
             f"{directory.path} holds a run of another config; changed: {', '.join(changed) or 'plugin contents'}. "
-            f"Use --fresh to move it aside and start anew, or --results DIR to keep both"
+            f"{way_out_of(manifest)}Use --fresh to move it aside and start anew, or --results DIR to keep both"
         )
     return bool(manifest["status"] == "finished")
 
@@ -130,6 +138,16 @@ def in_use(run: Run, results: Path) -> str | None:
     return holder(directory.lock) if is_locked(directory.lock) else None
 
 
+def keep_if_trained(run: Run, results: Path, device: str, report: Report) -> bool:
+    """Keep the training of a run that failed in evaluation under another config, see `mending.keep_training`."""
+    directory = directory_of(run, results)
+    if not is_trained(run, directory):
+        return False
+    report(Progress(run.name, "seeing whether it trains as before", 0, 0))
+    with directory.locked(), computing_threads(run.experiment.threads), reproducible(device), failures_named(run.name):
+        return keep_training(run, directory, device)
+
+
 def execute(
     run: Run,
     results: Path,
@@ -156,6 +174,7 @@ def execute(
             return
         try:
             with reproducible(device), failures_named(run.name):
+                keep_training(run, directory, device)
                 _Execution(run, directory, device, report, log).finish()
         except OSError as error:
             raise RunFailed(
@@ -163,6 +182,14 @@ def execute(
                 f"without --fresh, the next run continues from the last checkpoint",
                 run=run.name,
             ) from error
+
+
+def _prompts_changed(run: Run, what: str) -> Doubt:
+    return Doubt(
+        "method",
+        f"the training method {run.experiment.training.method.id!r} gives the model {what}: which prompts are in "
+        f"distribution is not known, so none are called so",
+    )
 
 
 class _Execution:
@@ -177,9 +204,13 @@ class _Execution:
         self.to_keep = frozenset(run.experiment.training.kept_steps())
         #: The hashes of the weights files that were kept, by step.
         self.kept: dict[str, str] = {}
+        manifest = read_manifest(directory.path) or {}
+        #: Whether the training is complete, and what is to be said of the config that trained, if it was another.
+        self.trained, self.trained_with = manifest.get("status") == TRAINED, trained_with(manifest)
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device)
+            self.doubts = probe_components(run.experiment, self.trainer.model)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
             # Its clock starts here: no rate or time left is taken from what happens once.
@@ -193,18 +224,24 @@ class _Execution:
         with self._noting_failure():
             with contextlib.closing(self.recorder.live):
                 self._begin()
-                self._manifest("running")
+                self._manifest(TRAINED if self.trained else "running")
                 self._train()
+            self.trained = True
+            self._manifest(TRAINED)
+            probe_trained(self.run.experiment, self.trainer.model)
             banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
+            changed = self.trainer.changes_prompts
+            if changed is not None:
+                self.doubts.append(_prompts_changed(self.run, changed))
             trained = TrainedModel(
-                self.run, self.trainer.model, self.trainer.step, frozenset(self.trainer.offered),
-                self.trainer.trained_points,
+                self.run, self.trainer.model, self.trainer.step,
+                frozenset(self.trainer.offered if changed is None else ()), self.trainer.trained_points,
             )  # fmt: skip
             evaluated = evaluate(trained, banks, self.directory, tell)
             weights = write_weights(self.directory.path, self.trainer.model)
             kept = {"checkpoints": self.kept} if self.kept else {}
-            self._manifest("finished", **what_is_finished(self.directory, evaluated, weights), **kept)
+            self._manifest("finished", **what_is_finished(self.directory, evaluated, weights, self.doubts), **kept)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -215,13 +252,16 @@ class _Execution:
             self._manifest("diverged", error=str(error))
             raise RunFailed(f"{error}; what was written is in {self.directory.path}", run=self.run.name) from None
         except ComponentFailed as error:
-            self._manifest("failed", error=str(error))
+            self._manifest(TRAINED if self.trained else "failed", error=str(error))
+            if self.trained:
+                raise RunFailed(f"{error}; {TRAINING_KEPT}", run=self.run.name) from error
             raise
 
     def _begin(self) -> None:
         if self.state_file.is_file():
             self._resume()
             return
+        self.trained, self.trained_with = False, {}
         forget_weights(self.directory.path)
         self.recorder.start_tables()
         write_config(self.directory, self.run)
@@ -230,7 +270,9 @@ class _Execution:
 
     def _resume(self) -> None:
         with reading_checkpoint(self.state_file):
-            state = read_checkpoint(self.state_file, self.run, self.device)
+            state = read_checkpoint(
+                self.state_file, self.run, self.device, config_hash=self.trained_with.get("config_hash")
+            )
             if {*state["tables"]} != {*GROWING}:
                 raise UserError(
                     f"{self.directory.path} was begun by a version of icl_curriculum that writes other tables; "
@@ -247,23 +289,23 @@ class _Execution:
             self.recorder.pending = Interval.from_plain(state["pending"])
             self.started, self.seconds_before = state["started"], state["seconds"]
             self.kept = dict(state.get("kept", {}))
+        if self.trained_with:
+            renew_config(self.run, self.directory)
 
     def _train(self) -> None:
         config = self.trainer.config
         checkpoints = CheckpointCadence(config.checkpoint_every, self._seconds)
         first = self.trainer.step
         while self.trainer.step < config.steps:
-            self.recorder.pending.add(self.trainer.update())
+            logged = self.recorder.record(self.trainer.update())
             step = self.trainer.step
             if step == first + 1:  # what happens only once is over
                 began = self.told = time.monotonic()
             last = step == config.steps
-            if step % config.log_every == 0 or last:
-                self._tell(*self.recorder.log())
+            if logged is not None:
+                self._tell(*logged)
             elif time.monotonic() - self.told > TELL_EVERY:
                 self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
-            if step % config.learning_every == 0 or last:
-                self.recorder.evaluate()
             self._keep()
             if checkpoints.due(step) or last:
                 with checkpoints.writing():
@@ -298,33 +340,5 @@ class _Execution:
 
     def _manifest(self, status: str, **more: Any) -> None:
         about = described(self.run, status, device=self.device, started=self.started, seconds=self._seconds())
-        self.directory.write_manifest({**about, **more})
-
-
-def _changed_keys(run: Run, directory: RunDirectory) -> list[str]:
-    file = directory.path / "config.toml"
-    if not file.is_file():
-        return []
-    written = read_toml(file)
-    old, new, deciding = _flat(written), _flat(run.config()), _flat(run.experiment.deciding())
-    default = _flat(Experiment().resolved())
-
-    def added_later(key: str) -> bool:
-        """Whether a later version added a key, or its whole table, and it is at its default: that is no change."""
-        whole = key.split(".")[0] not in written and new[key] == default.get(key)
-        return key not in old and (whole or key not in deciding)
-
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not added_later(key)]
-    return [key for key in changed if key.split(".")[0] not in NOT_HASHED]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = [(str(key), inner) for key, inner in value.items()]
-    elif isinstance(value, list | tuple):
-        items = [(str(key), inner) for key, inner in enumerate(value)]
-    else:
-        return {prefix: value}
-    return {
-        key: leaf for name, inner in items for key, leaf in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
+        mended = {"trained_with": self.trained_with} if self.trained_with else {}
+        self.directory.write_manifest({**about, **mended, **more})

@@ -16,6 +16,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
+from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
@@ -28,7 +29,10 @@ SAY_EVERY = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentOutcome:
-    """What became of the runs, the figures that were drawn, and the report; none where no run is finished."""
+    """What became of the runs, the figures that were drawn, and the report; none where no run is finished.
+
+    Nor is there a report where it could not be written of results that are whole, which is warned of (`NotShown`).
+    """
 
     launched: LaunchOutcome
     figures: list[Path] = dataclasses.field(default_factory=list)
@@ -53,7 +57,8 @@ def carry_out(
     """Execute the runs that are not finished yet, collect the tables, draw the figures, write summary and report.
 
     The runs that failed are left out of all of these, and nothing is drawn where none is finished. ``launched`` is
-    told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. The
+    told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. What
+    cannot be drawn or written of finished runs is warned of (`NotShown`) and keeps nothing else from being shown. The
     other arguments, and what is raised before a run starts, are those of `launch`.
     """
     outcome = launch(
@@ -65,11 +70,17 @@ def carry_out(
         return ExperimentOutcome(outcome)
     note("drawing figures")
     tell = _every_few_seconds(note)
+    drawn: list[Path] = []
+    written: WrittenReport | None = None
     try:
-        _write_transfer(outcome.directory, note)
-        drawn = figures.draw_all(outcome.directory, say=note, tell=lambda name: tell(f"drawing {name}"))
+        with said_if_not_shown("transfer.csv", "written"):
+            _write_transfer(outcome.directory, note)
+        with said_if_not_shown("the figures"):
+            drawn = figures.draw_all(outcome.directory, say=note, tell=lambda name: tell(f"drawing {name}"))
         tell("writing summary and report")
-        return ExperimentOutcome(outcome, drawn, report_on(outcome.directory))
+        with said_if_not_shown("summary and report", "written"):
+            written = report_on(outcome.directory)
+        return ExperimentOutcome(outcome, drawn, written)
     except (UserError, OSError) as error:
         if not outcome.failures:
             raise

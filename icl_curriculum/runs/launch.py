@@ -17,8 +17,17 @@ from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.directory import collect, read_manifest
+from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.runs.cadence import as_begun
-from icl_curriculum.runs.execution import Report, directory_of, execute, in_use, is_finished, move_aside
+from icl_curriculum.runs.execution import (
+    Report,
+    directory_of,
+    execute,
+    in_use,
+    is_finished,
+    keep_if_trained,
+    move_aside,
+)
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
 from icl_curriculum.runs.pool import WorkerPool
@@ -37,6 +46,10 @@ class LaunchOutcome:
     left_out: list[str]
     #: What baselines failed on in the evaluation of runs that are finished.
     baseline_failures: Failures
+    #: Runs that were trained under another config and were evaluated anew, not trained.
+    kept: list[str] = dataclasses.field(default_factory=list)
+    #: What is to be doubted of the runs that are finished, as sentences.
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def launch(
@@ -57,8 +70,8 @@ def launch(
     ``jobs`` worker processes at a time, by default as many as keep all cores busy; 0: in this process, run after run.
     Checks every run's directory before starting any. A failed run does not stop the others. A run that
     another process takes up in the meantime is waited for. ``log`` names `live_logging.BACKENDS`.
-    Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside), is in
-    use, or cannot be written to, and for a logger that is unknown or not installed.
+    Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside, or its training
+    can be kept, see `mending`), is in use, or cannot be written to, and for a logger that is unknown or not installed.
     """
     log = chosen(log)
     check_writable(results / runs[0].experiment.name)
@@ -77,6 +90,8 @@ def launch(
             directory_of(run, results).check_intact()
     waiting = [run for run in runs if run.name not in skipped]
     queued([run.name for run in waiting])
+    # Here, so that what trains otherwise is refused before any run is started.
+    kept = [run.name for run in waiting if keep_if_trained(run, results, device, report)]
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
@@ -96,9 +111,12 @@ def launch(
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
-            return LaunchOutcome(directory, [], [], failures, left_out, {})
+            return LaunchOutcome(directory, [], [], failures, left_out, {}, kept)
     ended_well = [run for run in runs if run.name in {*finished, *skipped}]
-    return LaunchOutcome(directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results))
+    return LaunchOutcome(
+        directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
+        worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),
+    )  # fmt: skip
 
 
 def _execute_here(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from icl_curriculum.core.contracts import at_work
-from icl_curriculum.evaluation import NamedLearner, answers, metric_rows
+from icl_curriculum.evaluation import NamedLearner, metric_rows, put_to
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.evaluation import learning_banks
@@ -92,6 +92,16 @@ class Recorder:
         longer = {"learning": self.shifted, "training": bool(self.trainer.method.roles)}
         self.directory.start_tables(optional={name for name, is_longer in longer.items() if is_longer})
 
+    def record(self, update: Update) -> tuple[float, float] | None:
+        """Take note of an update, and write the rows that are due after it; what `log` returned, if it was due."""
+        self.pending.add(update)
+        step, config = self.trainer.step, self.trainer.config
+        last = step == config.steps
+        logged = self.log() if step % config.log_every == 0 or last else None
+        if step % config.learning_every == 0 or last:
+            self.evaluate()
+        return logged
+
     def log(self) -> tuple[float, float]:
         """Write the interval since the last call; returns its normalized loss and updates per second.
 
@@ -171,7 +181,7 @@ class Recorder:
         began = time.monotonic()
         for bank, prompts in self.learning:
             with at_work(config, "predict"):
-                predictions = answers(entry.learner, prompts.without_truth())
+                predictions = put_to(entry, prompts)
             rows += [
                 LearningRow(
                     step=self.trainer.step, prompts_seen=self.trainer.prompts_seen.total(),

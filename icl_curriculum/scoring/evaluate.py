@@ -15,8 +15,8 @@ from icl_curriculum.core.machine import computing_threads, is_out_of_memory, rep
 from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
-from icl_curriculum.core.registry import Component, RegisteredTwice
-from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
+from icl_curriculum.core.registry import RegisteredTwice
+from icl_curriculum.evaluation import BANK_VERSION, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
@@ -103,7 +103,7 @@ class Evaluation:
         with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
             remove_leftovers(output)
             self._tables(output).read()
-            packages = [package_hash(component) for bank in grid.banks for component in _asked(bank)]
+            packages = [package_hash(component) for bank in grid.banks for component in bank.components()]
             plugins = (*self.plugins.values(), *sorted({item for item in packages if item is not None}))
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
@@ -160,10 +160,6 @@ class Evaluation:
             "prediction_differences": of_run(run, (row for scored in answered for row in scored.differences)),
         }
         self._tables(output).add(rows, described)
-
-
-def _asked(bank: Bank) -> list[Component]:
-    return [bank.drawn_task.function_class, bank.drawn_task.inputs, *([] if bank.shift is None else [bank.shift])]
 
 
 def _load_beside(plugin: Path) -> str:

@@ -1,6 +1,6 @@
 """Shifts: out-of-distribution prompts made from a task. Importing the package registers them."""
 
-from icl_curriculum.shifts.base import Shift, register_shift, why_undefined
+from icl_curriculum.shifts.base import Shift, keeps_oracle, makes_own_prompts, register_shift, why_undefined
 from icl_curriculum.shifts.coverage import coverage, reference_task
 from icl_curriculum.shifts.other_inputs import HalfSubspaceShift, OtherInputs, ScaledInputs, SkewedShift
 from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, ScaledOutputs
@@ -23,6 +23,8 @@ __all__ = [
     "Shift",
     "SkewedShift",
     "coverage",
+    "keeps_oracle",
+    "makes_own_prompts",
     "reference_task",
     "register_shift",
     "standard_shifts",

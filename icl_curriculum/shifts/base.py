@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import SHIFTS, Component
+from icl_curriculum.core.registry import BUILT_IN, SHIFTS, Component, is_built_in, origin_of
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.tasks import Task
 
 
 class Shift(Component):
-    """A change between training and test. The defaults change nothing; a subclass overrides what it changes."""
+    """A change between training and test. The defaults change nothing; a subclass overrides what it changes.
+
+    One that overrides `draw` makes prompts in a way of its own. Then nothing is claimed of them that cannot be known:
+    they have no oracle unless the class says that `oracle_holds`, and are never in distribution.
+    """
+
+    #: For a class that overrides `draw`: whether oracles stay what they say they are on its prompts. So it is where
+    #: only inputs and queries are changed, in ways that say nothing of the function. The claim is not inherited by a
+    #: class that overrides more than `undefined`, `points` and `columns`.
+    oracle_holds: ClassVar[bool] = False
 
     def undefined(self, task: Task) -> str | None:
         """Why the shift makes no sense for this task, or None if it does make sense."""
@@ -35,6 +46,32 @@ class Shift(Component):
 
 
 register_shift = SHIFTS.of(Shift)
+
+#: What decides neither the prompts nor their denominators.
+_HARMLESS = ("undefined", "points", "columns")
+
+
+def makes_own_prompts(shift: Shift | None) -> bool:
+    """Whether a shift makes prompts in a way of its own, rather than from another task alone."""
+    return shift is not None and type(shift).draw is not Shift.draw
+
+
+def keeps_oracle(shift: Shift | None, task: Task) -> bool:
+    """Whether the oracle of the shifted ``task``'s class can be what it says on the prompts of a shift."""
+    if type(task) is not Task:
+        return False  # Its prompts may be anything.
+    if shift is None or not makes_own_prompts(shift):
+        return True
+    if origin_of(shift) == BUILT_IN:
+        return shift.oracle_holds
+    own = [cls for cls in type(shift).__mro__ if issubclass(cls, Shift) and not is_built_in(cls)]
+    if any("oracle_holds" in vars(cls) for cls in own):
+        return shift.oracle_holds
+    parent = next(cls for cls in type(shift).__mro__ if is_built_in(cls))
+    changed = [name for cls in own for name, value in vars(cls).items() if callable(value) and hasattr(parent, name)]
+    return shift.oracle_holds and not any(
+        name for name in changed if not name.startswith("_") and name not in _HARMLESS
+    )
 
 
 def why_undefined(shift: Shift, task: Task) -> str | None:

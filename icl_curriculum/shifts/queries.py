@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,6 +25,8 @@ _SIGNS = "every input is a corner of the cube"
 
 class _QueryShift(Shift):
     """Prompts whose query at k is made from the unshifted inputs of the same streams."""
+
+    oracle_holds: ClassVar[bool] = True
 
     @abstractmethod
     def change(

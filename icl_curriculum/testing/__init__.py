@@ -1,6 +1,6 @@
 """The conformity check: whether a component keeps its contract, and if not, how to mend it.
 
-For function classes, models and training methods. In a test: ``check_component(MyModel)``, or
+For components of every kind. In a test: ``check_component(MyModel)``, or
 `parametrize_with_checks` for one test per rule.
 """
 

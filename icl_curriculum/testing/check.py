@@ -25,7 +25,7 @@ RULES = CHECKED["function_classes"].descriptions()
 def rules_of(kind: str) -> dict[str, str]:
     """The rules on a kind of components, such as ``models``: by name, in their order, with one line on each.
 
-    Raises UserError for an unknown kind, and for one that has no check yet.
+    Raises UserError for an unknown kind.
     """
     return checked_kind(kind).descriptions()
 
@@ -71,16 +71,17 @@ class _Examination:
 def check(component: Checkable, *, kind: str | None = None, rules: Collection[str] | None = None) -> Iterator[Result]:
     """Hold a component to its contract, rule by rule, lazily: one `Result` for each of ``rules`` (None: all).
 
-    ``component``: an instance, a class (built with its defaults) or a registered name of a function class, a model or
-    a training method. ``kind`` (``function_classes``, ``models``, ``methods``) decides where a name stands for two.
-    What the component raises becomes a finding. A rule whose prerequisite failed "does not apply". All draws come
-    from fixed streams, and verdicts are the same every time.
+    ``component``: an instance, a class (built with its defaults) or a registered name of any kind. ``kind``
+    (``function_classes``, ``inputs``, ``shifts``, ``curricula``, ``baselines``, ``models``, ``methods``) decides where
+    a name stands for two. What the component raises becomes a finding. A rule whose prerequisite failed "does not
+    apply". All draws come from fixed streams, and verdicts are the same every time.
 
-    Function classes are checked in 1, 2, 3, 5 and 8 dimensions, or in the first three allowed up to 64 where the
-    class refuses these. Statistical rules allow 6 standard errors for means and 8 for correlations, so that a correct
-    class fails with a probability of about 1e-6 in all, less where its squares have light tails. Models are built for
-    prompts of up to 8 points in up to 5 dimensions; training methods make a few updates of an experiment with two
-    cells.
+    Function classes and input distributions are checked in 1, 2, 3, 5 and 8 dimensions, or in the first three allowed
+    up to 64 where they refuse these; shifts on five classes in 4 dimensions, or on others where they refuse these.
+    Statistical rules allow 6 standard errors for means and 8 for correlations, so that a correct component fails with
+    a probability of about 1e-6 in all, less where its squares have light tails. Curricula order up to five items in up
+    to 40 steps; baselines answer prompts of up to 6 points; models are built for prompts of up to 8 points in up to 5
+    dimensions; training methods make a few updates of an experiment with two cells.
 
     Raises UserError for an unknown name, kind or rule and TypeError for what is no such component, before any is
     checked.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import tomli_w
 
+from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.models.base import Capability
 from icl_curriculum.testing.rules import Finding, Note, Rule, rule
 from icl_curriculum.testing.subject import AnySubject
@@ -63,6 +64,17 @@ def documentation(subject: AnySubject) -> Iterator[Finding | Note]:
             )
 
 
+@rule("known methods", "no method, property or class variable is a misspelt one of the contract")
+def known_methods(subject: AnySubject) -> Iterator[Finding | Note]:
+    for cls, base in subject.contracts():
+        for name, meant in misspelt(cls, base).items():
+            yield Finding(
+                expected=f"under a name close to {meant!r}, that of the contract: {base.__name__}.{meant}",
+                found=f"{cls.__name__}.{name}: nothing calls it",
+                mend=f"did you mean {meant}? If not, give it a name that is not so close, or begin it with _",
+            )
+
+
 @rule("config", "spec() written to TOML and read again builds an equal component", requires=("construction",))
 def config(subject: AnySubject) -> Iterator[Finding | Note]:
     expected = f"a {subject.registry.kind} that is rebuilt, equal, from its spec() by way of a TOML file"
@@ -113,4 +125,4 @@ def unlike_capabilities(declared: object) -> str | None:
 
 
 #: The first rules of every kind.
-RULES: tuple[Rule[AnySubject], ...] = (construction, documentation, config)
+RULES: tuple[Rule[AnySubject], ...] = (construction, documentation, known_methods, config)

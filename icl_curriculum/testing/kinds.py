@@ -10,11 +10,15 @@ from typing import Any
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import KINDS, Component
-from icl_curriculum.testing import function_classes, methods, models
+from icl_curriculum.testing import baselines, curricula, function_classes, inputs, methods, models, shifts
+from icl_curriculum.testing.baselines.subject import BaselineSubject
+from icl_curriculum.testing.curricula.subject import CurriculumSubject
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
+from icl_curriculum.testing.inputs.subject import InputsSubject
 from icl_curriculum.testing.methods.subject import MethodSubject
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
+from icl_curriculum.testing.shifts.subject import ShiftSubject
 from icl_curriculum.testing.subject import AnySubject
 
 #: A component to check: an instance, a class that is built with its defaults, or a registered name.
@@ -42,20 +46,22 @@ def _checked(subject: type[AnySubject], rules: tuple[Rule[Any], ...]) -> Checked
     return CheckedKind(subject, {rule.name: rule for rule in rules})
 
 
-#: By the names of `KINDS`. A further kind is a file with a subject and its rules, and a line here.
+#: By the names of `KINDS`, in their order. A further kind is a room with a subject and its rules, and a line here.
 CHECKED: dict[str, CheckedKind] = {
     "function_classes": _checked(FunctionClassSubject, function_classes.RULES),
+    "inputs": _checked(InputsSubject, inputs.RULES),
+    "shifts": _checked(ShiftSubject, shifts.RULES),
+    "curricula": _checked(CurriculumSubject, curricula.RULES),
+    "baselines": _checked(BaselineSubject, baselines.RULES),
     "models": _checked(ModelSubject, models.RULES),
     "methods": _checked(MethodSubject, methods.RULES),
 }
 
 
 def checked_kind(kind: str) -> CheckedKind:
-    """The check of a kind. UserError for an unknown one, and for one that has no check yet."""
-    if kind not in KINDS:
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, CHECKED)}")
+    """The check of a kind. UserError, with the closest name, for an unknown one."""
     if kind not in CHECKED:
-        raise UserError(f"{kind.replace('_', ' ')} have no check yet; expected one of {', '.join(CHECKED)}")
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, CHECKED)}")
     return CHECKED[kind]
 
 
@@ -63,7 +69,7 @@ def kind_of(component: Checkable, kind: str | None = None) -> str:
     """The kind of a component; of a registered name, the one kind that has it.
 
     ``kind``: what it must be, where one name stands for components of two kinds. UserError for a name that no kind
-    has, or more than one; TypeError for what is no component of a kind that is checked, or of another than ``kind``.
+    has, or more than one; TypeError for what is no component, or of another kind than ``kind``.
     """
     if kind is not None:
         checked_kind(kind)
@@ -83,22 +89,24 @@ def _kind_of_name(name: str, kind: str | None) -> str:
     if kind is not None:
         KINDS[kind].get(name)
         return kind
-    known = {key: set(KINDS[key].names()) for key in KINDS}
+    known = {key: set(KINDS[key].names()) for key in CHECKED}
     having = [key for key in CHECKED if name in known[key]]
     if len(having) == 1:
         return having[0]
     if having:
-        nouns = " and ".join(f"a {CHECKED[key].noun}" for key in having)
+        nouns = " and ".join(with_article(CHECKED[key].noun) for key in having)
         raise UserError(f"{name!r} is {nouns}; say which by --kind, in Python kind=...: {alternatives(having)}")
-    unchecked = [key for key in KINDS if name in known[key]]
-    if unchecked:
-        raise UserError(f"{name!r}: {unchecked[0].replace('_', ' ')} have no check yet; expected {any_noun()}")
     # The kind that has the closest name is the one that was meant.
     kinds = {item: key for key in reversed(CHECKED) for item in known[key]}
     close = difflib.get_close_matches(name, sorted(kinds), n=1)
     if close:
         KINDS[kinds[close[0]]].get(name)
-    raise UserError(f"unknown {any_noun()} {name!r}; known: {', '.join(sorted(kinds))}")
+    raise UserError(f"unknown {any_noun()} {name!r}{did_you_mean(name, kinds)}")
+
+
+def with_article(noun: str) -> str:
+    """The noun with its article: ``a shift``, ``an input distribution``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def any_noun(kinds: Iterable[str] = CHECKED) -> str:

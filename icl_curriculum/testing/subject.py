@@ -65,6 +65,10 @@ class ComponentSubject(Generic[C]):
         """The methods that every component of the kind must define, in the order of the contract."""
         return [name for name in vars(cls.base) if name in getattr(cls.base, "__abstractmethods__", ())]
 
+    def contracts(self) -> list[tuple[type, type]]:
+        """The classes that the author wrote to a contract, each with the base class that is the contract."""
+        return [(self.cls, self.base)]
+
     def generator(self, purpose: str, index: int = 0) -> torch.Generator:
         return generator(0, f"conformity/{purpose}", index)
 
@@ -97,6 +101,13 @@ class ComponentSubject(Generic[C]):
                 return _place(frame, frame.f_lineno)
             frame = frame.f_back
         return None
+
+
+def equal_to(component: C) -> C:
+    """A component with the same fields, which shares nothing else: whatever this one hid in itself is not there."""
+    fields = type(component).model_fields
+    values = {fields[name].alias or name: getattr(component, name) for name in component.model_fields_set}
+    return type(component).model_validate(values)
 
 
 #: A subject of whatever kind, for what treats all alike.

@@ -81,7 +81,7 @@ def operations_of(method: TrainingMethod, role: str, forward: int) -> int:
 
 def expect_plain(method: TrainingMethod, state: object) -> None:
     """ComponentFailed unless a checkpoint can hold what a method keeps."""
-    found = _outside_plain(state, "state", ())
+    found = outside_plain(state, "state")
     if found is not None:
         expected = "tensors without a graph and plain values (numbers, text, None, lists, dicts)"
         raise broken_contract(method, "its state", found=found, expected=expected)
@@ -90,8 +90,11 @@ def expect_plain(method: TrainingMethod, state: object) -> None:
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def _outside_plain(value: object, place: str, within: tuple[int, ...]) -> str | None:
-    """The first place of a state that holds anything but tensors and plain values."""
+def outside_plain(value: object, place: str, within: tuple[int, ...] = ()) -> str | None:
+    """The first place of a state that holds anything but tensors and plain values, in words; None if there is none.
+
+    ``place``: what the state is called; ``within``: the ids of the containers around it.
+    """
     if isinstance(value, Tensor):
         return f"{place} holds a tensor with a graph" if value.grad_fn is not None else None
     if type(value) in _PLAIN:
@@ -104,7 +107,7 @@ def _outside_plain(value: object, place: str, within: tuple[int, ...]) -> str | 
     for key, inner in items:
         if type(key) not in _PLAIN:
             return f"{place} has a key of the type {type(key).__name__}"
-        found = _outside_plain(inner, f"{place}[{key!r}]", (*within, id(value)))
+        found = outside_plain(inner, f"{place}[{key!r}]", (*within, id(value)))
         if found is not None:
             return found
     return None

@@ -42,6 +42,7 @@ _RESERVED = (
     "fixed",
     "adaptation",
     "heads",
+    "probe",
 )
 
 
@@ -116,6 +117,8 @@ class Session:
         self.rate_factor = rate_factor
         #: The method's memory between updates, to be changed in place or key by key.
         self.state = state
+        #: A list to which copies of all prompts are added that are drawn, if it is set.
+        self.kept_prompts: list[Prompts] | None = None
         self._drawn: list[Draw] = []
         self._setting = setting
         self._functions: dict[tuple[str, Cell], _Functions] = {}
@@ -251,7 +254,10 @@ class Session:
         told = self.model.instruction
         if told is not None:
             prompts = replace(prompts, instruction=told.rows(prompts))
-        return prompts if draw.points == self._setting.plan.points else prompts.first_points(draw.points)
+        given = prompts if draw.points == self._setting.plan.points else prompts.first_points(draw.points)
+        if self.kept_prompts is not None:
+            self.kept_prompts.append(given.copy())
+        return given
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
         """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step.

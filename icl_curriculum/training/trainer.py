@@ -5,6 +5,7 @@ It reports and never writes: what to log, evaluate and save is its caller's busi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.machine import arithmetic, check_precision, device_kind
+from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Shares
 from icl_curriculum.models.base import Model
@@ -25,6 +27,7 @@ from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
 from icl_curriculum.training.returned import Loss, expect_no_gradients, expect_plain, losses_of, operations_of
 from icl_curriculum.training.session import Cell, Session, Setting
+from icl_curriculum.training.watching import WatchedModel
 
 
 class Diverged(Exception):
@@ -96,7 +99,10 @@ class Trainer:
         self.flops: Counter[Cell] = Counter()
         self.trained_points = 0
         self.offered: set[Cell] = set()
+        #: In what way the method was seen to change its prompts, in words; then no cell is known to be in distribution.
+        self.changes_prompts: str | None = None
         self._counted: dict[tuple[int, bool], int] = {}
+        self._foreign = any(origin_of(item) != BUILT_IN for item in (experiment.model, self.method))
 
     def session(self) -> Session:
         """The session that the method is given for the next update."""
@@ -114,12 +120,19 @@ class Trainer:
         """Let the method make one update, and tell the curriculum."""
         session = self.session()
         shares = session.shares
+        watched = WatchedModel() if self._looks_on() else None
+        if watched is not None:
+            session.kept_prompts = []
+            self._counted.clear()  # What a forward pass costs may have changed.
         with (
             at_work(self.run.experiment.model, "training"),
             at_work(self.method, "update"),
             arithmetic(self.config.precision, self.device),
+            contextlib.nullcontext() if watched is None else watched.watching(self.model),
         ):
             returned = self.method.update(session)
+        if watched is not None and self.changes_prompts is None:
+            self.changes_prompts = watched.strange(session.kept_prompts or [])
         losses = list(losses_of(self.method, self.step, session.drawn, self.tasks, returned))
         expect_no_gradients(self.method, self.step, self.model)
         self.method_state = session.state
@@ -143,19 +156,25 @@ class Trainer:
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return update
 
+    def _looks_on(self) -> bool:
+        """Whether this update is one at which a model or a method from outside is looked at more closely."""
+        return self._foreign and (self.step < 2 or self.step % self.config.learning_every == 0)
+
     def forward_operations(self, points: int, *, separate: bool = False) -> int:
         """Operations of the products in a forward pass of the model on one prompt of so many points.
 
         ``separate``: with separate queries, which prompts of training never have.
         """
+        if separate and not self.model.takes_queries:
+            return sum(self.forward_operations(k + 1) for k in range(points))
         if (points, separate) not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
                 rows = self.model.no_instruction(1)
                 more = {} if rows is None else {"instruction": rows}
-                queries = xs if separate else None
-                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], queries, **more))
+                queries = (xs,) if separate else ()
+                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], *queries, **more))
         return self._counted[points, separate]
 
     def diverges(self, cell: Cell, loss: float) -> bool:
@@ -194,6 +213,8 @@ class Trainer:
             "prompts_seen": [[*cell, n] for cell, n in self.prompts_seen.items()],
             "flops": [[*cell, n] for cell, n in self.flops.items()],
             "trained_points": self.trained_points,
+            "changes_prompts": self.changes_prompts,
+            "counted": [[points, separate, n] for (points, separate), n in self._counted.items()],
             "offered": [list(cell) for cell in sorted(self.offered)],
         }
 
@@ -207,4 +228,6 @@ class Trainer:
         self.prompts_seen = Counter({(c, i): n for c, i, n in state["prompts_seen"]})
         self.flops = Counter({(c, i): n for c, i, n in state["flops"]})
         self.trained_points = state["trained_points"]
+        self.changes_prompts = state.get("changes_prompts")
+        self._counted = {(points, separate): n for points, separate, n in state.get("counted", [])}
         self.offered = {(c, i) for c, i in state["offered"]}

@@ -112,6 +112,23 @@ def test_without_truth_hides_the_functions_and_nothing_else() -> None:
     assert prompts.truth is not None
 
 
+def test_a_learner_is_shown_neither_the_functions_nor_the_targets() -> None:
+    prompts = with_queries()
+    shown = prompts.without_answers()
+    assert shown.truth is None
+    assert shown.targets.isnan().all()
+    assert shown.targets.shape == prompts.targets.shape
+    assert same(shown, prompts, "xs", "ys", "queries", "mask")
+
+
+def test_a_copy_has_tensors_of_its_own_and_what_was_changed_is_named() -> None:
+    prompts = with_queries()
+    copied = prompts.copy()
+    assert copied.unlike(prompts) is None
+    copied.ys[0, 2] += 1
+    assert copied.unlike(prompts) == "ys"
+
+
 def test_concatenate_keeps_the_order() -> None:
     one, other = draw(task_of("linear"), 2, 6), draw(task_of("quadratic"), 3, 6)
     joined = concatenate([one, other])

@@ -22,6 +22,7 @@ from helpers import (
 from torch import Tensor
 from undefined import SHIFT_SPECS
 
+from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import NamedLearner, answers, metric_rows, oracle_entry, score
@@ -38,7 +39,7 @@ class Asked:
 
     def predict(self, prompts: Prompts) -> Tensor:
         self.seen.append(prompts)
-        return {"zero": torch.zeros_like(prompts.targets), "ys": prompts.ys, "targets": prompts.targets}[self.answer]
+        return {"zero": torch.zeros_like(prompts.ys), "ys": prompts.ys}[self.answer]
 
 
 # Normalisation
@@ -105,11 +106,12 @@ def test_without_a_level_there_are_no_intervals() -> None:
 @pytest.mark.parametrize("shift", [None, "random_quadrants"])
 def test_the_target_is_the_clean_value_in_a_noisy_bank(shift: str | None) -> None:
     bank = bank_of(shift=shift, label_noise=2.0, n=2000)
-    assert max(values_of(rows_of(Asked("targets"), bank), "squared_error")) == 0
     prompts = bank.draw()
     assert prompts.truth is not None
     clean = bank.task.function_class.evaluate(dict(prompts.truth), prompts.query())
     assert prompts.targets.equal(clean)
+    right = metric_rows(NamedLearner("learner", "baseline", Asked()), clean.double().numpy(), bank, prompts, None)
+    assert max(values_of(right, "squared_error")) == 0
     if shift is None:
         assert_mean(errors_of(Asked("ys"), prompts), [4.0] * 5)
 
@@ -119,13 +121,20 @@ def test_longer_prompts_are_measured_at_every_length() -> None:
     assert [row.n_context for row in rows if row.metric == "normalized_error"] == list(range(7))
 
 
-def test_undefined_lengths_are_absent() -> None:
+@pytest.mark.parametrize("kind", ["baseline", "model"])
+def test_lengths_that_no_prompt_defines_are_absent_and_others_are_of_the_prompts_that_do(kind: str) -> None:
     bank = bank_of()
-    prompts = bank.draw()
     mask = torch.ones(8, 5, dtype=torch.bool)
-    mask[3, 2] = False
-    rows = score([NamedLearner("zero", "baseline", baseline_of("zero"))], bank, replace(prompts, mask=mask), 0.9)
-    assert [row.n_context for row in rows if row.metric == "squared_error"] == [0, 1, 3, 4]
+    mask[3, 2], mask[:, 1] = False, False
+    prompts = bank.draw()
+    targets = prompts.targets.clone()
+    targets[~mask] = torch.nan  # What is undefined need not be a number.
+    prompts = replace(prompts, mask=mask, targets=targets)
+    rows = score([NamedLearner("zero", kind, baseline_of("zero"))], bank, prompts, 0.9)
+    found = {row.n_context: row for row in rows if row.metric == "squared_error"}
+    assert {k: row.n_prompts for k, row in found.items()} == {0: 8, 2: 7, 3: 8, 4: 8}
+    assert found[2].value == pytest.approx(float(targets[mask[:, 2], 2].double().square().mean()))
+    assert found[2].ci_low <= found[2].value <= found[2].ci_high
 
 
 # Heavy tails
@@ -226,16 +235,40 @@ def test_a_skewed_shift_of_heavy_tails_has_all_its_moments() -> None:
 # Who sees the functions
 
 
-def test_only_oracles_see_the_functions() -> None:
+def test_only_lower_bounds_see_the_functions_and_nobody_the_targets() -> None:
     bank = bank_of("sparse_linear")
-    learners = {kind: Asked() for kind in ("model", "baseline", "oracle")}
-    score([NamedLearner(kind, kind, learner) for kind, learner in learners.items()], bank, bank.draw(), None)
-    assert {kind: learner.seen[0].truth is not None for kind, learner in learners.items()} == {
-        "model": False,
-        "baseline": False,
-        "oracle": True,
-    }
-    assert same(learners["model"].seen[0], learners["oracle"].seen[0], "xs", "ys", "targets")
+    learners = {kind: Asked() for kind in ("model", "baseline", "oracle", "bound")}
+    entries = [NamedLearner(kind, "oracle" if kind == "bound" else kind, item, sees_truth=kind == "bound")
+               for kind, item in learners.items()]  # fmt: skip
+    score(entries, bank, bank.draw(), None)
+    shown = {kind: learner.seen[0] for kind, learner in learners.items()}
+    assert [kind for kind, prompts in shown.items() if prompts.truth is not None] == ["bound"]
+    assert all(prompts.targets.isnan().all() for prompts in shown.values())
+    assert all(same(prompts, bank.draw(), "xs", "ys") for prompts in shown.values())
+
+
+@pytest.mark.parametrize(("name", "sees_truth"), [("linear", False), ("noisy_linear", False), ("sparse_linear", True)])
+def test_an_optimum_is_not_shown_the_functions(name: str, sees_truth: bool) -> None:
+    [entry] = oracle_entry(bank_of(name))
+    assert entry.sees_truth == sees_truth
+
+
+class Erasing:
+    """A learner that sets to zero what it is shown."""
+
+    def predict(self, prompts: Prompts) -> Tensor:
+        return prompts.ys.zero_()
+
+
+@pytest.mark.parametrize("kind", ["baseline", "model", "oracle"])
+def test_a_learner_that_changes_its_prompts_is_named_and_changes_nobody_elses(kind: str) -> None:
+    bank = bank_of()
+    prompts = bank.draw()
+    with pytest.raises(
+        ComponentFailed, match=r"'erasing' changed prompts\.ys in place; expected prompts that are left"
+    ):
+        score([NamedLearner("erasing", kind, Erasing())], bank, prompts, None)
+    assert same(prompts, bank.draw(), "xs", "ys", "targets")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def broken(xs, ys, x_query):
 
 class Zero:
     def predict(self, prompts):
-        return 0 * prompts.targets
+        return 0 * prompts.ys
 
 
 class Raising:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
+from icl_curriculum.core.notices import NotShown, said_if_not_shown
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
 from icl_curriculum.results.comparison.outcomes import Outcomes
@@ -27,6 +28,8 @@ class Compared:
     numbers: Numbers
     answers: list[Answer]
     path: Path
+    #: What could not be said of them.
+    missed: tuple[NotShown, ...] = ()
 
 
 def compare(
@@ -78,4 +81,8 @@ def _compared(
     path = folder / "summary.csv"
     write_summary(path, table)
     numbers = Numbers(table)
-    return Compared(sources, found, numbers, answers(found, numbers), path)
+    missed: list[NotShown] = []
+    said: list[Answer] = []
+    with said_if_not_shown("the answers in words", "given", missed=missed.append):
+        said = answers(found, numbers)
+    return Compared(sources, found, numbers, said, path, tuple(missed))

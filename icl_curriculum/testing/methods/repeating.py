@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import Any
-
-import torch
 
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.streams import generator
+from icl_curriculum.testing.checkpointing import read_again, unequal_places
 from icl_curriculum.testing.methods.subject import (
     STEPS,
     MethodSubject,
     WatchedTrainer,
-    unequal_places,
 )
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.training.trainer import Trainer
@@ -52,20 +48,12 @@ def state(subject: MethodSubject) -> Iterator[Finding | Note]:
 def _outside_checkpoints(trainer: Trainer) -> str | None:
     """The reason why the state of a run cannot be written and read again; None if it can."""
     try:
-        _read_again(trainer.state_dict())
+        read_again(trainer.state_dict())
     except ComponentFailed as failed:
         return failed.found
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None
-
-
-def _read_again(state: dict[str, Any]) -> dict[str, Any]:
-    """The state after it was written and read as checkpoints are."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return dict(torch.load(buffer, weights_only=True))
 
 
 @rule("determinism", "equal runs end at equal weights, bit by bit", requires=("global generators", "state"))
@@ -96,7 +84,7 @@ def resuming(subject: MethodSubject) -> Iterator[Finding | Note]:
         whole = _trained(subject, subject.trainer(drawing), STEPS)
         half = _trained(subject, subject.trainer(drawing), STEPS // 2)
         resumed = subject.trainer(drawing)
-        resumed.load_state_dict(_read_again(half.state_dict()))
+        resumed.load_state_dict(read_again(half.state_dict()))
         unequal = unequal_places(whole.state_dict(), _trained(subject, resumed, STEPS - STEPS // 2).state_dict())
         if unequal:
             yield Finding(
@@ -107,6 +95,3 @@ def resuming(subject: MethodSubject) -> Iterator[Finding | Note]:
                 "key, and nothing in attributes of the method or tensors of the model's",
             )
             return
-
-
-#: In the order in which they are checked.

@@ -22,7 +22,7 @@ from icl_curriculum.curricula import Growth
 from icl_curriculum.models.base import Capability, ModelConfig
 from icl_curriculum.models.transformer import TransformerConfig
 from icl_curriculum.testing.rules import Inapplicable
-from icl_curriculum.testing.subject import ComponentSubject
+from icl_curriculum.testing.subject import ComponentSubject, equal_to
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.session import Cell, Session
 from icl_curriculum.training.trainer import Trainer, Update
@@ -149,31 +149,5 @@ class WatchedTrainer(Trainer):
         return session
 
 
-def equal_to(method: TrainingMethod) -> TrainingMethod:
-    """A method with the same fields, which shares nothing else: whatever this one hid in itself is not there."""
-    fields = type(method).model_fields
-    values = {fields[name].alias or name: getattr(method, name) for name in method.model_fields_set}
-    return type(method).model_validate(values)
-
-
 def weights_of(trainer: Trainer) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
-
-
-def unequal_places(one: Any, other: Any, place: str = "") -> list[str]:
-    """The places where two states, of tensors and plain values, are not equal bit by bit."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        equal = one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-        return [] if equal else [place]
-    if isinstance(one, dict) and isinstance(other, dict):
-        found = [key for key in {**one, **other} if (key in one) != (key in other)]
-        shared = [key for key in one if key in other]
-        return [str(key) for key in found] + [
-            at
-            for key in shared
-            for at in unequal_places(one[key], other[key], f"{place}[{key!r}]" if place else str(key))
-        ]
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
-        return [at for i, (left, right) in pairs for at in unequal_places(left, right, f"{place}[{i}]")]
-    return [] if one == other else [place]

@@ -20,10 +20,10 @@ from icl_curriculum.testing.methods.subject import (
     DRAWINGS,
     MethodSubject,
     WatchedTrainer,
-    equal_to,
     weights_of,
 )
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
+from icl_curriculum.testing.subject import equal_to
 
 
 @rule(

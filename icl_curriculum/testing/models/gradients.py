@@ -125,7 +125,7 @@ def explicit_parameters(subject: ModelSubject) -> Iterator[Finding | Note]:
     given = {name: value.detach().clone().requires_grad_() for name, value in other.named_parameters()}
     mend = "let forward read every parameter from self at each call, and keep nothing that was computed from one; or "
     mend += "leave Capability.EXPLICIT_PARAMETERS out of capabilities"
-    for separate in (None, queries):
+    for separate in (None, queries) if model.takes_queries else (None,):
         subject.doing = "forward_with" + ("" if separate is None else " and separate queries")
         found = model.forward_with(given, xs, ys, separate)
         wanted = subject.ask(other, xs, ys, separate)

@@ -148,7 +148,7 @@ def global_generators(subject: ModelSubject) -> Iterator[Finding | Note]:
     calls: dict[str, Callable[[], object]] = {
         "prepare": model.prepare,
         "forward": lambda: model(xs, ys),
-        "forward with separate queries": lambda: model(xs, ys, queries),
+        "forward with separate queries": lambda: model.answer(xs, ys, queries),
         "backward": lambda: model.backward(xs, ys, ys, torch.ones(BATCH)),
         "predict": lambda: model.predict(Prompts(xs=xs, ys=ys, targets=ys)),
     }

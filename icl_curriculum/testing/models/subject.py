@@ -17,6 +17,7 @@ from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models.base import Capability, Model, ModelConfig, build_model
 from icl_curriculum.models.heads import HeadEdit
 from icl_curriculum.models.instructions import Instruction
+from icl_curriculum.models.stirring import stir
 from icl_curriculum.testing.rules import Inapplicable
 from icl_curriculum.testing.subject import ComponentSubject
 
@@ -78,10 +79,8 @@ class ModelSubject(ComponentSubject[ModelConfig]):
         model = self.built(dims, points, told=told)
         kept = {name: value.clone() for name, value in model.state_dict().items()}
         made = self.generator("stirred", index)
+        stir(model, made)
         with torch.no_grad():
-            for value in model.parameters():
-                spread = 0.5 * value.shape[-1] ** -0.5 if value.ndim > 1 else 0.2
-                value.add_(spread * torch.randn(value.shape, generator=made).to(value.dtype))
             xs, ys, queries = self.prompts(dims, points)
             asked = [self.ask(model, xs, ys, separate, model.no_instruction(BATCH)) for separate in (None, queries)]
             if not all(found.isfinite().all() for found in asked):
@@ -110,8 +109,18 @@ class ModelSubject(ComponentSubject[ModelConfig]):
         self.doing = f"forward of xs of shape {tuple(xs.shape)}{beside(queries, instruction, head_mask)}"
         keywords = {"instruction": instruction, "head_mask": head_mask}
         given = {name: value for name, value in keywords.items() if value is not None}
-        predictions: Tensor = model(xs, ys, **given) if queries is None else model(xs, ys, queries, **given)
-        return predictions
+        if queries is None:
+            predictions: Tensor = model(xs, ys, **given)
+            return predictions
+        return model.answer(xs, ys, queries, **given)
+
+    def contracts(self) -> list[tuple[type, type]]:
+        """The config, and the model that it builds; a config that builds none is for another rule."""
+        try:
+            built = [(type(self.built(*self.size)), Model)]
+        except Exception:
+            built = []
+        return [*super().contracts(), *(pair for pair in built if issubclass(*pair))]
 
     def expect(self, capability: Capability) -> None:
         """Raise Inapplicable unless the models of this config are declared to have a capability."""

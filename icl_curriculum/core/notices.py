@@ -1,0 +1,47 @@
+"""What could not be shown of results that are there: said, and never in the way of what can be shown."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+
+from icl_curriculum.core.errors import RunFailed, UserError, described
+
+
+class NotShown(UserWarning):
+    """A figure, a section or a table that could not be made of results that are there.
+
+    ``what``: which, in words; ``reason``: why, in one line; ``details``: the traceback. The results are whole.
+    """
+
+    def __init__(self, what: str, doing: str, reason: str, details: str = "") -> None:
+        super().__init__(f"{what} could not be {doing}: {reason}")
+        self.what, self.doing, self.reason, self.details = what, doing, reason, details
+
+    def of(self, owner: str) -> NotShown:
+        """The same of a part of a whole that is named: ``the figure forgetting of linear``."""
+        return NotShown(f"{self.what} of {owner}", self.doing, self.reason, self.details)
+
+
+def warn_of(notice: NotShown) -> None:
+    """Warn of what could not be shown; the command line prints it."""
+    warnings.warn(notice, stacklevel=2)
+
+
+@contextlib.contextmanager
+def said_if_not_shown(
+    what: str, doing: str = "drawn", *, missed: Callable[[NotShown], None] = warn_of
+) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into a notice, which ``missed`` is told.
+
+    ``doing``: what is tried, as a participle. Mistakes of the user, among them files that are missing or damaged, and
+    what the system refuses, such as room on the disk, pass unchanged: they are to be mended first.
+    """
+    try:
+        yield
+    except (UserError, RunFailed, OSError, NotShown):
+        raise
+    except Exception as error:
+        missed(NotShown(what, doing, described(error), traceback.format_exc()))

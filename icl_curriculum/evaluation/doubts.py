@@ -1,0 +1,166 @@
+"""What cannot be true of a bank, or of what was answered to it.
+
+Dimensions: n = prompts, points = K + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from icl_curriculum.core.misspelling import misspelt
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import BUILT_IN, origin_of
+from icl_curriculum.evaluation.asking import defined_entries
+from icl_curriculum.evaluation.banks import Bank
+from icl_curriculum.evaluation.differences import LearnerAnswers
+from icl_curriculum.evaluation.learners import oracle_entry
+from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.results.statistics.moments import MomentEstimate, beats, estimate_of
+from icl_curriculum.results.statistics.prompts import Array
+from icl_curriculum.shifts import Shift, keeps_oracle
+
+#: Standard errors beyond which a mean cannot be what was stated, and no learner be better than the best there is.
+Z = 5.0
+#: Prompts by which a shift is compared with none.
+COMPARED = 64
+#: What rounding to single precision makes of an error, as a share of E f(q)^2.
+ROUNDING = 1e-6
+
+
+def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
+    """What cannot be true of a bank whoever answers it, and what cannot be claimed on it.
+
+    The mean of its squared targets against what errors are divided by, beyond `Z` standard errors, except where the
+    squared error has no finite variance; a shift that changes nothing; an oracle that is not known to hold.
+    """
+    if not bool(defined_entries(prompts).any()):
+        yield Doubt(
+            "shift", f"the shift {bank.shift_name!r} leaves no entry of any prompt defined: there are no errors"
+        )
+        return
+    if (wrong := _denominator(bank, prompts)) is not None:
+        yield wrong
+    if bank.shift is not None:
+        if (same := _unchanged(bank, bank.shift)) is not None:
+            yield same
+        plain = replace(bank, task=bank.drawn_task, shift=None)
+        if not keeps_oracle(bank.shift, bank.drawn_task) and oracle_entry(plain):
+            yield Doubt(
+                "oracle",
+                f"no oracle: the shift {bank.shift.id!r} makes prompts in a way of its own, on which that of the class "
+                f"is not known to be what it says; oracle_holds = True in the shift claims that it is",
+            )
+
+
+def _denominator(bank: Bank, prompts: Prompts) -> Doubt | None:
+    task = bank.drawn_task
+    if not task.has_error_variance():
+        return None
+    estimate = _mean_square(bank, prompts)
+    stated = bank.second_moment
+    wrong = None if estimate is None else estimate.verdict(stated, z=Z)
+    if estimate is None or wrong is None:
+        return None
+    return Doubt(
+        "denominator",
+        f"errors are divided by E f(q)^2 = {stated:.5g}, which is {wrong}: over the prompts f(q)^2 has the mean "
+        f"{estimate.mean:.5g} ± {estimate.error:.2g}, so the zero predictor has error {estimate.mean / stated:.3g}, "
+        f"not 1; the formula of {_stated_by(bank)} is wrong, or the prompts are not those of the shifted task",
+    )
+
+
+def _mean_square(bank: Bank, prompts: Prompts) -> MomentEstimate | None:
+    """The mean of f(q)^2 over the defined entries of each prompt, as errors are normalized by that of the whole class.
+
+    None for a pool that cannot be left out of the draw.
+    """
+    if bank.drawn_task.function_class.pool_size is not None:
+        own = bank.task.function_class.model_copy(update={"pool_size": None})
+        bank = replace(bank, task=replace(bank.task, function_class=own))
+        if bank.drawn_task.function_class.pool_size is not None:
+            return None
+        prompts = bank.draw()
+    defined = defined_entries(prompts).cpu().numpy()
+    squares = np.where(defined, np.square(prompts.targets.double().cpu().numpy()), 0.0)
+    counts = defined.sum(axis=1)
+    return estimate_of(squares.sum(axis=1)[counts > 0] / counts[counts > 0])
+
+
+def _stated_by(bank: Bank) -> str:
+    """The components whose formulas may be wrong: those from outside, or all if there are none."""
+    foreign = [item.id for item in bank.components() if origin_of(item) != BUILT_IN]
+    return " or ".join(map(repr, foreign or [item.id for item in bank.components()]))
+
+
+def _unchanged(bank: Bank, shift: Shift) -> Doubt | None:
+    """Whether a shift changes nothing at all, and what its author may have meant to override."""
+    if shift.points(bank.points) != bank.points:
+        return None
+    n = min(COMPARED, bank.n_prompts)
+    shifted = replace(bank, n_prompts=n).draw()
+    plain = replace(bank, shift=None, n_prompts=n).draw()
+    names = ("xs", "ys", "targets", "queries", "mask", "instruction")
+    if not all(_equal(getattr(shifted, name), getattr(plain, name)) for name in names):
+        return None
+    meant = [f"it defines {found!r}; did you mean {name!r}?" for found, name in misspelt(type(shift), Shift).items()]
+    why = f" ({' '.join(meant)})" if meant else ""
+    return Doubt("shift", f"the shift {shift.id!r} changes nothing: its prompts are those without a shift{why}")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one is other or (one is not None and other is not None and bool(one.equal(other)))
+
+
+def doubts_on_answers(bank: Bank, prompts: Prompts, answered: Iterable[LearnerAnswers]) -> Iterator[Doubt]:
+    """Learners that are better than an oracle by more than `Z` standard errors of the paired difference.
+
+    No baseline can be, or the oracle is not what it says; a model that is has seen what it may not. Nothing is said
+    where the squared error has no finite variance.
+    """
+    if not bank.drawn_task.has_error_variance():
+        return
+    known = list(answered)
+    targets = prompts.targets.double().cpu().numpy()
+    scale = bank.second_moment
+    for oracle in known:
+        if oracle.learner_kind != "oracle":
+            continue
+        best = _errors(oracle, targets)
+        for one in known:
+            if one.learner_kind == "oracle":
+                continue
+            own = _errors(one, targets)
+            n = min(len(own), len(best))
+            better = beats(own[:n], best[:n], Z, rounding=ROUNDING * scale)
+            ks = tuple(int(k) for k in np.flatnonzero(better))
+            if ks:
+                yield _better(one, oracle, ks, own[:n], best[:n], scale)
+
+
+def _errors(answers: LearnerAnswers, targets: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors: Array = np.square(answers.predictions.astype(np.float64) - targets[: len(answers.predictions)])
+    return errors
+
+
+def _better(
+    one: LearnerAnswers, oracle: LearnerAnswers, ks: tuple[int, ...], own: Array, best: Array, scale: float
+) -> Doubt:
+    kept = ~np.isnan(own[:, ks[0]] + best[:, ks[0]])
+    errors = [float(values[kept, ks[0]].mean()) / scale for values in (own, best)]
+    lengths = ", ".join(map(str, ks))
+    found = (
+        f"{one.learner} has a smaller error than {oracle.learner} at k = {lengths} ({errors[0]:.4g} and "
+        f"{errors[1]:.4g} at k = {ks[0]}), by more than {Z:.0f} standard errors of the paired difference"
+    )
+    if one.learner_kind == "baseline":
+        why = f"so {oracle.learner} is not the best there is: its formula is wrong, or it is none for these prompts"
+    elif ks[0] == 0:
+        why = "though nothing can be known without an example: a sign that it sees the answer"
+    else:
+        why = "which nothing can be that sees no more than the prompt: a sign of a leak, or the oracle is none"
+    return Doubt("oracle" if one.learner_kind == "baseline" else "leak", f"{found}, {why}", one.learner, ks)

@@ -1,0 +1,186 @@
+"""Learners of a run that are not built in, asked a few prompts before anything is trained or scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl_curriculum.config.experiment import Experiment
+from icl_curriculum.core.contracts import ComponentFailed, at_work, broken_contract
+from icl_curriculum.core.misspelling import misspelt
+from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import BUILT_IN, KINDS, origin_of
+from icl_curriculum.core.streams import generator
+from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
+from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
+from icl_curriculum.function_classes.apart import functions_depend_on_inputs
+from icl_curriculum.models.base import Model, ModelConfig
+from icl_curriculum.models.calling import given
+from icl_curriculum.models.descent import copied
+from icl_curriculum.models.stirring import stir
+from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.runs.evaluation import evaluation_banks, learning_banks
+from icl_curriculum.tasks import Task
+
+#: Numbers of prompts with which it is tried whether functions depend on inputs.
+APART = (7, 64)
+_TAKES_QUERIES = "a model that cannot take separate queries says so by takes_queries = False in its config"
+
+
+def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
+    """Hold the components of an experiment that are not built in to their contracts; returns what there is to doubt.
+
+    ComponentFailed, naming the first entry that leaks, for a model, a baseline or an oracle whose answers follow from
+    more than they may; for a model that cannot answer what it will be asked in evaluation, or that no gradient reaches;
+    for a class whose functions depend on the inputs drawn with them; and for prompts that cannot be drawn. The model is
+    left as it is.
+    """
+    banks = [*evaluation_banks(experiment), *learning_banks(experiment)]
+    for bank in banks:
+        if any(origin_of(item) != BUILT_IN for item in bank.components()):
+            replace(bank, n_prompts=PROMPTS).draw()
+    _expect_functions_apart(experiment, banks)
+    found = [*_misspelt(experiment), *_doubts_on_model(experiment, model, banks)]
+    for entry, task in _classical(experiment, banks):
+        expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
+    return found
+
+
+def _misspelt(experiment: Experiment) -> Iterator[Doubt]:
+    """Names that the author of a component gave and nothing calls."""
+    for component in {item.id: item for item in experiment.components()}.values():
+        if origin_of(component) == BUILT_IN:
+            continue
+        base = next(registry.base for registry in KINDS.values() if isinstance(component, registry.base))
+        for name, meant in misspelt(type(component), base).items():
+            yield Doubt("names", f"{component.id!r} defines {name!r}, which nothing calls; did you mean {meant!r}?")
+
+
+def _expect_functions_apart(experiment: Experiment, banks: Sequence[Bank]) -> None:
+    for task in {bank.drawn_task.function_class.id: bank.drawn_task for bank in banks}.values():
+        function_class = task.function_class
+        if origin_of(function_class) == BUILT_IN:
+            continue
+        reason = functions_depend_on_inputs(
+            function_class, task.inputs, task.dims, experiment.points, prompts=APART, several_points=False
+        )
+        if reason is not None:
+            raise broken_contract(
+                function_class, "draw", found=f"functions that depend on their inputs: {reason}",
+                expected="functions from self.draw_functions(n, dims, streams) and inputs from inputs.sample alone",
+            )  # fmt: skip
+
+
+def probe_trained(experiment: Experiment, model: Model) -> None:
+    """Hold a trained model that is not built in to the same, with the weights that it has."""
+    config = experiment.model
+    task = next(iter(experiment.tasks().values()))
+    expect_causal(NamedLearner("model", "model", _Asked(config, model), config), task, experiment.points)
+
+
+def _classical(experiment: Experiment, banks: Sequence[Bank]) -> Iterator[tuple[NamedLearner, Task]]:
+    """Every baseline once, and the oracle of every class, with a task that it is asked about."""
+    met: set[tuple[str, str]] = set()
+    for bank in banks:
+        task = bank.drawn_task
+        baselines = experiment.baselines_for(task.function_class)
+        for entry in [NamedLearner(item.id, "baseline", item, item) for item in baselines] + oracle_entry(bank):
+            key = entry.id, task.function_class.id if entry.kind == "oracle" else ""
+            if key not in met:
+                met.add(key)
+                yield entry, task
+
+
+def _doubts_on_model(experiment: Experiment, model: Model, banks: Sequence[Bank]) -> Iterator[Doubt]:
+    """Whether the model keeps its contract, and what there is to say of it. Nothing of a built-in one."""
+    config, task = experiment.model, banks[0].drawn_task
+    if origin_of(config) == BUILT_IN:
+        return
+    tried = _stirred(config, model, task, experiment.points)
+    entry = NamedLearner("model", "model", _Asked(config, tried), config)
+    _expect_answers(entry, config, banks)
+    expect_causal(entry, task, experiment.points)
+    yield from _expect_gradients(config, tried, task, experiment.points)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A model as a learner whose errors say what it was asked."""
+
+    config: ModelConfig
+    model: Model
+
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+        separate = prompts.queries is not None
+        try:
+            with at_work(self.config, "predict of separate queries" if separate else "predict"):
+                found = self.model.predict(prompts)
+                if found.shape != prompts.ys.shape:
+                    expected = f"{tuple(prompts.ys.shape)} (prompts, points)"
+                    raise ValueError(f"predictions have shape {tuple(found.shape)}, expected {expected}")
+                return found
+        except ComponentFailed as error:
+            if not separate:
+                raise
+            raise ComponentFailed(f"{error}; {_TAKES_QUERIES}") from error
+
+
+def _stirred(config: ModelConfig, model: Model, task: Task, points: int) -> Model:
+    """A copy without special weights, as what is multiplied by zero at first would hide; as built if that is wild."""
+    with at_work(config, "copying the model (copy.deepcopy)"):
+        tried: Model = copied(model)
+    stir(tried, generator(0, "probe/weights"))
+    with at_work(config, "predict"):
+        found = tried.predict(probe_prompts(task, points).without_answers())
+    if not bool(found.isfinite().all()):
+        tried.load_state_dict(model.state_dict())
+    return tried
+
+
+def _expect_answers(entry: NamedLearner, config: ModelConfig, banks: Sequence[Bank]) -> None:
+    """ComponentFailed unless the model answers prompts of every kind and length that it will be asked with numbers."""
+    asked: set[tuple[int, bool]] = set()
+    for bank in banks:
+        prompts = replace(bank, n_prompts=PROMPTS).draw().without_answers()
+        kind = prompts.points, prompts.queries is not None
+        if kind in asked:
+            continue
+        asked.add(kind)
+        found = entry.learner.predict(prompts.copy())
+        wrong = (~found.isfinite()).any(dim=0).nonzero().flatten().tolist()
+        if wrong:
+            what = "/".join(bank.key)
+            raise broken_contract(
+                config, f"predict of prompts of {prompts.points} points ({what})",
+                found=f"infinite or NaN answers, first at entry {wrong[0]}", expected="finite ones",
+            )  # fmt: skip
+
+
+def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int) -> Iterator[Doubt]:
+    """ComponentFailed unless gradients reach the weights; says which weights none reaches."""
+    prompts = probe_prompts(task, points)
+    device = next(model.parameters()).device
+    rows = None if model.instruction is None else model.instruction.rows(prompts).to(device)
+    xs, ys, targets = (value.to(device) for value in (prompts.xs, prompts.ys, prompts.targets))
+    model.zero_grad(set_to_none=True)
+    try:
+        with at_work(config, "backward"):
+            model.backward(xs, ys, targets, torch.ones(len(prompts), device=device), **given(instruction=rows))
+    except ComponentFailed as error:
+        if "does not require grad" not in str(error.__cause__):
+            raise
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    still = [name for name, value in trained.items() if value.grad is None or not bool((value.grad != 0).any())]
+    if len(still) == len(trained):
+        raise broken_contract(
+            config, "backward", found="no gradient for any weight",
+            expected="gradients of its errors in .grad: let no detach, no_grad or constant stand between weights and "
+            "predictions",
+        )  # fmt: skip
+    if still:
+        what = f"no gradient reaches {', '.join(still)} of the model {config.id!r}: they stay as they were built"
+        yield Doubt("weights", what)
