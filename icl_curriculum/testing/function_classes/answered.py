@@ -9,7 +9,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -50,8 +49,8 @@ class OracleCase:
     def ask(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """The oracle's predictions, without the targets; an optimum is not shown the functions either."""
         self.subject.doing = f"oracle of prompts of shape {tuple(prompts.xs.shape)}"
-        shown = replace(prompts, targets=torch.full_like(prompts.targets, torch.nan))
-        shown = shown.without_truth() if self.kind == "optimum" else shown
+        hidden = prompts.without_answers()
+        shown = hidden if self.kind == "optimum" else replace(hidden, truth=prompts.truth)
         return self.subject.function_class.oracle(shown).detach().double()
 
     @functools.cached_property
@@ -70,7 +69,7 @@ class OracleCase:
     def baselines(self) -> dict[str, Float[Tensor, "batch points"]]:
         """What baselines say to all prompts or the first `FEW`, by id: the class's own and `ALWAYS`, none costly."""
         function_class = self.subject.function_class
-        everyone = replace(self.prompts.without_truth(), targets=torch.full_like(self.prompts.targets, torch.nan))
+        everyone = self.prompts.without_answers()
         always = {BASELINES.build(spec).id for spec in ALWAYS}
         said: dict[str, Tensor] = {}
         for spec in (*function_class.baselines, *ALWAYS):
