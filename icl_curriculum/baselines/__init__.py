@@ -7,7 +7,7 @@ from icl_curriculum.baselines.gradient_descent import GradientDescent, Precondit
 from icl_curriculum.baselines.kernel_ridge import KernelRidge
 from icl_curriculum.baselines.lasso import Lasso
 from icl_curriculum.baselines.networks import NetworkByGradientDescent
-from icl_curriculum.baselines.pool import PoolPosteriorMean, pool_posterior_mean
+from icl_curriculum.baselines.pool import PoolPosteriorMean, asked_members, pool_posterior_mean
 from icl_curriculum.baselines.quadratic_features import QuadraticFeatures
 from icl_curriculum.baselines.scikit_learn import ScikitLearn, regressor_answer
 from icl_curriculum.baselines.sparse_posterior import SparsePosterior
@@ -31,6 +31,7 @@ __all__ = [
     "ScikitLearn",
     "SparsePosterior",
     "Zero",
+    "asked_members",
     "best_rate",
     "expected_error",
     "pool_posterior_mean",

@@ -6,7 +6,7 @@ Dimensions: batch = prompts, points = K + 1, dims = d, members = functions of th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, Parameters
 
 # How many numbers are held at once; and by which share of the members' root mean square a label may be off, as float32
 # rounds, and still count as a member's value.
@@ -66,19 +66,9 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
     function.
     """
     members = function_class.pool(prompts.dims, prompts.xs.device)
-    size = len(next(iter(members.values())))
-    # Each input takes as many numbers as a function has parameters for each coordinate, e.g. hidden units.
-    parameters = sum(value[0].numel() for value in members.values())
-    step = max(1, _CHUNK // (prompts.ys.numel() * max(prompts.dims, parameters // prompts.dims)))
     best = torch.full_like(prompts.ys, -math.inf, dtype=torch.float64)
     total, mass = torch.zeros_like(best), torch.zeros_like(best)
-    for start in range(0, size, step):
-        part = {name: value[start : start + step] for name, value in members.items()}
-        labels = _values(function_class, part, prompts.xs) * scale
-        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
-        # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
-        each = _log_likelihoods(function_class, labels, prompts, scale)
-        likelihoods = F.pad(each[..., :-1].cumsum(dim=-1), (1, 0))
+    for likelihoods, answers in asked_members(function_class, members, prompts, scale):
         # The sum of exponentials over chunks is kept relative to the largest so far.
         largest = torch.maximum(best, likelihoods.amax(dim=0))
         kept = torch.exp(best - largest)
@@ -87,6 +77,26 @@ def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: 
         total = total * kept + (weights * answers).sum(dim=0)
         best = largest
     return total / mass
+
+
+def asked_members(
+    function_class: FunctionClass, members: Parameters, prompts: Prompts, scale: float
+) -> Iterator[tuple[Float[Tensor, "members batch points"], Float[Tensor, "members batch points"]]]:
+    """For some members at a time: the log likelihood of the first k labels, and what they answer at query k.
+
+    ``members``: the parameters of functions of the class. ``scale``: what their raw values are multiplied by.
+    """
+    size = len(next(iter(members.values())))
+    # Each input takes as many numbers as a function has parameters for each coordinate, e.g. hidden units.
+    parameters = sum(value[0].numel() for value in members.values())
+    step = max(1, _CHUNK // (prompts.ys.numel() * max(prompts.dims, parameters // prompts.dims)))
+    for start in range(0, size, step):
+        part = {name: value[start : start + step] for name, value in members.items()}
+        labels = _values(function_class, part, prompts.xs) * scale
+        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
+        # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
+        each = _log_likelihoods(function_class, labels, prompts, scale)
+        yield F.pad(each[..., :-1].cumsum(dim=-1), (1, 0)), answers
 
 
 def _values(

@@ -120,7 +120,7 @@ def test_rules_are_looked_at_one_by_one_as_they_are_asked_for() -> None:
     results = check(Watched)
     assert next(results).rule == "construction"
     assert not calls
-    assert [result.rule for result in results][-1] == "oracle"
+    assert [result.rule for result in results][-1] == "reference posterior"
     assert calls
 
 
@@ -248,7 +248,7 @@ def test_conformity(check):
 def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=TESTS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rfs")
-    ran.assert_outcomes(failed=1, passed=12, skipped=13)
+    ran.assert_outcomes(failed=1, passed=12, skipped=18)
     text = ran.stdout.str()
     assert "FAILED test_mine.py::test_conformity[Flawed-purity]" in text
     assert "found     evaluate changed xs at d = 1" in text
@@ -261,7 +261,7 @@ def test_the_ids_of_the_tests_are_readable() -> None:
     assert mark.args[0] == "check"
     ids = [case.id for case in mark.args[1]]
     assert ids[0] == "linear-construction"
-    assert ids[2 * len(RULES) - 1] == "linear/label_noise=0.5-oracle"
+    assert ids[2 * len(RULES) - 1] == "linear/label_noise=0.5-reference posterior"
     assert {"transformer-causality", "sphere-squared norm", "longer_prompts-denominator"} < {*ids}
     assert {"bandit-signals", "ridge/penalty=0.5-targets and truth"} < {*ids}
     assert ids[-1] == "in_context-resuming"

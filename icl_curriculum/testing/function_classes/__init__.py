@@ -2,7 +2,17 @@
 
 from icl_curriculum.testing import components
 from icl_curriculum.testing.dimensions import dimensions
-from icl_curriculum.testing.function_classes import apart, conduct, contract, distribution, domain, moments, oracles
+from icl_curriculum.testing.function_classes import (
+    apart,
+    conduct,
+    contract,
+    distribution,
+    domain,
+    moments,
+    optimum,
+    oracles,
+    reference,
+)
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -31,4 +41,8 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     moments.growth,
     moments.units,
     oracles.oracle,
+    optimum.without_truth,
+    optimum.unbeaten,
+    optimum.posterior_mean,
+    reference.reference,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,11 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
     registry = FUNCTION_CLASSES
     base = FunctionClass
     example_summary = "f(x) = w·x with w ~ N(0, I)."
+
+    @functools.cached_property
+    def kept(self) -> dict[str, Any]:
+        """What rules keep for one another, under names of their own: draws that several of them look at."""
+        return {}
 
     @functools.cached_property
     def function_class(self) -> FunctionClass:
