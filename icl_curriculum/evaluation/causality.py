@@ -42,6 +42,10 @@ class Leak:
         )
 
 
+class Unanswered(Exception):
+    """A learner answered nothing with a finite number, so there is nothing to tell."""
+
+
 class Unrepeatable(Exception):
     """A learner answered equal prompts differently, so what its answers follow from cannot be told."""
 
@@ -63,8 +67,8 @@ def first_leak(
     ``queries``: whether separate queries are asked, too, which must be answered as in a plain prompt of their own.
     ``truth``: whether it is shown the functions' parameters, as lower bounds are.
 
-    Looked at are its own label, later pairs, other queries, other prompts of the batch, and ``prompts.targets``.
-    Raises Unrepeatable, and what ``predict`` raises.
+    Looked at are its own label, later pairs, other queries, and other prompts of the batch. ``prompts.targets`` are
+    NaN, as they are for every learner. Raises Unanswered, Unrepeatable, and what ``predict`` raises.
     """
     if not truth:
         prompts, others = prompts.without_truth(), others.without_truth()
@@ -93,6 +97,8 @@ class _Probe:
 
     def first_leak(self, queries: bool) -> Leak | None:
         usual = self._answers(self.prompts)
+        if not bool((usual.isfinite() & self.asked).any()):
+            raise Unanswered("no answer that is a finite number")
         self._expect_repeated(usual, self.prompts)
         return self._beside(usual) or self._later(usual) or (self._separate() if queries else None)
 
@@ -123,11 +129,7 @@ class _Probe:
         return Leak(entries[0], cause, float(change[entries[0]])) if entries else None
 
     def _beside(self, usual: Tensor) -> Leak | None:
-        """Answers that follow from the targets, or from other prompts of the batch."""
-        told = replace(self.prompts, targets=self.others.ys)
-        cause = "with prompts.targets, which no learner is shown"
-        if leak := self._first(self._change(usual, self._answers(told)), self.asked, cause):
-            return leak
+        """Answers that follow from other prompts of the batch."""
         # The copies of the longest length, of which all entries are asked.
         last = slice(len(self.prompts) - self.n, len(self.prompts))
         alone = torch.cat([self._answers(self.prompts[i : i + 1]) for i in range(last.start, last.stop)])

@@ -10,7 +10,7 @@ from icl_curriculum.core.errors import described
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.evaluation.asking import CostlyConfig, answers_unchanged, put_to
-from icl_curriculum.evaluation.causality import Unrepeatable, first_leak
+from icl_curriculum.evaluation.causality import Unanswered, Unrepeatable, first_leak
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.tasks import Task
 
@@ -53,6 +53,13 @@ def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyCo
         raise ComponentFailed(
             f"{entry.wording} gives {reason}; expected the same ones: seed what is random from the prompts, and keep "
             f"nothing from one call to the next"
+        ) from None
+    except Unanswered:
+        if entry.component is None:
+            return None  # Whoever asks it in earnest says so.
+        raise ComponentFailed(
+            f"{entry.wording} answers no prompt with a finite number; expected answers from xs, ys and queries, as "
+            f"prompts.targets are NaN for every learner: none is shown what it is to predict"
         ) from None
     except (ComponentFailed, MemoryError):
         raise

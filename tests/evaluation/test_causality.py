@@ -13,7 +13,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.evaluation.causality import Leak, Unrepeatable, first_leak
+from icl_curriculum.evaluation.causality import Leak, Unanswered, Unrepeatable, first_leak
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.shifts import reference_task
 
@@ -59,10 +59,6 @@ def _targets(prompts: Prompts) -> Tensor:
     return prompts.targets
 
 
-def _targets_where_there_are_any(prompts: Prompts) -> Tensor:
-    return _mean_label(prompts) + prompts.targets.nan_to_num()
-
-
 def _batch(prompts: Prompts) -> Tensor:
     return _mean_label(prompts) + prompts.ys.mean(0)
 
@@ -89,8 +85,6 @@ LEAKS: dict[str, tuple[Callable[[Prompts], Tensor], int, str]] = {
     "its own label from entry 5 on": (_own_label_from(5), 5, "when its own label changes"),
     "the last label of the prompt": (_last_label, 0, "when later pairs change"),
     "the input of the pair after it": (_next_input, 4, "when later pairs change"),
-    "the targets": (_targets, 0, "with prompts.targets, which no learner is shown"),
-    "the targets where they are numbers": (_targets_where_there_are_any, 0, "with prompts.targets"),
     "the labels of other prompts": (_batch, 0, "with the other prompts of the batch"),
     "queries that are ignored": (_no_queries, 1, "where query 1 is asked separately"),
     "the queries of other entries": (_other_queries, 0, "where query 0 is asked separately"),
@@ -143,6 +137,11 @@ def test_of_answers_that_do_not_repeat_nothing_is_told() -> None:
     made = torch.Generator().manual_seed(0)
     with pytest.raises(Unrepeatable, match="answers to equal prompts that differ"):
         first_leak(lambda prompts: torch.randn(prompts.ys.shape, generator=made), *_prompts())
+
+
+def test_targets_are_no_numbers_and_a_learner_that_says_them_answers_nothing() -> None:
+    with pytest.raises(Unanswered, match="no answer that is a finite number"):
+        first_leak(_targets, *_prompts())
 
 
 def test_a_learner_that_takes_no_separate_queries_is_not_asked_any() -> None:
