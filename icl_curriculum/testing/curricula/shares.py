@@ -72,7 +72,7 @@ def unlike_probabilities(subject: CurriculumSubject, course: Course, found: obje
         return None
     sums = f", which sum to {math.fsum(values):.6g}" if values and not wrong else ""
     return Finding(
-        expected=f"{len(course.items)} numbers of at least 0 that sum to 1 from {subject.doing}",
+        expected=f"shares of at least 0, {len(course.items)} in all, that sum to 1, from {subject.doing}",
         found=f"{found!r}{sums}",
         mend="return a list with a probability for each of items, in their order, divided by their sum",
     )

@@ -135,8 +135,8 @@ def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
             if at is not None:
                 k, at_point, verdict = at
                 yield Finding(
-                    expected=f"E|x|^2 = squared_norm({dims}) = {stated:.5g} at every point of a prompt, of as many as it "
-                    "has",
+                    expected=f"E|x|^2 = squared_norm({dims}) = {stated:.5g} at every point of a prompt, however many "
+                    "it has",
                     found=f"{at_point} at point {k} of {LONG}, for which that is {verdict}",
                     mend="draw all points from one distribution: errors at every k are divided by the same number",
                 )
