@@ -17,7 +17,7 @@ from icl_curriculum.function_classes.apart import functions_depend_on_inputs
 from icl_curriculum.function_classes.base import InputSampler
 from icl_curriculum.inputs import Gaussian, Uniform
 
-RULE = "functions apart from inputs"
+RULE = "functions apart"
 
 
 class Peeking(Plain):

@@ -13,7 +13,7 @@ POOL = 5
 
 
 @rule(
-    "functions apart from inputs",
+    "functions apart",
     "other inputs from the same streams leave every function as it is, byte by byte",
     requires=("draw",),
 )
