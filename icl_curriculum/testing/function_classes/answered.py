@@ -21,7 +21,7 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 
 #: The prompts; baselines that the class names beside `ALWAYS`, such as lasso paths, answer the first few of them.
-PROMPTS, FEW = 4096, 512
+PROMPTS, FEW = 4096, 256
 #: Every class is asked these, too, whatever its own list says.
 ALWAYS = ("zero", "averaging", "least_squares", "ridge", "knn")
 #: The label noises, as shares of the root of the trivial error. Signs are flipped with one probability.
