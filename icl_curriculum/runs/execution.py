@@ -211,13 +211,14 @@ class _Execution:
 
     def finish(self) -> None:
         with self._noting_failure():
+            # What no table could hold is refused before anything is trained.
+            banks = list(evaluation_banks(self.run.experiment))
             with contextlib.closing(self.recorder.live):
                 self._begin()
                 self._manifest(TRAINED if self.trained else "running")
                 self._train()
             self.trained = True
             self._manifest(TRAINED)
-            banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
             trained = TrainedModel(
                 self.run, self.trainer.model, self.trainer.step, frozenset(self.trainer.offered),

@@ -14,7 +14,6 @@ from matplotlib.patches import Rectangle
 from reading_figures import legend_labels, said
 
 from icl_curriculum import figures
-from icl_curriculum.core.errors import UserError
 from icl_curriculum.figures import drawing
 
 LENGTHS = (0, 2, 5, 10, 20)
