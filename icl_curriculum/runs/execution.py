@@ -283,17 +283,15 @@ class _Execution:
         checkpoints = CheckpointCadence(config.checkpoint_every, self._seconds)
         first = self.trainer.step
         while self.trainer.step < config.steps:
-            logged = self.recorder.record(self.trainer.update())
-            step = self.trainer.step
+            told = self.told
+            self.recorder.record(self.trainer.update(), self._tell)
+            step, silent = self.trainer.step, self.told == told
             if step == first + 1:  # what happens only once is over
                 began = self.told = time.monotonic()
-            last = step == config.steps
-            if logged is not None:
-                self._tell(*logged)
-            elif time.monotonic() - self.told > TELL_EVERY:
+            if silent and time.monotonic() - self.told > TELL_EVERY:
                 self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
             self._keep()
-            if checkpoints.due(step) or last:
+            if checkpoints.due(step) or step == config.steps:
                 with checkpoints.writing():
                     self._checkpoint()
 
