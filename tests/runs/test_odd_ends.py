@@ -95,13 +95,18 @@ def test_an_odd_experiment_is_run_shown_and_compared_to_the_end(icl: Icl, tmp_pa
     assert "<script>alert" not in page
 
 
-def test_a_shift_whose_columns_are_no_texts_is_refused_before_anything_is_trained(icl: Icl, tmp_path: Path) -> None:
-    file = write(tmp_path, {"evaluation.shifts": ["no_text"]})
+@pytest.mark.parametrize(("shift", "message"), [("no_text", "two printable texts"), ("no_task", "failed in apply")])
+def test_a_shift_of_which_no_bank_can_be_made_is_refused_before_anything_is_trained(
+    icl: Icl, tmp_path: Path, shift: str, message: str
+) -> None:
+    file = write(tmp_path, {"evaluation.shifts": [shift]})
     with a_python_of_its_own():
         code, out, err = icl("run", file, "--results", tmp_path / "results", "--device", "cpu", "--jobs", "1")
     assert code == 1
-    assert "'no_text'" in out + err
-    assert "two printable texts" in out + err
+    assert "failed: " in out + err
+    assert f"'{shift}'" in out + err
+    assert message in out + err
+    assert "error of icl itself" not in out + err
     assert not (tmp_path / "results/tiny/mixed-seed0/training.csv").exists()
 
 

@@ -85,6 +85,14 @@ class NoText(icl.Shift):
         return task.inputs.id, 3
 
 
+@icl.register_shift("no_task")
+class NoTask(icl.Shift):
+    """Fails to make a task."""
+
+    def apply(self, task):
+        raise KeyError("no task")
+
+
 @icl.register_baseline("never")
 class Never(icl.Baseline):
     """Fails on every prompt."""
