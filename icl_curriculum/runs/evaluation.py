@@ -17,6 +17,7 @@ import safetensors.numpy
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
+from icl_curriculum.core.contracts import at_work, broken_contract
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
@@ -44,6 +45,7 @@ from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.shifts import Shift, why_undefined
+from icl_curriculum.tasks import Task
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -277,6 +279,8 @@ def _banks(
             if shift is not None and why_undefined(shift, task) is not None:
                 continue
             bank = Bank(task, shift, n_prompts, experiment.points, experiment.evaluation.bank_seed, purpose)
+            if shift is not None:
+                _expect_columns(shift, task)
             if bank.key not in seen:
                 seen[bank.key] = bank
                 yield bank
@@ -289,6 +293,17 @@ def _banks(
                     key=f"evaluation.{key}",
                     way_out="let its columns tell it apart, or give it an id",
                 )
+
+
+def _expect_columns(shift: Shift, task: Task) -> None:
+    """ComponentFailed unless a shift gives two texts that tables can hold."""
+    with at_work(shift, "columns"):
+        columns = shift.columns(task)
+    texts = isinstance(columns, tuple) and len(columns) == 2 and all(isinstance(text, str) for text in columns)
+    if not texts or not all(text and text.isprintable() for text in columns):
+        raise broken_contract(
+            shift, "columns", found=repr(columns), expected="the ids of inputs and of the shift, two printable texts"
+        )
 
 
 def undefined_cells(experiment: Experiment) -> list[str]:

@@ -222,6 +222,8 @@ class _Execution:
 
     def finish(self) -> None:
         with self._noting_failure():
+            # What no table could hold is refused before anything is trained.
+            banks = list(evaluation_banks(self.run.experiment))
             with contextlib.closing(self.recorder.live):
                 self._begin()
                 self._manifest(TRAINED if self.trained else "running")
@@ -229,7 +231,6 @@ class _Execution:
             self.trained = True
             self._manifest(TRAINED)
             probe_trained(self.run.experiment, self.trainer.model)
-            banks = list(evaluation_banks(self.run.experiment))
             tell = telling_of_banks(self.run.name, len(banks), self.report)
             changed = self.trainer.changes_prompts
             if changed is not None:
@@ -297,17 +298,15 @@ class _Execution:
         checkpoints = CheckpointCadence(config.checkpoint_every, self._seconds)
         first = self.trainer.step
         while self.trainer.step < config.steps:
-            logged = self.recorder.record(self.trainer.update())
-            step = self.trainer.step
+            told = self.told
+            self.recorder.record(self.trainer.update(), self._tell)
+            step, silent = self.trainer.step, self.told == told
             if step == first + 1:  # what happens only once is over
                 began = self.told = time.monotonic()
-            last = step == config.steps
-            if logged is not None:
-                self._tell(*logged)
-            elif time.monotonic() - self.told > TELL_EVERY:
+            if silent and time.monotonic() - self.told > TELL_EVERY:
                 self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
             self._keep()
-            if checkpoints.due(step) or last:
+            if checkpoints.due(step) or step == config.steps:
                 with checkpoints.writing():
                     self._checkpoint()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from icl_curriculum.core.contracts import at_work
@@ -92,15 +92,18 @@ class Recorder:
         longer = {"learning": self.shifted, "training": bool(self.trainer.method.roles)}
         self.directory.start_tables(optional={name for name, is_longer in longer.items() if is_longer})
 
-    def record(self, update: Update) -> tuple[float, float] | None:
-        """Take note of an update, and write the rows that are due after it; what `log` returned, if it was due."""
+    def record(self, update: Update, logged: Callable[[float, float], None] = lambda loss, rate: None) -> None:
+        """Take note of an update, and write the rows that are due after it.
+
+        ``logged`` is told what `log` returns, before the errors are measured, which may take a while.
+        """
         self.pending.add(update)
         step, config = self.trainer.step, self.trainer.config
         last = step == config.steps
-        logged = self.log() if step % config.log_every == 0 or last else None
+        if step % config.log_every == 0 or last:
+            logged(*self.log())
         if step % config.learning_every == 0 or last:
             self.evaluate()
-        return logged
 
     def log(self) -> tuple[float, float]:
         """Write the interval since the last call; returns its normalized loss and updates per second.

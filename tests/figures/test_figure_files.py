@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from reading_figures import draw, panels, small
 
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.notices import NotShown
 from icl_curriculum.figures import drawing
 from icl_curriculum.figures.lettering import wrapped
 
@@ -130,3 +132,20 @@ def test_drawing_needs_no_torch_and_no_pyplot() -> None:
 def test_long_names_are_broken_behind_their_underscores() -> None:
     assert wrapped("plain_limited_quarter", 1.2, 8) == "plain_limited_\nquarter"
     assert wrapped("short_name and k = 10", 9, 8) == "short_name and k = 10"
+
+
+def test_a_figure_that_fails_is_warned_of_wherever_it_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `icl plot`, `icl score` and `icl evaluate` draw it; the others are drawn."""
+    tables = write(small(), tmp_path)
+    whole = [path.stem for path in figures.draw_all(tables)]
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(drawing.FIGURES, "heat_map", dataclasses.replace(drawing.FIGURES["heat_map"], draw=fails))
+    with pytest.warns(NotShown, match="the figure heat_map could not be drawn: ZeroDivisionError"):
+        assert [path.stem for path in figures.draw_all(tables)] == [stem for stem in whole if stem != "heat_map"]
+    with pytest.warns(NotShown, match="the figure heat_map could not be drawn"):
+        assert "error_by_examples" in {path.stem for path in figures.draw_scores(tables)}
+    with pytest.warns(NotShown, match="the figure heat_map could not be drawn"):
+        assert figures.draw_heat_map(tables) is None

@@ -98,7 +98,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
         label = f"{source.directory.name}/{variant}" if len(source.variants) > 1 else source.directory.name
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
-        there = "learning_prompts" in config and source.knows_training
+        there = {"learning_prompts", "bank_seed"} <= config.keys() and source.knows_training
         learning = (config["learning_prompts"], config["bank_seed"]) if there else None
         bank = ComparedBank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
         found.append((cell, bank))
@@ -108,7 +108,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
 def _scale(models: pd.DataFrame, n_context: int) -> float:
     """Squared over normalized error: the second moment that errors are divided by; NaN where it isn't finite."""
     at = models[models["n_context"] == n_context].set_index("metric")["value"]
-    if {"squared_error", "normalized_error"} <= {*at.index} and at["normalized_error"] > 0:
+    if {"squared_error", "normalized_error"} <= {*at.index} and 0 < at["normalized_error"] < np.inf:
         return float(at["squared_error"] / at["normalized_error"])
     return float("nan")
 
