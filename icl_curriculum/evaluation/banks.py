@@ -73,12 +73,11 @@ class Bank:
         """Whether it and another bank of the same experiment are known to have the same prompts."""
         if (self.shift, self.task) == (other.shift, other.task):
             return True
-        return (
-            self._length == other._length and self.asks_like([other.drawn_task]) and other.asks_like([self.drawn_task])
-        )
+        return self.length == other.length and self.asks_like([other.drawn_task]) and other.asks_like([self.drawn_task])
 
     @property
-    def _length(self) -> int:
+    def length(self) -> int:
+        """The points of its prompts."""
         return self.points if self.shift is None else self.shift.points(self.points)
 
     def components(self) -> list[Component]:
@@ -104,7 +103,7 @@ class Bank:
             prompts = self.task.draw(self.n_prompts, self.points, streams)
             self._expect_finite(prompts)
             return replace(prompts, input_distribution=self.input_distribution)
-        points = self._length
+        points = self.length
         with at_work(self.shift, "draw"):
             prompts = self.shift.draw(self.task, self.n_prompts, points, streams)
         self._expect_whole(prompts, points)

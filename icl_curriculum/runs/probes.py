@@ -79,19 +79,18 @@ def _expect_functions_apart(experiment: Experiment, banks: Sequence[Bank]) -> No
 
 def probe_trained(experiment: Experiment, model: Model) -> None:
     """Hold a trained model that is not built in to the same, with the weights that it has."""
-    config = experiment.model
-    task = next(iter(experiment.tasks().values()))
-    expect_causal(NamedLearner("model", "model", _Asked(config, model), config), task, experiment.points)
+    if origin_of(experiment.model) != BUILT_IN:
+        _expect_causal(experiment.model, model, [*evaluation_banks(experiment), *learning_banks(experiment)])
 
 
 def _classical(experiment: Experiment, banks: Sequence[Bank]) -> Iterator[tuple[NamedLearner, Task]]:
-    """Every baseline once, and the oracle of every class, with a task that it is asked about."""
+    """The baselines and the oracle of every class, each once, with a task that it is asked about."""
     met: set[tuple[str, str]] = set()
     for bank in banks:
         task = bank.drawn_task
         baselines = experiment.baselines_for(task.function_class)
         for entry in [NamedLearner(item.id, "baseline", item, item) for item in baselines] + oracle_entry(bank):
-            key = entry.id, task.function_class.id if entry.kind == "oracle" else ""
+            key = entry.id, task.function_class.id
             if key not in met:
                 met.add(key)
                 yield entry, task
@@ -105,8 +104,19 @@ def _doubts_on_model(experiment: Experiment, model: Model, banks: Sequence[Bank]
     tried = _stirred(config, model, task, experiment.points)
     entry = NamedLearner("model", "model", _Asked(config, tried), config)
     _expect_answers(entry, config, banks)
-    expect_causal(entry, task, experiment.points)
+    _expect_causal(config, tried, banks)
     yield from _expect_gradients(config, tried, task, experiment.points)
+
+
+def _expect_causal(config: ModelConfig, model: Model, banks: Sequence[Bank]) -> None:
+    """ComponentFailed if a model leaks on any class, or on prompts of any length, that it will be asked about."""
+    entry = NamedLearner("model", "model", _Asked(config, model), config)
+    met: set[str] = set()
+    for bank in sorted(banks, key=lambda bank: -bank.length):
+        task, name = bank.drawn_task, bank.drawn_task.function_class.id
+        if name not in met:
+            met.add(name)
+            expect_causal(entry, task, bank.length)
 
 
 @dataclass(frozen=True)

@@ -160,3 +160,23 @@ def test_nothing_is_asked_of_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -
     assert probe_components(run.experiment, model) == []
     probe_trained(run.experiment, model)
     assert misleading.Told().id == "told"
+
+
+@pytest.mark.parametrize(
+    ("way", "changes"),
+    [
+        ("sees its label where labels are signs", {"function_classes": ["linear", "linear_classification"]}),
+        ("sees its label where prompts are long", {"evaluation.shifts": ["longer_prompts"]}),
+    ],
+)
+def test_a_model_is_probed_on_every_class_and_at_the_longest_prompts(way: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ComponentFailed, match="leaks: entry 0 changes by .* when its own label changes"):
+        probed({"model": {"name": "weighted", "way": way}, **changes})
+    assert probed({"model": {"name": "weighted", "way": way}}) == []
+
+
+def test_a_baseline_is_probed_on_every_class() -> None:
+    baseline = {"evaluation.baselines": [{"name": "told", "way": "label where labels are signs"}]}
+    assert probed(baseline) == []
+    with pytest.raises(ComponentFailed, match=r"'told/way=label where labels are signs' .* leaks: entry 0 changes"):
+        probed({"function_classes": ["linear", "linear_classification"], **baseline})

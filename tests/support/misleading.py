@@ -27,7 +27,7 @@ class Weighted(Model):
 
     def __init__(self, points: int, way: str, generator: torch.Generator) -> None:
         super().__init__()
-        self.max_points, self.way = points, way
+        self.max_points, self.way = 10 * points, way
         self.weight = nn.Parameter(torch.rand((), generator=generator))
         self.gate = nn.Parameter(torch.zeros(()))
         self.depth = 1
@@ -37,7 +37,10 @@ class Weighted(Model):
             raise TypeError("what are queries?")
         asked = xs if queries is None or self.way == "ignores queries" else queries
         answers = self.weight * mean_label(ys) * asked.sum(dim=-1)
-        if self.way == "sees its label":
+        signs = bool((ys.abs() == 1).all())
+        long = ys.shape[1] > 6
+        ways = {"sees its label": True, "where labels are signs": signs, "where prompts are long": long}
+        if ways.get(self.way.removeprefix("sees its label ")):
             answers = answers + self.gate * ys
         if self.way == "sees its label once trained":
             answers = answers + F.relu(self.gate - 2) * ys
@@ -66,7 +69,7 @@ class WeightedConfig(icl.ModelConfig):
         return Weighted(points, self.way, generator)
 
     def longest_prompt(self, points: int) -> int:
-        return points
+        return 10 * points
 
 
 @icl.register_model("weighted_plain")
@@ -86,7 +89,8 @@ class Told(icl.Baseline):
         answers = mean_label(prompts.ys)
         if self.way == "targets":
             return prompts.targets
-        if self.way == "label":
+        signs = bool((prompts.ys.abs() == 1).all())
+        if self.way == "label" or (signs and self.way == "label where labels are signs"):
             return answers + 0.01 * prompts.ys
         if self.way == "raises when it is probed" and len(prompts) < 16:
             raise ValueError("too few")

@@ -10,6 +10,7 @@ RULES: tuple[Rule[MethodSubject], ...] = (
     updates.needs,
     updates.check,
     updates.operations,
+    updates.prompts,
     updates.update,
     updates.losses,
     updates.instructions,

@@ -24,6 +24,7 @@ from icl_curriculum.testing.methods.subject import (
 )
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 from icl_curriculum.testing.subject import equal_to
+from icl_curriculum.training.watching import WatchedModel
 
 
 @rule(
@@ -92,6 +93,21 @@ def operations(subject: MethodSubject) -> Iterator[Finding | Note]:
                     "is as much as two; 0 for prompts that no pass reads",
                 )
                 return
+
+
+@rule("prompts", "the model is trained on prompts as they were drawn", requires=("operations",))
+def prompts(subject: MethodSubject) -> Iterator[Finding | Note]:
+    """A method may change them, but then nothing is known to be in distribution."""
+    for trainer, how in subject.trainers():
+        subject.doing = f"update at step 0, {how}"
+        session, watched = trainer.session(), WatchedModel()
+        session.kept_prompts = []
+        with watched.watching(trainer.model):
+            trainer.method.update(session)
+        changed = watched.strange(session.kept_prompts)
+        if changed is not None:
+            yield Note(f"it gives the model {changed}, {how}: no row of a run is called in distribution")
+            return
 
 
 @rule("update", "updates move the weights; their losses are finite, by role and cell, the signal's among them",
