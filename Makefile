@@ -9,7 +9,7 @@ DOCS_READY := $(VENV)/.ready-docs
 # Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
 export CHROMIUM ?=
 
-.PHONY: help experiment plot report compare list verify bench test test-browser chromium docs lint clean
+.PHONY: help experiment plot report compare list check verify bench test test-browser chromium docs lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
@@ -17,6 +17,7 @@ help:
 	@echo "make report NAME=mixed                            write its report.html: one page with everything"
 	@echo "make compare NAME=\"mixed random\"                 statistics over seeds, pair by pair"
 	@echo "make list                                         experiments, function classes, curricula, ..."
+	@echo "make check                                        every component that ships, held to its contract"
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
@@ -64,6 +65,9 @@ compare: $(READY)
 
 list: $(READY)
 	@$(BIN)/icl list $(ARGS)
+
+check: $(READY)
+	@$(BIN)/icl check --all $(ARGS)
 
 verify: $(READY)
 	@$(BIN)/icl verify $(ARGS)

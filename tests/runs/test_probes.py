@@ -170,7 +170,7 @@ def test_nothing_is_asked_of_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_a_model_is_probed_on_every_class_and_at_the_longest_prompts(way: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(ComponentFailed, match="leaks: entry 0 changes by .* when its own label changes"):
+    with pytest.raises(ComponentFailed, match=r"leaks: entry 0 changes by .* when its own label changes"):
         probed({"model": {"name": "weighted", "way": way}, **changes})
     assert probed({"model": {"name": "weighted", "way": way}}) == []
 

@@ -39,8 +39,9 @@ class InPlace(Hardest):
         return state
 
 
+#: Unlike the others, or with others than their defaults; `make check` looks at all.
 KEPT: list[Any] = [
-    *CURRICULA.names(),
+    "mixed",
     "backwards",
     Hardest,
     InPlace,
@@ -51,7 +52,7 @@ KEPT: list[Any] = [
 
 
 @pytest.mark.parametrize("curriculum", KEPT, ids=lambda item: getattr(item, "id", getattr(item, "__name__", item)))
-def test_the_suite_s_curricula_keep_the_contract(curriculum: Any, fresh_registries: None) -> None:
+def test_right_curricula_keep_the_contract(curriculum: Any, fresh_registries: None) -> None:
     load_plugin(EVERY_KIND)
     assert failures(curriculum) == {}
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.inputs import (
     Cauchy,
     Gaussian,
@@ -28,8 +27,10 @@ from icl_curriculum.inputs import (
     Uniform,
 )
 
+#: With others than their defaults, or unlike the others; `make check` looks at all.
 KEPT: list[Any] = [
-    *INPUTS.names(),
+    "skewed",
+    "half_subspace",
     Skewed(basis="shared"),
     StudentT(df=2.5),
     StudentT(df=6.0),
@@ -39,7 +40,7 @@ KEPT: list[Any] = [
 
 
 @pytest.mark.parametrize("inputs", KEPT, ids=lambda item: getattr(item, "id", item))
-def test_the_suite_s_inputs_keep_the_contract(inputs: Any) -> None:
+def test_right_inputs_keep_the_contract(inputs: Any) -> None:
     assert failures(inputs, "inputs") == {}
 
 

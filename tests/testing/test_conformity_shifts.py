@@ -14,7 +14,6 @@ from testing_classes import Plain, failures, finding_of, result_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.inputs import Scaled
@@ -33,11 +32,18 @@ class Mirrored(Shift):
         return task.label(xs, values, truth, streams, queries=-xs, query_values=task.values(truth, -xs))
 
 
-KEPT: list[Any] = [*SHIFTS.names(), Mirrored, OtherInputs(inputs="cauchy"), ScaledOutputs(factor=0.5)]  # type: ignore[arg-type]
+#: Unlike the others, or with others than their defaults; `make check` looks at all.
+KEPT: list[Any] = [
+    "random_quadrants",
+    "longer_prompts",
+    Mirrored,
+    OtherInputs(inputs="cauchy"),  # type: ignore[arg-type]
+    ScaledOutputs(factor=0.5),
+]
 
 
 @pytest.mark.parametrize("shift", KEPT, ids=lambda item: getattr(item, "id", getattr(item, "__name__", item)))
-def test_the_suite_s_shifts_keep_the_contract(shift: Any) -> None:
+def test_right_shifts_keep_the_contract(shift: Any) -> None:
     assert failures(shift, "shifts") == {}
 
 
