@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,17 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - imported:
         if name.startswith(("icl_curriculum_plugin_", "installed_")):
             del sys.modules[name]
+
+
+@pytest.fixture
+def misleading(fresh_registries: None) -> ModuleType:
+    """The components that mislead, each beside one that is right, registered for one test."""
+    from places import SUPPORT
+
+    from icl_curriculum.core.plugins import load_plugin
+
+    digest = load_plugin(SUPPORT / "misleading.py")
+    return next(module for name, module in sys.modules.items() if name.endswith(digest))
 
 
 @pytest.fixture(scope="module")

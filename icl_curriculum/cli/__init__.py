@@ -306,7 +306,6 @@ def plot(
     display.show_figures(drawn)
     if not drawn:
         display.show_note(f"{directory}: no figure was drawn")
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -25,6 +25,8 @@ from icl_curriculum.shifts import Shift, keeps_oracle
 
 #: Standard errors beyond which a mean cannot be what was stated, and no learner be better than the best there is.
 Z = 5.0
+#: The fewest prompts from which anything is concluded: a standard error of fewer is too uncertain itself.
+LEAST = 64
 #: Prompts by which a shift is compared with none.
 COMPARED = 64
 #: What rounding to single precision makes of an error, as a share of E f(q)^2.
@@ -59,6 +61,8 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
 def _denominator(bank: Bank, prompts: Prompts) -> Doubt | None:
     task = bank.drawn_task
     if not task.has_error_variance():
+        return None
+    if bank.n_prompts < LEAST:
         return None
     estimate = _mean_square(bank, prompts)
     stated = bank.second_moment
@@ -135,6 +139,8 @@ def doubts_on_answers(bank: Bank, prompts: Prompts, answered: Iterable[LearnerAn
                 continue
             own = _errors(one, targets)
             n = min(len(own), len(best))
+            if n < LEAST:
+                continue
             better = beats(own[:n], best[:n], Z, rounding=ROUNDING * scale)
             ks = tuple(int(k) for k in np.flatnonzero(better))
             if ks:

@@ -135,8 +135,8 @@ class Model(nn.Module):
         ys: Float[Tensor, "batch points"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         **more: Any,
-    ) -> Float[Tensor, "batch points"]:
-        """`forward`, also for a model that takes no separate queries, which is then asked prefix by prefix.
+    ) -> Tensor:
+        """Predictions (batch, points) as by `forward`; prefix by prefix of a model that takes no separate queries.
 
         ``more``: further keywords of `forward`.
         """

@@ -50,12 +50,12 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
 @pytest.mark.parametrize(
     ("name", "sound", "broken", "message"),
     [
-        ("halved", EVALUATE, f"({EVALUATE})[:, 0]", r"evaluate returned shape \(8,\), expected shape \(8, 5\)"),
-        ("halved", EVALUATE, "None", r"evaluate returned a NoneType, expected shape \(8, 5\)"),
+        ("halved", EVALUATE, f"({EVALUATE})[:, 0]", r"evaluate returned shape \(\d+,\), expected shape \(\d+, 5\)"),
+        ("halved", EVALUATE, "None", r"evaluate returned a NoneType, expected shape \(\d+, 5\)"),
         ("halved", EVALUATE, 'parameters["v"]', r"failed in draw: KeyError: 'v' \(mine.py, line 22\)"),
         (
             "wide", "torch.randn(n, points, dims, ", "torch.randn(n, points, ",
-            r"sample returned shape \(8, 5\), expected shape \(8, 5, 2\) \(prompts, points, dims\)",
+            r"sample returned shape \(\d+, 5\), expected shape \(\d+, 5, 2\) \(prompts, points, dims\)",
         ),
         ("as_gaussian", "inputs=Gaussian()", "outputs=None", r"failed in apply: TypeError: .*outputs"),
         (
@@ -74,7 +74,7 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
         ),
         (
             "scaled_mean", "torch.zeros_like(ys[:, :1]), means], dim=1)", "means], dim=1)",
-            r"failed in predict: ValueError: predictions have shape \(8, 4\), expected \(8, 5\)",
+            r"failed in predict: ValueError: predictions have shape \(\d+, 4\), expected \(\d+, 5\)",
         ),
         (
             "twice",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import misleading
 import numpy as np
 import pytest
 from helpers import Spec, bank_of
@@ -26,6 +25,8 @@ from icl_curriculum.evaluation import (
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.shifts import OppositeQuadrants, RandomQuadrants, Shift
 from icl_curriculum.tasks import Task
+
+pytestmark = pytest.mark.usefixtures("misleading")
 
 STRETCHED = {"name": "stretched", "stated": 4.0}
 
@@ -238,4 +239,3 @@ def test_doubts_are_written_read_and_worded() -> None:
     ]
     many = {"one": {str(number): [other] for number in range(5)}}
     assert worded(many) == ["0, 1, 2 and 2 more: nothing changes"]
-    assert misleading.Changed().way == "nothing"

@@ -33,7 +33,7 @@ def as_ids(kind: str, name: str) -> list[dict[str, Any]]:
 #: Few steps and prompts, one seed, and a model that has no fields that others have.
 SMALL: dict[str, Any] = {
     "points": 3, "training.steps": 2, "training.log_every": 2, "training.learning_every": 2,
-    "evaluation.n_prompts": 4, "evaluation.learning_prompts": 2, "plugins": ["odd_plugin.py"],
+    "evaluation.n_prompts": 5, "evaluation.learning_prompts": 2, "plugins": ["odd_plugin.py"],
     "model": {"name": "transformer_of_mine"}, "evaluation.shifts": [], "evaluation.baselines": ["zero"],
 }  # fmt: skip
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import misleading
 import pytest
 import torch
 from tiny_runs import tiny_run
@@ -20,6 +19,8 @@ from icl_curriculum.core.streams import generator
 from icl_curriculum.models import Model
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.runs.probes import probe_components, probe_trained
+
+pytestmark = pytest.mark.usefixtures("misleading")
 
 SHIFTS = ["random_quadrants", "overlapping_queries"]
 MODEL: dict[str, Any] = {"evaluation.shifts": SHIFTS, "function_classes": ["linear"]}
@@ -159,7 +160,6 @@ def test_nothing_is_asked_of_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(type(baseline), "predict", None)
     assert probe_components(run.experiment, model) == []
     probe_trained(run.experiment, model)
-    assert misleading.Told().id == "told"
 
 
 @pytest.mark.parametrize(

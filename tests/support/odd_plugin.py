@@ -21,7 +21,7 @@ class NoNumbers(icl.ModelConfig):
 
 @icl.register_model("exploding")
 class Exploding(icl.ModelConfig):
-    """The same, which answers infinity where it is not trained."""
+    """The same, which answers infinity to the prompts of the evaluation."""
 
     def build(self, *, dims, points, generator):
         return ExplodingModel()
@@ -43,7 +43,7 @@ class MeanModel(Model):
 class ExplodingModel(MeanModel):
     def forward(self, xs, ys, queries=None):
         found = super().forward(xs, ys, queries)
-        return found if torch.is_grad_enabled() else found + float("inf")
+        return found + float("inf") if len(xs) == 5 and not torch.is_grad_enabled() else found
 
 
 @icl.register_function_class(r"${_%&\<b>")
@@ -95,10 +95,10 @@ class NoTask(icl.Shift):
 
 @icl.register_baseline("never")
 class Never(icl.Baseline):
-    """Fails on every prompt."""
+    """Fails on every prompt of the evaluation."""
 
     def predict(self, prompts):
-        return prompts.ys * float("nan")
+        return torch.zeros_like(prompts.ys) + (float("nan") if len(prompts) == 5 else 0)
 
 
 @icl.register_baseline("exact")

@@ -16,8 +16,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes import FunctionClass, Linear, Parameters, Parity
 from icl_curriculum.function_classes.base import OracleKind
-from icl_curriculum.testing import check
-from icl_curriculum.testing.function_classes import subject
+from icl_curriculum.testing import check, dimensions
 
 WITHOUT_TRUTH, UNBEATEN, MEAN, REFERENCE = (
     "oracle without truth", "unbeaten oracle", "posterior mean", "reference posterior",
@@ -51,7 +50,7 @@ def broken(component: type[FunctionClass]) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _two_numbers_of_dimensions_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "DIMS", (2, 4))
+    monkeypatch.setattr(dimensions, "DIMS", (2, 4))
 
 
 def test_a_right_oracle_keeps_all_rules_and_a_note_says_how_far_the_reference_reaches() -> None:

@@ -6,15 +6,17 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import misleading
 import pytest
 from tiny_runs import Killed, killed_at, tiny_run
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.training import Trainer
+
+pytestmark = pytest.mark.usefixtures("misleading")
 
 
 def changing(way: str, **more: Any) -> Run:
@@ -40,7 +42,7 @@ def test_a_method_that_trains_on_what_it_draws_is_not_taken_for_one_that_does_no
     assert updated(changing(way)).changes_prompts is None
 
 
-def test_a_model_is_as_it_was_after_it_was_watched() -> None:
+def test_a_model_is_as_it_was_after_it_was_watched(misleading: ModuleType) -> None:
     model = misleading.Weighted
     before = dict(vars(model))
     trainer = updated(changing("right", model={"name": "weighted"}), 1)
