@@ -19,10 +19,10 @@ from icl_curriculum.results.comparison import command
 
 #: Ids that mean something to a table, a page, a file system or a formula, or to nobody.
 IDS = {
-    "function_classes": [r"$\frac{a}$_{%&<script>alert(1)</script>\"", "nan", "a/b=c=d/"],
+    "function_classes": [r"$\frac{a}$_{%&<script>alert(1)</script>\"", "nan"],
     "inputs": ["1.0"],
-    "shifts": ["NA", "None", "x" * 200, "pool_size=abc"],
-    "baselines": ["true", " spaces ", 'a,b;c"d', "😀 שלום", "/", "=", "#", "\\", "{}", "%s", "inf", "   "],
+    "shifts": ["NA", "x" * 200],
+    "baselines": ["true", 'a,b;c"d', "😀 שלום", "/", "\\", "{}", "inf", "   "],
 }
 
 

@@ -75,7 +75,7 @@ class Cubes(Plain):
 
 
 @pytest.mark.parametrize(("stated", "verdict"), [(0.95, "too small"), (1.05, "too large")])
-@pytest.mark.parametrize("at", [None, 1, 2, 8])
+@pytest.mark.parametrize("at", [None, 8])
 def test_a_trivial_error_off_by_a_twentieth_is_found_despite_heavy_tails(
     stated: float, verdict: str, at: int | None
 ) -> None:
