@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,17 +26,25 @@ def probe_prompts(task: Task, points: int, n: int = PROMPTS, index: int = 0) -> 
     return task.draw(n, points, Streams(0, f"probe/{task.function_class.family}", index))
 
 
-def expect_causal(entry: NamedLearner, task: Task, points: int, costly: CostlyConfig | None = None) -> str | None:
+def expect_causal(
+    entry: NamedLearner,
+    task: Task,
+    points: int,
+    costly: CostlyConfig | None = None,
+    *,
+    lengths: Sequence[int] | None = None,
+) -> str | None:
     """Ask a learner from outside a few batches of a task; returns why nothing can be told of it, None if all is well.
 
-    Nothing is asked of a built-in one. ComponentFailed, naming the first entry, if its answers follow from anything but
-    the examples before them and their own query, or if one of a registered kind answers equal prompts differently.
-    Nothing can be told of one that raises, which is asked again in earnest.
+    ``lengths``: at which it is asked, by default at all; a costly one is asked at a few. Nothing is asked of a built-in
+    one. ComponentFailed, naming the first entry, if its answers follow from anything but the examples before them and
+    their own query, or if one of a registered kind answers equal prompts differently, or nothing at all. Nothing can be
+    told of one that raises, which is asked again in earnest.
     """
     if entry.is_built_in:
         return None
     of_few = getattr(entry.learner, "costly", False)
-    lengths = (costly or CostlyConfig()).asked(task.dims, points)[:COSTLY] if of_few else None
+    lengths = (costly or CostlyConfig()).asked(task.dims, points)[:COSTLY] if of_few else lengths
     prompts, others = (probe_prompts(task, points, 1 if of_few else PROMPTS, index) for index in (0, 1))
 
     def predict(asked: Prompts) -> Tensor:

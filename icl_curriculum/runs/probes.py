@@ -109,14 +109,18 @@ def _doubts_on_model(experiment: Experiment, model: Model, banks: Sequence[Bank]
 
 
 def _expect_causal(config: ModelConfig, model: Model, banks: Sequence[Bank]) -> None:
-    """ComponentFailed if a model leaks on any class, or on prompts of any length, that it will be asked about."""
+    """ComponentFailed if a model leaks on any class, or on prompts of any length, that it will be asked about.
+
+    Every length is looked at on one class, a few on the others and where prompts are longer.
+    """
     entry = NamedLearner("model", "model", _Asked(config, model), config)
-    met: set[str] = set()
-    for bank in sorted(banks, key=lambda bank: -bank.length):
-        task, name = bank.drawn_task, bank.drawn_task.function_class.id
-        if name not in met:
-            met.add(name)
-            expect_causal(entry, task, bank.length)
+    met: set[str | int] = set()
+    for bank in banks:
+        new = {bank.drawn_task.function_class.id, bank.length}
+        if not new <= met:
+            last = bank.length - 1
+            expect_causal(entry, bank.drawn_task, bank.length, lengths=sorted({0, 1, last // 2, last}) if met else None)
+            met |= new
 
 
 @dataclass(frozen=True)
