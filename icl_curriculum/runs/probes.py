@@ -116,7 +116,7 @@ def _expect_causal(config: ModelConfig, model: Model, banks: Sequence[Bank]) -> 
     entry = NamedLearner("model", "model", _Asked(config, model), config)
     met: set[str | int] = set()
     for bank in banks:
-        new = {bank.drawn_task.function_class.id, bank.length}
+        new: set[str | int] = {bank.drawn_task.function_class.id, bank.length}
         if not new <= met:
             last = bank.length - 1
             expect_causal(entry, bank.drawn_task, bank.length, lengths=sorted({0, 1, last // 2, last}) if met else None)
