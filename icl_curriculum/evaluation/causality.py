@@ -17,6 +17,9 @@ from icl_curriculum.core.prompts import Prompts
 
 #: Answers may change by this share of the size of answers and labels, as sums are rounded in other orders.
 TOLERANCE = 1e-4
+#: Or by this share where they are computed otherwise: a prompt alone, or a query as the last input of a plain prompt.
+#: There an ill-conditioned fit, as by least squares at k = d, is rounded otherwise, too.
+ROUNDED = 0.02
 
 #: A learner's `predict`.
 Predict = Callable[[Prompts], Tensor]
@@ -122,10 +125,12 @@ class _Probe:
         change = (now - usual).abs() / size
         return torch.where(finite & now.isfinite(), change, torch.where(finite == now.isfinite(), 0.0, torch.inf))
 
-    def _first(self, change: Tensor, looked_at: Bool[Tensor, "copies points"], cause: str) -> Leak | None:
+    def _first(
+        self, change: Tensor, looked_at: Bool[Tensor, "copies points"], cause: str, tolerance: float = TOLERANCE
+    ) -> Leak | None:
         """The first entry of those looked at that changed."""
         change = torch.where(looked_at, change, 0.0).amax(dim=0)
-        entries = (change > TOLERANCE).nonzero().flatten().tolist()
+        entries = (change > tolerance).nonzero().flatten().tolist()
         return Leak(entries[0], cause, float(change[entries[0]])) if entries else None
 
     def _beside(self, usual: Tensor) -> Leak | None:
@@ -133,7 +138,8 @@ class _Probe:
         # The copies of the longest length, of which all entries are asked.
         last = slice(len(self.prompts) - self.n, len(self.prompts))
         alone = torch.cat([self._answers(self.prompts[i : i + 1]) for i in range(last.start, last.stop)])
-        return self._first(self._change(usual[last], alone), self.asked[last], "with the other prompts of the batch")
+        cause = "with the other prompts of the batch"
+        return self._first(self._change(usual[last], alone), self.asked[last], cause, ROUNDED)
 
     def _later(self, usual: Tensor) -> Leak | None:
         """Entries of plain prompts that follow from their own label, or from later pairs."""
@@ -157,7 +163,7 @@ class _Probe:
         xs = torch.where(own.unsqueeze(-1), self.others.xs, self.prompts.xs)
         plain = self._answers(replace(self.prompts, xs=xs))
         cause = "where query {} is asked separately and not as the next input of a plain prompt"
-        if leak := self._first(self._change(usual, plain), own, cause):
+        if leak := self._first(self._change(usual, plain), own, cause, ROUNDED):
             return replace(leak, cause=cause.format(leak.entry))
         later, other = self.place >= self.k, self.place != self.k
         changes = {
