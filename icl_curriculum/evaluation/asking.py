@@ -22,6 +22,7 @@ from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
+from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.models import AdaptationDiverged
@@ -107,7 +108,9 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
     if entry.kind != "baseline":
         with at_work(entry.component, "predict"):
             try:
-                return Reply(prompts, put_to(entry, prompts))
+                found = put_to(entry, prompts)
+                _expect_causal(entry, prompts, found)
+                return Reply(prompts, found)
             except AdaptationDiverged as error:
                 nothing: Array = np.full(prompts.targets.shape, np.nan)
                 ks = defined_lengths(prompts)
@@ -116,7 +119,34 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
     trial = _Trial(entry, prompts)
     trial.ask(slice(0, len(prompts)), prompts.mask)
     trial.expect_an_answer()
+    _expect_causal(entry, prompts, trial.predictions)
     return trial.reply()
+
+
+#: The prompts of a bank that a model from outside is asked a second time; others are asked all of them.
+_ASKED_AGAIN = 64
+
+
+def _expect_causal(entry: NamedLearner, prompts: Prompts, found: Array) -> None:
+    """ComponentFailed if a learner from outside has used what it may not know on the very prompts of a bank."""
+    if entry.is_built_in:
+        return
+    n = min(len(prompts), _ASKED_AGAIN) if entry.kind == "model" else len(prompts)
+    asked = defined_entries(prompts[:n]).cpu().numpy()
+    try:
+        if entry.component is None and not np.array_equal(
+            put_to(entry, prompts[:n])[asked], found[:n][asked], equal_nan=True
+        ):
+            return  # It answers equal prompts otherwise, so nothing can be told.
+        leak = leak_in(
+            lambda changed: torch.from_numpy(put_to(entry, changed)), prompts[:n], torch.from_numpy(found[:n])
+        )
+    except ComponentFailed:
+        raise
+    except Exception:
+        return  # Whatever it cannot answer, it was not asked in earnest.
+    if leak is not None:
+        raise ComponentFailed(f"{entry.wording} leaks: {leak}")
 
 
 def _lightened(prompts: Prompts, costly: CostlyConfig) -> Prompts:

@@ -78,6 +78,41 @@ def first_leak(
     return _Probe(predict, prompts, others, lengths).first_leak(queries)
 
 
+def leak_in(predict: Predict, prompts: Prompts, answers: Float[Tensor, "n points"]) -> Leak | None:
+    """The first entry of ``answers`` to all of some prompts that follows from what it may not know, by one more batch.
+
+    At one length of each prompt, in turn, all is changed that its entry may not know, to what stands in the prompt
+    beside it. An entry counts where most of the prompts that were changed there got another answer. A learner that is
+    honest on the few prompts of `first_leak` alone is found.
+    """
+    n, points = prompts.ys.shape
+    k = (torch.arange(n) % points).unsqueeze(1)
+    place = torch.arange(points).expand(n, points)
+    beside = torch.arange(n).roll(1)
+    ys = torch.where(prompts.ys[beside] == prompts.ys, -prompts.ys, prompts.ys[beside])
+    later = place > k if prompts.queries is None else place >= k
+    changed = replace(
+        prompts,
+        xs=torch.where(later.unsqueeze(-1), prompts.xs[beside], prompts.xs),
+        ys=torch.where(place >= k, ys, prompts.ys),
+        queries=None
+        if prompts.queries is None
+        else torch.where((place != k).unsqueeze(-1), prompts.queries[beside], prompts.queries),
+    )
+    usual, now = (found.gather(1, k).flatten() for found in (answers.double().cpu(), predict(changed).double().cpu()))
+    known = usual.isfinite() & now.isfinite()
+    if prompts.mask is not None:
+        known &= prompts.mask.gather(1, k).flatten()
+    size = torch.stack([torch.where(known, usual, 0.0).abs(), prompts.ys.double().gather(1, k).flatten().abs()]).amax()
+    moved = (usual - now).abs() / size.clamp_min(1e-30)
+    for entry in range(min(n, points)):
+        here = known & (k.flatten() == entry)
+        if int(here.sum()) > 1 and bool((moved[here] > ROUNDED).double().mean() > 0.5):
+            cause = "when its own label, later pairs or other queries change, in as many prompts as are evaluated"
+            return Leak(entry, cause, float(moved[here].max()))
+    return None
+
+
 class _Probe:
     """Prompts in a copy for every length, and the answers that they get."""
 

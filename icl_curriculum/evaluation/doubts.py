@@ -163,7 +163,11 @@ def _better(
         f"{one.learner} has a smaller error than {oracle.learner} at k = {lengths} ({errors[0]:.4g} and "
         f"{errors[1]:.4g} at k = {ks[0]}), by more than {Z:.0f} standard errors of the paired difference"
     )
-    if one.learner_kind == "baseline":
+    if one.learner_kind == "baseline" and ks[0] == 0:
+        why = (
+            f"though nothing can be known without an example: it sees the answer, or {oracle.learner} is no oracle here"
+        )
+    elif one.learner_kind == "baseline":
         why = f"so {oracle.learner} is not the best there is: its formula is wrong, or it is none for these prompts"
     elif ks[0] == 0:
         why = "though nothing can be known without an example: a sign that it sees the answer"

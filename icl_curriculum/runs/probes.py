@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.contracts import ComponentFailed, at_work, broken_contract
 from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import BUILT_IN, KINDS, origin_of
+from icl_curriculum.core.registry import BUILT_IN, KINDS, Component, origin_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
@@ -41,8 +42,10 @@ def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
     """
     banks = [*evaluation_banks(experiment), *learning_banks(experiment)]
     for bank in banks:
-        if any(origin_of(item) != BUILT_IN for item in bank.components()):
+        foreign = [item for item in bank.components() if origin_of(item) != BUILT_IN]
+        if foreign:
             replace(bank, n_prompts=PROMPTS).draw()
+            _expect_denominators(bank, foreign[0])
     _expect_functions_apart(experiment, banks)
     found = [*_misspelt(experiment), *_doubts_on_model(experiment, model, banks)]
     for entry, task in _classical(experiment, banks):
@@ -50,6 +53,22 @@ def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
         if unknown is not None:
             found.append(Doubt("leak", f"{entry.wording}: {unknown}", entry.id))
     return found
+
+
+def _expect_denominators(bank: Bank, component: Component) -> None:
+    """ComponentFailed unless errors are divided by finite numbers above zero, where there are mean errors at all."""
+    if not bank.drawn_task.has_second_moment():
+        return
+    with at_work(component, "trivial_error or second_moment"):
+        stated = {"trivial_error": float(bank.reference_error), "E f(q)^2": float(bank.second_moment)}
+    for name, value in stated.items():
+        if not 0 < value < math.inf:
+            raise broken_contract(
+                component,
+                f"{name} on {'/'.join(bank.key)}",
+                found=value,
+                expected="a finite number above 0, by which errors are divided",
+            )
 
 
 def _misspelt(experiment: Experiment) -> Iterator[Doubt]:

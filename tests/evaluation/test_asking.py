@@ -17,10 +17,11 @@ from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.baselines.per_prompt import answer_each
+from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import BaselineFailure, ErrorRow, NamedLearner, score
-from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.evaluation.asking import CostlyConfig, ask
 from icl_curriculum.evaluation.failures import failures_in, for_manifest
 from icl_curriculum.runs.execution import Progress
 from icl_curriculum.runs.launch import launch
@@ -283,3 +284,32 @@ def test_a_field_that_a_later_version_adds_does_not_hide_a_failure() -> None:
     failure = BaselineFailure("ridge", (3,), 1, 8, "no reason")
     record = {**for_manifest({"bank": [failure]})["bank"][0], "later": True}
     assert failures_in({"baseline_failures": {"bank": [record]}}) == {"bank": [failure]}
+
+
+class PeepingInEarnest:
+    """Honest on few prompts; on many it sees its label, in one entry or all."""
+
+    def __init__(self, entries: slice) -> None:
+        self.entries = entries
+
+    def predict(self, prompts: Prompts) -> Tensor:
+        answers = torch.zeros_like(prompts.ys)
+        if len(prompts) > 40:
+            answers[:, self.entries] = prompts.ys[:, self.entries]
+        return answers
+
+
+@pytest.mark.parametrize(("entries", "first"), [(slice(None), 0), (slice(3, 4), 3)])
+@pytest.mark.parametrize("shift", [None, "overlapping_queries"])
+@pytest.mark.parametrize("kind", ["baseline", "model"])
+def test_a_learner_is_held_to_what_it_may_know_on_the_prompts_of_the_bank_itself(
+    kind: str, shift: str | None, entries: slice, first: int
+) -> None:
+    bank = bank_of(shift=shift, n=60)
+    first = max(first, 1) if shift is not None else first
+    with pytest.raises(
+        ComponentFailed, match=rf"'peeping' leaks: entry {first} changes by .* in as many prompts as are"
+    ):
+        ask(NamedLearner("peeping", kind, PeepingInEarnest(entries)), bank.draw(), CostlyConfig())
+    honest = NamedLearner("honest", kind, PeepingInEarnest(slice(0)))
+    assert ask(honest, bank.draw(), CostlyConfig()).failures == ()
