@@ -205,9 +205,17 @@ def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int
     ys, targets = (torch.randn(prompts.ys.shape, generator=made).to(device) for _ in range(2))
     xs = prompts.xs.to(device)
     model.zero_grad(set_to_none=True)
+    with at_work(config, "predict"):
+        answers = model.predict(replace(prompts, ys=ys.cpu()).without_answers()).to(device)
+    wanted = (answers.float() - targets).square().mean(dim=1)
     try:
         with at_work(config, "backward"):
-            model.backward(xs, ys, targets, torch.ones(len(prompts), device=device), **given(instruction=rows))
+            errors = model.backward(xs, ys, targets, torch.ones(len(prompts), device=device), **given(instruction=rows))
+        if not torch.allclose(errors.detach().float(), wanted, rtol=0.02, atol=1e-4):
+            raise broken_contract(
+                config, "backward", found="other errors than those of its predictions", expected="what forward says, "
+                "whether gradients are taken or not: it must see the same in training as in evaluation",
+            )  # fmt: skip
     except ComponentFailed as error:
         if "does not require grad" not in str(error.__cause__):
             raise

@@ -42,6 +42,8 @@ class Weighted(Model):
         ways = {"sees its label": True, "where labels are signs": signs, "where prompts are long": long}
         if ways.get(self.way.removeprefix("sees its label ")):
             answers = answers + self.gate * ys
+        if self.way == "sees its label in training" and torch.is_grad_enabled():
+            answers = answers + self.gate * ys
         if self.way == "sees its label once trained":
             answers = answers + F.relu(self.gate - 2) * ys
         if self.way == "sees later labels":
