@@ -27,7 +27,7 @@ class WatchedModel:
 
     @contextlib.contextmanager
     def watching(self, model: Model) -> Iterator[None]:
-        """Note what `forward` and `backward` of the model, and of its copies, are given within the block."""
+        """Note what `Model.forward` and `Model.backward` of a model and its copies are given within the block."""
         cls = type(model)
         own = {name: vars(cls).get(name) for name in ("forward", "backward")}
         for name in own:
