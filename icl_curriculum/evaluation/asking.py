@@ -26,6 +26,7 @@ from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.models import AdaptationDiverged
+from icl_curriculum.models.calling import check_shape
 from icl_curriculum.results.statistics.prompts import Array
 
 #: Prompts that a costly learner is asked at once, at one length: between two of these progress is told.
@@ -47,9 +48,7 @@ class Reply:
 def answers(learner: Learner, prompts: Prompts) -> Array:
     """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
     predictions = learner.predict(prompts)
-    if predictions.shape != prompts.ys.shape:
-        expected = f"{tuple(prompts.ys.shape)} (prompts, points)"
-        raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")
+    check_shape(predictions, prompts.ys)
     array: Array = predictions.detach().double().cpu().numpy()
     return array
 
@@ -123,7 +122,7 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
     return trial.reply()
 
 
-#: The prompts of a bank that a model from outside is asked a second time; others are asked all of them.
+#: The prompts of a bank that a model from outside is asked a second time, at least; others are asked all of them.
 _ASKED_AGAIN = 64
 
 
@@ -131,7 +130,7 @@ def _expect_causal(entry: NamedLearner, prompts: Prompts, found: Array) -> None:
     """ComponentFailed if a learner from outside has used what it may not know on the very prompts of a bank."""
     if entry.is_built_in:
         return
-    n = min(len(prompts), _ASKED_AGAIN) if entry.kind == "model" else len(prompts)
+    n = min(len(prompts), max(_ASKED_AGAIN, 2 * prompts.points)) if entry.kind == "model" else len(prompts)
     asked = defined_entries(prompts[:n]).cpu().numpy()
     try:
         if entry.component is None and not np.array_equal(

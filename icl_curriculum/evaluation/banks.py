@@ -128,7 +128,8 @@ class Bank:
                 raise broken_contract(self.shift, f"draw ({name})", found=value.dtype, expected=kind)
         for name in ("xs", "ys", "queries"):
             value = getattr(prompts, name)
-            value = value[prompts.mask] if name == "queries" and None not in (value, prompts.mask) else value
+            if name == "queries" and value is not None and prompts.mask is not None:
+                value = value[prompts.mask]
             if value is not None and not bool(value.isfinite().all()):
                 raise broken_contract(
                     self.shift, f"draw ({name})", found="values that are not finite", expected="finite ones"

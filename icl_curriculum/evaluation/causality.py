@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.models.calling import check_shape
 
 #: Answers may change by this share of the size of answers and labels, as sums are rounded in other orders.
 TOLERANCE = 1e-4
@@ -142,9 +143,7 @@ class _Probe:
 
     def _answers(self, prompts: Prompts) -> Float[Tensor, "copies points"]:
         found = self.predict(prompts)
-        if found.shape != prompts.ys.shape:
-            expected = f"{tuple(prompts.ys.shape)} (prompts, points)"
-            raise ValueError(f"predictions have shape {tuple(found.shape)}, expected {expected}")
+        check_shape(found, prompts.ys)
         return found.detach().double().cpu()
 
     def _expect_repeated(self, usual: Tensor, prompts: Prompts) -> None:

@@ -19,7 +19,7 @@ from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
 from icl_curriculum.evaluation.learners import oracle_entry
 from icl_curriculum.results.doubts import Doubt
-from icl_curriculum.results.statistics.moments import MomentEstimate, beats, estimate_of
+from icl_curriculum.results.statistics.moments import beats, estimate_of
 from icl_curriculum.results.statistics.prompts import Array
 from icl_curriculum.shifts import Shift, keeps_oracle
 
@@ -47,7 +47,7 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
     if (wrong := _denominator(bank, prompts)) is not None:
         yield wrong
     if bank.shift is not None:
-        if (same := _unchanged(bank, bank.shift)) is not None:
+        if (same := _unchanged(bank, bank.shift, prompts)) is not None:
             yield same
         plain = replace(bank, task=bank.drawn_task, shift=None)
         if not keeps_oracle(bank.shift, bank.drawn_task) and oracle_entry(plain):
@@ -59,39 +59,44 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
 
 
 def _denominator(bank: Bank, prompts: Prompts) -> Doubt | None:
-    task = bank.drawn_task
-    if not task.has_error_variance():
+    """Whether f(q)^2 has another mean than errors are divided by: over all lengths, or at one where plugins draw."""
+    if not bank.drawn_task.has_error_variance():
         return None
-    if bank.n_prompts < LEAST:
-        return None
-    estimate = _mean_square(bank, prompts)
+    squares = _squares(bank, prompts)
+    foreign = any(origin_of(item) != BUILT_IN for item in bank.components())
     stated = bank.second_moment
-    wrong = None if estimate is None else estimate.verdict(stated, z=Z)
-    if estimate is None or wrong is None:
-        return None
-    return Doubt(
-        "denominator",
-        f"errors are divided by E f(q)^2 = {stated:.5g}, which is {wrong}: over the prompts f(q)^2 has the mean "
-        f"{estimate.mean:.5g} ± {estimate.error:.2g}, so the zero predictor has error {estimate.mean / stated:.3g}, "
-        f"not 1; the formula of {_stated_by(bank)} is wrong, or the prompts are not those of the shifted task",
-    )
+    for where, values in squares.items() if foreign else list(squares.items())[:1]:
+        if len(values) < LEAST:
+            continue
+        estimate = estimate_of(values)
+        wrong = estimate.verdict(stated, z=Z)
+        if wrong is not None:
+            return Doubt(
+                "denominator",
+                f"errors are divided by E f(q)^2 = {stated:.5g}, which is {wrong}: {where} f(q)^2 has the mean "
+                f"{estimate.mean:.5g} ± {estimate.error:.2g}, so the zero predictor has error "
+                f"{estimate.mean / stated:.3g}, not 1; the formula of {_stated_by(bank)} is wrong, or the prompts are "
+                f"not those of the shifted task",
+            )
+    return None
 
 
-def _mean_square(bank: Bank, prompts: Prompts) -> MomentEstimate | None:
-    """The mean of f(q)^2 over the defined entries of each prompt, as errors are normalized by that of the whole class.
+def _squares(bank: Bank, prompts: Prompts) -> dict[str, Array]:
+    """f(q)^2 of each prompt, the mean over its defined entries and then at each length, by where that is.
 
-    None for a pool that cannot be left out of the draw.
+    Of the whole class, as its E f(q)^2 is; nothing for a pool that cannot be left out of the draw.
     """
     if bank.drawn_task.function_class.pool_size is not None:
         own = bank.task.function_class.model_copy(update={"pool_size": None})
         bank = replace(bank, task=replace(bank.task, function_class=own))
         if bank.drawn_task.function_class.pool_size is not None:
-            return None
+            return {}
         prompts = bank.draw()
     defined = defined_entries(prompts).cpu().numpy()
     squares = np.where(defined, np.square(prompts.targets.double().cpu().numpy()), 0.0)
     counts = defined.sum(axis=1)
-    return estimate_of(squares.sum(axis=1)[counts > 0] / counts[counts > 0])
+    found = {"over the prompts": squares.sum(axis=1)[counts > 0] / counts[counts > 0]}
+    return found | {f"at k = {k}": squares[defined[:, k], k] for k in range(prompts.points)}
 
 
 def _stated_by(bank: Bank) -> str:
@@ -100,19 +105,22 @@ def _stated_by(bank: Bank) -> str:
     return " or ".join(map(repr, foreign or [item.id for item in bank.components()]))
 
 
-def _unchanged(bank: Bank, shift: Shift) -> Doubt | None:
+def _unchanged(bank: Bank, shift: Shift, prompts: Prompts) -> Doubt | None:
     """Whether a shift changes nothing at all, and what its author may have meant to override."""
     if shift.points(bank.points) != bank.points:
         return None
-    n = min(COMPARED, bank.n_prompts)
-    shifted = replace(bank, n_prompts=n).draw()
-    plain = replace(bank, shift=None, n_prompts=n).draw()
-    names = ("xs", "ys", "targets", "queries", "mask", "instruction")
-    if not all(_equal(getattr(shifted, name), getattr(plain, name)) for name in names):
+    few = replace(bank, n_prompts=min(COMPARED, bank.n_prompts))
+    # Most shifts show on a few prompts, which spares drawing all of them twice.
+    if not _same(few.draw(), replace(few, shift=None).draw()) or not _same(prompts, replace(bank, shift=None).draw()):
         return None
     meant = [f"it defines {found!r}; did you mean {name!r}?" for found, name in misspelt(type(shift), Shift).items()]
     why = f" ({' '.join(meant)})" if meant else ""
     return Doubt("shift", f"the shift {shift.id!r} changes nothing: its prompts are those without a shift{why}")
+
+
+def _same(one: Prompts, other: Prompts) -> bool:
+    names = ("xs", "ys", "targets", "queries", "mask", "instruction")
+    return all(_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def _equal(one: Any, other: Any) -> bool:

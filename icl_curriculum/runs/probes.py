@@ -20,7 +20,7 @@ from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
 from icl_curriculum.function_classes.apart import functions_depend_on_inputs
 from icl_curriculum.models.base import Model, ModelConfig
-from icl_curriculum.models.calling import given
+from icl_curriculum.models.calling import check_shape, given
 from icl_curriculum.models.descent import copied
 from icl_curriculum.models.stirring import stir
 from icl_curriculum.results.doubts import Doubt
@@ -154,9 +154,7 @@ class _Asked:
         try:
             with at_work(self.config, "predict of separate queries" if separate else "predict"):
                 found = self.model.predict(prompts)
-                if found.shape != prompts.ys.shape:
-                    expected = f"{tuple(prompts.ys.shape)} (prompts, points)"
-                    raise ValueError(f"predictions have shape {tuple(found.shape)}, expected {expected}")
+                check_shape(found, prompts.ys)
                 return found
         except ComponentFailed as error:
             if not separate:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import Spec, bank_of
 from torch import Tensor
 
@@ -239,3 +240,41 @@ def test_doubts_are_written_read_and_worded() -> None:
     ]
     many = {"one": {str(number): [other] for number in range(5)}}
     assert worded(many) == ["0, 1, 2 and 2 more: nothing changes"]
+
+
+# Lengths by themselves, and shifts that change little
+
+
+class Late(Shift):
+    """Makes the last value half as large again, and no others."""
+
+    def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
+        prompts = super().draw(task, n, points, streams)
+        last = torch.arange(points) == points - 1
+        return replace(prompts, targets=torch.where(last, 1.5 * prompts.targets, prompts.targets))
+
+
+class Rare(Shift):
+    """Changes one prompt in some hundreds."""
+
+    def draw(self, task: Task, n: int, points: int, streams: Streams) -> Prompts:
+        prompts = super().draw(task, n, points, streams)
+        return replace(prompts, ys=torch.where(torch.arange(n).unsqueeze(1) == 200, 0.0, prompts.ys))
+
+
+def test_a_denominator_that_is_wrong_at_one_length_alone_is_found() -> None:
+    said = dict(said_of(replace(bank_of(n=640, points=41), shift=Late())))
+    assert "at k = 40 f(q)^2 has the mean" in said["denominator"]
+
+
+def test_a_shift_that_changes_few_prompts_is_not_said_to_change_nothing() -> None:
+    assert [about for about, _ in said_of(replace(bank_of(n=256), shift=Rare()))] == ["oracle"]
+    assert "shift" in dict(said_of(replace(bank_of(n=128), shift=Rare())))
+
+
+def test_nothing_is_concluded_from_few_prompts() -> None:
+    for n in (2, 3, 4, 16):
+        for seed in range(20):
+            assert said_of(bank_of("relu_network", n=n, seed=seed)) == []
+    wrong = bank_of(inputs={**STRETCHED, "stated": 1.0}, n=63)
+    assert said_of(wrong) == []
