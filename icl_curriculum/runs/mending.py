@@ -1,8 +1,9 @@
 """Runs that were trained to the last step and failed in evaluation: a mended plugin or config keeps their training.
 
 It is kept where the new code and config are seen to train as the old ones did: the errors before the first update, the
-rows of the first updates, and the errors of the trained weights are computed anew and must be those of the tables,
-byte for byte. Nothing in the run's folder is touched before that is known.
+rows of the first updates, what a fixed curriculum plans at every step, and the errors of the trained weights are
+computed anew and must be those of the tables, byte for byte. Nothing in the run's folder is touched before that is
+known.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.provenance import package_version
-from icl_curriculum.results.columns import GROWING
+from icl_curriculum.results.columns import GROWING, format_value
 from icl_curriculum.results.directory import TRAINED, RunDirectory, read_manifest
 from icl_curriculum.runs.changes import AFTER_TRAINING, changed_keys, touching_training
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint
 from icl_curriculum.runs.description import write_config
 from icl_curriculum.runs.live_logging import LiveLogging
-from icl_curriculum.runs.recording import Recorder
+from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
 
 #: The most updates that are repeated to see whether a mended run trains as before.
@@ -133,6 +134,7 @@ def _check(run: Run, directory: RunDirectory, device: str, state: Mapping[str, A
         for _ in range(updates):
             recorder.record(trainer.update())
         _compare(directory, again, lengths)
+        _check_plan(trainer, directory, lengths)
         try:
             trainer.load_state_dict(state["trainer"])
         except _OTHERS_STATE as error:
@@ -142,6 +144,30 @@ def _check(run: Run, directory: RunDirectory, device: str, state: Mapping[str, A
         recorder.start_tables()
         recorder.evaluate()
         _compare(directory, again, lengths, end=True)
+
+
+def _check_plan(trainer: Trainer, directory: RunDirectory, lengths: Mapping[str, int]) -> None:
+    """Raise `_TrainsOtherwise` unless a fixed curriculum plans at every step what curriculum.csv says."""
+    plan, config = trainer.plan, trainer.config
+    if plan.adaptive:  # It follows from losses, of which only the first are known to be the same.
+        return
+    planned: dict[tuple[str, ...], str] = {}
+    interval, state = Interval(), plan.initial_state()
+    for step in range(config.steps):
+        interval.plan(plan.shares(step, state))
+        if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+            for cell in trainer.tasks:
+                planned[str(step + 1), *cell] = format_value(interval.planned[cell] / interval.updates)
+            interval = Interval()
+    text = directory.table("curriculum").read_bytes()[: lengths["curriculum"]].decode()
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        key = row["step"], row["function_class"], row["input_distribution"]
+        if row["planned_share"] != planned.get(key):
+            now = planned.get(key, "nothing")
+            raise _TrainsOtherwise(
+                f"at step {key[0]} curriculum.csv has planned_share = {row['planned_share']} of {key[1]} with {key[2]} "
+                f"inputs, and now it is {now}"
+            )
 
 
 def _compare(directory: RunDirectory, again: RunDirectory, lengths: Mapping[str, int], *, end: bool = False) -> None:

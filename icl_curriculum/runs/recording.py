@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from icl_curriculum.core.contracts import at_work
+from icl_curriculum.curricula import Shares
 from icl_curriculum.evaluation import NamedLearner, metric_rows, put_to
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
@@ -28,13 +29,17 @@ class Interval:
         #: Role, cell, prompts and loss, with the number of the update since the tables were last written.
         self.losses: list[tuple[str, Cell, int, Any, int]] = []
 
-    def add(self, update: Update) -> None:
+    def plan(self, shares: Shares) -> None:
+        """Count an update with these shares."""
         self.updates += 1
-        self.learning_rate = update.learning_rate
-        for function_class, p in update.shares.function_classes.items():
-            for inputs, q in update.shares.inputs.items():
+        for function_class, p in shares.function_classes.items():
+            for inputs, q in shares.inputs.items():
                 cell = (function_class, inputs)
                 self.planned[cell] = self.planned.get(cell, 0.0) + p * q
+
+    def add(self, update: Update) -> None:
+        self.plan(update.shares)
+        self.learning_rate = update.learning_rate
         self.n_prompts.update(update.n_prompts)
         self.losses += [(loss.role, loss.cell, loss.n_prompts, loss.value, self.updates) for loss in update.losses]
 

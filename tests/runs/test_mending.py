@@ -120,6 +120,18 @@ def test_a_mended_model_that_trains_otherwise_is_refused(tmp_path: Path, line: s
     assert made.launch().kept == ["mixed-seed0"]
 
 
+def test_a_curriculum_that_changes_after_the_first_updates_is_refused(tmp_path: Path) -> None:
+    made = MendedExperiment(tmp_path, {"curriculum.function_classes": "even"})
+    made.write(DRAW="if n == 16: raise KeyError('not yet')")
+    made.launch()
+    made.write(SHARES="if step >= 6: return [1.0] + [0.0] * (len(items) - 1)")
+    message = r"at step 8 curriculum\.csv has planned_share = 0\.5 of linear with gaussian inputs, and now it is 1"
+    with pytest.raises(UserError, match=message):
+        made.launch()
+    made.write()
+    assert made.launch().kept == [f"{made.run_dir.name}"]
+
+
 def test_weights_that_the_new_code_answers_with_otherwise_are_refused(tmp_path: Path) -> None:
     """It begins alike: only the trained weights tell."""
     made = MendedExperiment(tmp_path, {"model": {"name": "scaled_mean"}, "training.learning_every": 12})

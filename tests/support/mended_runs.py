@@ -65,6 +65,15 @@ class Mine(icl.Shift):
         return super().draw(task, n, points, streams)
 
 
+@icl.register_curriculum("even")
+class Even(icl.Curriculum):
+    """Uniform over all items."""
+
+    def shares(self, step, state, *, items, steps):
+        # SHARES
+        return [1 / len(items)] * len(items)
+
+
 @icl.register_baseline("last_label")
 class LastLabel(icl.Baseline):
     """The label of the last example."""
@@ -98,11 +107,12 @@ class MendedExperiment:
     def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
         self.folder, self.results = folder, folder / "results"
         self.changes: dict[str, Any] = {"evaluation.shifts": ["mine"], **(changes or {})}
-        self.run_dir = self.results / "tiny/mixed-seed0"
+        curriculum = self.changes.get("curriculum.function_classes", "mixed")
+        self.run_dir = self.results / f"tiny/{curriculum}-seed0"
         self.write()
 
     def write(self, *, changes: Mapping[str, Any] | None = None, **lines: str) -> None:
-        """Write both files; ``lines``: what stands in the places of FORWARD, DRAW and PREDICT."""
+        """Write both files; ``lines``: what stands in the places of FORWARD, DRAW, SHARES and PREDICT."""
         text = PLUGIN
         for place, line in lines.items():
             text = text.replace(f"# {place}", line)
