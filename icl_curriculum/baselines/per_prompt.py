@@ -24,7 +24,7 @@ def answer_each(prompts: Prompts, answer: Answer) -> Float[Tensor, "batch points
     """The predictions of ``answer`` for every prompt at every length that the mask leaves, in float64; 0 at k = 0."""
     predictions = torch.zeros(prompts.ys.shape, dtype=torch.float64)
     xs, ys, queries = (value.double().cpu().numpy() for value in (prompts.xs, prompts.ys, prompts.query()))
-    asked = torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
+    asked = prompts.defined()
     for i, k in asked.nonzero().tolist():
         if k > 0:
             predictions[i, k] = float(answer(xs[i, :k], ys[i, :k], queries[i, k]))

@@ -68,6 +68,10 @@ class Prompts:
         """The input asked about at each prompt length."""
         return self.xs if self.queries is None else self.queries
 
+    def defined(self) -> Bool[Tensor, "batch points"]:
+        """True where an entry is defined: the mask, or everywhere."""
+        return torch.ones_like(self.ys, dtype=torch.bool) if self.mask is None else self.mask
+
     def without_truth(self) -> Prompts:
         return replace(self, truth=None)
 

@@ -1,7 +1,7 @@
 """Frozen evaluation banks, and errors and differences of predictions at each prompt length."""
 
 from icl_curriculum.evaluation.adapted import adaptation_bank, adapted_learners
-from icl_curriculum.evaluation.asking import Reply, answers, ask, defined_entries, defined_lengths, put_to
+from icl_curriculum.evaluation.asking import Reply, answers, ask, defined_lengths, put_to
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.differences import LearnerAnswers, LearnerDifference, prediction_differences
 from icl_curriculum.evaluation.doubts import doubts_on_answers, doubts_on_bank
@@ -24,7 +24,6 @@ __all__ = [
     "answers",
     "ask",
     "content_hash",
-    "defined_entries",
     "defined_lengths",
     "doubts_on_answers",
     "doubts_on_bank",

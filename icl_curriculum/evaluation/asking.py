@@ -11,10 +11,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
-from torch import Tensor
 
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError, described
@@ -131,7 +129,7 @@ def _expect_causal(entry: NamedLearner, prompts: Prompts, found: Array) -> None:
     if entry.is_built_in:
         return
     n = min(len(prompts), max(_ASKED_AGAIN, 2 * prompts.points)) if entry.kind == "model" else len(prompts)
-    asked = defined_entries(prompts[:n]).cpu().numpy()
+    asked = prompts[:n].defined().cpu().numpy()
     try:
         if entry.component is None and not np.array_equal(
             put_to(entry, prompts[:n])[asked], found[:n][asked], equal_nan=True
@@ -155,17 +153,12 @@ def _lightened(prompts: Prompts, costly: CostlyConfig) -> Prompts:
     chosen = [k for k in defined if k in costly.asked(prompts.dims, prompts.points)] or defined[-1:]
     mask = torch.zeros_like(part.targets, dtype=torch.bool)
     mask[:, chosen] = True
-    return replace(part, mask=mask & defined_entries(part))
-
-
-def defined_entries(prompts: Prompts) -> Bool[Tensor, "n points"]:
-    """True where an entry is defined."""
-    return torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
+    return replace(part, mask=mask & part.defined())
 
 
 def defined_lengths(prompts: Prompts) -> list[int]:
     """The prompt lengths that are defined in one prompt at least."""
-    return [int(k) for k in defined_entries(prompts).any(dim=0).nonzero().flatten()]
+    return [int(k) for k in prompts.defined().any(dim=0).nonzero().flatten()]
 
 
 def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
@@ -177,7 +170,7 @@ def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
         rows = slice(start, min(start + PART, len(prompts)))
         mask = torch.zeros_like(prompts.targets[rows], dtype=torch.bool)
         mask[:, k] = True
-        trial.ask(rows, mask & defined_entries(prompts)[rows])
+        trial.ask(rows, mask & prompts.defined()[rows])
     return trial.reply()
 
 
@@ -215,7 +208,7 @@ class _Trial:
             self.reasons.update({(rows.start, k): reason for k in ks})
             return
         self.predictions[rows, ks] = found[:, ks]
-        for i, k in np.argwhere(~np.isfinite(found) & defined_entries(part).numpy()):
+        for i, k in np.argwhere(~np.isfinite(found) & part.defined().numpy()):
             self.predictions[rows.start + i, k] = np.nan
             self.reasons[rows.start + int(i), int(k)] = "a prediction that is no finite number"
 
@@ -230,7 +223,7 @@ class _Trial:
 
     def _failures(self) -> Iterator[BaselineFailure]:
         """Lengths at which as many prompts failed, first for the same reason, make one failure."""
-        asked = defined_entries(self.prompts).sum(dim=0).tolist()
+        asked = self.prompts.defined().sum(dim=0).tolist()
         groups: dict[tuple[int, int, str], list[int]] = {}
         for k in sorted({k for _, k in self.reasons}):
             reasons = [reason for (_, length), reason in self.reasons.items() if length == k]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import Reply, defined_entries, defined_lengths
+from icl_curriculum.evaluation.asking import Reply, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.differences import PredictionDifferenceRow
@@ -42,7 +42,7 @@ class LearnerAnswers:
             kept[:, ks] = reply.predictions[:, ks]
         if entry.kind == "baseline":
             kept[~np.isfinite(kept)] = np.nan
-        kept[~defined_entries(reply.prompts).cpu().numpy()] = np.nan
+        kept[~reply.prompts.defined().cpu().numpy()] = np.nan
         return cls(entry.id, entry.kind, kept)
 
 
@@ -93,7 +93,7 @@ def prediction_differences(
     empty where the squared error has no finite variance, and where ``confidence`` is None.
     """
     lengths = defined_lengths(prompts)
-    defined = defined_entries(prompts).cpu().numpy()[:, lengths]
+    defined = prompts.defined().cpu().numpy()[:, lengths]
     metrics = _metrics(bank, prompts.targets.double().cpu().numpy()[:, lengths][defined])
     made: list[tuple[int, int, LearnerDifference]] = []
     for kept, columns in _answered_together(pairs, lengths, defined):

@@ -14,7 +14,6 @@ import numpy as np
 from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BUILT_IN, origin_of
-from icl_curriculum.evaluation.asking import defined_entries
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
 from icl_curriculum.evaluation.learners import oracle_entry
@@ -39,7 +38,7 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
     The mean of its squared targets against what errors are divided by, beyond `Z` standard errors, except where the
     squared error has no finite variance; a shift that changes nothing; an oracle that is not known to hold.
     """
-    if not bool(defined_entries(prompts).any()):
+    if not bool(prompts.defined().any()):
         yield Doubt(
             "shift", f"the shift {bank.shift_name!r} leaves no entry of any prompt defined: there are no errors"
         )
@@ -92,7 +91,7 @@ def _squares(bank: Bank, prompts: Prompts) -> dict[str, Array]:
         if bank.drawn_task.function_class.pool_size is not None:
             return {}
         prompts = bank.draw()
-    defined = defined_entries(prompts).cpu().numpy()
+    defined = prompts.defined().cpu().numpy()
     squares = np.where(defined, np.square(prompts.targets.double().cpu().numpy()), 0.0)
     counts = defined.sum(axis=1)
     found = {"over the prompts": squares.sum(axis=1)[counts > 0] / counts[counts > 0]}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import CostlyConfig, Reply, ask, defined_entries, defined_lengths
+from icl_curriculum.evaluation.asking import CostlyConfig, Reply, ask, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -94,7 +94,7 @@ def metric_rows(
     asked, targets = predictions[:, ks], prompts.targets.double().cpu().numpy()[:, ks]
     rows = [
         row
-        for kept, columns in _answered(entry, asked, defined_entries(prompts).cpu().numpy()[:, ks])
+        for kept, columns in _answered(entry, asked, prompts.defined().cpu().numpy()[:, ks])
         for row in _rows(
             entry, [ks[i] for i in columns], asked[kept][:, columns], targets[kept][:, columns], bank, confidence
         )

@@ -76,7 +76,7 @@ class PromptPaths:
 
     def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points"]:
         """The predictions after so many steps, where the mask leaves entries; 0 elsewhere. `AdaptationDiverged`."""
-        asked = torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
+        asked = prompts.defined()
         found = torch.zeros_like(prompts.ys, dtype=torch.float32)
         for i, k in asked.nonzero().tolist():
             question = prompts[i : i + 1].at_prefix(k)

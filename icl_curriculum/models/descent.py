@@ -126,7 +126,7 @@ def bank_loss(prompts: Prompts) -> Callable[[Any], float]:
                 errors = model.backward(xs, ys, targets, weights, **given(instruction=rows))
                 loss += float((errors.double() * weights).sum())
                 continue
-            mask = torch.ones_like(targets, dtype=torch.bool) if part.mask is None else part.mask.to(xs.device)
+            mask = part.defined().to(xs.device)
             found = model.answer(xs, ys, queries, **given(instruction=rows))
             check_shape(found, targets)
             # What is undefined may be no number.

@@ -155,7 +155,7 @@ def determinism(subject: BaselineSubject) -> Iterator[Finding | Note]:
             at(subject.prompts(subject.n, POINTS, subject.size, 2).without_answers(), subject.lengths(POINTS))
         )
         again = subject.answers(asked)
-        read = asked.mask if asked.mask is not None else torch.ones_like(first, dtype=torch.bool)
+        read = asked.defined()
         if not _equal(first[read], again[read]):
             off = float((first - again)[read].abs().nan_to_num().max())
             yield Finding(

@@ -101,7 +101,7 @@ class BaselineSubject(InDimensions[Baseline]):
         if not self.learner.costly:
             return self.predict(prompts)
         found = torch.full(prompts.ys.shape, torch.nan, dtype=torch.float64)
-        wanted = torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask
+        wanted = prompts.defined()
         lengths = [k for k in range(prompts.points) if bool(wanted[:, k].any())]
         failed: dict[int, Exception] = {}
         for k in lengths:

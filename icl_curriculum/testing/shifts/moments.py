@@ -36,7 +36,7 @@ def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
             continue
         doing = subject.doing
         clean = _clean(shifted, prompts, prompts.query())
-        defined = torch.ones_like(clean, dtype=torch.bool) if prompts.mask is None else prompts.mask
+        defined = prompts.defined()
         off = _off(prompts.targets[defined], clean[defined])
         if off > 0:
             yield Finding(
@@ -157,7 +157,7 @@ def _estimates(subject: ShiftSubject, task: Task, stated: float) -> tuple[Moment
     for rounds in ROUNDS:
         for index in range(len(squares), rounds):
             prompts = subject.draw(task, PROMPTS, points, "denominator", index)
-            masks.append(torch.ones_like(prompts.ys, dtype=torch.bool) if prompts.mask is None else prompts.mask)
+            masks.append(prompts.defined())
             squares.append(torch.where(masks[-1], prompts.targets, 0.0).double().square())
         found, defined = torch.cat(squares), torch.cat(masks)
         asked = defined.any(dim=1)
