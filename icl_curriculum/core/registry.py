@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -352,6 +352,17 @@ def undone_on_failure() -> Iterator[None]:
 def is_built_in(cls: type) -> bool:
     """Whether a class is the suite's own."""
     return _origin(cls) == BUILT_IN
+
+
+def claims_itself(cls: type, claims: Collection[str], changes: Collection[str]) -> bool:
+    """Whether a claim that a class makes is about itself, and not inherited from a built-in one that it has changed.
+
+    So it is where its authors say one of the ``claims``, or define none of the ``changes``.
+    """
+    said = {
+        name for each in cls.__mro__ if issubclass(each, Component) and not is_built_in(each) for name in vars(each)
+    }
+    return bool(said & {*claims}) or not said & {*changes}
 
 
 def origin_of(component: Component) -> str:

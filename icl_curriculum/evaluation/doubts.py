@@ -16,7 +16,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
-from icl_curriculum.evaluation.learners import oracle_entry
+from icl_curriculum.evaluation.learners import oracle_entry, owns_oracle
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.statistics.moments import beats, estimate_of
 from icl_curriculum.results.statistics.prompts import Array
@@ -45,6 +45,13 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
         return
     if (wrong := _denominator(bank, prompts)) is not None:
         yield wrong
+    function_class = bank.drawn_task.function_class
+    if not owns_oracle(function_class) and function_class.oracle_kind is not None:
+        yield Doubt(
+            "oracle",
+            f"no oracle: the class {function_class.id!r} inherits one and draws or evaluates other functions; where it "
+            f"is right for these, let the class say so by its own oracle_kind",
+        )
     if bank.shift is not None:
         if (same := _unchanged(bank, bank.shift, prompts)) is not None:
             yield same

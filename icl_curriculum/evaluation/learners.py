@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icl_curriculum.baselines import pool_posterior_mean
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import BUILT_IN, Component, origin_of
+from icl_curriculum.core.registry import BUILT_IN, Component, claims_itself, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.shifts import keeps_oracle
@@ -58,17 +58,24 @@ class Oracle:
         return self.function_class.oracle(prompts)
 
 
+def owns_oracle(function_class: FunctionClass) -> bool:
+    """Whether the oracle of a class is about its own functions, and not of a built-in class that it changes."""
+    changes = ("sample", "evaluate", "draw", "draw_functions")
+    return claims_itself(type(function_class), ("oracle", "oracle_kind", "oracle_for"), changes)
+
+
 def oracle_entry(bank: Bank) -> list[NamedLearner]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
     pool; not where inputs tell of the function, and noise keeps the labels from telling it alone. There is none on
-    prompts that a shift makes in a way of its own, unless it says that the oracle holds.
+    prompts that a shift makes in a way of its own, unless it says that the oracle holds; nor where a class inherits it
+    and changes the functions.
     """
     task = bank.drawn_task
-    if not keeps_oracle(bank.shift, task):
-        return []
     function_class = task.function_class
+    if not keeps_oracle(bank.shift, task) or not owns_oracle(function_class):
+        return []
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
         told_by_inputs = function_class.owns_inputs and task.raw_noise > 0

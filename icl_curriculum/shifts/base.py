@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import ClassVar
 
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import BUILT_IN, SHIFTS, Component, is_built_in, origin_of
+from icl_curriculum.core.registry import SHIFTS, Component, claims_itself, is_built_in
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.tasks import Task
 
@@ -62,16 +63,10 @@ def keeps_oracle(shift: Shift | None, task: Task) -> bool:
         return False  # Its prompts may be anything.
     if shift is None or not makes_own_prompts(shift):
         return True
-    if origin_of(shift) == BUILT_IN:
-        return shift.oracle_holds
-    own = [cls for cls in type(shift).__mro__ if issubclass(cls, Shift) and not is_built_in(cls)]
-    if any("oracle_holds" in vars(cls) for cls in own):
-        return shift.oracle_holds
-    parent = next(cls for cls in type(shift).__mro__ if is_built_in(cls))
-    changed = [name for cls in own for name, value in vars(cls).items() if callable(value) and hasattr(parent, name)]
-    return shift.oracle_holds and not any(
-        name for name in changed if not name.startswith("_") and name not in _HARMLESS
-    )
+    # What the built-in classes define that a shift extends, but for what decides neither prompts nor denominators.
+    contract = {name for cls in type(shift).__mro__ if issubclass(cls, Shift) and is_built_in(cls)
+                for name, value in vars(cls).items() if inspect.isfunction(value) and name[0] != "_"}  # fmt: skip
+    return shift.oracle_holds and claims_itself(type(shift), {"oracle_holds"}, contract - {*_HARMLESS})
 
 
 def why_undefined(shift: Shift, task: Task) -> str | None:

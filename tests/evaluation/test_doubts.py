@@ -23,6 +23,7 @@ from icl_curriculum.evaluation import (
     doubts_on_bank,
     oracle_entry,
 )
+from icl_curriculum.function_classes import Linear
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.shifts import OppositeQuadrants, RandomQuadrants, Shift
 from icl_curriculum.tasks import Task
@@ -171,6 +172,33 @@ def test_an_oracle_is_kept_where_it_holds(shift: Spec) -> None:
 def answered(entry: NamedLearner, prompts: Prompts) -> LearnerAnswers:
     found = answers(entry.learner, replace(prompts, targets=prompts.targets * np.nan)).astype(np.float32)
     return LearnerAnswers(entry.id, entry.kind, found)
+
+
+class Bent(Linear):
+    """Inherits the optimum of linear functions, and is none of them."""
+
+    def evaluate(self, parameters: dict[str, Tensor], xs: Tensor) -> Tensor:
+        return super().evaluate(parameters, xs).sin()
+
+
+class Spoken(Bent):
+    """The same, and says whose optimum it is."""
+
+    oracle_kind = Linear.oracle_kind
+
+
+class Described(Linear):
+    """Linear functions, with fewer baselines."""
+
+    baselines = ("zero",)
+
+
+def test_a_class_that_changes_its_functions_does_not_inherit_their_optimum() -> None:
+    said = {}
+    for function_class in (Bent(), Spoken(), Described()):
+        bank = replace(bank_of(), task=replace(bank_of().task, function_class=function_class))
+        said[type(function_class)] = [entry.id for entry in oracle_entry(bank)], [about for about, _ in said_of(bank)]
+    assert said == {Bent: ([], ["oracle"]), Spoken: (["oracle"], []), Described: (["oracle"], [])}
 
 
 def test_a_claim_that_does_not_hold_is_found_by_a_baseline_that_is_better() -> None:
