@@ -13,7 +13,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import COLUMNS, text_hash
-from icl_curriculum.results.directory import read_manifest
+from icl_curriculum.results.manifests import read_manifest
 
 #: The values in the config of a run of the published size.
 DIMS = 20
