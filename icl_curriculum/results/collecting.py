@@ -23,7 +23,7 @@ from icl_curriculum.core.notices import LeftOut, MadeAnew, warn_of
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, bytes_hash, csv_text, of_run
 from icl_curriculum.results.manifests import (
     MANIFEST,
-    Damaged,
+    DamagedFile,
     check_intact,
     check_name,
     is_begun,
@@ -67,7 +67,7 @@ def survey(experiment: Path, *, files: bool = False) -> Survey:
             manifest = _manifest_of_run(path)
             if manifest is None:
                 if is_lost(path):
-                    raise Damaged(path / MANIFEST, "it is missing")
+                    raise DamagedFile(path / MANIFEST, "it is missing")
                 if is_begun(path):
                     found.unfinished[path.name] = "begun"
             elif manifest["status"] != "finished":
@@ -89,7 +89,7 @@ def _manifest_of_run(path: Path) -> dict[str, Any] | None:
             check_name(path, manifest)
             # A copy of a run's folder, under a name that no run has, is none of the experiment's.
             return manifest if manifest["run"] == path.name else None
-    except Damaged:
+    except DamagedFile:
         # The manifests of other commands lie in folders that are called otherwise.
         if is_run_name(path.name):
             raise
@@ -97,7 +97,7 @@ def _manifest_of_run(path: Path) -> dict[str, Any] | None:
 
 
 def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Directories of finished runs with their manifests, by name. Damaged if a run's manifest is."""
+    """Directories of finished runs with their manifests, by name. DamagedFile if a run's manifest is."""
     found = survey(experiment)
     for problem in found.damaged.values():
         raise UserError(problem)
@@ -229,8 +229,12 @@ def _check_banks(experiment: Path, runs: Sequence[tuple[Path, Mapping[str, Any]]
 
 def _asked(run_dir: Path) -> tuple[Any, ...]:
     """What a run's config says of its banks, beside the names of classes, inputs and shifts."""
-    config = tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8"))
-    evaluation = config.get("evaluation", {})
+    try:
+        config = tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8"))
+        evaluation = dict(config.get("evaluation", {}))
+    except (OSError, ValueError, TypeError, RecursionError):
+        # One of an earlier version, whose manifest does not seal it.
+        return (run_dir.name,)
     return (config.get("dims"), config.get("points"), evaluation.get("n_prompts"), evaluation.get("bank_seed"))
 
 
@@ -252,7 +256,7 @@ def refresh(experiment: Path) -> Survey:
 
     What was made anew is warned of (`MadeAnew`), and so is every run that is damaged and therefore left out
     (`LeftOut`). Tables without the folders of their runs are held against collected.json alone, and those of scores
-    against their manifest; without either, they are believed. Damaged if what cannot be made anew is not what was
+    against their manifest; without either, they are believed. DamagedFile if what cannot be made anew is not what was
     written; UserError if no run is intact.
     """
     found = survey(experiment, files=True)
@@ -260,7 +264,7 @@ def refresh(experiment: Path) -> Survey:
     if not found.finished:
         if found.damaged:
             raise UserError("\n".join(found.damaged.values()))
-        _check_alone(experiment, known)
+        check_tables_alone(experiment, known)
         return found
     for run, problem in found.damaged.items():
         warn_of(LeftOut(run, problem))
@@ -289,15 +293,18 @@ def _is_current(experiment: Path, known: Mapping[str, Any], runs: Sequence[tuple
     return all(_hash_of(experiment / f"{name}.csv") == known["tables"].get(name) for name in COLLECTED_TABLES)
 
 
-def _check_alone(experiment: Path, known: Mapping[str, Any] | None) -> None:
-    """Damaged unless tables without their runs are what was collected, or scored, as far as a file beside them says."""
+def check_tables_alone(experiment: Path, known: Mapping[str, Any] | None = None) -> None:
+    """DamagedFile unless tables without runs are what was collected, or scored, as far as a file beside them says.
+
+    ``known``: the content of collected.json; without it, a manifest.json is looked for.
+    """
     hashes: dict[str, list[Any]] = {name: [recorded] for name, recorded in known["tables"].items()} if known else {}
     if known is None and (experiment / MANIFEST).is_file():
         hashes = _hashes_of_scores(experiment / MANIFEST)
     for name, recorded in hashes.items():
         path = experiment / f"{name}.csv"
         if _hash_of(path) not in recorded:
-            raise Damaged(path, "it is not what icl wrote", "restore it")
+            raise DamagedFile(path, "it is not what icl wrote", "restore it")
 
 
 def _hashes_of_scores(path: Path) -> dict[str, list[Any]]:
@@ -313,7 +320,7 @@ def _hashes_of_scores(path: Path) -> dict[str, list[Any]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise Damaged(path, str(error), "restore it") from None
+        raise DamagedFile(path, str(error), "restore it") from None
 
 
 def _variants(experiment: Path, found: Survey) -> dict[str, str] | None:

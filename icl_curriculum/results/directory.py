@@ -31,7 +31,7 @@ from icl_curriculum.results.columns import (
 from icl_curriculum.results.manifests import (
     DECIDING_FOLDERS,
     MANIFEST,
-    Damaged,
+    DamagedFile,
     check_intact,
     read_manifest,
     sealed,
@@ -181,7 +181,7 @@ class RunDirectory:
         return {name: hashes[name] for name in (*COLUMNS, *OPTIONAL) if name in hashes}
 
     def check_tables(self, lengths: Mapping[str, int], hashes: Mapping[str, str]) -> None:
-        """Damaged unless growing tables begin as a checkpoint says, which knows their lengths and hashes.
+        """DamagedFile unless growing tables begin as a checkpoint says, which knows their lengths and hashes.
 
         A checkpoint of version 0.2.0 knows lengths alone.
         """
@@ -190,9 +190,9 @@ class RunDirectory:
             found = path.stat().st_size if path.is_file() else 0
             way_out = "restore it, or start the run afresh with --fresh"
             if found < length:
-                raise Damaged(path, f"the checkpoint knows {length} bytes, found {found}", way_out)
+                raise DamagedFile(path, f"the checkpoint knows {length} bytes, found {found}", way_out)
             if name in hashes and hashes[name] != bytes_hash(path.read_bytes()[:length]):
-                raise Damaged(path, "it is not what the run had written at its last checkpoint", way_out)
+                raise DamagedFile(path, "it is not what the run had written at its last checkpoint", way_out)
 
     def cut_tables(self, lengths: Mapping[str, int], hashes: Mapping[str, str] | None = None) -> None:
         """Cut growing tables back to the lengths of a checkpoint, see `check_tables`; nothing is cut if one fails."""
@@ -240,7 +240,7 @@ class RunDirectory:
         if manifest.get("status") == "finished":
             try:
                 check_intact(self.path, manifest)
-            except Damaged as error:
+            except DamagedFile as error:
                 raise self._changed(error.path) from error
         attempt = {} if self._claim is None else {"attempt": self._claim.attempt}
         self.write(MANIFEST, json.dumps(sealed({**manifest, **attempt}), indent=2) + "\n")

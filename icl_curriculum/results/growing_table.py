@@ -11,7 +11,7 @@ from typing import Any
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import allowed, write_atomically
 from icl_curriculum.results.columns import OPTIONAL, TABLES, csv_text, text_hash
-from icl_curriculum.results.manifests import MANIFEST, Damaged, read_of_command, write_of_command
+from icl_curriculum.results.manifests import MANIFEST, DamagedFile, read_of_command, write_of_command
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
@@ -73,9 +73,9 @@ class GrowingTables:
         except UnicodeDecodeError:
             raise self._damaged(name) from None
 
-    def _damaged(self, name: str) -> Damaged:
+    def _damaged(self, name: str) -> DamagedFile:
         way_out = f"restore it, or remove {self.folder}"
-        return Damaged(self.path(name), f"it is not what {self.command} wrote", way_out)
+        return DamagedFile(self.path(name), f"it is not what {self.command} wrote", way_out)
 
     def _rows(self, name: str, text: str | None, manifest: dict[str, Any]) -> str:
         """The rows of a table's text; UserError unless it is what the manifest's command wrote."""

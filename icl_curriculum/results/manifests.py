@@ -36,7 +36,7 @@ _OF_BEGINNING = ("config.toml", "training.csv")
 _RESTORE = "restore it, or use --fresh"
 
 
-class Damaged(UserError):
+class DamagedFile(UserError):
     """A file that is missing, or is not what icl wrote. ``path``: which; ``problem``: what is wrong with it."""
 
     def __init__(self, path: Path, problem: str, way_out: str = _RESTORE) -> None:
@@ -81,12 +81,12 @@ def read_of_command(command: str, folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise Damaged(path, str(error), f"restore it, or remove {folder}") from None
+        raise DamagedFile(path, str(error), f"restore it, or remove {folder}") from None
     tables, more = content.get("tables"), content.get("more_tables", {})
     if content.get("kind") != command:
         raise foreign
     if not isinstance(tables, dict | list) or not isinstance(more, dict):
-        raise Damaged(path, "expected the hashes of tables", f"restore it, or remove {folder}")
+        raise DamagedFile(path, "expected the hashes of tables", f"restore it, or remove {folder}")
     return content
 
 
@@ -130,14 +130,14 @@ def read_manifest(run_dir: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise Damaged(path, str(error), "restore it, or start afresh with --fresh") from None
+        raise DamagedFile(path, str(error), "restore it, or start afresh with --fresh") from None
     return manifest
 
 
 def check_name(run_dir: Path, manifest: Mapping[str, Any]) -> None:
-    """Damaged if the folder bears the name of another run than its manifest: folders may have been swapped."""
+    """DamagedFile if the folder bears the name of another run than its manifest: folders may have been swapped."""
     if manifest["run"] != run_dir.resolve().name and _RUN_NAME.fullmatch(run_dir.resolve().name):
-        raise Damaged(
+        raise DamagedFile(
             run_dir / MANIFEST, f"it is that of another run, {manifest['run']}",
             "restore it, or start afresh with --fresh",
         )  # fmt: skip
@@ -149,7 +149,7 @@ def finished_manifest(run_dir: Path) -> dict[str, Any]:
     if manifest is not None and manifest["status"] == "finished":
         return manifest
     if manifest is None and is_lost(run_dir):
-        raise Damaged(run_dir / MANIFEST, "it is missing")
+        raise DamagedFile(run_dir / MANIFEST, "it is missing")
     found = "no run" if manifest is None else f"a run that is {worded_status(manifest)}"
     runs = sorted(path.parent.name for path in run_dir.glob(f"*/{MANIFEST}"))
     hint = f"; its runs are {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}" if runs else ""
@@ -199,14 +199,14 @@ def config_is_intact(run_dir: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def check_deciding(run_dir: Path, manifest: Mapping[str, Any]) -> None:
-    """Damaged unless config.toml and the plugins' copies are what the run wrote, as far as its manifest says."""
+    """DamagedFile unless config.toml and the plugins' copies are what the run wrote, as far as its manifest says."""
     written = {"config.toml": manifest.get("config_file"), **(manifest.get("files") or {})}
     for name, recorded in written.items():
         path = run_dir / name
         if not path.is_file():
-            raise Damaged(path, "it is missing")
+            raise DamagedFile(path, "it is missing")
         if recorded is not None and recorded != bytes_hash(_read(path)):
-            raise Damaged(path, "it is not what the run wrote")
+            raise DamagedFile(path, "it is not what the run wrote")
 
 
 def check_intact(run_dir: Path, manifest: Mapping[str, Any], *, weights: bool = True) -> None:
@@ -221,9 +221,9 @@ def check_intact(run_dir: Path, manifest: Mapping[str, Any], *, weights: bool = 
     if weights:
         path = run_dir / "model.safetensors"
         if not path.is_file():
-            raise Damaged(path, "it is missing")
+            raise DamagedFile(path, "it is missing")
         if manifest.get("weights", "") != bytes_hash(_read(path)):
-            raise Damaged(path, "it is not what the run wrote")
+            raise DamagedFile(path, "it is not what the run wrote")
 
 
 def _read(path: Path) -> bytes:
@@ -234,13 +234,13 @@ def _read(path: Path) -> bytes:
 
 
 def read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The columns and the rows of a finished run's table; Damaged if it is not as the run left it."""
+    """The columns and the rows of a finished run's table; DamagedFile if it is not as the run left it."""
     if not table.is_file():
-        raise Damaged(table, "it is missing")
+        raise DamagedFile(table, "it is missing")
     try:
         text = _read(table).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Damaged(table, f"it cannot be read ({error})") from None
+        raise DamagedFile(table, f"it cannot be read ({error})") from None
     recorded = (manifest.get("tables") or {}).get(table.stem)
     headers = (COLUMNS.get(table.stem, TABLES[table.stem].header), TABLES[table.stem].header)
     header = next((columns for columns in headers if text.startswith(csv_text([columns]))), None)
@@ -252,4 +252,4 @@ def read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], 
         problem = "it is not what the run wrote"
     else:
         return header, text[len(csv_text([header])) :]
-    raise Damaged(table, problem)
+    raise DamagedFile(table, problem)

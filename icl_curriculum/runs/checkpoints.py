@@ -24,7 +24,7 @@ from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.directory import RunDirectory
-from icl_curriculum.results.manifests import Damaged, check_deciding, check_name, finished_manifest
+from icl_curriculum.results.manifests import DamagedFile, check_deciding, check_name, finished_manifest
 from icl_curriculum.runs.kept_weights import read_kept, serialized
 
 # What torch and the reading of its values raise for a file that is cut off, altered or another program's.
@@ -115,7 +115,7 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     check_name(run_dir, manifest)
     check_deciding(run_dir, manifest)
     if not weights.is_file():
-        raise Damaged(weights, "it is missing")
+        raise DamagedFile(weights, "it is missing")
     run = load_run(run_dir / "config.toml")
     kept = None if step is None else read_kept(run_dir, step)
     experiment = run.experiment
@@ -124,7 +124,7 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
         data = weights.read_bytes() if kept is None else kept.data
         # The format has no checksum of its own.
         if kept is None and manifest.get("weights", "") != bytes_hash(data):
-            raise Damaged(weights, "it is not what the run wrote")
+            raise DamagedFile(weights, "it is not what the run wrote")
         model.load_state_dict(safetensors.torch.load(data))
     except OSError as error:
         raise UserError(f"{weights}: cannot be read: {error.strerror}") from None

@@ -21,7 +21,7 @@ from icl_curriculum.core.progress import Tell
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
-from icl_curriculum.results.manifests import MANIFEST, TRAINED, Damaged, check_name, is_lost, read_manifest
+from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, check_name, is_lost, read_manifest
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
@@ -95,7 +95,7 @@ def is_finished(run: Run, results: Path) -> bool:
     if manifest is None:
         # With its checkpoint, it is evaluated once more, which repeats what was lost.
         if is_lost(directory.path) and not (directory.path / "state.pt").is_file():
-            raise Damaged(directory.path / MANIFEST, "it is missing", "restore it, or start afresh with --fresh")
+            raise DamagedFile(directory.path / MANIFEST, "it is missing", "restore it, or start afresh with --fresh")
         return False
     check_name(directory.path, manifest)
     if manifest["config_hash"] != run.hash():
@@ -301,12 +301,14 @@ class _Execution:
     def _restore_config(self) -> None:
         """Write config and plugins anew if they are not what the run wrote, or are those of another config.
 
-        What trained the run, where another config evaluates it, cannot be made anew: Damaged if that was changed.
+        What trained the run, where another config evaluates it, cannot be made anew: DamagedFile if that was changed.
         """
         changed = self.directory.remember(self.before)
         for path in changed:
             if path.is_relative_to(self.directory.path / "trained_with"):
-                raise Damaged(path, "it is not what the run wrote", "restore it, or start the run afresh with --fresh")
+                raise DamagedFile(
+                    path, "it is not what the run wrote", "restore it, or start the run afresh with --fresh"
+                )
             if self.before.get("config_file") and not self.trained_with:
                 self._warn(f"{path} was not what the run had written, and is written anew")
         if changed or self.trained_with:

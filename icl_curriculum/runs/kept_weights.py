@@ -16,7 +16,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.directory import KEPT_WEIGHTS, RunDirectory, kept_weights_file
-from icl_curriculum.results.manifests import MANIFEST, Damaged, check_deciding, finished_manifest
+from icl_curriculum.results.manifests import MANIFEST, DamagedFile, check_deciding, finished_manifest
 from icl_curriculum.training import Cell, Trainer
 
 #: The one entry of a weights file's metadata. Of several, the format would write one before the other by chance.
@@ -92,7 +92,7 @@ def read_kept(run_dir: Path, step: int) -> KeptWeights | None:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if bytes_hash(data) != recorded[step]:
-        raise Damaged(path, f"it is not what the run wrote at step {step}", "restore it, or ask another step")
+        raise DamagedFile(path, f"it is not what the run wrote at step {step}", "restore it, or ask another step")
     about = json.loads(_metadata(data)[_METADATA])
     return KeptWeights(path, data, frozenset((c, i) for c, i in about["offered"]), about["points"])
 
@@ -110,7 +110,7 @@ def _recorded(run_dir: Path) -> dict[int, str]:
     try:
         return {int(step): str(recorded) for step, recorded in manifest.get("checkpoints", {}).items()}
     except (AttributeError, ValueError):
-        raise Damaged(run_dir / MANIFEST, "its 'checkpoints' are no hashes by step") from None
+        raise DamagedFile(run_dir / MANIFEST, "its 'checkpoints' are no hashes by step") from None
 
 
 def _last_step(run_dir: Path) -> int:

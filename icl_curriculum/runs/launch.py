@@ -19,7 +19,7 @@ from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
-from icl_curriculum.results.manifests import Damaged, read_manifest
+from icl_curriculum.results.manifests import DamagedFile, read_manifest
 from icl_curriculum.runs.cadence import as_begun
 from icl_curriculum.runs.evaluation import check_banks
 from icl_curriculum.runs.execution import (
@@ -141,7 +141,7 @@ def _naming_damage(run: str, damaged: dict[str, RunFailure]) -> Iterator[None]:
     """Note a run whose files are damaged: it is left alone, and does not keep the others from being executed."""
     try:
         yield
-    except Damaged as error:
+    except DamagedFile as error:
         damaged[run] = RunFailure.of(run, error)
 
 

@@ -38,7 +38,7 @@ from icl_curriculum.models.masking import (
 from icl_curriculum.results.collecting import finished_runs
 from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, bytes_hash, csv_text, of_run, text_hash
 from icl_curriculum.results.head_rows import HeadsRow
-from icl_curriculum.results.manifests import Damaged, read_of_command, write_of_command
+from icl_curriculum.results.manifests import DamagedFile, read_of_command, write_of_command
 from icl_curriculum.results.masking import write_masking
 from icl_curriculum.results.statistics.prompts import mean_interval
 from icl_curriculum.runs.checkpoints import USUAL_PROMPTS
@@ -291,7 +291,7 @@ def _rows(folder: Path, name: str) -> str:
     """The rows of a run's table, without its header. UserError where it is not what was written."""
     data = (folder / f"{name}.csv").read_bytes()
     if bytes_hash(data) != read_of_command(COMMAND, folder)["tables"].get(name):
-        raise Damaged(folder / f"{name}.csv", f"it is not what {COMMAND} wrote", f"remove {folder}")
+        raise DamagedFile(folder / f"{name}.csv", f"it is not what {COMMAND} wrote", f"remove {folder}")
     return data.decode().split("\n", 1)[1]
 
 

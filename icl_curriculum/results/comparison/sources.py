@@ -192,7 +192,7 @@ def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str,
     found: dict[str, dict[str, Any]] = {}
     for run, manifest in manifests.items():
         # A damaged config is a matter of its own: what was measured stands in the tables.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if manifest["variant"] not in found and config_is_intact(directory / run, manifest):
                 config = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
                 if _is_config(config):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import check_writable, write_atomically
-from icl_curriculum.results.collecting import finished_runs
+from icl_curriculum.results.collecting import survey
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
@@ -96,9 +96,9 @@ def write_if_methods_differ(directory: Path) -> Path | None:
 def _methods(directory: Path) -> set[str]:
     """The training methods of the finished runs in a folder, as far as their configs can be read."""
     found = set()
-    for run, _ in finished_runs(directory):
+    for run, _ in survey(directory).finished:
         # What is damaged, and in the tables, is said when they are read.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             found.add(method_of(tomllib.loads((run / "config.toml").read_text("utf-8"))))
     return found
 
