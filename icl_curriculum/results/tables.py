@@ -64,7 +64,7 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
             parts = [_parsed(name, header, block) for block in blocks] or [_parsed(name, header, b"")]
         table = _joined(parts)
         constant = np.zeros(len(table), dtype=np.int8)
-        filled = {column: pd.Categorical.from_codes(constant, [columns[column].absent]) for column in lacking}
+        filled = {column: pd.Categorical.from_codes(constant, pd.Index([columns[column].absent])) for column in lacking}
         table = table.assign(**filled)
         _check_cells(name, table)
     except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
@@ -180,7 +180,7 @@ def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
     """``mean``, ``low`` and ``high`` by columns: the range over seeds, or one seed's interval over prompts."""
-    groups = rows.groupby(by)
+    groups = rows.groupby(by, observed=True)
     values = groups["value"].agg(["mean", "min", "max"]).set_axis(["mean", "low", "high"], axis=1)
     if rows["seed"].nunique() == 1 and "ci_low" in rows:
         values[["low", "high"]] = groups[["ci_low", "ci_high"]].first()
@@ -198,7 +198,7 @@ def final(evaluation: pd.DataFrame) -> pd.DataFrame:
 def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The errors in `METRICS` of all models at each run's last step, and of learners that do not train."""
     evaluation = evaluation[evaluation["metric"].isin(METRICS)]
-    last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
+    last = evaluation.groupby(["experiment", "run"], observed=True)["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
-from icl_curriculum.results.comparison.sources import MODEL, Cell, Source, in_cell, unshifted_models
+from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell, Source, unshifted_models
 from icl_curriculum.results.tables import METRICS
 
 #: Why banks of other content cannot stand side by side.
@@ -77,12 +77,15 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     # The shifts' rows are the most by far, and are left out once.
     unshifted = source.evaluation[source.evaluation["shift"] == "none"]
     measured = source.on_own_prompts if source.knows_training else unshifted_models(source.evaluation)
-    longest = measured.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
+    longest = measured.groupby([*CELL, "variant"], observed=True)["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
+    of_cells = {
+        tuple(map(str, key)): rows for key, rows in unshifted.groupby([*CELL, "variant"], sort=False, observed=True)
+    }
     found = []
     for cell, variant in itertools.product(source.cells, source.variants):
-        own = in_cell(unshifted[unshifted["variant"] == variant], cell)
+        own = of_cells.get((*cell, variant), unshifted.iloc[:0])
         own = own[own["seed"] == own["seed"].min()] if len(own) else own
         models = own[own["learner"] == MODEL]
         if models.empty or (*cell, variant) not in longest.index:
@@ -128,12 +131,14 @@ def together(sources: Sequence[Source], *, threshold: float, examples: int | Non
     # Two folders may hold runs of one experiment's name.
     alone = all(len(source.variants) == 1 for source in sources)
     renamed = []
+    own_names: dict[str, str] = {}
     for source, part in zip(sources, parts, strict=True):
         folder = source.directory.name
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
+        own_names |= {name: variant for variant, name in names.items()}
         rows = part.rows.assign(variant=part.rows["variant"].map(names))
         curves = {(names[v], seed, name, inputs): curve for (v, seed, name, inputs), curve in part.curves.items()}
         renamed.append((rows, curves))
     rows = pd.concat([rows for rows, _ in renamed], ignore_index=True)
     curves = {key: curve for _, curves in renamed for key, curve in curves.items()}
-    return dataclasses.replace(parts[0], rows=rows, curves=curves)
+    return dataclasses.replace(parts[0], rows=rows, curves=curves, own_names=own_names)
