@@ -79,6 +79,7 @@ def launch(
         check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
     runs = as_begun(runs, results)
+    of_variant = {run.variant: run for run in runs}
     for run in runs:
         if holder := in_use(run, results):
             raise Locked(
@@ -87,11 +88,12 @@ def launch(
     if fresh:
         for run in runs:
             move_aside(run, results)
-    skipped = [run.name for run in runs if is_finished(run, results)]
-    for run in runs:
-        if run.name in skipped:
-            directory_of(run, results).check_intact()
-    waiting = [run for run in runs if run.name not in skipped]
+    done = [run for run in runs if is_finished(run, results)]
+    for run in done:
+        directory_of(run, results).check_intact()
+    skipped = [run.name for run in done]
+    there = {*skipped}
+    waiting = [run for run in runs if run.name not in there]
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.
     kept = [run.name for run in waiting if keep_if_trained(run, results, device, report)]
@@ -110,12 +112,13 @@ def launch(
     left_out: list[str] = []
     if finished or skipped:
         try:
-            left_out = collect(directory, {run.variant: run.hash() for run in runs})
+            left_out = collect(directory, {variant: run.hash() for variant, run in of_variant.items()})
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
             return LaunchOutcome(directory, [], [], failures, left_out, {}, kept)
-    ended_well = [run for run in runs if run.name in {*finished, *skipped}]
+    well = {*finished, *skipped}
+    ended_well = [run for run in runs if run.name in well]
     return LaunchOutcome(
         directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
         worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),

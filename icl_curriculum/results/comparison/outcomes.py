@@ -127,7 +127,11 @@ class Outcomes:
 
     def trained_variants(self, cell: Cell) -> dict[str, pd.DataFrame]:
         """The rows of each variant that was trained on a cell, in the order of the table."""
-        return by_variant(self.trained_on(cell))
+        return self._trained.get(cell, {})
+
+    @functools.cached_property
+    def _trained(self) -> dict[Cell, dict[str, pd.DataFrame]]:
+        return {cell: by_variant(self.trained_on(cell)) for cell in self.cells}
 
 
 def by_variant(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -45,7 +45,7 @@ def brief_single_task(trained: pd.DataFrame) -> list[str]:
 
 def reference_of(found: Outcomes, cell: Cell, against: str | None = None) -> str | None:
     """What a cell's variants are compared with: the one given, else the single-task one, else the first; or none."""
-    variants = list(dict.fromkeys(found.trained_on(cell)["variant"]))
+    variants = list(found.trained_variants(cell))
     if len(variants) < 2:
         return None
     chosen = against or single_task(found.rows).get(cell) or variants[0]
@@ -61,11 +61,14 @@ def compared_with(
     number of variants does: the cell's reference (`reference_of`), the single-task variants, and the variants of the
     same name in other experiments.
     """
-    trained = found.trained_on(cell)
-    variants = [str(name) for name in dict.fromkeys(trained["variant"])]
+    variants = list(found.trained_variants(cell))
     if all_pairs or len(variants) <= MOST_PAIRED:
         return {ours: [theirs for theirs in variants if theirs != ours] for ours in variants}
-    references = {reference_of(found, cell, against), single_task(found.rows).get(cell), *brief_single_task(trained)}
+    references = {
+        reference_of(found, cell, against),
+        single_task(found.rows).get(cell),
+        *brief_single_task(found.trained_on(cell)),
+    }
     namesakes: dict[str, list[str]] = {}
     for variant in variants:
         namesakes.setdefault(found.own_names.get(variant, variant), []).append(variant)
@@ -87,12 +90,12 @@ class _Trained:
 def of_pairs(found: Outcomes, cell: Cell, pairs: dict[str, list[str]]) -> Iterator[SummaryRow]:
     """The rows that compare the variants of a cell. ``pairs``: of `compared_with`."""
     by_variant = {
-        str(variant): _Trained(
+        variant: _Trained(
             rows.iloc[0],
             rows.set_index("seed")["error"],
-            {int(seed): found.curves[str(variant), int(seed), *cell] for seed in rows["seed"]},
+            {int(seed): found.curves[variant, int(seed), *cell] for seed in rows["seed"]},
         )
-        for variant, rows in found.trained_on(cell).groupby("variant", sort=False, observed=True)
+        for variant, rows in found.trained_variants(cell).items()
     }
     for ours, others in pairs.items():
         for theirs in others:
