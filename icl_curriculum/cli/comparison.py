@@ -10,8 +10,9 @@ from icl_curriculum.core.notices import said_if_not_shown, warn_of
 from icl_curriculum.results.comparison import sheets
 from icl_curriculum.results.comparison.answers import cell_name
 from icl_curriculum.results.comparison.command import Compared
+from icl_curriculum.results.comparison.pairs import reference_of
+from icl_curriculum.results.comparison.shown import left_out, shown_variants
 from icl_curriculum.results.comparison.sources import Cell
-from icl_curriculum.results.comparison.summary import reference_of
 
 
 def show(console: Console, compared: Compared, against: str | None) -> None:
@@ -40,6 +41,10 @@ def _show_cell(console: Console, compared: Compared, cell: Cell, against: str | 
     k, level = int(own["n_context"].iloc[0]), f"{found.confidence:.0%}"
     what = str(own["metric"].iloc[0]).replace("_", " ")
     console.print(f"\n{cell_name(cell, cells)}: {what} at {k} examples, {level} intervals over seeds", style="bold")
+    shown = shown_variants(found, cell)
+    for text in left_out(len(shown), own["variant"].nunique()):
+        console.print(f"{text} The summary has all.", soft_wrap=True)
+    own = own[own["variant"].isin(shown)]
     print_sheet(console, sheets.errors(own, numbers, cell))
     print_sheet(console, sheets.spent(own, numbers, cell, found.threshold))
     if reference := reference_of(found, cell, against):

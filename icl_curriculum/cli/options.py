@@ -26,7 +26,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
 ]
-Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's")]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's; 0-99: all from 0 to 99")
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
@@ -81,8 +83,14 @@ NPrompts = Annotated[
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """Reads ``0,1,2``. UserError for anything else."""
-    return None if text is None else _numbers(text, "--seeds", "non-negative whole numbers", "--seeds 0,1,2", 1000)
+    """Reads ``0,1,2``, and ``0-99`` as all from 0 to 99. UserError for anything else."""
+    if text is None:
+        return None
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    ends = [int(part) for part in (first, last) if part.isascii() and part.isdigit() and len(part) < 1000]
+    if dash and len(ends) == 2 and 0 <= ends[1] - ends[0] < LARGEST:
+        return list(range(ends[0], ends[1] + 1))
+    return _numbers(text, "--seeds", "non-negative whole numbers", "--seeds 0,1,2 or --seeds 0-99", 1000)
 
 
 def parse_lengths(text: str | None) -> Literal["all"] | tuple[int, ...] | None:

@@ -151,14 +151,15 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     """Announce the runs, then follow them: bars on a terminal, plain lines elsewhere."""
     from icl_curriculum.runs.evaluation import undefined_cells
 
-    experiments = [run.experiment for run in runs]
+    # Seeds differ in nothing that is said here.
+    experiments = list({run.variant: run.experiment for run in runs}.values())
     steps, prompts = (_range(getattr(item.training, key) for item in experiments) for key in ("steps", "batch_size"))
     points, dims = (_range(getattr(item, key) for item in experiments) for key in ("points", "dims"))
     console.print(
         f"{experiments[0].name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {steps} steps, "
         f"{prompts} prompts of {points} points in {dims} dimensions, on {device}"
     )
-    for text in dict.fromkeys(text for run in runs for text in undefined_cells(run.experiment)):
+    for text in dict.fromkeys(text for item in experiments for text in undefined_cells(item)):
         console.print(f"undefined: {text}", soft_wrap=True)
     work = {run.name: run.experiment.training.steps * run.experiment.training.batch_size for run in runs}
     with _view(work) as view:

@@ -145,9 +145,11 @@ class Experiment(Strict):
                     raise UserError(
                         f"the id {item!r} has a meaning of its own in the tables", key=key, way_out="choose another"
                     )
-        for number, seed in enumerate(self.seeds):
-            if seed in self.seeds[:number]:
+        met: set[int] = set()
+        for seed in self.seeds:
+            if seed in met:
                 raise UserError(f"{seed} stands there twice; expected every seed once", key="seeds")
+            met.add(seed)
         check_folder("name", self.name)
         for variant, changes in self.variants.items():
             check_folder("variants", variant)

@@ -89,7 +89,8 @@ def load(
     for variant, changes in (base.variants or {"": {}}).items():
         experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
         hashes = (*loaded.values(), *_package_hashes(experiment))
-        runs += [Run(experiment, variant or variant_name(experiment), seed, hashes) for seed in base.seeds]
+        name = variant or variant_name(experiment)
+        runs += [Run(experiment, name, seed, hashes) for seed in base.seeds]
     return runs
 
 

@@ -82,7 +82,7 @@ def _by_domain(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[(rows["metric"] == _METRIC) & (rows["shift"] == "none")]
     inside = rows[rows["in_distribution"].astype(bool)]
     longest = inside.groupby("variant")["n_context"].max()
-    rows = rows[rows["n_context"] == rows["variant"].map(longest)]
+    rows = rows[rows["n_context"] == rows["variant"].astype(object).map(longest)]
     return pd.DataFrame(
         _errors(rows, trained), columns=["variant", "seed", "domain", "steps", "options", "value", "n_context"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -93,7 +94,8 @@ def draw_all(
 
     With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all variants
     at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
-    ``"all"``; by default all of up to six, and none of more, which ``say`` is told. ``tell`` hears the name of
+    ``"all"``; by default all of up to six, and none of more, which ``say`` is told; those that are named are never left
+    out of figures that show too many variants at once. ``tell`` hears the name of
     each figure before it is drawn. A directory with evaluation.csv alone holds scores, see `draw_scores`.
     ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. A figure that fails is warned of
     (`NotShown`), and the others are drawn; a run whose files are damaged is left out, which is warned of, too
@@ -109,7 +111,8 @@ def draw_all(
         tables = {name: read_table(directory, name) for name in there}
         _check_variants(directory, tables)
         own = _with_own_figures(directory, tables, variants)
-        drawn = _draw(directory, tables, baselines, own, tell) + _draw_across(directory, tables, tell)
+        named = own if variants not in (None, "all") else ()
+        drawn = _draw(directory, tables, baselines, own, tell) + _draw_across(directory, tables, named, tell)
         if not own and drawn:
             say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
         if drawn and is_unknown(tables["learning"], tables["curriculum"]):
@@ -135,8 +138,10 @@ def _with_own_figures(
     return names
 
 
-def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame], tell: Callable[[str], None]) -> list[Path]:
-    """Draw the figures that set variants side by side, where there are several."""
+def _draw_across(
+    directory: Path, tables: Mapping[str, pd.DataFrame], named: Sequence[str], tell: Callable[[str], None]
+) -> list[Path]:
+    """Draw the figures that set variants side by side, where there are several. ``named``: never left out of them."""
     evaluation = without_adapted(tables["evaluation"])
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models["variant"].nunique() < 2:
@@ -147,7 +152,7 @@ def _draw_across(directory: Path, tables: Mapping[str, pd.DataFrame], tell: Call
     )  # fmt: skip
     drawn: list[Path] = []
     with said_if_not_shown("the figures that compare variants"):
-        found = outcomes(source)
+        found = dataclasses.replace(outcomes(source), named=tuple(named))
         for draw in ACROSS_VARIANTS:
             tell(draw.__name__)
             drawn += _drawn(directory, draw.__name__, partial(draw, found))

@@ -12,10 +12,10 @@ from icl_curriculum.figures.coloured_cells import NARROWEST_FIGURE, NumberTable,
 from icl_curriculum.figures.names import plain
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.variants import NARROW, Shown
-from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
+from icl_curriculum.results.comparison.shown import left_out, shown_of_all
 from icl_curriculum.results.comparison.sources import Cell
 from icl_curriculum.results.statistics.seeds import interquartile_mean
-from icl_curriculum.results.tables import distinct
 
 
 @styled
@@ -26,12 +26,14 @@ def trained_by_asked(outcomes: Outcomes, cells: Sequence[Cell] | None = None) ->
     that a variant was trained on. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if there is no error.
     """
     shown = Shown.of(outcomes, cells)
-    variants = distinct(outcomes.rows["variant"])
+    variants = shown_of_all(outcomes)
     numbers = np.full((len(variants), len(shown.cells)), math.nan)
     outlined = set()
     for j, cell in enumerate(shown.cells):
-        for variant, rows in shown.of_cell(cell).groupby("variant", sort=False):
-            i = variants.index(str(variant))
+        for variant, rows in by_variant(shown.of_cell(cell)).items():
+            if variant not in variants:
+                continue
+            i = variants.index(variant)
             numbers[i, j] = float(interquartile_mean(rows["error"]))
             if rows["trained"].any():
                 outlined.add((i, j))
@@ -43,6 +45,7 @@ def trained_by_asked(outcomes: Outcomes, cells: Sequence[Cell] | None = None) ->
         outlined=frozenset(outlined), outline="trained on",
     )  # fmt: skip
     note = [shown.examples] + [f"Interquartile means of {shown.seeds} seeds."] * (shown.seeds != "1")
+    note += left_out(len(variants), outcomes.rows["variant"].nunique())
     title = "Error of each variant on each function class"
     title += " and inputs" if shown.several_inputs else ""
     return table_figure(

@@ -84,7 +84,8 @@ def _errors(shown: Shown, table: pd.DataFrame, cell: Cell) -> dict[Shift, dict[s
         None: {name: _statistic(rows["error"]) for name, rows in trained.items()}
     }  # fmt: skip
     own = in_cell(table, cell)
-    for (kind, name, variant), rows in own.groupby(["shift_kind", "shift", "variant"], sort=False):
+    own = own[own["variant"].isin(list(trained))]
+    for (kind, name, variant), rows in own.groupby(["shift_kind", "shift", "variant"], sort=False, observed=True):
         errors.setdefault((str(kind), str(name)), {})[str(variant)] = _statistic(rows["value"])
     return errors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,8 @@ from icl_curriculum.figures.names import (
     pretty,
 )
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for
-from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
+from icl_curriculum.results.comparison.shown import MOST_SHOWN, left_out, shown_variants
 from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
 
@@ -77,13 +79,15 @@ def variant_styles(variants: Sequence[str], alone: Mapping[str, Cell] | None = N
 class Shown:
     """The chosen cells of an experiment, and the style of each of its variants.
 
-    ``narrow``: one cell that was asked for, to be drawn as wide as a telephone and without a title.
+    ``narrow``: one cell that was asked for, to be drawn as wide as a telephone and without a title. ``drawn``: the
+    variants that are drawn of each cell that has too many for all, see `shown_variants`.
     """
 
     rows: pd.DataFrame
     cells: list[Cell]
     styles: dict[str, LearnerStyle]
     narrow: bool
+    drawn: Mapping[Cell, Sequence[str]]
 
     @classmethod
     def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None) -> Shown:
@@ -94,8 +98,17 @@ class Shown:
             raise NothingToDraw("no errors in any of the cells")
         single = rows[rows["single"].astype(bool)].drop_duplicates("variant")
         alone = {str(v): (str(c), str(i)) for v, c, i in single[["variant", *CELL]].itertuples(index=False)}
-        styles = variant_styles(distinct(rows["variant"]), alone)
-        return cls(rows, chosen, styles, cells is not None and len(chosen) == 1)
+        names = distinct(rows["variant"])
+        drawn: dict[Cell, Sequence[str]] = {}
+        if len(names) > MOST_SHOWN:
+            of_cells = {cell: shown_variants(outcomes, cell) for cell in outcomes.cells}
+            drawn = {
+                cell: shown for cell, shown in of_cells.items() if len(shown) < len(outcomes.trained_variants(cell))
+            }
+            # Only what is drawn somewhere takes up a style.
+            names = [name for name in names if any(name in shown for shown in of_cells.values())]
+        styles = variant_styles(names, alone)
+        return cls(rows, chosen, styles, cells is not None and len(chosen) == 1, drawn)
 
     def only(self, cells: Iterable[Cell], otherwise: str) -> Shown:
         """Keep the chosen cells that are in ``cells``. Raises NothingToDraw, saying ``otherwise``, if there is none."""
@@ -103,16 +116,27 @@ class Shown:
         left = [cell for cell in self.cells if cell in kept]
         if not left:
             raise NothingToDraw(otherwise)
-        return Shown(self.rows, left, self.styles, self.narrow)
+        return dataclasses.replace(self, cells=left)
 
     def of_cell(self, cell: Cell) -> pd.DataFrame:
         return in_cell(self.rows, cell)
 
     def trained(self, cell: Cell) -> dict[str, pd.DataFrame]:
-        """The rows of each variant that was trained on a cell, in the order of the table."""
+        """The rows of each variant that was trained on a cell and is drawn, in the order of the table."""
         own = self.of_cell(cell)
         own = own[own["trained"].astype(bool)]
-        return {variant: own[own["variant"] == variant] for variant in distinct(own["variant"])}
+        if cell in self.drawn:
+            own = own[own["variant"].isin(self.drawn[cell])]
+        return by_variant(own)
+
+    @property
+    def left_out(self) -> list[str]:
+        """A sentence on the variants that are drawn, where a cell has too many for all."""
+        counts = [
+            (len(self.drawn[cell]), self.of_cell(cell).query("trained")["variant"].nunique())
+            for cell in self.cells if cell in self.drawn
+        ]  # fmt: skip
+        return left_out(*max(counts, key=lambda pair: pair[1])) if counts else []
 
     def metric(self, cell: Cell) -> str:
         return str(self.of_cell(cell)["metric"].iloc[0])
@@ -161,7 +185,7 @@ class Shown:
         )  # fmt: skip
 
     def finish(self, grid: PanelGrid, title: str, note: Iterable[str], extra: Mapping[str, Artist]) -> Figure:
-        return grid.finish(None if self.narrow else title, None, note, extra)
+        return grid.finish(None if self.narrow else title, None, [*note, *self.left_out], extra)
 
     def legend(self, variants: Iterable[str], *, lines: bool) -> dict[str, Artist]:
         """Samples of the variants in the order of the table: lines that end in markers, or markers alone."""

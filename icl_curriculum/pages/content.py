@@ -22,8 +22,10 @@ from icl_curriculum.results.comparison.answers import Answer, cell_name
 from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.results.comparison.comparable import problems
 from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.pairs import reference_of
+from icl_curriculum.results.comparison.shown import left_out, shown_variants
 from icl_curriculum.results.comparison.sources import Cell, Source
-from icl_curriculum.results.comparison.summary import Numbers, reference_of
+from icl_curriculum.results.comparison.summary import Numbers
 from icl_curriculum.results.comparison.wording import count, error
 from icl_curriculum.results.doubts import doubts_in, worded
 
@@ -46,6 +48,9 @@ class Content:
     #: What could not be shown, which is among the notices, too.
     missed: Sequence[NotShown] = ()
     downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    #: Tables of more rows are folded, and those of still more are cut off.
+    most_unfolded: int = 100
+    most_rows: int = 2000
 
 
 def _warnings(source: Source) -> list[str]:
@@ -134,7 +139,11 @@ def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Ce
     if own.empty:
         return []
     made = sheets.errors(own, numbers, cell)
-    ends = "; ".join(f"{row[0].text} {row[1].text}" for row in made.rows)
+    shown = shown_variants(found, cell)
+    drawn_rows = [row for row in made.rows if row[0].text in shown]
+    ends = "; ".join(f"{row[0].text} {row[1].text}" for row in drawn_rows)
+    by_seed = "; ".join(f"{row[0].text} {row[-1].text}" for row in drawn_rows)
+    sentences = [f"In figures: {text} The tables have all." for text in left_out(len(shown), len(made.rows))]
     k = int(own["n_context"].iloc[0])
     pictures = [
         *drawn(
@@ -145,7 +154,7 @@ def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Ce
         *drawn(
             partial(figures.errors_by_seed, found, cells=[cell]),
             f"Final error of every seed; bars: interquartile mean with its interval; the line is {found.threshold:g}.",
-            f"Final errors on {name} by variant and seed: {'; '.join(f'{r[0].text} {r[-1].text}' for r in made.rows)}.",
+            f"Final errors on {name} by variant and seed: {by_seed}.",
         ),
         *drawn(
             partial(figures.error_by_exposure, found, cells=[cell]),
@@ -171,7 +180,7 @@ def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Ce
     ]
     if reference := reference_of(found, cell):
         tables.append(PageTable(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
-    return [PageSection(anchor, name, drawn=pictures, tables=tables)]
+    return [PageSection(anchor, name, sentences if pictures else (), pictures, tables)]
 
 
 def _whole_sections(found: Outcomes) -> list[PageSection]:

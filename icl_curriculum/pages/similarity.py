@@ -15,8 +15,9 @@ from icl_curriculum.figures.drawing import MOST_VARIANTS
 from icl_curriculum.pages.sections import PageSection, Picture, drawn
 from icl_curriculum.results.closest import Closest, closest, final_differences, shown_lengths
 from icl_curriculum.results.comparison.answers import cell_name
-from icl_curriculum.results.comparison.outcomes import Outcomes
-from icl_curriculum.results.comparison.sources import Source, in_cell
+from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
+from icl_curriculum.results.comparison.shown import left_out, shown_variants
+from icl_curriculum.results.comparison.sources import Cell, Source, in_cell
 from icl_curriculum.results.comparison.wording import between, error, listed
 from icl_curriculum.results.labels import learner_label
 from icl_curriculum.results.tables import distinct
@@ -39,8 +40,12 @@ def similarity_sections(source: Source, found: Outcomes) -> list[PageSection]:
     over = "seeds" if rows.groupby("variant")["seed"].nunique().max() > 1 else "prompts"
     sentences = [_ABOUT.format(level=f"{found.confidence:.0%}", over=over)]
     pictures: list[Picture | NotShown] = []
+    of_cells = {cell: shown_variants(found, cell) for cell in found.cells}
+    sentences += _which(found, of_cells)
+    of_variants = by_variant(rows)
     for variant in variants:
-        said = _sentences(rows[rows["variant"] == variant], variant, found)
+        cells = [cell for cell, shown in of_cells.items() if variant in shown]
+        said = _sentences(of_variants[variant], variant, found, cells)
         sentences += said
         if len(variants) <= MOST_VARIANTS:
             pictures += drawn(
@@ -56,10 +61,17 @@ def similarity_sections(source: Source, found: Outcomes) -> list[PageSection]:
     return [PageSection("alike", "Whom they answer like", sentences, pictures)]
 
 
-def _sentences(rows: pd.DataFrame, variant: str, found: Outcomes) -> list[str]:
-    """One sentence for each cell that the variant was trained on."""
+def _which(found: Outcomes, shown: dict[Cell, list[str]]) -> list[str]:
+    """A sentence on the variants that are spoken of, where not all are."""
+    most = max(shown, key=lambda cell: found.trained_on(cell)["variant"].nunique(), default=None)
+    said = [] if most is None else left_out(len(shown[most]), found.trained_on(most)["variant"].nunique())
+    return [f"{text} prediction_differences.csv has all." for text in said]
+
+
+def _sentences(rows: pd.DataFrame, variant: str, found: Outcomes, cells: Sequence[Cell]) -> list[str]:
+    """One sentence for each of the cells that the variant was trained on."""
     said = []
-    for cell in found.cells:
+    for cell in cells:
         own = in_cell(rows[(rows["shift"] == "none") & rows["in_distribution"].astype(bool)], cell)
         most = int(own["n_prompts"].max()) if len(own) else 0
         at = filter(None, (closest(own, k, confidence=found.confidence) for k in shown_lengths(own)))

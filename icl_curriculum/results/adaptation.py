@@ -49,10 +49,16 @@ class AdaptedId:
 
 def without_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table with a column ``learner`` that are of no adapted model."""
-    return evaluation[~evaluation["learner"].astype(str).str.startswith(ADAPTED)]
+    adapted = is_adapted(evaluation)
+    return evaluation[~adapted] if adapted.any() else evaluation
+
+
+def is_adapted(evaluation: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows of a table with a column ``learner`` are of adapted models."""
+    learners = evaluation["learner"].unique()
+    return evaluation["learner"].isin([name for name in learners if str(name).startswith(ADAPTED)])
 
 
 def only_adapted(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The rows of adapted models, and of the models themselves as ``model``."""
-    learner = evaluation["learner"].astype(str)
-    return evaluation[learner.str.startswith(ADAPTED) | (learner == "model")]
+    return evaluation[is_adapted(evaluation) | (evaluation["learner"] == "model")]

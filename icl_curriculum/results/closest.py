@@ -25,7 +25,7 @@ def final_differences(table: pd.DataFrame) -> pd.DataFrame:
     Where a cell has no mean, its rows are those of the median.
     """
     models = table[(table["learner_kind"] == "model") & (table["other_kind"] != "model")]
-    last = models.groupby(["experiment", "run"])["step"].transform("max")
+    last = models.groupby(["experiment", "run"], observed=True)["step"].transform("max")
     return models[models["metric"].isin(DIFFERENCES) & (models["step"] == last)]
 
 
@@ -39,7 +39,7 @@ def shown_lengths(rows: pd.DataFrame) -> list[int]:
     inside = inside[inside["n_context"] > 0]
     if inside.empty:
         return []
-    common = set.intersection(*(set(own["n_context"]) for _, own in inside.groupby("other_learner")))
+    common = set.intersection(*(set(own["n_context"]) for _, own in inside.groupby("other_learner", observed=True)))
     lengths = np.array(sorted(common or set(inside["n_context"])))
     if len(lengths) <= len(SHARES):
         return [int(k) for k in lengths]
@@ -68,7 +68,9 @@ def closest(rows: pd.DataFrame, k: int, *, confidence: float = CONFIDENCE) -> Cl
     ``rows``: of `final_differences`, of one model and one bank, any number of seeds.
     """
     at = rows[rows["n_context"] == k]
-    of_learner = {str(name): own.sort_values("run") for name, own in at.groupby("other_learner", sort=False)}
+    of_learner = {
+        str(name): own.sort_values("run") for name, own in at.groupby("other_learner", sort=False, observed=True)
+    }
     runs = at["run"].nunique()
     values = {name: own["value"].to_numpy(np.float64) for name, own in of_learner.items()}
     values = {name: own for name, own in values.items() if len(own) == runs and not np.isnan(own).any()}

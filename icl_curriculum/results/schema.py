@@ -53,7 +53,7 @@ class TableColumn:
     def dtype(self) -> str | None:
         """The type that pandas is given for the column, since a name may look like a number; None: pandas finds out."""
         if self.kind is str:
-            return "str"
+            return "category"
         if self.kind is bool:
             return None
         return "int64" if self.kind is int and not self.axis else "float64"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
-from icl_curriculum.results.columns import TABLES
+from icl_curriculum.results.columns import TABLES, csv_text
+from icl_curriculum.results.csv_blocks import csv_blocks
 
 # The tables that are read, with those of their columns that no figure and no comparison looks at.
 _UNUSED: dict[str, tuple[str, ...]] = {
@@ -32,8 +33,6 @@ COLUMNS: dict[str, list[str]] = {
     name: [column for column in TABLES[name].header if column not in unused] for name, unused in _UNUSED.items()
 }
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
 #: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
 METRICS = {"normalized_error": "normalized error", "median_error": "median error"}
 
@@ -45,8 +44,9 @@ class NothingToDraw(ValueError):
 def read_table(directory: Path, name: str) -> pd.DataFrame:
     """The experiment's table ``name``.
 
-    A column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, or lacks
-    any other column.
+    Texts are categorical columns, whose categories are in order: tables of thousands of runs have few distinct ones. A
+    column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, or lacks any
+    other column.
     """
     path = directory / f"{name}.csv"
     if not path.is_file():
@@ -54,39 +54,55 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
             f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
         )
     try:
-        # Newlines as they are: a carriage return may stand in a name.
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
-        header = _check_form(text)
-        columns = TABLES[name].columns
-        lacking = [column for column in COLUMNS[name] if column not in header]
-        if needed := [column for column in lacking if not columns[column].absent]:
-            raise UserError(f"{path} lacks the column {needed[0]!r}; found: {', '.join(header)}")
-        # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
-        with np.errstate(invalid="raise"):
-            table = pd.read_csv(io.StringIO(text), dtype=TABLES[name].dtypes, keep_default_na=False, na_values=[""])
-        table = table.assign(**{column: columns[column].absent for column in lacking})
+        with path.open("rb") as file:
+            header, blocks = csv_blocks(file)
+            columns = TABLES[name].columns
+            lacking = [column for column in COLUMNS[name] if column not in header]
+            if needed := [column for column in lacking if not columns[column].absent]:
+                raise UserError(f"{path} lacks the column {needed[0]!r}; found: {', '.join(header)}")
+            # Of a table without rows, its header alone tells the types of its columns.
+            parts = [_parsed(name, header, block) for block in blocks] or [_parsed(name, header, b"")]
+        table = _joined(parts)
+        constant = np.zeros(len(table), dtype=np.int8)
+        filled = {column: pd.Categorical.from_codes(constant, pd.Index([columns[column].absent])) for column in lacking}
+        table = table.assign(**filled)
         _check_cells(name, table)
     except (ValueError, FloatingPointError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path} is damaged: {error}; restore it, or run the experiment again") from None
     return table
 
 
-def _check_form(text: str) -> list[str]:
-    """The header of a CSV file; ValueError unless every line is whole and has a cell for each column."""
-    if found := _CONTROL.search(text):
-        raise ValueError(f"it holds the control character {found.group()!r}")
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(rows, [])
-    # Of two columns with one name, pandas would rename one.
-    if not header or len(set(header)) < len(header):
-        raise ValueError("its first line is not the table's header")
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"line {rows.line_num} has {len(row)} cells, expected {len(header)}")
-    if not text.endswith("\n"):
-        raise ValueError("its last line is cut off")
-    return header
+def _parsed(name: str, header: list[str], block: bytes) -> pd.DataFrame:
+    # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
+    with np.errstate(invalid="raise"):
+        return pd.read_csv(
+            io.BytesIO(block or csv_text([header]).encode()), names=header, header=None if block else 0,
+            index_col=False, dtype=TABLES[name].dtypes, keep_default_na=False, na_values=[""], low_memory=False,
+        )  # fmt: skip
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """One table of its parts, column by column, as whole tables side by side would take much memory."""
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Any] = {}
+    for name in parts[0].columns:
+        of_parts = [part.pop(name) for part in parts]
+        if all(isinstance(part.dtype, pd.CategoricalDtype) for part in of_parts):
+            columns[name] = _joined_texts(of_parts)
+        else:
+            columns[name] = pd.concat(of_parts, ignore_index=True)
+    return pd.DataFrame(columns, copy=False)
+
+
+def _joined_texts(parts: list[pd.Series]) -> pd.Categorical:
+    """A column of texts, of which each is held once. They are in order, as groups by them are."""
+    texts = pd.Index(sorted({str(text) for part in parts for text in part.cat.categories}), dtype="str")
+    codes = []
+    for part in parts:
+        places = np.append(texts.get_indexer(part.cat.categories.astype("str")), -1)
+        codes.append(places[part.cat.codes.to_numpy()])
+    return pd.Categorical.from_codes(np.concatenate(codes), texts)
 
 
 def _check_cells(name: str, table: pd.DataFrame) -> None:
@@ -164,7 +180,7 @@ def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
     """``mean``, ``low`` and ``high`` by columns: the range over seeds, or one seed's interval over prompts."""
-    groups = rows.groupby(by)
+    groups = rows.groupby(by, observed=True)
     values = groups["value"].agg(["mean", "min", "max"]).set_axis(["mean", "low", "high"], axis=1)
     if rows["seed"].nunique() == 1 and "ci_low" in rows:
         values[["low", "high"]] = groups[["ci_low", "ci_high"]].first()
@@ -182,7 +198,7 @@ def final(evaluation: pd.DataFrame) -> pd.DataFrame:
 def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The errors in `METRICS` of all models at each run's last step, and of learners that do not train."""
     evaluation = evaluation[evaluation["metric"].isin(METRICS)]
-    last = evaluation.groupby(["experiment", "run"])["step"].transform("max")
+    last = evaluation.groupby(["experiment", "run"], observed=True)["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
 
 

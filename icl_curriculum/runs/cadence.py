@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from icl_curriculum.config.cadence import EARLIER
-from icl_curriculum.config.experiment import Run
+from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.manifests import read_manifest
 
@@ -64,8 +65,14 @@ def as_begun(runs: Sequence[Run], results: Path) -> list[Run]:
     Finished runs are then kept and others resumed, and seeds that are added have rows at the same steps.
     """
     begun: dict[str, set[str]] = {}
+    # All seeds of a variant share its experiment, and with it their hash.
+    known: dict[int, Experiment] = {}
     found = []
     for run in runs:
+        if id(run.experiment) in known:
+            found.append(dataclasses.replace(run, experiment=known[id(run.experiment)]))
+            continue
+        known[id(run.experiment)] = run.experiment
         training = run.experiment.training
         changed = {
             key: every
@@ -79,6 +86,7 @@ def as_begun(runs: Sequence[Run], results: Path) -> list[Run]:
             if run.variant not in begun:
                 begun[run.variant] = _hashes(results / run.experiment.name, run.variant)
             if earlier.hash() in begun[run.variant]:
+                known[id(run.experiment)] = experiment
                 run = earlier
         found.append(run)
     return found

@@ -82,6 +82,7 @@ def launch(
         check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
     runs = as_begun(runs, results)
+    of_variant = {run.variant: run for run in runs}
     for run in runs:
         if holder := in_use(run, results):
             raise Locked(
@@ -98,7 +99,8 @@ def launch(
             if is_finished(run, results):
                 directory_of(run, results).check_intact()
                 skipped.append(run.name)
-    waiting = [run for run in runs if run.name not in {*skipped, *damaged}]
+    there = {*skipped, *damaged}
+    waiting = [run for run in runs if run.name not in there]
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.
     for run in waiting:
@@ -121,7 +123,7 @@ def launch(
     left_out: list[str] = []
     if finished or skipped:
         try:
-            collected = collect(directory, {run.variant: run.hash() for run in runs})
+            collected = collect(directory, {variant: run.hash() for variant, run in of_variant.items()})
             left_out = collected.left_out
             others = {name: problem for name, problem in collected.damaged.items() if name not in failed}
             failures += [RunFailure(name, f"{name}: {problem}") for name, problem in others.items()]
@@ -129,7 +131,8 @@ def launch(
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
             return LaunchOutcome(directory, [], [], failures, left_out, {}, kept)
-    ended_well = [run for run in runs if run.name in {*finished, *skipped}]
+    well = {*finished, *skipped}
+    ended_well = [run for run in runs if run.name in well]
     return LaunchOutcome(
         directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
         worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),

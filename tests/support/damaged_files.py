@@ -260,7 +260,9 @@ def main() -> int:
                     shutil.rmtree(copied)
             print(f"{time.monotonic() - began:6.0f} s  {path}", flush=True)
     for command in chosen:
-        codes = ", ".join(f"{found.counts[command, code]} x {code}" for code in (0, 1, 2) if found.counts[command, code])
+        codes = ", ".join(
+            f"{found.counts[command, code]} x {code}" for code in (0, 1, 2) if found.counts[command, code]
+        )
         print(f"{command:16} {codes}")
     print(f"{sum(found.counts.values())} calls, {len(found.wrong)} wrong")
     return int(bool(found.wrong))
@@ -274,7 +276,9 @@ def why_wrong(ended: Ended, right: Ended, less: Ended | None, path: Path, before
     if ended.code in (1, 2) and path.name not in flat:
         return f"exit code {ended.code} without the name of the file"
     if ended.code == 0:
-        differing = [name for name, data in right.tables.items() if ended.tables.get(name) != data and name != str(path)]
+        differing = [
+            name for name, data in right.tables.items() if ended.tables.get(name) != data and name != str(path)
+        ]
         return f"exit code 0, and {', '.join(differing)} differ" if differing else ""
     if ended.code == 1 and less is not None:
         # Either without the run, or with what of it is whole.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
+from icl_curriculum.results.comparison.pairs import brief_single_task, single_task
+from icl_curriculum.results.comparison.shown import abridged
 from icl_curriculum.results.comparison.sources import CELL, Cell
-from icl_curriculum.results.comparison.summary import ALL, SINGLE_TASK, Numbers, single_task
+from icl_curriculum.results.comparison.summary import ALL, SINGLE_TASK, Numbers
 from icl_curriculum.results.comparison.wording import between, count, error, listed
 from icl_curriculum.results.labels import inputs_label, pretty, shift_label
 
@@ -58,7 +60,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
             parts.append(f"{name} {error(value)}{interval}")
         sentences.append(
             f"Interquartile mean of the final error over all {len(cells)} {kind} and all seeds, with {level} "
-            f"intervals, the lowest first: {'; '.join(parts)}."
+            f"intervals, the lowest first: {'; '.join(abridged(parts))}."
         )
     trained = rows[rows["trained"]]
     failed = trained[trained["error"] > found.threshold]
@@ -71,7 +73,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
                 f"`{variant}` on {cell_name((name, inputs), cells)} ({round((1 - share.value) * share.n)} of {share.n})"
             )
         sentences.append(f"Seeds that did not come down to an error of {limit} on what they were trained on: "
-                         f"{listed(parts)}.")  # fmt: skip
+                         f"{listed(abridged(parts))}.")  # fmt: skip
     elif len(trained):
         sentences.append(f"Every run came down to an error of {limit} on everything that it was trained on.")
     return sentences + _forgotten(numbers, cells)
@@ -84,8 +86,7 @@ def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
     if rows.empty:
         return []
     parts = []
-    for variant in dict.fromkeys(rows["variant"]):
-        own = rows[(rows["variant"] == variant) & (rows["ci_low"].astype(float) > 0)]
+    for variant, own in by_variant(rows[rows["ci_low"].astype(float) > 0]).items():
         lost = [
             f"{cell_name((name, inputs), cells)} by {error(value)} ({error(low)}–{error(high)})"
             for name, inputs, value, low, high in own[[*CELL, "value", "ci_low", "ci_high"]].itertuples(index=False)
@@ -94,7 +95,7 @@ def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
             parts.append(f"`{variant}` on {listed(lost)}")
     if not parts:
         return ["Nothing is forgotten, beyond what seeds differ by, after its block has ended."]
-    return [f"From the end of its block to the end of training, the error rises with {'; '.join(parts)}."]
+    return [f"From the end of its block to the end of training, the error rises with {'; '.join(abridged(parts))}."]
 
 
 def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
@@ -113,13 +114,12 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     if at_end:
         sentences = [
             f"At {k} examples, after {count(steps.max())} steps, `{best}` ends lowest, at {ends}; then "
-            f"{', '.join(at_end)}."
+            f"{', '.join(abridged(at_end))}."
         ]
     alone = single_task(found.rows).get(cell)
     if alone is not None and alone in full:
         sentences += _against(numbers, cell, alone, [name for name in ranked if name != alone])
-        brief = [name for name in variants if name not in full and rows.set_index("variant")["single"][[name]].all()]
-        for name in brief:
+        for name in brief_single_task(rows):
             prompts = numbers("prompts", "mean", name, cell).value
             sentences.append(
                 f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
@@ -144,7 +144,7 @@ def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, othe
             lower, higher = difference.high < 0, difference.low > 0
             verdict = f"lower{by}" if lower else f"higher{by}" if higher else "not told apart from it"
             parts.append(f"`{name}` is {verdict} ({int(won.value)} of {won.n} seeds lower)")
-    return f"; with about as many prompts of it, {listed(parts)}" if parts else ""
+    return f"; with about as many prompts of it, {listed(abridged(parts))}" if parts else ""
 
 
 def _in_brackets(interval: str) -> str:
@@ -166,9 +166,10 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
             worse.append(text)
         else:
             open_.append(f"`{name}`")
-    said = [f"lower with {listed(better)}"] * bool(better) + [f"higher with {listed(worse)}"] * bool(worse)
-    said += [f"not told apart with {listed(open_)}"] * bool(open_)
-    said += [f"not judged with {listed(unpaired)}, of fewer than two seeds in common"] * bool(unpaired)
+    said = [f"lower with {listed(abridged(better))}"] * bool(better)
+    said += [f"higher with {listed(abridged(worse))}"] * bool(worse)
+    said += [f"not told apart with {listed(abridged(open_))}"] * bool(open_)
+    said += [f"not judged with {listed(abridged(unpaired))}, of fewer than two seeds in common"] * bool(unpaired)
     sentences = [f"Against `{alone}` after as many steps, the error is {'; '.join(said)}."] if said else []
     parts = []
     for name in others:
@@ -186,7 +187,8 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
         )
     if parts:
         sentences.append(
-            f"After as many prompts of it, against `{alone}` at that point of its own schedule: {'; '.join(parts)}."
+            f"After as many prompts of it, against `{alone}` at that point of its own schedule: "
+            f"{'; '.join(abridged(parts))}."
         )
     return sentences
 

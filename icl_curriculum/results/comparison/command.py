@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source, open_source
-from icl_curriculum.results.comparison.summary import Numbers, summary, write_summary
+from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.statistics import THRESHOLD
 
@@ -40,13 +41,15 @@ def compare(
     output: Path | None = None,
     against: str | None = None,
     examples: int | None = None,
+    all_pairs: bool = False,
 ) -> Compared:
     """Set experiments side by side, or the variants of one, and write summary.csv.
 
     It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. ``examples``:
     the prompt length at which errors are taken, by default the longest; another one has a folder of its own within,
-    ``examples_K``. Raises UserError, before anything is written, if a table is missing or damaged, if no variant has
-    the name ``against``, and, saying why, for what is not comparable.
+    ``examples_K``. ``all_pairs``: compare each variant with each of the others, also where `compared_with` would leave
+    some out. Raises UserError, before anything is written, if a table is missing or damaged, if no variant has the name
+    ``against``, and, saying why, for what is not comparable.
     """
     folders = [find_results(name, results) for name in names]
     for number, folder in enumerate(folders):
@@ -59,7 +62,7 @@ def compare(
     folder = folders[0] if len(folders) == 1 else results / "compare"
     if examples is not None:
         folder /= f"examples_{examples}"
-    return _compared(sources, threshold, output or folder, against, examples)
+    return _compared(sources, threshold, output or folder, against, examples, all_pairs=all_pairs)
 
 
 def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
@@ -68,8 +71,9 @@ def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
 
 
 def _compared(
-    sources: list[Source], threshold: float, folder: Path, against: str | None = None, examples: int | None = None
-) -> Compared:
+    sources: list[Source], threshold: float, folder: Path, against: str | None = None, examples: int | None = None,
+    *, all_pairs: bool = False,
+) -> Compared:  # fmt: skip
     if not 0 < threshold < math.inf:
         raise UserError(f"--error: expected a number above 0, found {threshold:g}")
     found = comparable.together(sources, threshold=threshold, examples=examples)
@@ -77,10 +81,12 @@ def _compared(
     if against is not None and against not in variants:
         raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
     check_writable(folder)
-    table = summary(found)
+    found = dataclasses.replace(found, named=(against,) if against else ())
+    rows = list(summary_rows(found, against=against))
     path = folder / "summary.csv"
-    write_summary(path, table)
-    numbers = Numbers(table)
+    # All pairs are not held, as nothing but the file has them.
+    write_summary(path, summary_rows(found, against=against, all_pairs=True) if all_pairs else rows)
+    numbers = Numbers(as_table(rows))
     missed: list[NotShown] = []
     said: list[Answer] = []
     with said_if_not_shown("the answers in words", "given", missed=missed.append):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
-from icl_curriculum.results.comparison.sources import MODEL, Cell, Source, in_cell, unshifted_models
+from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell, Source, unshifted_models
 from icl_curriculum.results.tables import METRICS
 
 #: Why banks of other content cannot stand side by side.
@@ -23,7 +24,7 @@ OTHER_PROMPTS = "other prompts (banks of another evaluation.bank_seed, evaluatio
 class ComparedBank:
     """What tells the bank of a cell from another: its content hash, or what learners without training made of it.
 
-    ``answers``: squared (or median) error by learner and length; ``scale``: the denominator of the normalized error;
+    ``others``: the rows of learners without training; ``scale``: the denominator of the normalized error;
     ``learning``: number and seed of the prompts behind learning curves, where the run's config is there.
     """
 
@@ -31,9 +32,19 @@ class ComparedBank:
     n_context: int
     metric: str
     content: str | None
-    answers: dict[tuple[str, int], float]
+    others: pd.DataFrame
     scale: float
     learning: tuple[int, int] | None
+
+    @functools.cached_property
+    def answers(self) -> dict[tuple[str, int], float]:
+        """Squared (or median) error by learner and length. Only asked where no hash tells banks apart."""
+        found = self.others[self.others["metric"].isin(["squared_error", "median_error"])]
+        return {
+            (str(learner), int(k)): float(value)
+            for learner, k, value in found[["learner", "n_context", "value"]].itertuples(index=False)
+            if not np.isnan(value)
+        }
 
 
 def problems(sources: Sequence[Source]) -> list[str]:
@@ -57,14 +68,15 @@ def _differ(one: ComparedBank, other: ComparedBank) -> str:
         return f"prompts of {one.n_context} and of {other.n_context} examples"
     if one.metric != other.metric:
         return f"for other errors, {METRICS[one.metric]} and {METRICS[other.metric]}"
-    common = one.answers.keys() & other.answers.keys()
     if one.content is not None and other.content is not None:
         if one.content != other.content:
             return OTHER_PROMPTS
-    elif any(not np.isclose(one.answers[key], other.answers[key], rtol=1e-6, atol=1e-12) for key in common):
-        return "other prompts: what learners without training answered differs"
-    elif not common:
-        return "prompts of which nothing tells whether they are the same: no manifest, and no baseline in common"
+    else:
+        common = one.answers.keys() & other.answers.keys()
+        if any(not np.isclose(one.answers[key], other.answers[key], rtol=1e-6, atol=1e-12) for key in common):
+            return "other prompts: what learners without training answered differs"
+        if not common:
+            return "prompts of which nothing tells whether they are the same: no manifest, and no baseline in common"
     if one.learning and other.learning and one.learning != other.learning:
         return f"other prompts while they trained (evaluation.learning_prompts {one.learning[0]}, {other.learning[0]})"
     if not np.isclose(one.scale, other.scale, rtol=1e-5) and not np.isnan(one.scale + other.scale):
@@ -77,39 +89,38 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
     # The shifts' rows are the most by far, and are left out once.
     unshifted = source.evaluation[source.evaluation["shift"] == "none"]
     measured = source.on_own_prompts if source.knows_training else unshifted_models(source.evaluation)
-    longest = measured.groupby(["function_class", "input_distribution", "variant"])["n_context"].max()
+    longest = measured.groupby([*CELL, "variant"], observed=True)["n_context"].max()
     hashes = {(str(manifest["variant"]), str(name)): content for manifest in source.manifests.values()
               for name, content in manifest.get("banks", {}).items()}  # fmt: skip
+    of_cells = {
+        tuple(map(str, key)): rows for key, rows in unshifted.groupby([*CELL, "variant"], sort=False, observed=True)
+    }
     found = []
     for cell, variant in itertools.product(source.cells, source.variants):
-        own = in_cell(unshifted[unshifted["variant"] == variant], cell)
+        own = of_cells.get((*cell, variant), unshifted.iloc[:0])
         own = own[own["seed"] == own["seed"].min()] if len(own) else own
         models = own[own["learner"] == MODEL]
         if models.empty or (*cell, variant) not in longest.index:
             continue
         n_context = int(longest[(*cell, variant)])
         metric = next((metric for metric in METRICS if (models["metric"] == metric).any()), "")
-        others = own[(own["learner_kind"] != "model") & own["metric"].isin(["squared_error", "median_error"])]
-        answers = {
-            (str(learner), int(k)): float(value)
-            for learner, k, value in others[["learner", "n_context", "value"]].itertuples(index=False)
-            if not np.isnan(value)
-        }
+        others = own[own["learner_kind"] != "model"]
         label = f"{source.directory.name}/{variant}" if len(source.variants) > 1 else source.directory.name
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
         there = {"learning_prompts", "bank_seed"} <= config.keys() and source.knows_training
         learning = (config["learning_prompts"], config["bank_seed"]) if there else None
-        bank = ComparedBank(label, n_context, metric, content, answers, _scale(models, n_context), learning)
+        bank = ComparedBank(label, n_context, metric, content, others, _scale(models, n_context), learning)
         found.append((cell, bank))
     return found
 
 
 def _scale(models: pd.DataFrame, n_context: int) -> float:
     """Squared over normalized error: the second moment that errors are divided by; NaN where it isn't finite."""
-    at = models[models["n_context"] == n_context].set_index("metric")["value"]
-    if {"squared_error", "normalized_error"} <= {*at.index} and 0 < at["normalized_error"] < np.inf:
-        return float(at["squared_error"] / at["normalized_error"])
+    at = models[models["n_context"] == n_context]
+    errors = dict(zip(at["metric"], at["value"], strict=True))
+    if {"squared_error", "normalized_error"} <= errors.keys() and 0 < errors["normalized_error"] < np.inf:
+        return float(errors["squared_error"] / errors["normalized_error"])
     return float("nan")
 
 
@@ -128,12 +139,14 @@ def together(sources: Sequence[Source], *, threshold: float, examples: int | Non
     # Two folders may hold runs of one experiment's name.
     alone = all(len(source.variants) == 1 for source in sources)
     renamed = []
+    own_names: dict[str, str] = {}
     for source, part in zip(sources, parts, strict=True):
         folder = source.directory.name
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
+        own_names |= {name: variant for variant, name in names.items()}
         rows = part.rows.assign(variant=part.rows["variant"].map(names))
         curves = {(names[v], seed, name, inputs): curve for (v, seed, name, inputs), curve in part.curves.items()}
         renamed.append((rows, curves))
     rows = pd.concat([rows for rows, _ in renamed], ignore_index=True)
     curves = {key: curve for _, curves in renamed for key, curve in curves.items()}
-    return dataclasses.replace(parts[0], rows=rows, curves=curves)
+    return dataclasses.replace(parts[0], rows=rows, curves=curves, own_names=own_names)

@@ -6,8 +6,9 @@ infinite. All are at the longest prompt of training, ``n_context`` examples.
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +103,8 @@ class Outcomes:
 
     ``shifted``: the errors of trained cells under each shift, a row per run, cell and shift with the columns `SHIFTED`.
     ``confidence``: of intervals over seeds, ``prompt_confidence`` of those over prompts, as evaluation.csv has them.
+    ``own_names``: of several experiments, what each variant is called in its own. ``named``: the variants that were
+    asked for by name, which are shown however many there are.
     """
 
     rows: pd.DataFrame
@@ -110,8 +113,10 @@ class Outcomes:
     confidence: float
     shifted: pd.DataFrame
     prompt_confidence: float = CONFIDENCE
+    own_names: dict[str, str] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def cells(self) -> list[Cell]:
         return cells_of(self.rows)
 
@@ -120,6 +125,19 @@ class Outcomes:
         own = in_cell(self.rows, cell)
         return own[own["trained"].astype(bool)]
 
+    def trained_variants(self, cell: Cell) -> dict[str, pd.DataFrame]:
+        """The rows of each variant that was trained on a cell, in the order of the table."""
+        return self._trained.get(cell, {})
+
+    @functools.cached_property
+    def _trained(self) -> dict[Cell, dict[str, pd.DataFrame]]:
+        return {cell: by_variant(self.trained_on(cell)) for cell in self.cells}
+
+
+def by_variant(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each variant, in the order of the table."""
+    return {str(variant): own for variant, own in rows.groupby("variant", sort=False, observed=True)}
+
 
 def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | None = None) -> Outcomes:
     """Every run's outcome in each of the experiment's cells.
@@ -127,8 +145,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
     ``examples``: the prompt length at which errors are taken, by default the longest of each cell. UserError for one
     that a cell's learning curves do not have.
     """
-    models = final(source.evaluation)
-    models = models[models["learner"] == MODEL]
+    models = final(source.evaluation[source.evaluation["learner"] == MODEL])
     spent = _spent(source)
     planned = _last_trained(source)
     curves: dict[Key, Curve] = {}
@@ -152,10 +169,11 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
         own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]
         shifted = _shifted(of_class, inputs, inputs_of[function_class])
-        for variant, seed in own[["variant", "seed"]].drop_duplicates().itertuples(index=False):
-            found = own[(own["variant"] == variant) & (own["seed"] == seed)]
-            key = (str(variant), int(seed), function_class, inputs)
-            curve = _curve(learned, key, spent)
+        curves_of, shifted_of = _by_run(learned), _by_run(shifted)
+        tidy = []
+        for run, found in _by_run(own).items():
+            key = (*run, function_class, inputs)
+            curve = _curve(curves_of.get(run, learned.iloc[:0]), spent.get(key))
             curves[key] = curve
             last = planned.get(key, 0.0)
             steps = float(found["step"].iloc[0])
@@ -163,10 +181,10 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
             single = last > 0 and not any(
                 planned.get((key[0], key[1], *other), 0.0) > 0 for other in cells if other != cell
             )
-            of_run = shifted[(shifted["variant"] == variant) & (shifted["seed"] == seed)]
-            worst_error, worst_shift = _worst(of_run) if last > 0 else (math.nan, "")
-            if last > 0 and len(of_run):
-                under_shifts.append(_tidy(of_run, inputs))
+            worst_error, worst_shift = math.nan, ""
+            if last > 0 and run in shifted_of:
+                worst_error, worst_shift = _worst(shifted_of[run])
+                tidy.append(shifted_of[run])
             ledger = spent.get(key)
             error, low, high = _finite_error(found)
             rows.append(
@@ -187,11 +205,15 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
                     worst_error=worst_error, worst_shift=worst_shift,
                 )
             )  # fmt: skip
+        if tidy:
+            under_shifts.append(_tidy(pd.concat(tidy), inputs))
     table = pd.DataFrame(rows, columns=OutcomeRow._fields)
     shifted = pd.concat(under_shifts) if under_shifts else pd.DataFrame(columns=SHIFTED)
     order = {variant: i for i, variant in enumerate(source.variants)}
     table, shifted = (
-        frame.sort_values(["variant"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
+        frame.sort_values(
+            ["variant"], key=lambda column: column.astype(object).map(order), kind="stable", ignore_index=True
+        )
         for frame in (table, shifted)
     )
     return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence)
@@ -231,10 +253,15 @@ def _last_trained(source: Source) -> dict[Key, float]:
     return {(v, s, c, i): float(step) for v, s, c, i, step in drawn[columns].itertuples(index=False)}
 
 
-def _curve(learned: pd.DataFrame, key: Key, spent: dict[Key, list[_Spent]]) -> Curve:
-    own = learned[(learned["variant"] == key[0]) & (learned["seed"] == key[1])].sort_values("step")
+def _by_run(rows: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """The rows of each run, in the order of the table."""
+    of_run = rows.groupby(["variant", "seed"], sort=False, observed=True)
+    return {(str(key[0]), int(str(key[1]))): own for key, own in of_run}
+
+
+def _curve(learned: pd.DataFrame, ledger: list[_Spent] | None) -> Curve:
+    own = learned.sort_values("step")
     steps, errors = own["step"].to_numpy(np.float64), own["value"].to_numpy(np.float64)
-    ledger = spent.get(key)
     if ledger is None:
         return Curve(steps, np.full(len(steps), np.nan), errors)
     at, prompts, _ = (np.asarray(column, dtype=np.float64) for column in zip(*ledger, strict=True))
@@ -259,7 +286,7 @@ def _shifted(of_class: pd.DataFrame, inputs: str, trained: set[str]) -> pd.DataF
 
 
 def _tidy(rows: pd.DataFrame, inputs: str) -> pd.DataFrame:
-    """A run's rows of a cell's shifts, with the columns `SHIFTED`: ``inputs`` are the cell's."""
+    """The rows of a cell's shifts, with the columns `SHIFTED`: ``inputs`` are the cell's."""
     changed = rows["shift"] == "none"
     names = [shift_name(*pair) for pair in zip(rows["shift"], rows["input_distribution"], strict=True)]
     return rows.assign(
@@ -273,8 +300,6 @@ def _errors(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _worst(rows: pd.DataFrame) -> tuple[float, str]:
-    if rows.empty:
-        return math.nan, ""
     values = _errors(rows)
     worst = rows.iloc[int(values.argmax())]
     return float(values.max()), shift_name(str(worst["shift"]), str(worst["input_distribution"]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
-from icl_curriculum.results.comparison.outcomes import Outcomes
-from icl_curriculum.results.comparison.sources import Cell, cells_of, in_cell
+from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
+from icl_curriculum.results.comparison.sources import CELL, Cell, cells_of
 from icl_curriculum.results.comparison.summary import Numbers
 from icl_curriculum.results.comparison.wording import between, count, error, operations
 from icl_curriculum.results.labels import shift_label
@@ -56,11 +54,6 @@ def _of(part: float, whole: int) -> SheetEntry:
     return SheetEntry("–") if math.isnan(part) else SheetEntry(f"{part:.0f}/{whole}", part / whole)
 
 
-def by_variant(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for variant in dict.fromkeys(rows["variant"]):
-        yield str(variant), rows[rows["variant"] == variant]
-
-
 def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
     """Final errors of the variants in ``rows``, one cell's: statistics over seeds, two spreads, and every seed's."""
     made = Sheet(
@@ -72,7 +65,7 @@ def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
             "SD, prompts": "standard deviation of one run's error over banks of that many prompts",
         },
     )
-    for variant, own in by_variant(rows):
+    for variant, own in by_variant(rows).items():
         found = {
             name: numbers("error", name, variant, cell) for name in ("iqm", "mean", "median", "seed_sd", "prompt_sd")
         }
@@ -102,7 +95,7 @@ def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) ->
             "worst shift": "highest error under any shift, IQM",
         },
     )  # fmt: skip
-    for variant, own in by_variant(rows):
+    for variant, own in by_variant(rows).items():
         share = numbers("converged", "share", variant, cell)
         events = ("plateau_end", "steps_to_error", "prompts_to_error")
         flops = numbers("flops", "mean", variant, cell).value
@@ -129,7 +122,7 @@ def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> S
             "at prompts": "as many prompts of this cell as the one that saw fewer has seen; errors on the small bank",
         },
     )  # fmt: skip
-    for variant, _ in by_variant(rows[rows["variant"] != reference]):
+    for variant in dict.fromkeys(rows.loc[rows["variant"] != reference, "variant"]):
         entries = []
         for quantity in ("error", "error_at_equal_exposure"):
             difference = numbers(quantity, "paired_difference", variant, cell, reference)
@@ -149,13 +142,18 @@ def ledger(rows: pd.DataFrame) -> Sheet:
     several = len({inputs for _, inputs in cells}) > 1
     names = [f"{name}, {inputs}" if several else str(name) for name, inputs in cells]
     made = Sheet(["run", "steps", *(f"{name}: {what}" for name in names for what in ("prompts", "FLOP"))])
-    for (variant, seed), own in rows.groupby(["variant", "seed"], sort=False):
+    runs: dict[tuple[str, int], dict[Cell, tuple[float, float]]] = {}
+    steps: dict[tuple[str, int], float] = {}
+    for row in rows[["variant", "seed", *CELL, "steps", "prompts", "flops"]].itertuples(index=False):
+        run, cell, (of_run, prompts, flops) = (row[0], row[1]), (row[2], row[3]), map(float, row[4:])
+        runs.setdefault(run, {}).setdefault(cell, (prompts, flops))
+        steps.setdefault(run, of_run)
+    for (variant, seed), spent_on in runs.items():
         entries = []
         for cell in cells:
-            spent_on = in_cell(own, cell)[["prompts", "flops"]].to_numpy(np.float64)
-            prompts, flops = spent_on[0] if len(spent_on) else (math.nan, math.nan)
+            prompts, flops = spent_on.get(cell, (math.nan, math.nan))
             entries += [_count(prompts), SheetEntry(operations(flops), flops)]
-        made.add(f"{variant}, seed {seed}", _count(float(own["steps"].iloc[0])), *entries)
+        made.add(f"{variant}, seed {seed}", _count(steps[variant, seed]), *entries)
     return made
 
 
@@ -189,10 +187,7 @@ class CellError:
 def asked(found: Outcomes) -> dict[str, dict[Cell, CellError]]:
     """Trained x asked: for every variant its error in every cell, trained on or not."""
     given: dict[str, dict[Cell, CellError]] = {}
-    for variant, own in by_variant(found.rows):
-        by_cell = {cell: in_cell(own, cell) for cell in cells_of(own)}
-        given[variant] = {
-            cell: CellError(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
-            for cell, rows in by_cell.items()
-        }
+    for (variant, *cell), rows in found.rows.groupby(["variant", *CELL], sort=False, observed=True):
+        one = CellError(float(interquartile_mean(rows["error"])), bool(rows["trained"].any()))
+        given.setdefault(str(variant), {})[str(cell[0]), str(cell[1])] = one
     return given

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.adaptation import without_adapted
+from icl_curriculum.results.adaptation import is_adapted
 from icl_curriculum.results.collecting import Survey, refresh
 from icl_curriculum.results.manifests import config_is_intact
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
@@ -110,7 +110,8 @@ def open_source(directory: Path) -> Source:
         states = ", ".join(f"{run} is {status}" for run, status in runs.unfinished.items())
         raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
     whole = read_table(directory, "evaluation")
-    evaluation = without_adapted(whole)
+    adapted = is_adapted(whole)
+    evaluation = whole[~adapted] if adapted.any() else whole
     models = evaluation[evaluation["learner_kind"] == "model"]
     if models.empty:
         raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")
@@ -127,9 +128,9 @@ def open_source(directory: Path) -> Source:
     differences = None
     if (directory / "prediction_differences.csv").is_file():
         differences = read_table(directory, "prediction_differences")
-        known = set(models["run"])
+        known = set(distinct(models["run"]))
         differences = differences[differences["run"].isin(known)]
-        if lacking := sorted(known - set(differences["run"])):
+        if lacking := sorted(known - set(distinct(differences["run"]))):
             missing.append(
                 f"prediction_differences.csv lacks {', '.join(lacking)}, of an earlier version of icl_curriculum: whom "
                 f"their models answer like is left out."
@@ -150,7 +151,7 @@ def open_source(directory: Path) -> Source:
                     f"class is left out."
                 )
     # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
-    in_tables = set(models["run"])
+    in_tables = set(distinct(models["run"]))
     manifests = {path.name: manifest for path, manifest in runs.finished if path.name in in_tables}
     missing += _imported(manifests)
     versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
@@ -158,22 +159,26 @@ def open_source(directory: Path) -> Source:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
-        _configs(directory, manifests), tuple(missing), differences, whole[~whole.index.isin(evaluation.index)],
+        _configs(directory, manifests), tuple(missing), differences, whole[adapted],
     )  # fmt: skip
 
 
 def _check_runs(directory: Path, models: pd.DataFrame, tables: dict[str, pd.DataFrame | None]) -> None:
     """UserError for a table that lacks a run of evaluation.csv: they were not collected together."""
     keys = ["variant", "seed"]
-    runs = set(models[keys].itertuples(index=False, name=None))
+    runs = _pairs(models[keys])
     for name, table in tables.items():
-        lacking = runs - set(table[keys].itertuples(index=False, name=None)) if table is not None else set()
+        lacking = runs - _pairs(table[keys]) if table is not None else set()
         if lacking:
             variant, seed = min(lacking)
             raise UserError(
                 f"{directory}: evaluation.csv holds the run {variant}-seed{seed}, {name}.csv does not; restore the "
                 f"tables, or run the experiment again, which collects them"
             )
+
+
+def _pairs(table: pd.DataFrame) -> set[tuple[Any, ...]]:
+    return set(table.drop_duplicates().itertuples(index=False, name=None))
 
 
 def _imported(manifests: dict[str, dict[str, Any]]) -> list[str]:
@@ -215,7 +220,7 @@ def _is_config(config: Mapping[str, Any]) -> bool:
 def _missing_runs(models: pd.DataFrame, runs: Survey) -> list[str]:
     """Runs that others lead to expect: a seed that other variants have, and runs that were begun."""
     variants, seeds = distinct(models["variant"]), sorted(models["seed"].unique())
-    there = set(zip(models["variant"], models["seed"], strict=True))
+    there = _pairs(models[["variant", "seed"]])
     unfinished = runs.unfinished
     lacking = [f"{variant}-seed{seed}" for variant, seed in itertools.product(variants, seeds)]
     lacking = [

@@ -59,19 +59,19 @@ def domain_errors(evaluation: pd.DataFrame, dims: dict[str, int]) -> pd.DataFram
     rows = rows[asked]
     inside = rows[(rows["learner"] == MODEL) & rows["in_distribution"].astype(bool)]
     most = inside["variant"].map(dims).astype(float) * 4
-    lengths = inside[inside["n_context"] <= most].groupby("variant")["n_context"].max()
+    lengths = inside[inside["n_context"] <= most].groupby("variant", observed=True)["n_context"].max()
     rows = rows[rows["n_context"] == rows["variant"].map(lengths)]
     places = zip(rows["variant"], rows["function_class"], rows["input_distribution"], strict=True)
     domains = [domain_of((str(name), str(inputs)), trained[str(variant)]) for variant, name, inputs in places]
     names = adaptation_names(rows[["variant", "learner"]].drop_duplicates().itertuples(index=False, name=None))
     rows = rows.assign(
         domain=pd.Series(domains, index=rows.index, dtype=object),
-        adaptation=rows["learner"].map(names),
+        adaptation=rows["learner"].astype(object).map(names),
         value=np.where(rows["value"].isna(), np.inf, rows["value"].astype(float)),
     )
     rows = rows[rows["domain"].notna()]
     # Of each answer the metric that comes first: the median where the mean is infinite.
-    rank = rows["metric"].map({metric: number for number, metric in enumerate(METRICS)})
+    rank = rows["metric"].astype(object).map({metric: number for number, metric in enumerate(METRICS)})
     keys = [name for name in ERRORS if name not in ("metric", "value")]
     rows = rows.assign(rank=rank).sort_values([*keys, "rank"], kind="stable")
     return rows.drop_duplicates(keys)[ERRORS].reset_index(drop=True)
