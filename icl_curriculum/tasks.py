@@ -18,7 +18,7 @@ from torch import Tensor
 from icl_curriculum.core.contracts import at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import INPUTS, Component
+from icl_curriculum.core.registry import INPUTS, Component, code_of
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
@@ -163,7 +163,7 @@ class Task:
 
     def reference_inputs(self) -> Component:
         """The class's own reference inputs in these dimensions."""
-        return INPUTS.build(self.function_class.reference(self.dims))
+        return INPUTS.build(self.function_class.reference(self.dims), beside=self.function_class)
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""
@@ -184,6 +184,7 @@ class _Moment:
     cls: type[FunctionClass]
     family: str
     inputs: str
+    code: tuple[type, ...]
     dims: int
     task: Task = field(compare=False)
 
@@ -192,7 +193,8 @@ class _Moment:
         own = task.function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
         inputs = task.inputs.without_given_ids()
         spec = json.dumps(inputs.spec(), sort_keys=True, default=str)
-        return cls(type(own), own.family, spec, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
+        code = (*code_of(own), *code_of(inputs))
+        return cls(type(own), own.family, spec, code, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
 
 
 @lru_cache(maxsize=256)

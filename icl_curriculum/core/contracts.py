@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from icl_curriculum.core.errors import UserError, described
+from icl_curriculum.core.plugin_reads import StrayRead, no_strays
 from icl_curriculum.core.registry import Component, origin_of, source_of
 
 
@@ -28,7 +29,12 @@ def at_work(component: Component | None, doing: str) -> Iterator[None]:
     Errors of a built-in component pass unchanged, as they are the suite's own, and so do those where there is none.
     """
     try:
-        yield
+        with no_strays():
+            yield
+    except StrayRead as error:
+        if component is None:
+            raise
+        raise ComponentFailed(f"{component.id!r} failed in {doing}: {error}") from error
     except (UserError, ComponentFailed):
         raise
     except Exception as error:

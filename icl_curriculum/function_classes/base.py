@@ -21,7 +21,7 @@ from torch import Tensor
 from icl_curriculum.core.contracts import expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered
+from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered, code_of
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.core.streams import generator as stream_generator
 
@@ -157,7 +157,7 @@ class FunctionClass(Component):
         if self.pool_size is None:
             raise ValueError(f"{self.id} has no pool: its pool_size is not set")
         stream = f"pool/{self.family}/dims={dims}/size={self.pool_size}"
-        return _drawn_pool(_Pool(type(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
+        return _drawn_pool(_Pool(code_of(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
 
     @property
     def family(self) -> str:
@@ -201,7 +201,7 @@ _NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
 class _Pool:
     """All that decides a pool, hashable whatever the class's fields are."""
 
-    cls: type[FunctionClass]
+    code: tuple[type, ...]
     stream: str
     seed: int
     size: int

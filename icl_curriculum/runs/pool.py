@@ -23,8 +23,10 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
+from icl_curriculum.runs.worker import PLUGINS
 
 # CUDA's matrix products repeat bit by bit only with a workspace of fixed size, set before the device is first
 # used; MPS leaves a few operations to the CPU.
@@ -74,17 +76,19 @@ class WorkerPool:
     def _start(self, run: Run, units: Path) -> None:
         folder = units / run.name
         folder.mkdir()
-        copies = {folder / name: content for name, content in run.plugin_copies().items()}
-        for copy, content in copies.items():
+        for name, content in run.plugin_copies().items():
+            copy = folder / PLUGINS / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
         values = {
             "results": str(self.results), "device": self.device, "hash": run.hash(),
-            "plugins": [str(copy) for copy in copies], "log": list(self.log), "run": run.config(),
+            "log": list(self.log), "run": run.config(),
         }  # fmt: skip
         unit = folder / "unit.toml"
         unit.write_text(tomli_w.dumps(values), encoding="utf-8")
         self.workers[run.name] = subprocess.Popen(
-            [sys.executable, "-m", "icl_curriculum.runs.worker", str(unit), "--end-with-stdin"],
+            # Without the folder that one is in among those that modules are looked for in.
+            [sys.executable, "-P", start_worker.__file__, str(unit), "--end-with-stdin"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
             errors="replace", env={**_ENVIRONMENT, **os.environ},
         )  # fmt: skip

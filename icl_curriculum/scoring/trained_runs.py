@@ -42,7 +42,7 @@ def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> Tra
     UserError if the directory holds no finished run, a damaged one, or no weights of that step.
     """
     manifest = finished_manifest(run_dir)
-    run = load_run(run_dir / "config.toml")
+    run = load_run(run_dir / "config.toml", plugin_hashes=manifest.get("plugins"))
     directory = RunDirectory(run_dir, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
     model = load_model(run_dir, step).to(device)
     directory.check_intact()
