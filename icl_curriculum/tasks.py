@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_curriculum.core.contracts import at_work, expect_shape
+from icl_curriculum.core.contracts import as_number, at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS, Component, code_of
@@ -94,7 +94,7 @@ class Task:
         """The clean raw values of functions at inputs other than their own."""
         with at_work(self.function_class, "evaluate"):
             values = self.function_class.evaluate(truth, xs)
-        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points")
+        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points", xs.dtype)
         return values
 
     def label(
@@ -137,7 +137,8 @@ class Task:
 
     def trivial_error(self) -> float:
         """The squared error of predicting zero under the reference inputs, in the units of the class's outputs."""
-        return self.function_class.trivial_error(self.dims) * self.function_class.output_scale(self.dims) ** 2
+        stated = as_number(self.function_class, "trivial_error", self.function_class.trivial_error(self.dims))
+        return stated * self.function_class.output_scale(self.dims) ** 2
 
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
@@ -156,6 +157,7 @@ class Task:
             closed = self.function_class.trivial_error(self.dims)
         if closed is None:
             closed = _monte_carlo_second_moment(_Moment.of(self))
+        closed = as_number(self.function_class, "second_moment", closed)
         return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
 
     def _has_reference_inputs(self) -> bool:
