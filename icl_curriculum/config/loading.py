@@ -128,6 +128,7 @@ def rebuild(
     if not isinstance(variant, str) or not isinstance(seed, int):
         raise UserError(f"{source}: expected the config of a run, with a variant and a seed, found none")
     if plugin_hashes is not None:
+        plugin_hashes = [*plugin_hashes] if isinstance(plugin_hashes, list | tuple) else []
         _expect_copies(plugins, plugin_hashes)
     with plugins_of_a_run(replacing=False):
         hashes = [load_files(plugin) for plugin in plugins]

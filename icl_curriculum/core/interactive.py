@@ -13,7 +13,7 @@ import textwrap
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
-from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from icl_curriculum.core.errors import UserError
@@ -102,13 +102,13 @@ class _Definitions:
                 return f"{value.__qualname__} of {self.outside(value.__module__)}"
             self.add_class(value)
             return value.__qualname__
-        if isinstance(value, FunctionType):
-            if value.__module__ != self.module:
-                return f"{value.__qualname__} of {self.outside(value.__module__)}"
-            code = inspect.unwrap(value).__code__
-            places = iter([(code.co_filename, code.co_firstlineno)])
-            self._add_source(f"def {value.__qualname__}", value, places, ast.FunctionDef)
-            return value.__qualname__
+        function = inspect.unwrap(value) if callable(value) else None
+        if isinstance(function, FunctionType | MethodType):
+            if function.__module__ != self.module:
+                return f"{function.__qualname__} of {self.outside(function.__module__)}"
+            places = iter([(function.__code__.co_filename, function.__code__.co_firstlineno)])
+            self._add_source(f"def {function.__qualname__}", function, places, ast.FunctionDef)
+            return function.__qualname__
         if isinstance(value, BuiltinFunctionType):
             return f"{value.__qualname__} of {value.__module__}"
         if value is None or isinstance(value, bool | int | float | complex | str | bytes | range | PurePath):

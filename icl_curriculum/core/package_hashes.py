@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
 from icl_curriculum.core.interactive import is_interactive, typed_in
+from icl_curriculum.core.plugin_files import is_installed
 from icl_curriculum.core.registry import BUILT_IN, PACKAGE, Component, origin_of, plugin_of
 
 
@@ -46,18 +46,12 @@ def outside(module: str) -> str:
     """What stands for a module in a hash: its name, and where nobody has installed it also the content of its files."""
     top = module.split(".")[0]
     file = getattr(sys.modules.get(top), "__file__", None)
-    if top in _NOT_HASHED or top in sys.stdlib_module_names or file is None or _is_installed(Path(file)):
+    if top in _NOT_HASHED or top in sys.stdlib_module_names or file is None or is_installed(Path(file)):
         return module
     digest = hashlib.sha256()
     for name, path in _files_of(top, module):
         digest.update(f"{name}\n".encode() + path.read_bytes())
     return f"{module} {digest.hexdigest()}"
-
-
-def _is_installed(file: Path) -> bool:
-    """Whether a file is one of Python itself or of an installed distribution."""
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    return bool({"site-packages", "dist-packages"} & {*file.parts}) or stdlib in file.resolve().parents
 
 
 # Packages whose files are not hashed, because the manifest holds their versions.

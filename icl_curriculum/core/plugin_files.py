@@ -1,18 +1,20 @@
 """The files of a plugin: its own, those that it imports from its own folder, and the data that it names.
 
 They are read before anything is executed, so that what is hashed is what runs. Imports are found in the text, wherever
-in a file they stand: a module counts as the plugin's own where it lies beside it and Python knows no other of that
-name, neither in its standard library nor installed.
+in a file they stand: a module counts as the plugin's own where it lies beside it, unless the standard library or a
+distribution that is installed has one of that name.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -70,7 +72,7 @@ def read_plugin(
 ) -> PluginFiles:
     """Read a plugin file with what belongs to it. UserError if it is missing or names data that are not there.
 
-    ``imports``: whether modules beside it are its own where Python knows no other (``found``), wherever they lie beside
+    ``imports``: whether modules beside it are its own where no other is installed (``found``), wherever they lie beside
     it, as in a copy that holds nothing else (``copied``), or never.
     """
     place = path.resolve()
@@ -156,7 +158,7 @@ class _Reading:
         """Whether a module that is imported by its full name is that of the plugin's folder, if there is one."""
         if top in sys.stdlib_module_names or top in sys.builtin_module_names or top == "icl_curriculum":
             return False
-        return self.imports == "copied" or not _known_elsewhere(top, self.folder / top)
+        return self.imports == "copied" or not _is_installed_elsewhere(top, self.folder / top)
 
     def _add_module(self, top: str) -> None:
         """Add a module of the folder; of a package, all that it holds."""
@@ -254,12 +256,21 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _known_elsewhere(top: str, beside: Path) -> bool:
-    """Whether Python finds a module of this name at another place than beside the plugin."""
+def _is_installed_elsewhere(top: str, beside: Path) -> bool:
+    """Whether a distribution that is installed has a module of this name, at another place than beside the plugin."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):
-        return top in sys.modules
+        return False
     if spec is None or spec.origin is None:
         return False  # A folder without a file of its own comes after any module.
-    return Path(spec.origin).resolve() not in {beside.with_name(f"{top}.py"), beside / "__init__.py"}
+    file = Path(spec.origin).resolve()
+    if file in {beside.with_name(f"{top}.py"), beside / "__init__.py"}:
+        return False
+    return is_installed(file) or top in importlib.metadata.packages_distributions()
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a file is one of Python itself or lies where distributions are installed."""
+    stdlib = Path(sysconfig.get_path("stdlib")).resolve()
+    return bool({"site-packages", "dist-packages"} & {*file.parts}) or stdlib in file.resolve().parents

@@ -288,7 +288,11 @@ class Registry:
     def without_plugins(self) -> Table:
         """What is registered now, but for what plugin files have registered."""
         theirs = {entry for plugin in self.plugins() for entry in self._of_plugins[plugin].items()}
-        return {name: entry for name, entry in self.tables().items() if (name, entry) not in theirs}
+        return {
+            name: entry
+            for name, entry in self.tables().items()
+            if (name, entry) not in theirs and plugin_of(entry[0].__module__) is None
+        }
 
     def register_again(self, plugin: str) -> None:
         """Register what a plugin file has registered before, where it is not known now. UserError for a taken name."""
