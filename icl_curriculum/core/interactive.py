@@ -158,6 +158,9 @@ def _source_at(place: tuple[str, int], name: str, namespace: dict[str, Any], kin
         tree = ast.parse("".join(lines))
     except SyntaxError:
         return None
+    if name.endswith("<lambda>"):
+        kept = [each for each in tree.body if each.lineno <= place[1] <= (each.end_lineno or each.lineno)]
+        return ast.get_source_segment("".join(lines), kept[0]) if kept else None
     for qualified, node in _defined_in(tree, ""):
         first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
         if qualified == name and isinstance(node, kind) and first <= place[1] <= (node.end_lineno or first):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -158,6 +157,8 @@ class _Reading:
         """Whether a module that is imported by its full name is that of the plugin's folder, if there is one."""
         if top in sys.stdlib_module_names or top in sys.builtin_module_names or top == "icl_curriculum":
             return False
+        if not (self.folder / top).is_dir() and not (self.folder / f"{top}.py").is_file():
+            return False
         return self.imports == "copied" or not _is_installed_elsewhere(top, self.folder / top)
 
     def _add_module(self, top: str) -> None:
@@ -267,7 +268,7 @@ def _is_installed_elsewhere(top: str, beside: Path) -> bool:
     file = Path(spec.origin).resolve()
     if file in {beside.with_name(f"{top}.py"), beside / "__init__.py"}:
         return False
-    return is_installed(file) or top in importlib.metadata.packages_distributions()
+    return is_installed(file)
 
 
 def is_installed(file: Path) -> bool:

@@ -23,6 +23,8 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.interactive import is_interactive
 from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
@@ -52,6 +54,7 @@ class WorkerPool:
 
     def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
+        _expect_seen(runs)
         with tempfile.TemporaryDirectory(prefix="icl-") as units:
             try:
                 while waiting or self.workers:
@@ -119,6 +122,17 @@ class WorkerPool:
         if failure is None and not (finished and code == 0):
             failure = {"run": name, "message": f"{name}: {_ending(code)}", "details": "".join(printed)}
         self.messages.put((name, {"failure": failure}))
+
+
+def _expect_seen(runs: Sequence[Run]) -> None:
+    """UserError for a component that a process of its own would not know, as nothing that it imports defines it."""
+    for component in (item for run in runs for item in run.experiment.components()):
+        if is_interactive(type(component)) or type(component).__module__ == "__main__":
+            raise UserError(
+                f"{component.name!r} is defined in {type(component).__module__}, which worker processes do not see",
+                way_out="write it to a file of its own, and name that in plugins; or execute one run after another, "
+                "with jobs=0",
+            )
 
 
 def _ending(code: int) -> str:

@@ -22,7 +22,10 @@ pytestmark = pytest.mark.usefixtures("fresh_registries")
 
 #: A cell that defines a class, which uses what another cell defines.
 CELL = scaled(imports="", factor="half(FACTOR)")
-BEFORE = "FACTOR = 6.0\n\n\ndef half(x):\n    return x / DIVISOR\n\n\nDIVISOR = 2.0\nunused = object()\n"
+BEFORE = (
+    "FACTOR = 6.0\n\n\ndef half(x):\n    return divided(x)\n\n\ndivided = lambda x: x / DIVISOR\n"
+    "DIVISOR = 2.0\nunused = object()\n"
+)
 #: Of the cells, none of which has that of another's.
 NUMBERS = itertools.count(1)
 
