@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -141,7 +142,8 @@ class _Reading:
     def look_into(self, content: bytes, name: str, package: str) -> None:
         """Add what a Python file of the plugin imports and names. ``name``: its path; ``package``: of what package."""
         try:
-            tree = ast.parse(importlib.util.decode_source(content))
+            with warnings.catch_warnings(action="ignore"):  # They are said where it is executed.
+                tree = ast.parse(importlib.util.decode_source(content))
         except (SyntaxError, ValueError, RecursionError):
             return  # Whoever executes it says what is wrong with it.
         for named in _data_files(tree, self.known_as.parent / name):
