@@ -1,6 +1,7 @@
 """``python -m icl_curriculum`` is the same as ``icl``, which begins here, too."""
 
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -15,5 +16,17 @@ def main() -> None:
     command_line()
 
 
+def _look_elsewhere() -> None:
+    """Look for modules where ``icl`` looks for them: not in the folder that one is in, which ``-m`` puts first.
+
+    A ``random.py`` there would be imported instead of Python's own. In a checkout the folder comes last.
+    """
+    here = sys.path.pop(0)
+    if Path(here).resolve() == Path(__file__).resolve().parent.parent:
+        sys.path.append(here)
+
+
 if __name__ == "__main__":
+    if __spec__ is not None and not sys.flags.safe_path:
+        _look_elsewhere()
     main()

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_curriculum.core.contracts import at_work, expect_shape
+from icl_curriculum.core.contracts import as_number, at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import INPUTS, Component
+from icl_curriculum.core.registry import INPUTS, Component, code_of
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
@@ -94,7 +94,7 @@ class Task:
         """The clean raw values of functions at inputs other than their own."""
         with at_work(self.function_class, "evaluate"):
             values = self.function_class.evaluate(truth, xs)
-        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points")
+        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points", xs.dtype)
         return values
 
     def label(
@@ -137,7 +137,8 @@ class Task:
 
     def trivial_error(self) -> float:
         """The squared error of predicting zero under the reference inputs, in the units of the class's outputs."""
-        return self.function_class.trivial_error(self.dims) * self.function_class.output_scale(self.dims) ** 2
+        stated = as_number(self.function_class, "trivial_error", self.function_class.trivial_error(self.dims))
+        return stated * self.function_class.output_scale(self.dims) ** 2
 
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
@@ -156,6 +157,7 @@ class Task:
             closed = self.function_class.trivial_error(self.dims)
         if closed is None:
             closed = _monte_carlo_second_moment(_Moment.of(self))
+        closed = as_number(self.function_class, "second_moment", closed)
         return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
 
     def _has_reference_inputs(self) -> bool:
@@ -163,7 +165,7 @@ class Task:
 
     def reference_inputs(self) -> Component:
         """The class's own reference inputs in these dimensions."""
-        return INPUTS.build(self.function_class.reference(self.dims))
+        return INPUTS.build(self.function_class.reference(self.dims), beside=self.function_class)
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""
@@ -184,6 +186,7 @@ class _Moment:
     cls: type[FunctionClass]
     family: str
     inputs: str
+    code: tuple[type, ...]
     dims: int
     task: Task = field(compare=False)
 
@@ -192,7 +195,8 @@ class _Moment:
         own = task.function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
         inputs = task.inputs.without_given_ids()
         spec = json.dumps(inputs.spec(), sort_keys=True, default=str)
-        return cls(type(own), own.family, spec, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
+        code = (*code_of(own), *code_of(inputs))
+        return cls(type(own), own.family, spec, code, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
@@ -24,7 +25,7 @@ from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.descent_rates import best_rate
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import INPUTS
+from icl_curriculum.core.registry import code_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.inputs import AnyInputs, InputDistribution
 
@@ -108,7 +109,7 @@ class PreconditionedGradientDescent(Baseline):
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         dims = prompts.dims
         self.check_dims(dims)
-        covariance = _covariance(json.dumps(self.inputs.without_given_ids().spec(), sort_keys=True), dims)
+        covariance = _covariance(_Inputs.of(self.inputs), dims)
         spread = covariance.trace() + prompts.noise_variance
         matrices = torch.zeros(prompts.points, dims, dims, dtype=torch.float64)
         for k in _asked(prompts):
@@ -151,14 +152,27 @@ def _means_before(values: Float[Tensor, "batch points ..."]) -> Float[Tensor, "b
     return torch.cat([torch.zeros_like(values[:, :1]), means], dim=1)
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """All that decides a covariance, hashable whatever the fields of the inputs are."""
+
+    spec: str
+    code: tuple[type, ...]
+    distribution: InputDistribution = field(compare=False)
+
+    @classmethod
+    def of(cls, inputs: InputDistribution) -> _Inputs:
+        plain = inputs.without_given_ids()
+        return cls(json.dumps(plain.spec(), sort_keys=True), code_of(plain), plain)
+
+
 @lru_cache(maxsize=64)
-def _covariance(inputs: str, dims: int) -> Float[Tensor, "dims dims"]:
-    """The covariance around zero, E x x^T, of the inputs with this spec."""
-    distribution = INPUTS.build(json.loads(inputs))
-    assert isinstance(distribution, InputDistribution)
+def _covariance(inputs: _Inputs, dims: int) -> Float[Tensor, "dims dims"]:
+    """The covariance around zero, E x x^T, of some inputs."""
+    distribution = inputs.distribution
     trace = distribution.squared_norm(dims)
     if distribution.rotation_invariant(dims):
         return trace / dims * torch.eye(dims, dtype=torch.float64)
-    xs = distribution.sample(_DRAWN, 1, dims, generator(0, f"covariance/{inputs}", dims))[:, 0].double()
+    xs = distribution.sample(_DRAWN, 1, dims, generator(0, f"covariance/{inputs.spec}", dims))[:, 0].double()
     found = xs.mT @ xs
     return found * (trace / found.trace())

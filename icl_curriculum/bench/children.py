@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from icl_curriculum.core.safe_path import safe_path
+
 #: What the child calls: with its request, and with a function that sends a message to the parent.
 Work = Callable[[Any, Callable[[Any], None]], Any]
 
@@ -37,7 +39,8 @@ def in_children(
         for number, request in enumerate(requests):
             mine, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_child, args=(work, request, theirs), daemon=True)
-            process.start()
+            with safe_path():
+                process.start()
             theirs.close()
             processes.append(process)
             pipes[mine] = number

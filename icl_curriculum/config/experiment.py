@@ -276,7 +276,7 @@ class Experiment(Strict):
         """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""
         chosen: Sequence[Component] | None = self.evaluation.baselines
         if chosen is None:
-            chosen = [BASELINES.build(name) for name in function_class.baselines]
+            chosen = [BASELINES.build(name, beside=function_class) for name in function_class.baselines]
         return tuple(item.for_training_on(self.function_classes) for item in chosen if isinstance(item, Baseline))
 
     def components(self) -> list[Component]:

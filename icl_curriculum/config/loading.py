@@ -14,7 +14,9 @@ from icl_curriculum.config.experiment import Experiment, Run, check_length, vari
 from icl_curriculum.config.finding import experiment_names, is_file, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
+from icl_curriculum.core.package_hashes import package_hashes
+from icl_curriculum.core.plugin_files import PluginFiles, read_copies
+from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -60,9 +62,15 @@ def load(
 ) -> list[Run]:
     """The runs of experiment NAME, one per (variant, seed).
 
-    ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's.
+    ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's. What other
+    plugin files have registered before is unknown to the experiment.
     Raises UserError naming the file and the key.
     """
+    with plugins_of_a_run(replacing=True):
+        return _load(name, overrides, seeds, plugins)
+
+
+def _load(name: str, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]) -> list[Run]:
     path = find(name)
     values = read(path)
     values.setdefault("name", path.stem)
@@ -88,38 +96,70 @@ def load(
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
-        hashes = (*loaded.values(), *_package_hashes(experiment))
+        hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
         name = variant or variant_name(experiment)
         runs += [Run(experiment, name, seed, hashes) for seed in base.seeds]
     return runs
 
 
-def load_run(config_file: Path) -> Run:
-    """The run of a run directory's config.toml. Its plugins are loaded from copies beside it where there are any."""
+def load_run(config_file: Path, *, plugin_hashes: Sequence[str] | None = None) -> Run:
+    """The run of a run directory's config.toml. Its plugins are loaded from copies beside it where there are any.
+
+    ``plugin_hashes``: those of the run's manifest. UserError, before anything of them is executed, where copies are
+    not what they say, and where an installed package that the run was made with has changed.
+    """
     config = read_toml(config_file)
-    copies = [config_file.parent / "plugins" / name for name in copy_names(config.get("plugins", []))]
-    return rebuild(config, copies, source=str(config_file))
+    plugins = config.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise UserError(f"{config_file}: plugins: expected a list of file names, found {shown(plugins)}")
+    return rebuild(
+        config, read_copies(config_file.parent / "plugins", plugins), source=str(config_file),
+        plugin_hashes=plugin_hashes,
+    )  # fmt: skip
 
 
-def rebuild(config: dict[str, Any], copies: Sequence[Path], *, source: str, known_as: Sequence[str] = ()) -> Run:
-    """The run whose `Run.config` this is, with its plugins loaded from copies of their files.
+def rebuild(
+    config: dict[str, Any], plugins: Sequence[PluginFiles], *, source: str, plugin_hashes: Sequence[str] | None = None
+) -> Run:
+    """The run whose `Run.config` this is, with its plugins loaded from their files or from copies of these.
 
-    ``known_as``: what messages call them, instead of the copies' own names.
+    No other plugin files are known to it. ``plugin_hashes``: what `Run.plugin_hashes` is to be, see `load_run`.
     """
     variant, seed = config.get("variant"), config.get("seed")
     if not isinstance(variant, str) or not isinstance(seed, int):
         raise UserError(f"{source}: expected the config of a run, with a variant and a seed, found none")
-    names = [Path(name) for name in known_as] or copies
-    hashes = [load_plugin(copy, known_as=name) for copy, name in zip(copies, names, strict=True)]
-    values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
-    experiment = build({**values, "seeds": [seed]}, source=source)
-    return Run(experiment, variant, seed, (*hashes, *_package_hashes(experiment)))
+    if plugin_hashes is not None:
+        plugin_hashes = [*plugin_hashes] if isinstance(plugin_hashes, list | tuple) else []
+        _expect_copies(plugins, plugin_hashes)
+    with plugins_of_a_run(replacing=False):
+        hashes = [load_files(plugin) for plugin in plugins]
+        values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
+        experiment = build({**values, "seeds": [seed]}, source=source)
+        packages = package_hashes(experiment.components())
+    if plugin_hashes is not None:
+        _expect_packages(source, packages, plugin_hashes[len(plugins) :])
+    return Run(experiment, variant, seed, (*hashes, *sorted(packages)))
 
 
-def _package_hashes(experiment: Experiment) -> list[str]:
-    """Hashes of the installed packages whose components the experiment uses."""
-    hashes = {package_hash(component) for component in experiment.components()}
-    return sorted(found for found in hashes if found is not None)
+def _expect_copies(plugins: Sequence[PluginFiles], hashes: Sequence[str]) -> None:
+    """UserError unless the copies of plugins, none of which was executed yet, are those that a run wrote."""
+    for number, plugin in enumerate(plugins):
+        if hashes[number : number + 1] != [plugin.hash]:
+            what = f" with {', '.join(sorted(plugin.beside))} beside it" if plugin.beside else ""
+            raise UserError(
+                f"{plugin.known_as}{what} is not what the run wrote: the manifest knows another content; restore it, "
+                f"or use --fresh"
+            )
+
+
+def _expect_packages(source: str, packages: dict[str, str], hashes: Sequence[str]) -> None:
+    """UserError unless the installed packages that a run uses are those that it was made with."""
+    changed = [components for digest, components in packages.items() if digest not in hashes]
+    if changed:
+        raise UserError(
+            f"{source}: the code of {', '.join(sorted(changed))} has changed since the run was made, and no copy of it "
+            f"is kept; install what it was made with, or train anew with --fresh"
+        )
 
 
 # What Python does not read, and no experiment needs.

@@ -1,78 +1,91 @@
-"""Code from outside: plugin files, which are executed here, and hashes of the installed packages that are used."""
+"""Plugin files: loaded, each once for its content, and kept apart where runs were made with two versions of one."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.abc
-import importlib.util
+import contextlib
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 from icl_curriculum.core.errors import UserError, described
-from icl_curriculum.core.registry import BUILT_IN, PACKAGE, Component, origin_of, undone_on_failure
+from icl_curriculum.core.plugin_files import PluginFiles, copied_files, read_plugin
+from icl_curriculum.core.plugin_imports import KNOWN_AS, PluginImports, forget
+from icl_curriculum.core.plugin_reads import no_strays, watch_reads
+from icl_curriculum.core.registry import KINDS, PLUGIN_MODULE, companions, undone_on_failure
 
-_MODULE = f"{PACKAGE}_plugin_"
-# The contents that were executed, by their hashes: a file may change while a command that uses it runs.
-_CONTENTS: dict[str, bytes] = {}
+#: The variable of a plugin's own module that holds the files it was made of, which may have changed since.
+_FILES = "__icl_files__"
 
 
-def load_plugin(path: Path, *, known_as: Path | None = None) -> str:
-    """Execute a plugin file and return its content's hash. Loading a file twice, or a copy of it, is harmless.
+def load_plugin(path: Path) -> str:
+    """Execute a plugin file and return the hash of its content, and of what belongs to it, see `plugin_files`.
 
-    ``known_as``: what messages call the file, where ``path`` is a copy. Raises UserError if the file is missing
-    or fails to import; nothing of it is then registered.
+    Loading a file twice, or a copy of it, is harmless. Raises UserError if the file is missing or fails to import;
+    nothing of it is then registered.
     """
-    path = path.resolve()
-    known_as = known_as or path
-    if path.suffix != ".py":
-        raise UserError(f"plugin file {known_as} is not a Python file (expected a name ending in .py)")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        kinds = {FileNotFoundError: "does not exist", IsADirectoryError: "is no file"}
-        raise UserError(f"plugin file {known_as} {kinds.get(type(error), 'cannot be read')}") from None
+    return load_files(read_plugin(path))
+
+
+def load_files(files: PluginFiles) -> str:
+    """Execute a plugin that was read, unless it is loaded, and register what it registers; returns its hash."""
     # The content tells plugins apart: a run directory's copy of a loaded plugin is the same plugin.
-    digest = _hash(content)
-    name = f"{_MODULE}{digest}"
-    if name in sys.modules:
-        return digest
-    loader = _ContentLoader(content, str(known_as))
-    spec = importlib.util.spec_from_file_location(name, known_as, loader=loader, submodule_search_locations=None)
-    assert spec is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    try:
-        with undone_on_failure():
-            loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"plugin file {known_as} failed to import: {described(error, known_as)}") from error
-    _CONTENTS[digest] = content
+    digest = files.hash
+    name = f"{PLUGIN_MODULE}{digest}"
+    with undone_on_failure():
+        if name in sys.modules:
+            for registry in KINDS.values():
+                registry.register_again(name)
+            return digest
+        watch_reads(name, files)
+        try:
+            with no_strays():
+                module = PluginImports(files, name).execute()
+        except (Exception, SystemExit) as error:
+            forget(name)
+            if isinstance(error, UserError):
+                raise
+            reason = described(error, _innermost(error, files))
+            raise UserError(f"plugin file {files.known_as} failed to import: {reason}") from error
+    vars(module)[_FILES] = files
     return digest
 
 
-class _ContentLoader(importlib.abc.SourceLoader):
-    """Executes the very bytes that were hashed, even if the file holds others by now.
+def _innermost(error: BaseException, files: PluginFiles) -> Path:
+    """The file of the plugin whose line an error passed last."""
+    own = {str(files.known_as), *(str(files.known_as.parent / name) for name in files.beside)}
+    passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    return Path(passed[-1]) if passed else files.known_as
 
-    Python's own loader would read the file again, or take bytecode from a cache that may be of an earlier content.
+
+@contextlib.contextmanager
+def plugins_of_a_run(*, replacing: bool) -> Iterator[None]:
+    """Within the block no plugin file is registered but those that are loaded in it: those of one run.
+
+    So two runs can be at hand that were made with two versions of a plugin, while two plugins of one run that register
+    one name are an error. After it, what was registered before is known again, and what was loaded within where its
+    name is free, or, with ``replacing``, wherever a plugin file had it.
     """
-
-    def __init__(self, content: bytes, name: str) -> None:
-        self.content, self.name = content, name
-
-    def get_filename(self, fullname: str) -> str:
-        return self.name
-
-    def get_data(self, path: str | bytes) -> bytes:
-        return self.content
+    before = {registry: registry.tables() for registry in KINDS.values()}
+    for registry in KINDS.values():
+        registry.set_tables(registry.without_plugins())
+    succeeded = False
+    try:
+        yield
+        succeeded = True
+    finally:
+        companions({plugin for registry in KINDS.values() for plugin in registry.plugins()})
+        for registry, old in before.items():
+            new, kept = registry.tables(), registry.without_plugins()
+            if not succeeded:
+                new = kept  # An entry point that was loaded stays so.
+            registry.set_tables({**old, **new} if replacing else {**new, **old})
 
 
 def defined_in_module(digest: str) -> dict[str, object]:
     """The values that a loaded plugin file itself defines, by their public names; what it imports is left out."""
-    module = sys.modules[f"{_MODULE}{digest}"]
+    module = sys.modules[f"{PLUGIN_MODULE}{digest}"]
     imported = (type, FunctionType)
     return {
         name: value
@@ -83,47 +96,9 @@ def defined_in_module(digest: str) -> dict[str, object]:
 
 
 def copies_of(plugins: Sequence[str], hashes: Sequence[str]) -> dict[str, bytes]:
-    """The content of plugin files, as it was when they were loaded, by the names of their copies."""
-    return {name: _CONTENTS[digest] for name, digest in zip(copy_names(plugins), hashes, strict=False)}
+    """The content of plugin files, as it was when they were loaded, by the paths of their copies."""
+    loaded = [vars(sys.modules[f"{PLUGIN_MODULE}{digest}"])[_FILES] for digest in hashes[: len(plugins)]]
+    return copied_files(plugins, loaded)
 
 
-def copy_names(plugins: Sequence[str]) -> list[str]:
-    """The names of the copies of plugin files: their own names, all numbered where two are equal.
-
-    >>> copy_names(["a/mine.py", "b/mine.py", "b/yours.py"])
-    ['0-mine.py', '1-mine.py', '2-yours.py']
-    """
-    names = [Path(plugin).name for plugin in plugins]
-    return names if len(set(names)) == len(names) else [f"{number}-{name}" for number, name in enumerate(names)]
-
-
-def package_hash(component: Component) -> str | None:
-    """Hash of all Python files of the packages that define a component and what it inherits from.
-
-    None for what is built in, and for what a plugin file defines, which is hashed by itself.
-    """
-    if origin_of(component) == BUILT_IN or type(component).__module__.startswith(_MODULE):
-        return None
-    digest = hashlib.sha256()
-    tops = {cls.__module__.split(".")[0]: cls.__module__ for cls in type(component).__mro__}
-    for top, module in sorted(tops.items()):
-        for name, file in [] if top in _NOT_HASHED else _files_of(top, module):
-            digest.update(f"{name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-# Packages whose files are not hashed, because the manifest holds their versions.
-_NOT_HASHED = {PACKAGE, "pydantic", "torch", "builtins", "abc", "typing"}
-
-
-def _files_of(top: str, module: str) -> list[tuple[str, Path]]:
-    """The Python files of a package, named from its root, or the one file of a single module."""
-    package, defining = (getattr(sys.modules.get(name), "__file__", None) for name in (top, module))
-    if package and Path(package).name == "__init__.py":
-        root = Path(package).parent
-        return sorted((str(file.relative_to(root)), file) for file in root.rglob("*.py"))
-    return [(module, Path(defining))] if defining and Path(defining).is_file() else []
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+__all__ = ["KNOWN_AS", "copies_of", "defined_in_module", "load_files", "load_plugin", "plugins_of_a_run"]

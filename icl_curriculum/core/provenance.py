@@ -15,17 +15,14 @@ from icl_curriculum.core.version import __version__
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, git commit and dirty flag (None outside a checkout), numba's version None where it is missing.
+    """Versions of all that computes, git commit and dirty flag (None outside a checkout); None for what is missing.
 
     git is asked once: whatever happens to the source later, this process has imported it.
     """
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
     return {
-        "package_version": package_version(),
-        "python_version": platform.python_version(),
-        "torch_version": torch.__version__,
-        "numba_version": _numba_version(),
+        **versions(),
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
     }
@@ -35,9 +32,23 @@ def package_version() -> str:
     return __version__
 
 
-def _numba_version() -> str | None:
+def versions() -> dict[str, str | None]:
+    """The versions of everything that computes, by their keys in a manifest; None for what is not installed."""
+    return {
+        "package_version": package_version(),
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        **{f"{name.replace('-', '_')}_version": _installed(name) for name in _COMPUTING},
+    }
+
+
+#: What computes besides, by the names of the distributions.
+_COMPUTING = ("numba", "numpy", "scipy", "scikit-learn", "safetensors")
+
+
+def _installed(name: str) -> str | None:
     try:
-        return version("numba")
+        return version(name)
     except PackageNotFoundError:
         return None
 

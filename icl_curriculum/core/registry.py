@@ -12,6 +12,7 @@ import importlib.metadata
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -21,10 +22,15 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from icl_curriculum.core.errors import UserError, described, did_you_mean
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.interactive import is_defined_again, note_place
+from icl_curriculum.core.plugin_imports import KNOWN_AS
 
 PACKAGE = "icl_curriculum"
 
 BUILT_IN = "built in"
+
+#: What the names of the modules that plugin files are executed as begin with.
+PLUGIN_MODULE = f"{PACKAGE}_plugin_"
 
 #: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
 LARGEST = 1_000_000
@@ -148,7 +154,31 @@ def _is(value: object, default: object) -> bool:
     return value == default or (isinstance(value, Component) and value.id == default)
 
 
+def code_of(component: Component) -> tuple[type, ...]:
+    """The classes of a component and its parts, in which two versions of a plugin differ whose fields are equal."""
+    return tuple(type(part) for part in component.parts())
+
+
 C = TypeVar("C", bound=Component)
+
+#: Classes by name, each with where it came from.
+Table = dict[str, tuple[type[Component], str]]
+
+#: The plugin files whose names come first at this moment, and for each those of the run that it was last loaded for.
+_BESIDE: ContextVar[tuple[str, ...]] = ContextVar("_BESIDE", default=())
+_COMPANIONS: dict[str, tuple[str, ...]] = {}
+
+
+def plugin_of(module: str) -> str | None:
+    """The module of the plugin file that a module belongs to, as itself or as what it imports from its own folder."""
+    top = module.partition(".")[0]
+    return top if top.startswith(PLUGIN_MODULE) else None
+
+
+def companions(plugins: Collection[str]) -> None:
+    """Note that some plugin files are those of one run."""
+    for plugin in plugins:
+        _COMPANIONS[plugin] = tuple(sorted(plugins))
 
 
 class RegisteredTwice(UserError):
@@ -170,6 +200,7 @@ class Registry:
         self._classes: dict[str, type[Component]] = {}
         self._origins: dict[str, str] = {}
         self._entered: dict[str, str] = {}  # by which entry point a name came in
+        self._of_plugins: dict[str, Table] = {}  # what each plugin file has registered, whatever is known now
 
     @property
     def base(self) -> type[Component]:
@@ -190,7 +221,8 @@ class Registry:
 
         def add(cls: type[C]) -> type[C]:
             origin = _origin(cls)
-            if name in self._classes:
+            frame = sys._getframe(1)
+            if name in self._classes and not is_defined_again(self._classes[name], cls, frame):
                 raise self._twice(name, origin, cls.__module__)
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
                 raise UserError(f"{self.kind} {name!r} in {origin}: expected a subclass of {self._base.__name__}")
@@ -201,8 +233,12 @@ class Registry:
                     f"{self._base.__name__} says what each must do"
                 )
             cls.name = name
+            note_place(cls, frame)
             self._classes[name] = cls
             self._origins[name] = origin
+            plugin = plugin_of(str(frame.f_globals.get("__name__"))) or plugin_of(cls.__module__)
+            if plugin is not None:
+                self._of_plugins.setdefault(plugin, {})[name] = cls, origin
             return cls
 
         return add
@@ -218,6 +254,9 @@ class Registry:
     def get(self, name: str) -> type[Component]:
         """The class registered as ``name``; UserError with the closest known name otherwise."""
         importlib.import_module(self._module)
+        for plugin in _BESIDE.get():
+            if name in self._of_plugins.get(plugin, {}):
+                return self._of_plugins[plugin][name][0]
         self._load_entry_points(name)
         if name not in self._classes:
             raise UserError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
@@ -231,16 +270,56 @@ class Registry:
         """The names that a plugin file has registered."""
         return sorted(name for name, origin in self._origins.items() if origin == str(path.resolve()))
 
+    def tables(self) -> Table:
+        """What is registered now, by name, with where it came from."""
+        return {name: (cls, self._origins[name]) for name, cls in self._classes.items()}
+
+    def set_tables(self, tables: Table) -> None:
+        self._classes = {name: cls for name, (cls, _) in tables.items()}
+        self._origins = {name: origin for name, (_, origin) in tables.items()}
+
+    def plugins(self) -> set[str]:
+        """The modules of the plugin files that have registered what is known now."""
+        return {
+            plugin for plugin, own in self._of_plugins.items()
+            if any(self._classes.get(name) is cls for name, (cls, _) in own.items())
+        }  # fmt: skip
+
+    def without_plugins(self) -> Table:
+        """What is registered now, but for what plugin files have registered."""
+        theirs = {entry for plugin in self.plugins() for entry in self._of_plugins[plugin].items()}
+        return {
+            name: entry
+            for name, entry in self.tables().items()
+            if (name, entry) not in theirs and plugin_of(entry[0].__module__) is None
+        }
+
+    def register_again(self, plugin: str) -> None:
+        """Register what a plugin file has registered before, where it is not known now. UserError for a taken name."""
+        for name, (cls, origin) in self._of_plugins.get(plugin, {}).items():
+            if self._classes.get(name, cls) is not cls:
+                raise self._twice(name, origin, cls.__module__)
+            self._classes[name], self._origins[name] = cls, origin
+
     def origin(self, name: str) -> str:
         """Where a component came from: ``built in``, a file, or an installed package with its version."""
-        self.get(name)
-        return self._origins[name]
+        cls = self.get(name)
+        return self._origins[name] if self._classes.get(name) is cls else _origin(cls)
 
-    def build(self, spec: str | dict[str, Any] | Component) -> Component:
+    def build(self, spec: str | dict[str, Any] | Component, *, beside: Component | None = None) -> Component:
         """A component from its name, or from a table with ``name`` and parameters.
 
+        ``beside``: whose author wrote the name. If a plugin file defines it, names are first those that this file has
+        registered, and the plugins of its run, whatever other versions of them are at hand.
         Raises UserError for an unknown name and pydantic.ValidationError for bad parameters.
         """
+        if beside is not None:
+            plugin = plugin_of(type(beside).__module__)
+            token = _BESIDE.set(() if plugin is None else (plugin, *_COMPANIONS.get(plugin, ())))
+            try:
+                return self.build(spec)
+            finally:
+                _BESIDE.reset(token)
         if isinstance(spec, Component):
             return spec
         if isinstance(spec, str):
@@ -306,6 +385,9 @@ def _origin(cls: type) -> str:
     """Returns ``built in``, the installed package that offers the class's module, or the file that defines it."""
     if cls.__module__.split(".")[0] == PACKAGE:
         return BUILT_IN
+    plugin = plugin_of(cls.__module__)
+    if plugin is not None:
+        return str(_file_of(plugin) or cls.__module__)
     for registry in KINDS.values():
         for point in registry._entry_points():
             if point.dist and _defines(point, cls):
@@ -314,7 +396,13 @@ def _origin(cls: type) -> str:
 
 
 def _source(cls: type) -> Path | None:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return _file_of(cls.__module__)
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module, by the name that messages call it."""
+    found = sys.modules.get(module)
+    file = getattr(found, KNOWN_AS, None) or getattr(found, "__file__", None)
     return Path(file) if file else None
 
 
@@ -345,7 +433,10 @@ def undone_on_failure() -> Iterator[None]:
         yield
     except BaseException:
         for registry, classes, origins in before:
-            registry._classes, registry._origins = classes, origins
+            # What is built in is registered when it is first imported, which is not undone.
+            built_in = {name: cls for name, cls in registry._classes.items() if is_built_in(cls)}
+            registry._classes = built_in | classes
+            registry._origins = dict.fromkeys(built_in, BUILT_IN) | origins
         raise
 
 

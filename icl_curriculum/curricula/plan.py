@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from icl_curriculum.core.contracts import at_work, broken_contract
+from icl_curriculum.core.contracts import as_number, at_work, broken_contract
 from icl_curriculum.core.registry import Strict
 from icl_curriculum.curricula.base import Curriculum, State
 
@@ -82,7 +82,8 @@ class CurriculumPlan:
     def _probabilities(self, curriculum: Curriculum, step: int, state: State, items: Sequence[str]) -> dict[str, float]:
         """The probability that a curriculum gives each item. ComponentFailed unless they are valid and sum to 1."""
         with at_work(curriculum, "shares"):
-            shares = [float(share) for share in curriculum.shares(step, state, items=items, steps=self.steps)]
+            given = curriculum.shares(step, state, items=items, steps=self.steps)
+            shares = [as_number(curriculum, f"shares at step {step}", share) for share in given]
         if len(shares) != len(items) or any(not share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             expected = f"{len(items)} probabilities that sum to 1, for {', '.join(items)}"
             raise broken_contract(curriculum, f"shares at step {step}", found=shares, expected=expected)

@@ -14,9 +14,10 @@ import torch
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from icl_curriculum.core.contracts import ComponentFailed, at_work
+from icl_curriculum.core.contracts import ComponentFailed, at_work, kind_of
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
+from icl_curriculum.core.plugin_reads import no_strays
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
@@ -45,7 +46,11 @@ class Reply:
 
 def answers(learner: Learner, prompts: Prompts) -> Array:
     """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
-    predictions = learner.predict(prompts)
+    return answered(learner.predict(prompts), prompts)
+
+
+def answered(predictions: torch.Tensor, prompts: Prompts) -> Array:
+    """Predictions for prompts in float64. ValueError for those of another shape."""
     check_shape(predictions, prompts.ys)
     array: Array = predictions.detach().double().cpu().numpy()
     return array
@@ -83,13 +88,30 @@ def answers_unchanged(entry: NamedLearner, shown: Prompts) -> Array:
     if entry.is_built_in:
         return answers(entry.learner, shown)
     given = shown.copy()
-    found = answers(entry.learner, given)
+    with no_strays():
+        predicted = entry.learner.predict(given)
+    _expect_kind(entry, predicted)
+    found = answered(predicted, shown)
     if changed := given.unlike(shown):
         raise ComponentFailed(
             f"{entry.wording} changed prompts.{changed} in place; expected prompts that are left as they were: make "
             f"altered ones by dataclasses.replace(prompts, ...) and clone()"
         )
     return found
+
+
+def _expect_kind(entry: NamedLearner, predicted: object) -> None:
+    """ComponentFailed unless a learner from outside predicts real numbers that are precise enough.
+
+    A model computes in float32, as in training; what needs no training may use float64, too.
+    """
+    kinds = ["torch.float32"] if entry.kind == "model" else ["torch.float32", "torch.float64"]
+    if kind_of(predicted) not in kinds:
+        expected = f"a tensor (prompts, points) of {' or '.join(kinds)}"
+        raise ComponentFailed(
+            f"{entry.wording}: predict returned {kind_of(predicted)}, expected {expected}",
+            found=kind_of(predicted), expected=expected,
+        )  # fmt: skip
 
 
 def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell = tell_nobody) -> Reply:

@@ -122,10 +122,8 @@ class Bank:
             if value is None and name in ("queries", "mask"):
                 continue
             axes = "prompts, points, dims" if shape == inputs else "prompts, points"
-            expect_shape(self.shift, f"draw ({name})", value, shape, axes)
             kind = torch.bool if name == "mask" else torch.float32
-            if value.dtype != kind:
-                raise broken_contract(self.shift, f"draw ({name})", found=value.dtype, expected=kind)
+            expect_shape(self.shift, f"draw ({name})", value, shape, axes, kind)
         for name in ("xs", "ys", "queries"):
             value = getattr(prompts, name)
             if name == "queries" and value is not None and prompts.mask is not None:

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -18,10 +18,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.core.contracts import expect_shape
+from icl_curriculum.core.contracts import as_number, broken_contract, expect_shape, kind_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered
+from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered, code_of
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.core.streams import generator as stream_generator
 
@@ -139,7 +139,7 @@ class FunctionClass(Component):
         functions, each = streams.generator("functions"), streams.prompts_per_function
         different = n // each
         if self.pool_size is None:
-            drawn = self.sample(different, dims, functions)
+            drawn = _expect_parameters(self, self.sample(different, dims, functions), different)
         else:
             rows = torch.randint(self.pool_size, (different,), generator=functions, device=functions.device)
             drawn = {name: value[rows] for name, value in self.pool(dims, functions.device).items()}
@@ -157,7 +157,7 @@ class FunctionClass(Component):
         if self.pool_size is None:
             raise ValueError(f"{self.id} has no pool: its pool_size is not set")
         stream = f"pool/{self.family}/dims={dims}/size={self.pool_size}"
-        return _drawn_pool(_Pool(type(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
+        return _drawn_pool(_Pool(code_of(self), stream, self.pool_seed, self.pool_size, dims, str(device), self))
 
     @property
     def family(self) -> str:
@@ -167,7 +167,11 @@ class FunctionClass(Component):
 
     def output_scale(self, dims: int) -> float:
         """The factor that raw values are multiplied by: 1, or 1 / sqrt(trivial_error) for ``outputs = "unit"``."""
-        return 1.0 if self.outputs == "raw" else 1.0 / math.sqrt(self.trivial_error(dims))
+        return (
+            1.0
+            if self.outputs == "raw"
+            else 1.0 / math.sqrt(as_number(self, "trivial_error", self.trivial_error(dims)))
+        )
 
 
 class SignValued(FunctionClass):
@@ -201,7 +205,7 @@ _NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
 class _Pool:
     """All that decides a pool, hashable whatever the class's fields are."""
 
-    cls: type[FunctionClass]
+    code: tuple[type, ...]
     stream: str
     seed: int
     size: int
@@ -210,7 +214,24 @@ class _Pool:
     function_class: FunctionClass = field(compare=False)
 
 
+def _expect_parameters(function_class: FunctionClass, drawn: Parameters, n: int) -> Parameters:
+    """The parameters that a class drew; ComponentFailed unless they are tensors of ``n`` rows, floats in float32."""
+    if not isinstance(drawn, Mapping):
+        expected = "a dict of tensors: the functions' parameters by name"
+        raise broken_contract(function_class, "sample", found=f"a {type(drawn).__name__}", expected=expected)
+    for name, value in drawn.items():
+        what, axis = f"sample ({name!r})", f"a tensor with leading axis {n}, a row for each function"
+        if not isinstance(value, Tensor):
+            raise broken_contract(function_class, what, found=kind_of(value), expected=axis)
+        if value.ndim == 0 or value.shape[0] != n:
+            raise broken_contract(function_class, what, found=f"shape {tuple(value.shape)}", expected=axis)
+        if (value.is_floating_point() or value.is_complex()) and value.dtype != torch.float32:
+            raise broken_contract(function_class, what, found=value.dtype, expected=torch.float32)
+    return drawn
+
+
 @functools.lru_cache(maxsize=16)
 def _drawn_pool(pool: _Pool) -> Parameters:
     drawn = pool.function_class.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
+    _expect_parameters(pool.function_class, drawn, pool.size)
     return {name: value.to(torch.device(pool.device)) for name, value in drawn.items()}

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.contracts import at_work, broken_contract
 from icl_curriculum.core.registry import MODELS, Component
 from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.capabilities import Capability
@@ -92,6 +92,11 @@ def build_model(
     """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it."""
     build: Callable[..., Model] = config.build
     model = build(dims=dims, points=points, generator=generator, **given(instruction=instruction))
+    if not isinstance(model, Model):
+        raise broken_contract(config, "build", found=f"a {type(model).__name__}", expected="a Model")
+    for name, value in model.named_parameters():
+        if value.dtype != torch.float32:
+            raise broken_contract(config, f"build ({name})", found=value.dtype, expected=torch.float32)
     if instruction is not None:
         model.instruction = instruction
     if not config.takes_queries:

@@ -18,11 +18,14 @@ def given(**options: object) -> dict[str, Any]:
 def prompt_errors(
     predictions: Float[Tensor, "batch points"], targets: Float[Tensor, "batch points"]
 ) -> Float[Tensor, " batch"]:
-    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape.
+    """The mean squared error of each prompt, in float32; ValueError for predictions of another shape or type.
 
     Broadcasting would train on something else without a word.
     """
     check_shape(predictions, targets)
+    half = (torch.bfloat16, torch.float16) if torch.is_autocast_enabled(predictions.device.type) else ()
+    if predictions.dtype not in (torch.float32, targets.dtype, *half):
+        raise ValueError(f"predictions are {predictions.dtype}, expected {targets.dtype}")
     return (predictions.float() - targets).square().mean(dim=1)
 
 
@@ -43,6 +46,8 @@ def by_prefix(
 
 def check_shape(predictions: Tensor, targets: Tensor) -> None:
     """Raise ValueError unless there is a prediction for every target."""
+    if not isinstance(predictions, Tensor):
+        raise ValueError(f"predictions are a {type(predictions).__name__}, expected a tensor")
     if predictions.shape != targets.shape:
         expected = f"{tuple(targets.shape)} (prompts, points)"
         raise ValueError(f"predictions have shape {tuple(predictions.shape)}, expected {expected}")

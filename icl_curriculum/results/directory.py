@@ -87,8 +87,8 @@ class RunDirectory:
         """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
         with locked(self.lock, waiting=waiting) as self._claim:
             try:
-                for folder in ("", "plugins", "checkpoints", "trained_with", "trained_with/plugins"):
-                    remove_leftovers(self.path / folder)
+                for folder in (self.path, *(path for path in self.path.rglob("*") if path.is_dir())):
+                    remove_leftovers(folder)
                 yield
             finally:
                 self._claim = None

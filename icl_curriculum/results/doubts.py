@@ -16,7 +16,8 @@ WHOLE_RUN = "run"
 class Doubt:
     """Something that cannot be, or cannot be claimed: what it is ``about``, and a sentence with what was found.
 
-    ``about``: ``denominator``, ``shift``, ``oracle``, ``leak``; or of a whole run, ``method``, ``weights``, ``names``.
+    ``about``: ``denominator``, ``shift``, ``oracle``, ``leak``, ``definition``; or of a whole run, ``method``,
+    ``weights``, ``names``.
     ``learner``, ``n_context``: whose answers at which lengths, if it is about some.
     """
 

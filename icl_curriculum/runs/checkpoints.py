@@ -116,7 +116,7 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     check_deciding(run_dir, manifest)
     if not weights.is_file():
         raise DamagedFile(weights, "it is missing")
-    run = load_run(run_dir / "config.toml")
+    run = load_run(run_dir / "config.toml", plugin_hashes=manifest.get("plugins"))
     kept = None if step is None else read_kept(run_dir, step)
     experiment = run.experiment
     model = experiment.build_model(torch.Generator().manual_seed(0))

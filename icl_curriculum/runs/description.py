@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from icl_curriculum.config.experiment import Run
@@ -19,6 +20,12 @@ def write_config(directory: RunDirectory, run: Run) -> None:
     directory.write_config(run.config())
     for name, content in run.plugin_copies().items():
         directory.write(f"plugins/{name}", content)
+
+
+def copies_in(run_dir: Path) -> list[Path]:
+    """The files in a run's folder that were copied from plugins; no temporary ones."""
+    files = sorted((run_dir / "plugins").rglob("*"))
+    return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
 
 def described(run: Run, status: str, *, device: str, started: str, seconds: float) -> dict[str, Any]:

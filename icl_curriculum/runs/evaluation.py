@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.numpy
-import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.contracts import at_work, broken_contract
@@ -22,7 +22,8 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.provenance import package_version
+from icl_curriculum.core.provenance import versions
+from icl_curriculum.core.registry import code_of
 from icl_curriculum.evaluation import (
     Bank,
     BaselineFailure,
@@ -40,7 +41,7 @@ from icl_curriculum.evaluation import (
     score,
 )
 from icl_curriculum.models import Adaptation, Model
-from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash
+from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash, text_hash
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
@@ -69,8 +70,20 @@ class TrainedModel:
         """Whether the bank is one of its own training distributions, at lengths that it was trained on."""
         if bank.shift_id != "none" or (bank.function_class, bank.input_distribution) not in self.offered:
             return False
+        if not self.means(bank):
+            return False
         # What a shift calls its columns is a name; the prompts must be those of a task that was trained on.
         return bank.shift is None or bank.asks_like(self.run.experiment.tasks().values())
+
+    def means(self, bank: Bank) -> bool:
+        """Whether the run means by a bank's class and inputs the same code; so it does where it knows none of theirs.
+
+        Two versions of a plugin may define classes of one name.
+        """
+        own = self.run.experiment.tasks().get((bank.task.function_class.id, bank.task.inputs.id))
+        return own is None or [*map(code_of, (own.function_class, own.inputs))] == [
+            *map(code_of, (bank.task.function_class, bank.task.inputs))
+        ]
 
 
 @dataclass(frozen=True)
@@ -213,14 +226,14 @@ def baseline_rows(
     entries = [NamedLearner(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence, costly = run.experiment.evaluation.confidence, run.experiment.evaluation.costly
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
-    # Threads and torch's version decide the last bits.
-    made_by = [package_version(), torch.__version__, run.experiment.threads, [*run.plugin_hashes, *plugins]]
+    # Threads and the libraries' versions decide the last bits.
+    made_by = [_versions(), run.experiment.threads, [*run.plugin_hashes, *plugins]]
     asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
-        # A cache that is damaged is no cache, and neither is that of a version that kept no answers.
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        # A cache that is damaged is no cache, and neither is that of a version that sealed none.
+        with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
             return _read(path)
         found = Classical([], [], [])
         found.rows.extend(
@@ -234,7 +247,10 @@ def baseline_rows(
 
 
 def _write(path: Path, found: Classical) -> None:
-    """Write what was answered: the numbers as JSON, and beside it the answers, whose hash the JSON holds."""
+    """Write what was answered: the numbers as JSON, and beside it the answers, whose hash the JSON holds.
+
+    The first line seals the rest: the hash of that, and of the file's name, which says what was asked.
+    """
     stacked = {str(number): answers.predictions for number, answers in enumerate(found.answers)}
     data = safetensors.numpy.save(stacked)
     plain: dict[str, Any] = {
@@ -243,12 +259,16 @@ def _write(path: Path, found: Classical) -> None:
     plain["answers"] = [[answers.learner, answers.learner_kind] for answers in found.answers]
     plain["answers_hash"] = bytes_hash(data)
     write_atomically(path.with_suffix(".safetensors"), data)
-    write_atomically(path, json.dumps(plain))
+    text = json.dumps(plain)
+    write_atomically(path, f"{_seal(path, text)}\n{text}")
 
 
 def _read(path: Path) -> Classical:
-    """What `_write` wrote. OSError, ValueError, TypeError or KeyError where that is not there, or not whole."""
-    known = json.loads(path.read_text(encoding="utf-8"))
+    """What `_write` wrote. OSError, ValueError or the like where that is not there, or is not what was written."""
+    seal, _, text = path.read_text(encoding="utf-8").partition("\n")
+    if seal != _seal(path, text):
+        raise ValueError("it is not what was written there")
+    known = json.loads(text)
     data = path.with_suffix(".safetensors").read_bytes()
     if bytes_hash(data) != known["answers_hash"]:
         raise ValueError("its answers are not those that were written with it")
@@ -256,6 +276,14 @@ def _read(path: Path) -> Classical:
     failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
     answers = [LearnerAnswers(name, kind, stacked[str(i)]) for i, (name, kind) in enumerate(known["answers"])]
     return Classical([ErrorRow(*values) for values in known["rows"]], failures, answers)
+
+
+# Reading them takes longer than a small bank.
+_versions = functools.cache(versions)
+
+
+def _seal(path: Path, text: str) -> str:
+    return json.dumps({"sealed": text_hash(f"{path.stem}\n{text}")})
 
 
 def check_banks(experiment: Experiment) -> None:

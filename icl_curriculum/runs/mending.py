@@ -26,7 +26,7 @@ from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import TRAINED, read_manifest
 from icl_curriculum.runs.changes import AFTER_TRAINING, changed_keys, touching_training
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint
-from icl_curriculum.runs.description import write_config
+from icl_curriculum.runs.description import copies_in, write_config
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
@@ -218,8 +218,8 @@ def _adopt(run: Run, directory: RunDirectory, manifest: Mapping[str, Any], known
     path = directory.path
     directory.remember(manifest)
     if not trained_with(manifest):
-        for file in sorted((path / "plugins").glob("*.py")):
-            directory.write(f"trained_with/plugins/{file.name}", file.read_bytes())
+        for file in copies_in(path):
+            directory.write(f"trained_with/{file.relative_to(path).as_posix()}", file.read_bytes())
         directory.write("trained_with/config.toml", (path / "config.toml").read_bytes())
     about = {key: value for key, value in manifest.items() if key != "error"}
     kept = {
@@ -237,6 +237,7 @@ def _adopt(run: Run, directory: RunDirectory, manifest: Mapping[str, Any], known
 def renew_config(run: Run, directory: RunDirectory) -> None:
     """Write the config and the copies of the plugins that a mended run has now, and remove those of others."""
     write_config(directory, run)
-    for file in (directory.path / "plugins").glob("*.py"):
-        if file.name not in run.plugin_copies():
+    copies = {directory.path / "plugins" / name for name in run.plugin_copies()}
+    for file in copies_in(directory.path):
+        if file not in copies:
             directory.remove(file)

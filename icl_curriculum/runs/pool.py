@@ -23,8 +23,12 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.interactive import is_interactive
+from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
+from icl_curriculum.runs.worker import PLUGINS
 
 # CUDA's matrix products repeat bit by bit only with a workspace of fixed size, set before the device is first
 # used; MPS leaves a few operations to the CPU.
@@ -50,6 +54,7 @@ class WorkerPool:
 
     def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
+        _expect_seen(runs)
         with tempfile.TemporaryDirectory(prefix="icl-") as units:
             try:
                 while waiting or self.workers:
@@ -74,17 +79,19 @@ class WorkerPool:
     def _start(self, run: Run, units: Path) -> None:
         folder = units / run.name
         folder.mkdir()
-        copies = {folder / name: content for name, content in run.plugin_copies().items()}
-        for copy, content in copies.items():
+        for name, content in run.plugin_copies().items():
+            copy = folder / PLUGINS / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
         values = {
             "results": str(self.results), "device": self.device, "hash": run.hash(),
-            "plugins": [str(copy) for copy in copies], "log": list(self.log), "run": run.config(),
+            "log": list(self.log), "run": run.config(),
         }  # fmt: skip
         unit = folder / "unit.toml"
         unit.write_text(tomli_w.dumps(values), encoding="utf-8")
         self.workers[run.name] = subprocess.Popen(
-            [sys.executable, "-m", "icl_curriculum.runs.worker", str(unit), "--end-with-stdin"],
+            # Without the folder that one is in among those that modules are looked for in.
+            [sys.executable, "-P", start_worker.__file__, str(unit), "--end-with-stdin"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
             errors="replace", env={**_ENVIRONMENT, **os.environ},
         )  # fmt: skip
@@ -115,6 +122,17 @@ class WorkerPool:
         if failure is None and not (finished and code == 0):
             failure = {"run": name, "message": f"{name}: {_ending(code)}", "details": "".join(printed)}
         self.messages.put((name, {"failure": failure}))
+
+
+def _expect_seen(runs: Sequence[Run]) -> None:
+    """UserError for a component that a process of its own would not know, as nothing that it imports defines it."""
+    for component in (item for run in runs for item in run.experiment.components()):
+        if is_interactive(type(component)) or type(component).__module__ == "__main__":
+            raise UserError(
+                f"{component.name!r} is defined in {type(component).__module__}, which worker processes do not see",
+                way_out="write it to a file of its own, and name that in plugins; or execute one run after another, "
+                "with jobs=0",
+            )
 
 
 def _ending(code: int) -> str:

@@ -1,4 +1,4 @@
-"""``python -m icl_curriculum.runs.worker UNIT.toml``: executes one launch unit in a process of its own.
+"""``start_worker.py UNIT.toml``: executes one launch unit in a process of its own.
 
 It reports in lines of JSON on standard output; whatever else is printed, by a plugin say, goes to standard
 error. With ``--end-with-stdin`` it ends when its standard input does: whoever started it is then gone, and a
@@ -18,8 +18,12 @@ from typing import Any
 
 from icl_curriculum.config.loading import read_toml, rebuild
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.plugin_files import read_copies
 from icl_curriculum.runs.execution import Progress, execute
 from icl_curriculum.runs.failures import RunFailure
+
+#: Where in the folder of a launch unit the copies of its plugins lie.
+PLUGINS = "plugins"
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -34,8 +38,8 @@ def work(unit: Path, say: Say) -> int:
     config = values["run"]
     name = f"{config['variant']}-seed{config['seed']}"
     try:
-        copies = [Path(plugin) for plugin in values["plugins"]]
-        run = rebuild(config, copies, source=str(unit), known_as=config["plugins"])
+        copies = read_copies(unit.parent / PLUGINS, config["plugins"], known_as=config["plugins"])
+        run = rebuild(config, copies, source=str(unit))
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
         execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])
@@ -65,7 +69,3 @@ def main() -> int:
     if "--end-with-stdin" in sys.argv:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     return work(Path(sys.argv[1]), say)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -82,10 +82,19 @@ class AskedBank:
         """What cannot be true of the bank, or of what was answered so far."""
         answers = [found for _, found in self.answered]
         return [
+            *self._defined_otherwise(),
             *self._unknown,
             *doubts_on_bank(self.bank, self.prompts),
             *doubts_on_answers(self.bank, self.prompts, answers),
         ]
+
+    def _defined_otherwise(self) -> Iterator[Doubt]:
+        """The trained runs to which the bank's class or inputs are those of another version of a plugin."""
+        for item in self.contenders:
+            if item.trained is not None and not item.trained.means(self.bank):
+                what = "the function class or the inputs of these names"
+                text = f"{what} are not those that {item.run} was trained on: its plugins are another version"
+                yield Doubt("definition", text, item.entry.id)
 
     def _probe(self, item: Contender) -> None:
         """Hold a learner to what its answers may follow from, the first time that it is asked."""

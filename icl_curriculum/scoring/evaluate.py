@@ -12,7 +12,8 @@ from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
-from icl_curriculum.core.plugins import copies_of, load_plugin, package_hash
+from icl_curriculum.core.package_hashes import package_hash
+from icl_curriculum.core.plugins import copies_of, load_plugin
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import RegisteredTwice

@@ -95,7 +95,7 @@ def build_grid(
 
 
 def _reference_inputs(function_class: FunctionClass, dims: int) -> list[InputDistribution]:
-    built = INPUTS.build(function_class.reference(dims))
+    built = INPUTS.build(function_class.reference(dims), beside=function_class)
     assert isinstance(built, InputDistribution)
     return [built]
 

@@ -24,6 +24,7 @@ from icl_curriculum.core.files import Claim, check_writable, locked, remove_left
 from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.provenance import provenance
+from icl_curriculum.core.safe_path import safe_path
 from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner, content_hash, evaluation_rows, score
 from icl_curriculum.models.heads import SCORES, head_scores
 from icl_curriculum.models.masking import (
@@ -143,7 +144,7 @@ def _study_all(
             of_run(0.0, run.name)
             study_run(run, questions, folder, device, steps, of_run)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with safe_path(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         pending = [
             pool.submit(study_run, run, questions, folder, device, steps)
             for run, folder in zip(runs, folders, strict=True)

@@ -252,7 +252,8 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
     known_classes = [item for run in runs for item in run.function_classes]
     classes: list[FunctionClass] = asked.classes(known_classes)
     if not classes:
-        classes = list({item.id: item for item in known_classes}.values())
+        # Where two runs mean other classes by one name, those of the first.
+        classes = list({item.id: item for item in [*known_classes, *reversed(known_classes)]}.values())
     if not classes:
         built = FUNCTION_CLASSES.build("linear")
         assert isinstance(built, FunctionClass)

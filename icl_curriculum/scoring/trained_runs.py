@@ -45,7 +45,7 @@ def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> Tra
     manifest = finished_manifest(run_dir)
     check_intact(run_dir, manifest)
     model = load_model(run_dir, step).to(device)
-    run = load_run(run_dir / "config.toml")
+    run = load_run(run_dir / "config.toml", plugin_hashes=manifest.get("plugins"))
     directory = RunDirectory(run_dir, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
     kept = None if step is None else read_kept(run_dir, step)
     if step is not None and kept is not None:

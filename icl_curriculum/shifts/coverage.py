@@ -25,7 +25,7 @@ def reference_task(function_class: FunctionClass, dims: int | None = None) -> Ta
         except UserError as error:
             refusals.append(error)
             continue
-        inputs = INPUTS.build(function_class.reference(candidate))
+        inputs = INPUTS.build(function_class.reference(candidate), beside=function_class)
         assert isinstance(inputs, InputDistribution)
         return Task(function_class, inputs, candidate)
     raise refusals[0]

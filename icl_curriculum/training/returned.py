@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from icl_curriculum.core.contracts import at_work, broken_contract
+from icl_curriculum.core.registry import Component
 from icl_curriculum.models.base import Model
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.session import Cell, Draw
@@ -79,12 +80,12 @@ def operations_of(method: TrainingMethod, role: str, forward: int) -> int:
     return round(found)
 
 
-def expect_plain(method: TrainingMethod, state: object) -> None:
-    """ComponentFailed unless a checkpoint can hold what a method keeps."""
+def expect_plain(keeper: Component, state: object) -> None:
+    """ComponentFailed unless a checkpoint can hold what a method or a curriculum keeps."""
     found = outside_plain(state, "state")
     if found is not None:
         expected = "tensors without a graph and plain values (numbers, text, None, lists, dicts)"
-        raise broken_contract(method, "its state", found=found, expected=expected)
+        raise broken_contract(keeper, "its state", found=found, expected=expected)
 
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -119,8 +120,8 @@ def _listed(cells: Iterable[Any]) -> str:
 
 def _scalar(method: TrainingMethod, loss: object) -> Tensor:
     """A loss without its graph; ComponentFailed for anything but a real number in a tensor."""
-    if not isinstance(loss, Tensor) or loss.ndim or loss.is_complex():
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
         what = f"a tensor of shape {tuple(loss.shape)} and type {loss.dtype}" if isinstance(loss, Tensor) else None
         found = f"{what or f'a {type(loss).__name__}'} as a loss"
-        raise broken_contract(method, "update", found=found, expected="a scalar tensor")
+        raise broken_contract(method, "update", found=found, expected="a scalar tensor of a floating type")
     return loss.detach()

@@ -202,8 +202,10 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The tensors and plain values of the run; ComponentFailed if its method keeps anything else."""
+        """The tensors and plain values of the run; ComponentFailed if a method or a curriculum keeps anything else."""
         expect_plain(self.method, self.method_state)
+        expect_plain(self.plan.over_function_classes, self.curriculum_state["function_classes"])
+        expect_plain(self.plan.over_inputs, self.curriculum_state["inputs"])
         return {
             "step": self.step,
             "model": self.model.state_dict(),

@@ -52,15 +52,39 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
     [
         ("halved", EVALUATE, f"({EVALUATE})[:, 0]", r"evaluate returned shape \(\d+,\), expected shape \(\d+, 5\)"),
         ("halved", EVALUATE, "None", r"evaluate returned a NoneType, expected shape \(\d+, 5\)"),
+        ("halved", EVALUATE, f"({EVALUATE}).double()", r"evaluate returned torch.float64, expected torch.float32"),
+        ("halved", EVALUATE, f"({EVALUATE}).sign().long()", r"evaluate returned torch.int64, expected torch.float32"),
+        ("halved", EVALUATE, f"({EVALUATE}).numpy()", r"evaluate returned a numpy array of float32, expected torch"),
+        (
+            "halved", '{"w": torch.randn(n, dims, ', '{"w": torch.randn(n, dims, dtype=torch.float64, ',
+            r"sample \('w'\) returned torch.float64, expected torch.float32",
+        ),
+        (
+            "halved", '{"w": torch.randn(n, dims, ', '{"w": torch.randn(dims, n, ',
+            r"sample \('w'\) returned shape \(2, \d+\), expected a tensor with leading axis \d+",
+        ),
+        ("halved", "return dims / 4", "return str(dims / 4)", r"trivial_error returned '0.5', expected a real number"),
         ("halved", EVALUATE, 'parameters["v"]', r"failed in draw: KeyError: 'v' \(mine.py, line 22\)"),
         (
             "wide", "torch.randn(n, points, dims, ", "torch.randn(n, points, ",
             r"sample returned shape \(\d+, 5\), expected shape \(\d+, 5, 2\) \(prompts, points, dims\)",
         ),
+        (
+            "wide", "return 2 * torch.randn(n, points, dims, ", "return 2 * torch.randn(n, points, dims, dtype=float, ",
+            r"sample returned torch.float64, expected torch.float32 of shape \(\d+, 5, 2\) \(prompts, points, dims\)",
+        ),
         ("as_gaussian", "inputs=Gaussian()", "outputs=None", r"failed in apply: TypeError: .*outputs"),
         (
             "backwards", "[1 / len(items)] * len(items)", "[1.0] * len(items)",
             r"shares at step 6 returned \[1.0, 1.0\], expected 2 probabilities that sum to 1, for linear, quadratic",
+        ),
+        (
+            "backwards", "[1 / len(items)] * len(items)", '["0.5"] * len(items)',
+            r"shares at step 6 returned '0.5', expected a real number",
+        ),
+        (
+            "backwards", "[1 / len(items)] * len(items)", "torch.full((len(items),), 0.5 + 0j)",
+            r"shares at step 6 returned torch.complex64: tensor\(.*, expected a real number",
         ),
         ("backwards", "* (len(items) - 1)", "* 0", r"shares at step 0 returned \[1.0\], expected 2 probabilities"),
         (
@@ -69,12 +93,38 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
             r"failed in predict: ValueError: predictions have shape \(16, 4\), expected \(16, 5\)",
         ),
         (
+            "last_label", "prompts.ys[:, :-1]], dim=1)", "prompts.ys[:, :-1]], dim=1).half()",
+            r"predict returned torch.float16, expected a tensor \(prompts, points\) of torch.float32 or torch.float64",
+        ),
+        (
+            "last_label", "prompts.ys[:, :-1]], dim=1)", "prompts.ys[:, :-1]], dim=1).to(torch.complex64)",
+            r"predict returned torch.complex64, expected a tensor",
+        ),
+        (
+            "last_label", "prompts.ys[:, :-1]], dim=1)", "prompts.ys[:, :-1]], dim=1).numpy()",
+            r"predict returned a numpy array of float32, expected a tensor",
+        ),
+        (
+            "scaled_mean", "means], dim=1)", "means], dim=1).double()",
+            r"predict returned torch.float64, expected a tensor \(prompts, points\) of torch.float32$",
+        ),
+        (
+            "scaled_mean", "nn.Parameter(torch.zeros(()))", "nn.Parameter(torch.zeros((), dtype=torch.float64))\n"
+            "        self.other = nn.Parameter(torch.zeros((), dtype=torch.float64))",
+            r"build \(other\) returned torch.float64, expected torch.float32",
+        ),
+        (
             "scaled_mean", "return self.scale * ", "return self.scale.expand(2) * ",
             r"failed in predict: RuntimeError: The size of tensor a \(2\).* \(mine.py, line 88\)",
         ),
         (
             "scaled_mean", "torch.zeros_like(ys[:, :1]), means], dim=1)", "means], dim=1)",
             r"failed in predict: ValueError: predictions have shape \(\d+, 4\), expected \(\d+, 5\)",
+        ),
+        (
+            "twice", 'return {"training": losses}',
+            'return {"training": {cell: loss.long() for cell, loss in losses.items()}}',
+            r"type torch.int64 as a loss, expected a scalar tensor of a floating type",
         ),
         (
             "twice",
@@ -90,6 +140,36 @@ def test_what_broke_is_named(tmp_path: Path, name: str, sound: str, broken: str,
     assert str(failure).startswith(f"{variant}-seed0: {name!r} ({tmp_path / 'mine.py'})")
     assert re.search(message, str(failure)), str(failure)
     assert "\n" not in str(failure)
+
+
+@pytest.mark.parametrize("number", ["numpy.float64(0.5)", "torch.tensor(0.5)", "numpy.float32(0.5)", "Fraction(1, 2)"])
+def test_numbers_of_whatever_library_are_numbers(tmp_path: Path, number: str) -> None:
+    """Shares and denominators beside those that are refused; the tables are those of plain numbers."""
+    changes = {"[1 / len(items)] * len(items)": f"[{number}] * len(items)", "dims / 4": f"dims * {number} / 2"}
+    found = []
+    for changed in ({}, changes):
+        text = SOUND
+        for old, new in changed.items():
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "mine.py").write_text(f"import numpy\nfrom fractions import Fraction\n{text}")
+        values = {**TINY, "plugins": ["mine.py"], **PLACES["halved"], **PLACES["backwards"]}
+        values["inputs"] = ["gaussian", "laplace"]
+        values["curriculum"] = {"inputs": "backwards"}
+        (run,) = load(str(write_toml(tmp_path / "my.toml", values)))
+        task = run.experiment.tasks()["halved", "gaussian"]
+        plan = run.experiment.plan()
+        found.append((task.trivial_error(), task.second_moment(), plan.shares(11, plan.initial_state())))
+        assert isinstance(task.second_moment(), float)
+    assert found[0] == found[1]
+
+
+def test_a_curriculum_s_state_must_be_what_a_checkpoint_holds(tmp_path: Path) -> None:
+    sound = "    def shares(self, step, state, *, items, steps):\n        if step"
+    keeping = "    def initial_state(self):\n        return {'seen': KEPT}\n\n"
+    message = r"'backwards' .*: its state returned .*float64.*, expected tensors without a graph and plain values"
+    failure = attempt(tmp_path, "backwards", sound, keeping.replace("KEPT", "__import__('numpy').float64(1)") + sound)
+    assert re.search(message, str(failure)), str(failure)
 
 
 def test_a_class_that_breaks_in_the_middle_leaves_what_was_written(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
-from icl_curriculum.core import plugins
+from icl_curriculum.core import plugin_files, plugins
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.plugins import copy_names, load_plugin
+from icl_curriculum.core.plugin_files import copy_names
+from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, KINDS, Component, Registry
 from icl_curriculum.function_classes import Linear
 
@@ -307,13 +308,13 @@ def test_what_was_hashed_is_what_is_executed(tmp_path: Path, monkeypatch: pytest
     path = plugin(tmp_path)
     text = path.read_text() + "content = 'the first'\n"
     path.write_text(text)
-    hash_of = plugins._hash
+    hash_of = plugin_files.content_hash
 
     def changing(content: bytes) -> str:
         path.write_text(text.replace("first", "second"))
         return hash_of(content)
 
-    monkeypatch.setattr(plugins, "_hash", changing)
+    monkeypatch.setattr(plugin_files, "content_hash", changing)
     digest = load_plugin(path)
     assert plugins.defined_in_module(digest)["content"] == "the first"
     assert plugins.copies_of(["mine.py"], [digest]) == {"mine.py": text.encode()}

@@ -37,7 +37,7 @@ PREPARED = (
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Path]:
-    """An executable in ``folder`` that stands for Python while the block lasts; it takes ``-W``, ``-m`` and ``-c``."""
+    """An executable in ``folder`` that stands for Python while the block lasts; of its options it takes few."""
     address, executable = folder / "socket", folder / "python"
     here = Path(__file__)
     client = shlex.join([sys.executable, "-IS", str(here.with_name("quick_python_client.py")), str(address)])
@@ -150,11 +150,17 @@ def run(arguments: list[str]) -> None:
         case ["-c", code, *others]:
             sys.argv = ["-c", *others]
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        case ["-P", *others]:
+            sys.path.pop(0)
+            run(others)
+        case [file, *others] if file.endswith(".py"):
+            sys.argv = [file, *others]
+            runpy.run_path(file, run_name="__main__")
         case ["-W", action, *others]:
             warnings.simplefilter(action)  # type: ignore[arg-type]
             run(others)
         case _:
-            sys.exit(f"expected -W ACTION and -m MODULE or -c CODE, found {arguments}")
+            sys.exit(f"expected -W ACTION, -P and -m MODULE, -c CODE or FILE.py, found {arguments}")
 
 
 class Ending:

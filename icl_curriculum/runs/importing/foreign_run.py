@@ -15,6 +15,7 @@ from icl_curriculum.config.experiment import Run, check_folder
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.config.loading import rebuild
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.plugin_files import read_plugin
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
 from icl_curriculum.models import Model
@@ -147,7 +148,7 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
         "plugins": [str(plugin.resolve()) for plugin in told.plugins],
     }
     source = str(config.path if config.is_there else file)
-    run = rebuild(values, [plugin.resolve() for plugin in told.plugins], source=source)
+    run = rebuild(values, [read_plugin(plugin) for plugin in told.plugins], source=source)
     elsewhere = {run.experiment.inputs[number].id for number in trained.elsewhere}
     offered = frozenset(cell for cell in run.experiment.tasks() if cell[1] not in elsewhere)
     origin = {

@@ -73,7 +73,7 @@ class OracleCase:
         always = {BASELINES.build(spec).id for spec in ALWAYS}
         said: dict[str, Tensor] = {}
         for spec in (*function_class.baselines, *ALWAYS):
-            baseline = BASELINES.build(spec)
+            baseline = BASELINES.build(spec, beside=function_class)
             assert isinstance(baseline, Baseline)
             if baseline.costly or baseline.id in said:
                 continue

@@ -43,7 +43,7 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
     def inputs(self, dims: int) -> InputDistribution:
         """The reference inputs in ``dims`` dimensions."""
         self.doing = f"reference({dims})"
-        built = INPUTS.build(self.function_class.reference(dims))
+        built = INPUTS.build(self.function_class.reference(dims), beside=self.function_class)
         assert isinstance(built, InputDistribution)
         return built
 

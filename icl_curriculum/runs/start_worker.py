@@ -1,0 +1,33 @@
+"""``python -P start_worker.py UNIT.toml``: starts a `worker` from the very package that this file lies in.
+
+Started by its path, since ``-m`` would look for the package among all folders that Python knows, the one that the user
+is in at their head: a ``random.py`` there would be imported instead of Python's own, and a folder named as the package
+would be executed. So nothing is looked for: neither here nor where else a package of this name may lie.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def package_beside() -> None:
+    """Import the package that this file belongs to, from where it lies."""
+    folder = Path(__file__).resolve().parent.parent
+    if folder.name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        folder.name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[folder.name] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    package_beside()
+    from icl_curriculum.runs.worker import main
+
+    sys.exit(main())
