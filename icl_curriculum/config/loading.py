@@ -15,6 +15,7 @@ from icl_curriculum.config.finding import experiment_names, is_file, packaged_fo
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
+from icl_curriculum.core.printable import harmless
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -81,7 +82,8 @@ def load(
             raise UserError(f"plugin file {named(str(plugin))} does not exist")
         loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
     if loaded:
-        values["plugins"] = list(loaded)
+        # As they are shown: a path may hold bytes that are no text, which no file of results can.
+        values["plugins"] = [harmless(file) for file in loaded]
     base = build(values, source=str(path))
     if not base.variants:
         check_length(f"{path}: curriculum.function_classes.id", variant_name(base))

@@ -82,7 +82,7 @@ class WorkerPool:
             "plugins": [str(copy) for copy in copies], "log": list(self.log), "run": run.config(),
         }  # fmt: skip
         unit = folder / "unit.toml"
-        unit.write_text(tomli_w.dumps(values), encoding="utf-8")
+        unit.write_text(tomli_w.dumps(values), encoding="utf-8", errors="surrogateescape")
         self.workers[run.name] = subprocess.Popen(
             [sys.executable, "-m", "icl_curriculum.runs.worker", str(unit), "--end-with-stdin"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
