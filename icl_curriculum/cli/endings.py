@@ -75,9 +75,8 @@ def end_with_a_message(command: Callable[[], object], *, signals: Signals | None
                 for stream in filter(None, (sys.stdout, sys.stderr)):
                     stream.flush()
         finally:
-            # What comes now is short, and an exception from outside would end it in a traceback.
             if signals is not None:
-                signals.over = True
+                signals.ignore()
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
             _end_unread()

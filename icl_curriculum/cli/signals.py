@@ -43,6 +43,13 @@ class Signals:
                 signal.signal(number, self.heard)
         sys.unraisablehook = self._unraisable
 
+    def ignore(self) -> None:
+        """Hear no signal any more: what is left to do is short, and an exception would end it in a traceback."""
+        self.over = True
+        for number in _WORDS:
+            if signal.getsignal(number) == self.heard:
+                signal.signal(number, signal.SIG_IGN)
+
     def heard(self, number: int, frame: FrameType | None) -> None:
         """The first signal raises `Stopped`; one that comes while that is dealt with is ignored for a while.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from icl_curriculum.config.experiment import Experiment, Run, check_length, variant_name
-from icl_curriculum.config.finding import experiment_names, is_file, packaged_folder
+from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
+from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
 from icl_curriculum.core.printable import harmless
@@ -39,21 +39,26 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def find(name: str) -> Path:
-    """The file NAME means: a path if it ends in .toml or exists, else ./experiments/NAME.toml, else the package's."""
-    if name.endswith(".toml") or is_file(Path(name)):
-        path = Path(name)
+    """The file NAME means: a path if it ends in .toml, else ./experiments/NAME.toml, else the package's, else a path.
+
+    So a file that is merely called like an experiment, as ``icl run smoke > smoke`` leaves one, hides none.
+    """
+    path = Path(name)
+    if name.endswith(".toml"):
         if not is_file(path):
-            what = "is no file" if os.path.exists(path) else "does not exist"
+            what = "is no file" if is_there(path) else "does not exist"
             raise UserError(f"experiment file {named(name)} {what}")
         return path
     for folder in (Path("experiments"), packaged_folder()):
         if is_file(folder / f"{name}.toml"):
             return folder / f"{name}.toml"
+    if is_file(path):
+        return path
     raise UserError(f"unknown experiment {shown(name)}{did_you_mean(name, experiment_names())}")
 
 
 def load(
-    name: str,
+    name: str | Path,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
@@ -64,23 +69,23 @@ def load(
     ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's.
     Raises UserError naming the file and the key.
     """
-    path = find(name)
+    path = find(str(as_path(name, "experiment")))
     values = read(path)
     values.setdefault("name", path.stem)
-    for override in overrides:
+    for override in as_texts(overrides, "overrides"):
         values = merge(values, parse_override(override))
     if seeds is not None:
-        values["seeds"] = list(seeds)
+        values["seeds"] = whole_numbers(seeds, "seeds")
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
         try:
             loaded[file] = load_plugin(Path(file))
         except UserError as error:
             raise UserError(f"{path}: plugins.{number}: {error}") from error
-    for plugin in plugins:
-        if not is_file(Path(plugin)):
+    for plugin in as_paths(plugins, "plugins"):
+        if not is_file(plugin):
             raise UserError(f"plugin file {named(str(plugin))} does not exist")
-        loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
+        loaded[str(plugin.resolve())] = load_plugin(plugin)
     if loaded:
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]

@@ -20,6 +20,7 @@ from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -43,6 +44,7 @@ class Reply:
     failures: tuple[BaselineFailure, ...] = ()
 
 
+@own_settings()
 def answers(learner: Learner, prompts: Prompts) -> Array:
     """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
     predictions = learner.predict(prompts)

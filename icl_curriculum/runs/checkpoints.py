@@ -17,10 +17,12 @@ import torch
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
+from icl_curriculum.core.arguments import as_path, whole_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.machine import device_kind
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
@@ -99,6 +101,7 @@ def write_weights(run_dir: Path, model: Model) -> str:
     return bytes_hash(data)
 
 
+@own_settings(training=True)
 def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     """The trained model of a finished run, ready for `Model.predict`. Executes no code from the weights file.
 
@@ -106,7 +109,8 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     default, at the end. Raises UserError if the directory holds no finished run or no weights of that step, which it
     names the closest to, and if the weights are damaged or another model's.
     """
-    run_dir = Path(run_dir)
+    run_dir = as_path(run_dir, "run_dir")
+    step = None if step is None else whole_number(step, "step")
     weights = run_dir / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")

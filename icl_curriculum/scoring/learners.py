@@ -15,6 +15,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.config.identifiers import component
+from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
@@ -110,6 +111,7 @@ def trained_contender(run_dir: Path, name: str, device: str = "cpu") -> Contende
 
 def contenders(learners: Any) -> list[Contender]:
     """One learner, several, or several by name. UserError for names that cannot stand side by side."""
+    learners = plain(learners)
     if isinstance(learners, Mapping):
         found = [contender(learner, str(name)) for name, learner in learners.items()]
     elif isinstance(learners, Sequence) and not isinstance(learners, str):
