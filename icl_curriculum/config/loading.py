@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from icl_curriculum.config.experiment import Experiment, Run, check_length, variant_name
+from icl_curriculum.config.experiment import Experiment, Run, variant_name
 from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
+from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugins import copy_names, load_plugin, package_hash
@@ -44,6 +45,8 @@ def find(name: str) -> Path:
     So a file that is merely called like an experiment, as ``icl run smoke > smoke`` leaves one, hides none.
     """
     path = Path(name)
+    if "/" in name and is_file(path):
+        return path
     if name.endswith(".toml"):
         if not is_file(path):
             what = "is no file" if is_there(path) else "does not exist"
@@ -90,14 +93,37 @@ def load(
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]
     base = build(values, source=str(path))
-    if not base.variants:
-        check_length(f"{path}: curriculum.function_classes.id", variant_name(base))
+    check_names(base, str(path))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
-        experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
+        source = f"{path}, variant {variant!r}" if variant else str(path)
+        experiment = build(merge(values, changes), source=source) if variant else base
+        check_ids(experiment, source)
         hashes = (*loaded.values(), *_package_hashes(experiment))
         runs += [Run(experiment, variant or variant_name(experiment), seed, hashes) for seed in base.seeds]
     return runs
+
+
+def check_names(experiment: Experiment, source: str) -> None:
+    """UserError for what a new experiment may not call itself or its variants; what old runs are called is read."""
+    try:
+        check_new_folder("name", experiment.name)
+        for variant in experiment.variants:
+            check_new_folder("variants", variant)
+        check_apart("variants", experiment.variants)
+        if not experiment.variants:
+            check_new_folder("curriculum.function_classes.id", variant_name(experiment))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def check_ids(experiment: Experiment, source: str) -> None:
+    """UserError for an id that no new table may hold."""
+    for component in experiment.components():
+        try:
+            check_cell("id", component.id)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
 
 
 def load_run(config_file: Path) -> Run:

@@ -15,6 +15,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.config.identifiers import component
+from icl_curriculum.config.names import check_cell
 from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -127,6 +128,7 @@ def check_names(found: Iterable[Contender]) -> None:
     names: dict[tuple[str, str], None] = {}
     for item in found:
         name = item.entry.id
+        check_cell("learner", name)
         if name in TAKEN:
             raise UserError(f"the name {name!r} has a meaning of its own in the tables; choose another")
         if (name, item.run) in names or any(name == other and item.run == NAME for other, _ in names):
