@@ -49,8 +49,8 @@ def check_cell(key: str, name: str) -> None:
     """Raise UserError for an id or a name that a spreadsheet takes for a formula, or a command for an option."""
     if name.startswith(_COMMANDING):
         raise UserError(
-            f"{name[:40]!r} begins with {name[0]!r}, by which spreadsheets take a cell for a formula and commands a name "
-            f"for an option; expected a letter, a digit or _ in front",
+            f"{name[:40]!r} begins with {name[0]!r}, by which spreadsheets take a cell for a formula and commands a "
+            f"name for an option; expected a letter, a digit or _ in front",
             key=key,
         )
     if not name.isprintable():

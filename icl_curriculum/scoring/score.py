@@ -156,6 +156,7 @@ class _Asking:
 def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
     try:
         found: Any = plain(lengths)
-        return CostlyConfig(n_prompts=n_prompts, lengths=list(found) if isinstance(found, range) else found)
+        found = list(found) if isinstance(found, range) else found
+        return CostlyConfig(n_prompts=n_prompts, lengths=found)
     except ValidationError as error:
         raise UserError("; ".join(problems(error))) from None
