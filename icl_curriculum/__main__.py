@@ -1,11 +1,22 @@
 """``python -m icl_curriculum`` is the same as ``icl``, which begins here, too."""
 
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Nothing is begun yet, and a module that is half imported passes no exception on."""
+    os.write(2, b"interrupted\n" if number == signal.SIGINT else b"terminated\n")
+    os._exit(128 + number)
 
 
 def main() -> None:
     """Run the command line. Where the package cannot run at all, say so in one message, with exit code 2."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
     try:
         import icl_curriculum.core  # noqa: F401
     except ImportError as error:
@@ -13,7 +24,7 @@ def main() -> None:
         sys.exit(2)
     from icl_curriculum.cli import main as command_line
 
-    command_line()
+    command_line(in_its_own_process=True)
 
 
 def _look_elsewhere() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,10 +16,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from icl_curriculum.core.arguments import whole_number
 from icl_curriculum.core.contracts import as_number, at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS, Component, code_of
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.inputs import InputDistribution
@@ -26,6 +29,9 @@ from icl_curriculum.inputs import InputDistribution
 #: Inputs behind a denominator without a closed form.
 DENOMINATOR_PROMPTS = 1 << 18
 _DENOMINATOR_CHUNK = 1 << 14
+
+
+_SUCH_AS = {"function_class": 'FUNCTION_CLASSES.build("linear")', "inputs": 'INPUTS.build("gaussian")'}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,15 @@ class Task:
     dims: int
     label_noise: float | None = None
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("function_class", FunctionClass), ("inputs", InputDistribution)):
+            if not isinstance(getattr(self, name), kind):
+                raise UserError(
+                    f"expected a {kind.__name__}, such as {_SUCH_AS[name]}, found {reprlib.repr(getattr(self, name))}",
+                    key=name,
+                )
+        object.__setattr__(self, "dims", whole_number(self.dims, "dims", least=1))
 
     @property
     def raw_noise(self) -> float:
@@ -74,11 +89,13 @@ class Task:
         items = ", ".join(f"{key} = {json.dumps(value)}" for key, value in reference.items())
         return f"set inputs = [{{ {items} }}]"
 
+    @own_settings()
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """Draw ``n`` prompts of ``points`` points. If ``active_dims`` is given, coordinates from there on are zero."""
         xs, values, truth = self.clean(n, points, streams, active_dims=active_dims)
         return self.label(xs, values, truth, streams)
 
+    @own_settings()
     def clean(
         self, n: int, points: int, streams: Streams, *, active_dims: int | None = None
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], dict[str, Tensor]]:

@@ -32,6 +32,7 @@ from icl_curriculum.cli.options import (
     parse_seeds,
     parse_threads,
 )
+from icl_curriculum.cli.signals import Signals
 from icl_curriculum.results.statistics import THRESHOLD
 
 if TYPE_CHECKING:  # imports torch
@@ -451,9 +452,9 @@ def show(
     for variant, item in variants.items():
         values = item.experiment.resolved()
         if len(variants) > 1:
-            typer.echo(f"# variant {variant}")
+            endings.echo(f"# variant {variant}")
             values.pop("variants")
-        typer.echo(tomli_w.dumps(values))
+        endings.echo(tomli_w.dumps(values))
 
 
 @app.command()
@@ -553,10 +554,13 @@ def bench(
     measuring.show(bench.chosen(sections or [], settings), settings, console)
 
 
-def main() -> None:
-    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug."""
-    endings.end_with_a_message(app)
+def main(*, in_its_own_process: bool = False) -> None:
+    """Entry point of ``icl``. Whatever goes wrong is one message and an exit code, and a traceback with --debug.
 
-
-if __name__ == "__main__":
-    main()
+    ``in_its_own_process``: whether it may say what the process does at a signal.
+    """
+    signals = None
+    if in_its_own_process:
+        signals = Signals(endings.hint)
+        signals.listen()
+    endings.end_with_a_message(app, signals=signals)

@@ -5,18 +5,21 @@ Light: ``icl --help`` imports it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from icl_curriculum.cli import endings
+from icl_curriculum.core.printable import harmless
 from icl_curriculum.core.version import __version__
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"icl-curriculum {__version__}")
+        endings.echo(f"icl-curriculum {__version__}")
         raise typer.Exit
 
 
@@ -41,4 +44,21 @@ class CommandLine(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # Before anything is parsed, as --debug is also for mistakes that end the parsing.
         endings.given(args)
-        return super().parse_args(ctx, args)
+        with _mistakes_harmless():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        # The arguments of the command itself are parsed in here.
+        with _mistakes_harmless():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _mistakes_harmless() -> Iterator[None]:
+    """Typer's messages repeat an argument that is wrong: what is in it, no terminal shall obey."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            error.message = harmless(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+        raise

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole, score_tables, step_table
 from icl_curriculum.cli.head_tables import head_tables
+from icl_curriculum.cli.screen import Screen
 from icl_curriculum.cli.similarity import TITLE, closest_table
 from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.results.adaptation import ADAPTED
@@ -24,8 +23,8 @@ if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does wit
     from icl_curriculum.scoring.heads import WrittenHeads
     from icl_curriculum.scoring.score_folder import WrittenScores
 
-# Names come from the user, so nothing in them is taken for markup.
-console = Console(highlight=False, markup=False, soft_wrap=False)
+#: Standard output.
+console = Screen()
 
 
 def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import logging
+import os
 import sys
 import traceback
 import warnings
@@ -11,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
-import typer
-
+from icl_curriculum.cli.signals import Signals, Stopped
 from icl_curriculum.core.notices import LeftOut, MadeAnew, NotShown
+from icl_curriculum.core.printable import harmless, make_tolerant
 
 #: What a command that was stopped leaves behind, by the command's name.
 _LEFT = {
@@ -23,8 +24,14 @@ _LEFT = {
     "import": "nothing of it counts, and the same command begins anew",
     "bench": "the tables that were printed are written",
 }
+#: The exit code of a command that had more to do than to print, and whose output nobody reads any more.
+UNREAD = 141
 
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+
+
+class OutputClosed(BaseException):
+    """Nobody reads any more what is printed, as when ``icl list | head -1`` has its line. The stack unwinds."""
 
 
 def given(arguments: Sequence[str]) -> None:
@@ -37,30 +44,52 @@ def tracebacks() -> bool:
     return "--debug" in _ARGUMENTS.get()
 
 
-def end_with_a_message(command: Callable[[], object]) -> None:
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text as it is, with nothing in it that the terminal would obey."""
+    # Not by typer.echo, which writes UTF-8 to a terminal that says it is ASCII.
+    try:
+        print(harmless(text), file=sys.stderr if err else sys.stdout, flush=True)
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def end_with_a_message(command: Callable[[], object], *, signals: Signals | None = None) -> None:
     """Call a command, and end the process if it fails: with one message, and a traceback if --debug asks for it.
 
-    The exit code is 2 for a mistake in the command or the config, 1 for a run that failed or a disk that is full,
-    and 130 or 143 for a command that was interrupted or terminated.
+    The exit code is 2 for a mistake in the command or the config, 1 for a run that failed or a disk that is full, and
+    130, 143 or 129 for a command that was interrupted, terminated or hung up. Where nobody reads any more what is
+    printed, it is 0, or 141 for a command that had more to do than to print.
+
+    ``signals``: what raises `Stopped`, to be told when the command has ended.
     """
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        make_tolerant(stream)
+    # Where there is no home for its settings, matplotlib says so in many words, and works all the same.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
-        with _notices_printed():
-            command()
+        try:
+            try:
+                with _notices_printed():
+                    command()
+            finally:
+                for stream in filter(None, (sys.stdout, sys.stderr)):
+                    stream.flush()
+        finally:
+            if signals is not None:
+                signals.ignore()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            _end_unread()
         # For a mistake in the arguments, typer has printed the message and ends the process while it handles the error.
         if tracebacks() and end.code == 2 and end.__context__ is not None:
-            traceback.print_exception(end.__context__)
+            _show_traceback(end.__context__)
         raise
-    except _Stopped as error:
-        # All options that may stand before the command are flags.
-        name = next((argument for argument in _ARGUMENTS.get() if not argument.startswith("-")), "")
-        left = _LEFT.get(name, "")
-        hint = f"; {left}".format(" without --fresh" if "--fresh" in _ARGUMENTS.get() else "") if left else ""
-        _end(error, f"{error}{hint}", 128 + error.number)
+    except Stopped as error:
+        _end(error, f"{error}{hint()}", 128 + error.number)
+    except (OutputClosed, BrokenPipeError):
+        _end_unread()
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         _end(error, f"error: {place}{error.strerror or error}; what is on disk is kept", 1)
     except Exception as error:
         # Imported only once something went wrong, so that --help stays light.
@@ -71,7 +100,27 @@ def end_with_a_message(command: Callable[[], object]) -> None:
             _end(error, f"error: {error}", 2)
         if isinstance(error, RunFailed | ComponentFailed):
             _end(error, f"failed: {error}", 1)
+        if isinstance(error, UnicodeEncodeError) and len(error.object) < 4096 and "\n" not in error.object:
+            _end(
+                error,
+                f"error: {error.object!r} cannot name a file here, where they are in {error.encoding}; {_UTF8}",
+                2,
+            )
         _end(error, f"error: an error of icl itself: {described(error)}; --debug shows where", 1)
+
+
+_UTF8 = "with PYTHONUTF8=1 in the environment, every name is written in UTF-8"
+
+
+def hint() -> str:
+    """What a command that is stopped leaves behind, to be added to the word on how it ended."""
+    left = _LEFT.get(_command(), "")
+    return f"; {left}".format(" without --fresh" if "--fresh" in _ARGUMENTS.get() else "") if left else ""
+
+
+def _command() -> str:
+    # All options that may stand before the command are flags.
+    return next((argument for argument in _ARGUMENTS.get() if not argument.startswith("-")), "")
 
 
 @contextlib.contextmanager
@@ -87,14 +136,15 @@ def _notices_printed() -> Iterator[None]:
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if isinstance(message, LeftOut):
                 if str(message) not in left_out:
-                    typer.echo(f"damaged: {message}", err=True)
+                    echo(f"damaged: {message}", err=True)
                 left_out[str(message)] = None
             elif isinstance(message, MadeAnew | NotShown):
-                typer.echo(f"note: {message}")
+                echo(f"note: {message}")
                 if tracebacks() and isinstance(message, NotShown):
-                    typer.echo(message.details)
+                    echo(message.details)
             else:
-                others(message, category, *place, **more)
+                text = harmless(str(message))
+                others(message if text == str(message) else text, category, *place, **more)
 
         for kind in (NotShown, LeftOut, MadeAnew):
             warnings.simplefilter("always", kind)
@@ -108,23 +158,36 @@ def _notices_printed() -> Iterator[None]:
             sys.exit(1)
 
 
-class _Stopped(BaseException):
-    """A signal asks the command to stop. Raised so that the stack unwinds and no worker process is left behind.
+def _end_unread() -> NoReturn:
+    """End without a word where a command only printed, and as one that was stopped where it had more to do."""
+    _discard_output()
+    if _command() in _LEFT:
+        with contextlib.suppress(OSError, OutputClosed):
+            echo(f"stopped, as nobody reads the output any more{hint()}", err=True)
+        sys.exit(UNREAD)
+    sys.exit(0)
 
-    It is not a KeyboardInterrupt, because typer would end the process at that without a word.
-    """
 
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
-        self.number = number
+def _discard_output() -> None:
+    """Have what is still to be written to standard output go nowhere, as Python writes it when the process ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    raise _Stopped(number)
+def _show_traceback(error: BaseException) -> None:
+    echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
 
 
 def _end(error: BaseException, message: str, code: int) -> NoReturn:
-    if tracebacks():
-        traceback.print_exception(error)
-    typer.echo(message, err=True)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    with contextlib.suppress(OSError, OutputClosed):  # where standard error is closed, too, the exit code must do
+        if tracebacks():
+            _show_traceback(error)
+        echo(message, err=True)
     sys.exit(code)

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from icl_curriculum.cli.screen import Screen
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.tables import METRICS, read_table
 
@@ -223,7 +224,7 @@ def _shown_lengths(cell: pd.DataFrame) -> list[int]:
 
 def print_whole(console: Console, table: Table) -> None:
     """Print a table as wide as it is: a narrower terminal breaks its lines, but nothing is folded or left out."""
-    wide = Console(width=1000, highlight=False, markup=False, file=io.StringIO(), color_system=None)
+    wide = Screen(width=1000, file=io.StringIO(), color_system=None)
     with wide.capture() as captured:
         wide.print(table)
     console.print("\n".join(line.rstrip() for line in captured.get().splitlines()), soft_wrap=True)

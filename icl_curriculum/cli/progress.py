@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.text import Text
 
 from icl_curriculum.cli.display import console
+from icl_curriculum.core.printable import harmless
 from icl_curriculum.core.progress import Tell
 
 if TYPE_CHECKING:  # These import torch.
@@ -177,12 +179,22 @@ def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
     if not console.is_terminal:
         yield View(None, work)
         return
-    with Progress(TextColumn("{task.description}", markup=False), *_columns(), console=console) as bars:
+    with Progress(_Words("{task.description}"), *_columns(), console=console) as bars:
         yield View(bars, work)
 
 
+class _Words(TextColumn):
+    """A column of text, with nothing in it that the terminal would obey."""
+
+    def __init__(self, text_format: str) -> None:
+        super().__init__(text_format, markup=False)
+
+    def render(self, task: Task) -> Text:
+        return Text(harmless(super().render(task).plain), style=self.style, justify=self.justify)
+
+
 def _columns() -> tuple[BarColumn, TextColumn]:
-    return BarColumn(bar_width=12), TextColumn("{task.fields[detail]}", markup=False)
+    return BarColumn(bar_width=12), _Words("{task.fields[detail]}")
 
 
 @contextlib.contextmanager

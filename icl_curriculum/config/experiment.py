@@ -6,17 +6,16 @@ import contextlib
 import hashlib
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import torch
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.config.names import check_folder
 from icl_curriculum.config.tables import (
     AnyModel,
     CurriculumConfig,
@@ -314,25 +313,6 @@ def _located(key: str, component: Component) -> Iterator[None]:
     except UserError as error:
         # A component that holds the mistake in one of its own fields knows the key better.
         raise UserError(error.reason, key=error.key or key, subject=error.subject, way_out=error.way_out) from error
-
-
-def check_folder(key: str, name: str) -> None:
-    """Raise UserError for what cannot be the name of a folder everywhere."""
-    if not re.fullmatch(r"[\w=,+%-][\w=,+%. -]*", name):
-        raise UserError(
-            f"{key}: {name!r} cannot name a folder; expected letters, digits and any of - _ . = , + %, no dot in front"
-        )
-    check_length(key, name)
-
-
-def check_length(key: str, name: str) -> None:
-    """Raise UserError for a name that the file system has no room for, where figures are named for it too."""
-    longest = 180
-    if len(quote(name, safe=" =,+")) > longest:
-        raise UserError(
-            f"{key}: {name[:40]!r}... is too long for the name of a folder; expected at most {longest} characters, "
-            f"of which letters beyond a to z count for several"
-        )
 
 
 # Ids that mean something else in the tables.

@@ -19,6 +19,14 @@ def experiment_names() -> list[str]:
     )
 
 
+def is_there(path: Path) -> bool:
+    """`Path.exists`, and False for what cannot be a path at all: too long, or with a null byte."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_file(path: Path) -> bool:
     """`Path.is_file`, and False for what cannot be a path at all: too long, or with a null byte."""
     try:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
+from icl_curriculum.config.names import check_cell
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.registry import Component, Registered, Registry
@@ -34,7 +35,11 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
         raise UserError(f"{source}: {error}") from None
     adapter: TypeAdapter[Component] = TypeAdapter(Annotated[Component, Registered(registry)])
     try:
-        return adapter.validate_python(spec)
+        made = adapter.validate_python(spec)
+        check_cell("id", made.id)
+        return made
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     except ValidationError as error:
         raise UserError(message(problems(error), source)) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from icl_curriculum.config.experiment import Experiment, Run, check_length, variant_name
-from icl_curriculum.config.finding import experiment_names, is_file, packaged_folder
+from icl_curriculum.config.experiment import Experiment, Run, variant_name
+from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
+from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
+from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.package_hashes import package_hashes
 from icl_curriculum.core.plugin_files import PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
+from icl_curriculum.core.printable import harmless
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -40,21 +42,28 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def find(name: str) -> Path:
-    """The file NAME means: a path if it ends in .toml or exists, else ./experiments/NAME.toml, else the package's."""
-    if name.endswith(".toml") or is_file(Path(name)):
-        path = Path(name)
+    """The file NAME means: a path if it ends in .toml, else ./experiments/NAME.toml, else the package's, else a path.
+
+    So a file that is merely called like an experiment, as ``icl run smoke > smoke`` leaves one, hides none.
+    """
+    path = Path(name)
+    if "/" in name and is_file(path):
+        return path
+    if name.endswith(".toml"):
         if not is_file(path):
-            what = "is no file" if os.path.exists(path) else "does not exist"
+            what = "is no file" if is_there(path) else "does not exist"
             raise UserError(f"experiment file {named(name)} {what}")
         return path
     for folder in (Path("experiments"), packaged_folder()):
         if is_file(folder / f"{name}.toml"):
             return folder / f"{name}.toml"
+    if is_file(path):
+        return path
     raise UserError(f"unknown experiment {shown(name)}{did_you_mean(name, experiment_names())}")
 
 
 def load(
-    name: str,
+    name: str | Path,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
@@ -70,36 +79,62 @@ def load(
         return _load(name, overrides, seeds, plugins)
 
 
-def _load(name: str, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]) -> list[Run]:
-    path = find(name)
+def _load(
+    name: str | Path, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]
+) -> list[Run]:
+    path = find(str(as_path(name, "experiment")))
     values = read(path)
     values.setdefault("name", path.stem)
-    for override in overrides:
+    for override in as_texts(overrides, "overrides"):
         values = merge(values, parse_override(override))
     if seeds is not None:
-        values["seeds"] = list(seeds)
+        values["seeds"] = whole_numbers(seeds, "seeds")
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
         try:
             loaded[file] = load_plugin(Path(file))
         except UserError as error:
             raise UserError(f"{path}: plugins.{number}: {error}") from error
-    for plugin in plugins:
-        if not is_file(Path(plugin)):
+    for plugin in as_paths(plugins, "plugins"):
+        if not is_file(plugin):
             raise UserError(f"plugin file {named(str(plugin))} does not exist")
-        loaded[str(Path(plugin).resolve())] = load_plugin(Path(plugin))
+        loaded[str(plugin.resolve())] = load_plugin(plugin)
     if loaded:
-        values["plugins"] = list(loaded)
+        # As they are shown: a path may hold bytes that are no text, which no file of results can.
+        values["plugins"] = [harmless(file) for file in loaded]
     base = build(values, source=str(path))
-    if not base.variants:
-        check_length(f"{path}: curriculum.function_classes.id", variant_name(base))
+    check_names(base, str(path))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
-        experiment = build(merge(values, changes), source=f"{path}, variant {variant!r}") if variant else base
+        source = f"{path}, variant {variant!r}" if variant else str(path)
+        experiment = build(merge(values, changes), source=source) if variant else base
+        check_ids(experiment, source)
         hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
         name = variant or variant_name(experiment)
         runs += [Run(experiment, name, seed, hashes) for seed in base.seeds]
     return runs
+
+
+def check_names(experiment: Experiment, source: str) -> None:
+    """UserError for what a new experiment may not call itself or its variants; what old runs are called is read."""
+    try:
+        check_new_folder("name", experiment.name)
+        for variant in experiment.variants:
+            check_new_folder("variants", variant)
+        check_apart("variants", experiment.variants)
+        if not experiment.variants:
+            check_new_folder("curriculum.function_classes.id", variant_name(experiment))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def check_ids(experiment: Experiment, source: str) -> None:
+    """UserError for an id that no new table may hold."""
+    for component in experiment.components():
+        try:
+            check_cell("id", component.id)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
 
 
 def load_run(config_file: Path, *, plugin_hashes: Sequence[str] | None = None) -> Run:

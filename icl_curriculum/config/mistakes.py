@@ -54,7 +54,7 @@ def dotted(location: Iterable[str | int]) -> str:
 
 
 def refuse_impossible(values: Mapping[str, Any]) -> None:
-    """UserError for what no key can hold: NaN, numbers of more than 64 bits, tables deeper than any experiment's."""
+    """UserError for what no key can hold: NaN, bytes that are no text, numbers and tables beyond all bounds."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), values)]
     while waiting:
         location, value = waiting.pop()
@@ -65,8 +65,19 @@ def refuse_impossible(values: Mapping[str, Any]) -> None:
             waiting += [((*location, key), inner) for key, inner in items]
         elif isinstance(value, float) and math.isnan(value):
             raise UserError(f"{dotted(location)}: expected a number, found nan")
+        elif isinstance(value, str) and not _is_text(value):
+            raise UserError(f"{dotted(location)}: expected text in UTF-8, found {shown(value)}")
         elif isinstance(value, int) and not LEAST_INTEGER <= value <= GREATEST_INTEGER:
             raise UserError(f"{dotted(location)}: expected a whole number of at most 64 bits, found {shown(value)}")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written to a file: one from the command line may hold bytes that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def message(problems: Sequence[str], source: str) -> str:

@@ -88,6 +88,8 @@ def waiting_for(device: str) -> Callable[[], None]:
 
 def resolve_device(device: str) -> str:
     """Returns the device to use; ``auto`` is CUDA, else MPS, else the CPU. UserError for one that is not there."""
+    if not isinstance(device, str):
+        device = str(device) if isinstance(device, torch.device) else repr(device)
     available = ["cpu"]
     if torch.backends.mps.is_available():
         available.append("mps")

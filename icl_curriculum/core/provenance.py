@@ -58,8 +58,9 @@ def _git(*arguments: str) -> str | None:
     command = ["git", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-        )
+            command, cwd=Path(__file__).parent, capture_output=True, encoding="utf-8", errors="replace", timeout=10,
+            check=True,
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

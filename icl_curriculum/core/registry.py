@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.errors import UserError, described, did_you_mean
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.interactive import is_defined_again, note_place
@@ -53,6 +54,11 @@ class Strict(BaseModel):
     """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, values: Any) -> Any:
+        return plain(values)
 
     def deciding(self) -> dict[str, Any]:
         """The fields by their names in a file, at their defaults as earlier versions had them.

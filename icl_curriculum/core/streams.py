@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from icl_curriculum.core.arguments import whole_number
+
 # Layout of the Mersenne Twister's state as torch exports it, in 64-bit words: seed, (left, seeded),
 # next, then the 624 words of the twister, then the Box-Muller cache. A test holds torch to it.
 _TWISTER_WORDS = 624
@@ -25,7 +27,8 @@ def generator(seed: int, stream: str, index: int = 0, device: str | torch.device
     key: ``manual_seed`` would keep 32 bits of it, and among a million steps of a few streams some
     would then coincide. Other devices use a counter-based generator with a 64-bit seed.
     """
-    key = f"{seed}/{stream}/{index}".encode()
+    # A number of numpy is the number that it equals.
+    key = f"{_whole(seed)}/{stream}/{_whole(index)}".encode()
     device = torch.device(device)
     if device.type != "cpu":
         word = int.from_bytes(hashlib.shake_128(key).digest(8), "little")
@@ -37,6 +40,10 @@ def generator(seed: int, stream: str, index: int = 0, device: str | torch.device
     state.view(torch.int64)[_TWISTER_START : _TWISTER_START + _TWISTER_WORDS] = words.long() & 0xFFFFFFFF
     made.set_state(state)
     return made
+
+
+def _whole(number: int) -> int:
+    return number if type(number) is int else whole_number(number, "seed or index of a stream")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from icl_curriculum.core.plugin_reads import no_strays
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import LARGEST, Strict, source_of
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
@@ -44,6 +45,7 @@ class Reply:
     failures: tuple[BaselineFailure, ...] = ()
 
 
+@own_settings()
 def answers(learner: Learner, prompts: Prompts) -> Array:
     """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
     return answered(learner.predict(prompts), prompts)

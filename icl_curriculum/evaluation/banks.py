@@ -13,6 +13,7 @@ import torch
 from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import Component
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.shifts import Shift, makes_own_prompts
 from icl_curriculum.tasks import Task
@@ -96,6 +97,7 @@ class Bank:
         """The error of zero under the class's reference inputs, in the units of its unscaled outputs."""
         return self.drawn_task.trivial_error()
 
+    @own_settings()
     def draw(self) -> Prompts:
         """The prompts, always on the CPU and always the same."""
         streams = Streams(self.seed, f"{self.purpose}/{self.drawn_task.function_class.family}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
 from icl_curriculum.models.calling import by_prefix, given, prompt_errors
@@ -244,6 +245,7 @@ class Model(nn.Module):
         device = next(self.parameters()).device
         return None if self.instruction is None else torch.full((n,), NEUTRAL, device=device)
 
+    @own_settings()
     @torch.no_grad()
     def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points"]:
         """`answer` without gradients, in passes of ``prompts_per_pass`` prompts.

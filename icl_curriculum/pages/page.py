@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.notices import warn_of
+from icl_curriculum.core.printable import harmless
 from icl_curriculum.pages.content import gather
 from icl_curriculum.results.comparison.command import Compared, describe
 from icl_curriculum.results.statistics import THRESHOLD
@@ -55,7 +56,7 @@ def render(compared: Compared) -> str:
         warn_of(notice)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_harmless,
     )  # fmt: skip
     environment.filters |= {"ticked": _ticked, "sortable": _sortable}
     return environment.get_template("page.html").render(
@@ -67,9 +68,14 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+def _harmless(value: object) -> object:
+    """What the page shows of texts from outside: nothing in them turns the text around it round, or is no character."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _ticked(text: str) -> Markup:
     """Names between backticks as code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)))
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(harmless(text))))
 
 
 def _sortable(value: float) -> str:

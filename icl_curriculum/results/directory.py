@@ -251,11 +251,22 @@ _DECIDING = tuple(f"{folder}/" for folder in DECIDING_FOLDERS)
 
 
 def find_results(name: str, results: Path) -> Path:
-    """The directory that NAME means: an existing directory, else ``results``/NAME. UserError if there is none."""
+    """The directory that NAME means: an existing directory, else ``results``/NAME. UserError if there is none.
+
+    A directory that holds nothing of ours does not hide one that does.
+    """
+    found = []
     for path in (Path(name), results / name):
         # What cannot be a path at all, too long or with a null byte, is no directory either.
         with contextlib.suppress(OSError, ValueError):
-            if path.is_dir():
-                return path
+            found += [path] if path.is_dir() else []
+    if found:
+        return next((path for path in found if _holds_results(path)), found[0])
     known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
     raise UserError(f"no results for {reprlib.repr(name)} in {results}{did_you_mean(name, known)}")
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether a folder is that of a run, of an experiment, of scores or of several experiments."""
+    patterns = ("manifest.json", "*/manifest.json", "*/*/manifest.json", "evaluation.csv", "summary.csv")
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)

@@ -17,9 +17,11 @@ import torch
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
+from icl_curriculum.core.arguments import as_path, whole_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import device_kind
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
@@ -101,6 +103,7 @@ def write_weights(directory: RunDirectory, model: Model) -> str:
     return directory.write("model.safetensors", serialized(model))
 
 
+@own_settings(training=True)
 def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     """The trained model of a finished run, ready for `Model.predict`. Executes no code from the weights file.
 
@@ -109,7 +112,8 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
     names the closest to, and, before anything of it is executed, if config, plugins or weights are not what the run
     wrote.
     """
-    run_dir = Path(run_dir)
+    run_dir = as_path(run_dir, "run_dir")
+    step = None if step is None else whole_number(step, "step")
     weights = run_dir / "model.safetensors"
     manifest = finished_manifest(run_dir)
     check_name(run_dir, manifest)

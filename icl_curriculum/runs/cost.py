@@ -23,6 +23,7 @@ from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.machine import computing_threads, reproducible, resolve_device
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows
 from icl_curriculum.evaluation.adapted import sharing_a_way
 from icl_curriculum.evaluation.errors import evaluation_rows
@@ -108,10 +109,11 @@ def cost(
     The arguments are those of `run`; ``tell`` is told how far the measuring is, which takes up to half a minute. Raises
     UserError for a bad config, and RunFailed where a plugin breaks its contract or memory runs out.
     """
-    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
     return costs_of(runs, resolve_device(device), tell)
 
 
+@own_settings(training=True)
 def costs_of(runs: Sequence[Run], device: str = "cpu", tell: Tell = tell_nobody) -> list[RunCost]:
     """What one run of each variant costs, in the order of the variants.
 

@@ -18,6 +18,7 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
@@ -148,6 +149,7 @@ def keep_if_trained(run: Run, results: Path, device: str, report: Report) -> boo
         return keep_training(run, directory, device)
 
 
+@own_settings(training=True)
 def execute(
     run: Run,
     results: Path,

@@ -15,9 +15,11 @@ from pathlib import Path
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
+from icl_curriculum.core.arguments import as_path, as_texts, whole_number
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.core.notices import LeftOut, said_if_not_shown
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
@@ -40,6 +42,7 @@ class ExperimentOutcome:
     report: WrittenReport | None = None
 
 
+@own_settings(training=True)
 def carry_out(
     runs: Sequence[Run],
     results: Path,
@@ -144,10 +147,10 @@ def run(
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
     that failed, with why.
     """
-    runs = load(str(experiment), overrides=overrides, seeds=seeds, plugins=plugins)
+    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
     outcome = carry_out(
-        runs, Path(results), jobs=jobs, device=resolve_device(device), fresh=fresh, log=log,
-        report=report or only_warnings,
+        runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
+        device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=report or only_warnings,
     ).launched  # fmt: skip
     if outcome.failures:
         raise RunFailed("\n".join(failure.message for failure in outcome.failures))

@@ -88,7 +88,7 @@ class WorkerPool:
             "log": list(self.log), "run": run.config(),
         }  # fmt: skip
         unit = folder / "unit.toml"
-        unit.write_text(tomli_w.dumps(values), encoding="utf-8")
+        unit.write_text(tomli_w.dumps(values), encoding="utf-8", errors="surrogateescape")
         self.workers[run.name] = subprocess.Popen(
             # Without the folder that one is in among those that modules are looked for in.
             [sys.executable, "-P", start_worker.__file__, str(unit), "--end-with-stdin"],

@@ -12,13 +12,15 @@ import json
 import os
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.loading import read_toml, rebuild
+from icl_curriculum.config.loading import rebuild
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugin_files import read_copies
+from icl_curriculum.core.printable import make_tolerant
 from icl_curriculum.runs.execution import Progress, execute
 from icl_curriculum.runs.failures import RunFailure
 
@@ -34,7 +36,8 @@ def work(unit: Path, say: Say) -> int:
     def report(progress: Progress) -> None:
         say({"progress": dataclasses.asdict(progress)})
 
-    values = read_toml(unit)
+    # The paths in it may hold bytes that are no text.
+    values = tomllib.loads(unit.read_text(encoding="utf-8", errors="surrogateescape"))
     config = values["run"]
     name = f"{config['variant']}-seed{config['seed']}"
     try:
@@ -62,6 +65,9 @@ def _end_with_stdin() -> None:
 def main() -> int:
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Whoever reads them reads UTF-8, whatever the terminal's encoding is: a plugin may print anything.
+    for stream in (sys.stdout, sys.stderr):
+        make_tolerant(stream, encoding="utf-8")
 
     def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=reports, flush=True)

@@ -15,6 +15,8 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.config.identifiers import component
+from icl_curriculum.config.names import check_cell
+from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
@@ -110,6 +112,7 @@ def trained_contender(run_dir: Path, name: str, device: str = "cpu") -> Contende
 
 def contenders(learners: Any) -> list[Contender]:
     """One learner, several, or several by name. UserError for names that cannot stand side by side."""
+    learners = plain(learners)
     if isinstance(learners, Mapping):
         found = [contender(learner, str(name)) for name, learner in learners.items()]
     elif isinstance(learners, Sequence) and not isinstance(learners, str):
@@ -125,6 +128,7 @@ def check_names(found: Iterable[Contender]) -> None:
     names: dict[tuple[str, str], None] = {}
     for item in found:
         name = item.entry.id
+        check_cell("learner", name)
         if name in TAKEN:
             raise UserError(f"the name {name!r} has a meaning of its own in the tables; choose another")
         if (name, item.run) in names or any(name == other and item.run == NAME for other, _ in names):

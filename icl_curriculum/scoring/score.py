@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ import pandas as pd
 from pydantic import ValidationError
 
 from icl_curriculum.config.mistakes import problems
+from icl_curriculum.core.arguments import plain, whole_number
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import LARGEST
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.results.columns import TABLES, of_run
@@ -49,8 +53,9 @@ def score(
     Errors are normalised as `evaluation.metric_rows` says; ``in_distribution`` is that of the trained runs.
     Raises UserError for what cannot be meant.
     """
-    asking = _Asking(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
-    rows = [row for _, found in asking.answered(learners, tasks) for row in found]
+    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    with own_settings():
+        rows = [row for _, found in asking.answered(learners, tasks) for row in found]
     return pd.DataFrame(rows, columns=TABLES["evaluation"].header)
 
 
@@ -72,13 +77,14 @@ def prediction_differences(
     two. What is compared and how it is normalised is what `evaluation.prediction_differences` says. The arguments are
     those of `score`, with the same prompts, lengths and warnings. Raises UserError for what cannot be meant.
     """
-    asking = _Asking(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
-    rows = [
-        row
-        for bank, _ in asking.answered(learners, tasks)
-        for columns, found in bank.differences()
-        for row in of_run(columns, found)
-    ]
+    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    with own_settings():
+        rows = [
+            row
+            for bank, _ in asking.answered(learners, tasks)
+            for columns, found in bank.differences()
+            for row in of_run(columns, found)
+        ]
     return pd.DataFrame(rows, columns=TABLES["prediction_differences"].header)
 
 
@@ -93,6 +99,29 @@ class _Asking:
     costly: CostlyConfig
     confidence: float
 
+    @classmethod
+    def of(
+        cls, shifts: Any, points: Any, n_prompts: Any, bank_seed: Any, costly: CostlyConfig, confidence: Any
+    ) -> _Asking:
+        """What was asked, in Python's own numbers. UserError, naming the argument, for what cannot be meant."""
+        shifts = [shifts] if isinstance(shifts, Shift) else shifts
+        for shift in shifts:
+            if not isinstance(shift, Shift):
+                raise UserError(
+                    f'expected shifts, such as SHIFTS.build("scaled_inputs"), found {reprlib.repr(shift)}', key="shifts"
+                )
+        confidence = plain(confidence)
+        if not isinstance(confidence, float) or not 0 < confidence < 1:
+            raise UserError(f"expected a number between 0 and 1, found {reprlib.repr(confidence)}", key="confidence")
+        return cls(
+            tuple(shifts),
+            None if points is None else whole_number(points, "points", least=2, most=LARGEST),
+            whole_number(n_prompts, "n_prompts", least=2, most=LARGEST),
+            whole_number(bank_seed, "bank_seed", least=0),
+            costly,
+            confidence,
+        )
+
     def answered(
         self, learners: Any, tasks: Task | Sequence[Task]
     ) -> Iterator[tuple[AskedBank, list[tuple[Any, ...]]]]:
@@ -101,6 +130,9 @@ class _Asking:
         Prompts that a learner failed on are a warning.
         """
         all_tasks = [tasks] if isinstance(tasks, Task) else list(tasks)
+        for task in all_tasks:
+            if not isinstance(task, Task):
+                raise UserError(f"expected tasks, such as Task(function_class, inputs, 5), found {task!r}", key="tasks")
         classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
         found = for_training_on(contenders(learners), classes, dims)
         probed: set[tuple[str, str]] = set()
@@ -123,6 +155,8 @@ class _Asking:
 
 def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
     try:
-        return CostlyConfig(n_prompts=n_prompts, lengths=lengths)
+        found: Any = plain(lengths)
+        found = list(found) if isinstance(found, range) else found
+        return CostlyConfig(n_prompts=n_prompts, lengths=found)
     except ValidationError as error:
         raise UserError("; ".join(problems(error))) from None

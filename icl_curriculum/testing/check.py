@@ -10,6 +10,7 @@ import torch
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.testing.generators import untouched_generators
 from icl_curriculum.testing.kinds import CHECKED, Checkable, checked_kind, kind_of
@@ -40,6 +41,7 @@ class _Examination:
         self.subject = checked.subject(given)
         self._results: dict[str, Result] = {}
 
+    @own_settings(training=True)
     def result(self, name: str) -> Result:
         if name not in self._results:
             self._results[name] = self._look(self.rules[name])

@@ -21,6 +21,7 @@ from tiny_runs import Icl, tables, tiny_values, write_toml
 
 import icl_curriculum
 from icl_curriculum.cli import app, endings
+from icl_curriculum.cli.signals import Signals
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.registry import KINDS
@@ -357,7 +358,7 @@ def test_a_stopped_command_says_what_is_left_wherever_debug_stands(capsys: pytes
     for arguments in (["--debug", "run", "smoke", "--fresh"], ["run", "smoke", "--fresh", "--debug"]):
         endings.given(arguments)
         with pytest.raises(SystemExit, match="143"):
-            endings.end_with_a_message(lambda: endings._stop(signal.SIGTERM, None))
+            endings.end_with_a_message(lambda: Signals(endings.hint).heard(signal.SIGTERM, None))
         last = capsys.readouterr().err.splitlines()[-1]
         assert last == "terminated; the same command without --fresh continues where it stopped"
 

@@ -67,7 +67,7 @@ def _kept_on_disk(function: Callable[..., None]) -> Any:
     """Compiles a function and keeps its code in a folder named for this very source and processor."""
     before = _config.CACHE_DIR
     name = f"icl-kernels-{_fingerprint()}"
-    for base in [Path(before)] if before else [Path(__file__).parent / "__pycache__", Path.home() / ".cache"]:
+    for base in [Path(before)] if before else [Path(__file__).parent / "__pycache__", *_home()]:
         _config.CACHE_DIR = str(base / name)
         try:
             return njit(cache=True, **_OPTIONS)(function)
@@ -77,6 +77,14 @@ def _kept_on_disk(function: Callable[..., None]) -> Any:
             _config.CACHE_DIR = before
     # Nowhere to keep it: every process compiles anew.
     return njit(**_OPTIONS)(function)
+
+
+def _home() -> list[Path]:
+    """The folder for caches at home, for who has a home."""
+    try:
+        return [Path.home() / ".cache"]
+    except RuntimeError:
+        return []
 
 
 @cache

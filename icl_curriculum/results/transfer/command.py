@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import check_writable, write_atomically
 from icl_curriculum.results.collecting import survey
@@ -48,7 +49,8 @@ def transfer(folder: str | Path, *, results: str | Path = "results", output: str
     where a table or config is missing or damaged, where no run is finished, no unseen class or inputs were asked, or
     no variant was trained plainly, and, saying why, where variants were asked other prompts.
     """
-    return write_transfer(find_results(str(folder), Path(results)), None if output is None else Path(output)).table
+    directory = find_results(str(as_path(folder, "folder")), as_path(results, "results"))
+    return write_transfer(directory, None if output is None else as_path(output, "output")).table
 
 
 def write_transfer(directory: Path, output: Path | None = None) -> WrittenTransfer:

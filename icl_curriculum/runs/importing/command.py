@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_number
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible, resolve_device
 from icl_curriculum.core.progress import Tell, tell_nobody
+from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.evaluation.failures import Failures
 from icl_curriculum.results.collecting import collect, finished_runs
@@ -154,6 +156,7 @@ def _origin_of(run_dir: Path, manifest: dict[str, Any]) -> dict[str, Any] | None
     return origin
 
 
+@own_settings(training=True)
 def import_checkpoint(
     path: str | Path,
     *,
@@ -188,11 +191,19 @@ def import_checkpoint(
     Raises UserError, before anything is written, for a file that is damaged, of another code, or of another shape than
     its configuration says, and for a model or a training that has no counterpart here.
     """
+    seed, heads, points, step, n_prompts = (
+        None if value is None else whole_number(value, key, least=least)
+        for key, value, least in (
+            ("seed", seed, 0), ("heads", heads, 1), ("points", points, 2), ("step", step, 0),
+            ("n_prompts", n_prompts, 2),
+        )
+    )  # fmt: skip
     told = Told(
         name=name, variant=variant, seed=seed, heads=heads, points=points, step=step,
-        function_classes=function_classes, inputs=inputs, config=None if config is None else Path(config),
-        prompt_type=prompt_type, instruction_files=[Path(file) for file in instruction_files],
-        n_prompts=n_prompts, plugins=[Path(plugin) for plugin in plugins],
+        function_classes=as_texts(function_classes, "function_classes"), inputs=as_texts(inputs, "inputs"),
+        config=None if config is None else as_path(config, "config"), prompt_type=prompt_type,
+        instruction_files=as_paths(instruction_files, "instruction_files"),
+        n_prompts=n_prompts, plugins=as_paths(plugins, "plugins"),
     )  # fmt: skip
-    found = Import(Path(path), told)
-    return found.write(Path(results), tell, device=resolve_device(device), fresh=fresh).directory
+    found = Import(as_path(path, "path"), told)
+    return found.write(as_path(results, "results"), tell, device=resolve_device(device), fresh=fresh).directory

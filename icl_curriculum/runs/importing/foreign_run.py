@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from icl_curriculum.config.experiment import Run, check_folder
+from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.config.loading import rebuild
+from icl_curriculum.config.names import check_new_folder
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugin_files import read_plugin
 from icl_curriculum.core.plugins import load_plugin
@@ -87,7 +88,7 @@ def read_run(path: Path, told: Told) -> ForeignRun:
     """Read and check everything; nothing is written. UserError, naming file and key, for what cannot be imported."""
     for option, name in (("--name", told.name), ("--variant", told.variant)):
         if name is not None:
-            check_folder(option, name)
+            check_new_folder(option, name)
     file = find_checkpoint(path)
     beside = file.parent / CONFIG
     absent = told.config is None and not beside.is_file()
