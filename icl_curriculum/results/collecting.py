@@ -301,7 +301,7 @@ def check_tables_alone(experiment: Path, known: Mapping[str, Any] | None = None)
     hashes: dict[str, list[Any]] = {name: [recorded] for name, recorded in known["tables"].items()} if known else {}
     if known is None and (experiment / MANIFEST).is_file():
         hashes = _hashes_of_scores(experiment / MANIFEST)
-    for name, recorded in hashes.items():
+    for name, recorded in hashes.items() if (experiment / "evaluation.csv").is_file() else ():
         path = experiment / f"{name}.csv"
         if _hash_of(path) not in recorded:
             raise DamagedFile(path, "it is not what icl wrote", "restore it")

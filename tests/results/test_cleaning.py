@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 from finished_runs import FINISHED, Finished, executed
+from resealed import reseal
 from tiny_runs import Icl, tables
 
 import icl_curriculum
@@ -96,7 +96,7 @@ def test_a_run_in_use_unfinished_or_damaged_is_left_alone_and_named(mine: Finish
         # What baselines answered is in use, too.
         assert {item.kind for item in found.removable} == {"aside"}
     taken = find_removable([mine.path])
-    manifest.write_text(json.dumps({**mine.manifest(), "status": "running"}))
+    reseal(manifest, {"status": "running"})
     before = everything(mine.path)
     assert find_removable([mine.path]).left_alone == {mine.path: "not finished"}
     # Begun anew after somebody looked.

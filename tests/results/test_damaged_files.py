@@ -14,11 +14,13 @@ import pytest
 import safetensors.torch
 import torch
 from finished_runs import FINISHED, Finished, executed
+from resealed import reseal, unsealed
 from tiny_runs import Killed, killed_at, tables, tiny_run
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.collecting import collect
+from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.execution import directory_of, execute, is_finished, move_aside
 
@@ -244,19 +246,34 @@ def test_a_run_does_not_change_its_kind_of_device(half: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    "damage",
     [
-        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "it is not what the run wrote"),
-        (lambda data: data[: len(data) // 2], "model.safetensors is damaged or no weights file"),
-        (lambda data: b"", "model.safetensors is damaged or no weights file"),
-        (lambda data: pickle.dumps([1]), "model.safetensors is damaged or no weights file"),
-        (lambda data: safetensors.torch.save({"x": torch.zeros(1)}), "holds the weights of another model"),
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: pickle.dumps([1]),
+        lambda data: safetensors.torch.save({"x": torch.zeros(1)}),
     ],
     ids=["a byte changed", "cut in half", "empty", "a pickle", "another model's"],
 )
-def test_damaged_weights_are_an_error(copied: Finished, damage: Callable[[bytes], bytes], message: str) -> None:
+def test_damaged_weights_are_an_error(copied: Finished, damage: Callable[[bytes], bytes]) -> None:
     file = copied.path / "model.safetensors"
     file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged: it is not what the run wrote"):
+        load_model(copied.path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "model.safetensors is damaged or no weights file"),
+        (safetensors.torch.save({"x": torch.zeros(1)}), "holds the weights of another model"),
+    ],
+    ids=["empty", "another model's"],
+)
+def test_weights_that_a_manifest_was_made_for_are_read_with_care(copied: Finished, data: bytes, message: str) -> None:
+    (copied.path / "model.safetensors").write_bytes(data)
+    reseal(copied.path / "manifest.json", {"weights": bytes_hash(data)})
     with pytest.raises(UserError, match=message):
         load_model(copied.path)
 
@@ -264,6 +281,10 @@ def test_damaged_weights_are_an_error(copied: Finished, damage: Callable[[bytes]
 @pytest.mark.parametrize("content", ["", "x = ", 'name = "tiny"\n', "seed = 0\nvariant = 3\n"])
 def test_a_config_that_is_no_run_s_is_an_error(copied: Finished, content: str) -> None:
     (copied.path / "config.toml").write_text(content)
+    with pytest.raises(UserError, match=r"config\.toml is damaged: it is not what the run wrote"):
+        load_model(copied.path)
+    # As of a version that did not seal it.
+    unsealed(copied.path / "manifest.json", {"config_file": None})
     with pytest.raises(UserError, match=r"config\.toml: (not a valid TOML file|expected the config of a run)"):
         load_model(copied.path)
 

@@ -109,6 +109,7 @@ def write_runs(directory: Path, told: Sequence[Told], *, exposure: bool = True) 
     for name, rows in tables.items():
         if exposure or name != "exposure":
             (directory / f"{name}.csv").write_text(csv_text([COLUMNS[name], *rows]), encoding="utf-8", newline="")
+    note_collected(directory)
     return directory
 
 

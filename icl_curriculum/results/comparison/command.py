@@ -11,6 +11,7 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
+from icl_curriculum.results.collecting import COLLECTED, survey
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
 from icl_curriculum.results.comparison.outcomes import Outcomes
@@ -55,14 +56,38 @@ def compare(
     for number, folder in enumerate(folders):
         if any(folder.resolve() == other.resolve() for other in folders[:number]):
             raise UserError(f"{folder} is named twice; expected every experiment once")
-        if any(folder.name == other.name for other in folders[:number]):
-            raise UserError(f"two folders have the name {folder.name!r}, so their variants could not be told apart")
-    sources = [open_source(folder) for folder in folders]
-    comparable.check(sources)
     folder = folders[0] if len(folders) == 1 else results / "compare"
+    if output is None and len(folders) > 1 and _is_experiment(folder):
+        raise UserError(f"{folder} is the folder of an experiment; say by --output where the comparison is to go")
+    labels = told_apart(folders)
+    sources = [
+        dataclasses.replace(open_source(folder), label=label) for folder, label in zip(folders, labels, strict=True)
+    ]
+    comparable.check(sources)
     if examples is not None:
         folder /= f"examples_{examples}"
     return _compared(sources, threshold, output or folder, against, examples, all_pairs=all_pairs)
+
+
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """The names of folders, with as many of the folders that they lie in as tell those of one name apart.
+
+    >>> told_apart([Path("/old/results/mixed"), Path("/new/results/mixed"), Path("/new/results/random")])
+    ['old/results/mixed', 'new/results/mixed', 'random']
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    labels = []
+    for own in parts:
+        others = [other for other in parts if other is not own and other != own]
+        length = next(n for n in range(1, len(own) + 1) if all(own[-n:] != other[-n:] for other in others))
+        labels.append("/".join(own[-length:]))
+    return labels
+
+
+def _is_experiment(folder: Path) -> bool:
+    """Whether a folder holds runs, or tables that were collected from some."""
+    found = survey(folder)
+    return bool(found.finished or found.unfinished or found.damaged or (folder / COLLECTED).is_file())
 
 
 def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:

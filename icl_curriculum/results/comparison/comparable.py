@@ -105,7 +105,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
         n_context = int(longest[(*cell, variant)])
         metric = next((metric for metric in METRICS if (models["metric"] == metric).any()), "")
         others = own[own["learner_kind"] != "model"]
-        label = f"{source.directory.name}/{variant}" if len(source.variants) > 1 else source.directory.name
+        label = f"{source.name_beside}/{variant}" if len(source.variants) > 1 else source.name_beside
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
         config = source.configs.get(variant, {}).get("evaluation", {})
         there = {"learning_prompts", "bank_seed"} <= config.keys() and source.knows_training
@@ -141,7 +141,7 @@ def together(sources: Sequence[Source], *, threshold: float, examples: int | Non
     renamed = []
     own_names: dict[str, str] = {}
     for source, part in zip(sources, parts, strict=True):
-        folder = source.directory.name
+        folder = source.name_beside
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
         own_names |= {name: variant for variant, name in names.items()}
         rows = part.rows.assign(variant=part.rows["variant"].map(names))

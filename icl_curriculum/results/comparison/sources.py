@@ -56,6 +56,7 @@ class Source:
     ``evaluation``: without the rows of adapted models, which are in ``adapted``. ``differences``:
     prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
     whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
+    ``label``: what it is called beside others.
     """
 
     directory: Path
@@ -69,6 +70,12 @@ class Source:
     missing: tuple[str, ...] = ()
     differences: pd.DataFrame | None = None
     adapted: pd.DataFrame | None = None
+    label: str = ""
+
+    @property
+    def name_beside(self) -> str:
+        """What the experiment is called beside others: its label, by default the name of its folder."""
+        return self.label or self.directory.name
 
     @functools.cached_property
     def variants(self) -> list[str]:

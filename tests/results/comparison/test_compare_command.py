@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from resealed import reseal, tables_alone
 from several_variants import train, trained
 from tiny_runs import Icl
 
@@ -146,7 +146,7 @@ def changed_table(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) 
 
 
 def test_another_normalization_is_refused(several: Path, icl: Icl) -> None:
-    other = shutil.copytree(several, several.with_name("other"))
+    other = tables_alone(several, several.with_name("other"))
 
     def halved(table: pd.DataFrame) -> pd.DataFrame:
         table.loc[table["metric"] == "normalized_error", ["value", "ci_low", "ci_high"]] /= 2
@@ -186,6 +186,28 @@ def test_the_same_twice_is_refused(several: Path, icl: Icl) -> None:
     assert (code, complaint) == (2, "error: results/several is named twice; expected every experiment once\n")
 
 
+def test_two_folders_of_one_experiment_stand_side_by_side(several: Path, icl: Icl, tmp_path: Path) -> None:
+    """As `--results` leaves them, which keeps both."""
+    shutil.copytree(several, tmp_path / "old/several")
+    code, _, _ = icl("compare", "several", tmp_path / "old/several")
+    assert code == 0
+    variants = set(summary("results/compare")["variant"])
+    assert {"results/several/mixed", "old/several/mixed"} <= variants
+
+
+def test_a_comparison_is_not_written_into_an_experiment_of_that_name(several: Path, icl: Icl) -> None:
+    shutil.copytree(several, several.with_name("other"))
+    taken = shutil.copytree(several, several.with_name("compare"))
+    before = {path: path.read_bytes() for path in taken.rglob("*") if path.is_file() and path.name != ".lock"}
+    code, _, complaint = icl("compare", "several", "other")
+    assert (code, complaint) == (
+        2, "error: results/compare is the folder of an experiment; say by --output where the comparison is to go\n"
+    )  # fmt: skip
+    assert icl("compare", "several", "other", "--output", "results/both")[0] == 0
+    assert Path("results/both/summary.csv").is_file()
+    assert {path: path.read_bytes() for path in before} == before
+
+
 @pytest.mark.parametrize("command", ["compare", "report"])
 def test_what_is_not_there(several: Path, icl: Icl, command: str) -> None:
     code, _, complaint = icl(command, "sevral")
@@ -197,20 +219,71 @@ def test_no_finished_run(several: Path, icl: Icl, command: str) -> None:
     for table in several.glob("*.csv"):
         table.unlink()
     for manifest in several.glob("*/manifest.json"):
-        values = json.loads(manifest.read_text())
-        manifest.write_text(json.dumps({**values, "status": "running"}))
+        reseal(manifest, {"status": "running"})
     code, _, complaint = icl(command, "several")
     assert code == 2
     assert complaint.startswith("error: results/several holds no finished run (alone-seed0 is running, ")
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
-def test_a_damaged_table(several: Path, icl: Icl, command: str) -> None:
-    with (several / "learning.csv").open("a") as file:
-        file.write("half a li")
-    code, _, complaint = icl(command, "several")
+def test_a_damaged_table_is_collected_anew_where_its_runs_are_there(several: Path, icl: Icl, command: str) -> None:
+    table, alone = several / "learning.csv", several.with_name("alone")
+    whole = table.read_bytes()
+    table.write_bytes(whole + b"half a li")
+    alone_with_its_seal(several, alone)
+    code, _, complaint = icl(command, "alone")
     assert code == 2
-    assert complaint.startswith("error: results/several/learning.csv is damaged: ")
+    assert complaint.startswith("error: results/alone/learning.csv is damaged: it is not what icl wrote")
+    code, printed, _ = icl(command, "several")
+    assert code == 0
+    assert "note: results/several: learning.csv was not as collected, and was collected anew from the runs" in printed
+    assert table.read_bytes() == whole
+
+
+def alone_with_its_seal(experiment: Path, copy: Path) -> None:
+    """A copy of an experiment's tables without its runs, and with what says how they were collected."""
+    shutil.copy(experiment / "collected.json", tables_alone(experiment, copy))
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "plot"])
+def test_a_damaged_run_is_left_out_and_named(several: Path, icl: Icl, command: str) -> None:
+    table = several / "mixed-seed1/evaluation.csv"
+    data = bytearray(table.read_bytes())
+    data[-2] ^= 1
+    table.write_bytes(data)
+    code, _, complaint = icl(command, "several")
+    assert code == 1
+    assert complaint.count("damaged: mixed-seed1 is left out: ") == 1
+    assert "mixed-seed1/evaluation.csv is damaged: it is not what the run wrote" in complaint
+    assert "mixed-seed1" not in set(pd.read_csv(several / "evaluation.csv")["run"].dropna())
+    if command == "report":
+        page = " ".join((several / "report.html").read_text().split())
+        assert "Left out, since a file of it is damaged" in page
+        assert "mixed-seed1/evaluation.csv is damaged" in page
+
+
+def test_a_run_that_is_whole_again_is_collected_again(several: Path, icl: Icl) -> None:
+    before = (several / "evaluation.csv").read_bytes()
+    manifest = several / "mixed-seed1/manifest.json"
+    kept = manifest.read_bytes()
+    manifest.unlink()
+    code, _, complaint = icl("compare", "several")
+    assert code == 1
+    assert "mixed-seed1/manifest.json is damaged: it is missing" in complaint
+    manifest.write_bytes(kept)
+    code, printed, _ = icl("compare", "several")
+    assert code == 0
+    assert "note: results/several: mixed-seed1 had not been collected yet, and is in the tables now" in printed
+    assert (several / "evaluation.csv").read_bytes() == before
+
+
+def test_a_run_whose_folder_is_gone_is_said_once(several: Path, icl: Icl) -> None:
+    shutil.rmtree(several / "mixed-seed1")
+    gone = "note: results/several: mixed-seed1, which stood in the tables, is gone"
+    code, printed, _ = icl("compare", "several")
+    assert (code, gone in printed) == (0, True)
+    code, printed, _ = icl("compare", "several")
+    assert (code, gone in printed) == (0, False)
 
 
 def leave_out(file: Path, column: str, value: str) -> None:
@@ -222,38 +295,40 @@ def leave_out(file: Path, column: str, value: str) -> None:
 @pytest.mark.parametrize("command", ["compare", "report"])
 @pytest.mark.parametrize("name", ["learning", "curriculum", "exposure"])
 def test_tables_that_were_not_collected_together(several: Path, icl: Icl, command: str, name: str) -> None:
-    leave_out(several / f"{name}.csv", "variant", "mixed")
-    code, _, complaint = icl(command, "several")
+    bare = tables_alone(several, several.with_name("bare"))
+    leave_out(bare / f"{name}.csv", "variant", "mixed")
+    code, _, complaint = icl(command, "bare")
     assert code == 2
     assert complaint.startswith(
-        f"error: results/several: evaluation.csv holds the run mixed-seed0, {name}.csv does not; restore the tables"
+        f"error: results/bare: evaluation.csv holds the run mixed-seed0, {name}.csv does not; restore the tables"
     )
-    assert not (several / "summary.csv").exists()
+    assert not (bare / "summary.csv").exists()
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
 @pytest.mark.parametrize("name", ["evaluation", "learning"])
 def test_a_class_without_results_is_said(several: Path, icl: Icl, command: str, name: str) -> None:
-    leave_out(several / f"{name}.csv", "function_class", "linear")
-    code, printed, _ = icl(command, "several")
+    bare = tables_alone(several, several.with_name("bare"))
+    leave_out(bare / f"{name}.csv", "function_class", "linear")
+    code, printed, _ = icl(command, "bare")
     assert code == 0
     assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in printed
-    assert set(summary(several)["function_class"]) == {"quadratic"}
+    assert set(summary(bare)["function_class"]) == {"quadratic"}
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
 def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, command: str) -> None:
-    (several / "exposure.csv").unlink()
+    bare = tables_alone(several, several.with_name("bare"))
+    (bare / "exposure.csv").unlink()
     for name in ("evaluation", "learning", "curriculum"):
-        file = several / f"{name}.csv"
+        file = bare / f"{name}.csv"
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
         table[(table["variant"] != "mixed") | (table["seed"] != "1")].to_csv(file, index=False, lineterminator="\n")
-    shutil.rmtree(several / "mixed-seed1")
-    code, printed, _ = icl(command, "several")
+    code, printed, _ = icl(command, "bare")
     assert code == 0
     assert "note: There is no exposure.csv" in printed
     assert "note: Missing, though other variants have that seed: mixed-seed1." in printed
-    assert not math.isnan(summary(several).query("variant == 'mixed' and statistic == 'iqm'")["value"].iloc[0])
+    assert not math.isnan(summary(bare).query("variant == 'mixed' and statistic == 'iqm'")["value"].iloc[0])
 
 
 def test_one_seed_only_is_said(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
