@@ -329,6 +329,9 @@ def compare(
         Path | None,
         typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
     ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="write every two variants to summary.csv, also of more than twelve")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Statistics over seeds of an experiment's variants, or of several experiments, pair by pair."""
@@ -336,7 +339,9 @@ def compare(
     from icl_curriculum.cli import display
     from icl_curriculum.results.comparison import command
 
-    compared = command.compare(names, results, threshold=error, output=output, against=against, examples=examples)
+    compared = command.compare(
+        names, results, threshold=error, output=output, against=against, examples=examples, all_pairs=all_pairs
+    )
     view.show(display.console, compared, against)
 
 

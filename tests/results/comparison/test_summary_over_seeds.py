@@ -15,12 +15,13 @@ from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.comparison import sheets, wording
 from icl_curriculum.results.comparison.answers import Answer, answers, cell_name
 from icl_curriculum.results.comparison.outcomes import Outcomes
+from icl_curriculum.results.comparison.pairs import single_task
 from icl_curriculum.results.comparison.summary import (
     ALL,
     SINGLE_TASK,
     Numbers,
-    single_task,
     summary,
+    summary_rows,
     write_summary,
 )
 from icl_curriculum.results.statistics.seeds import estimate, paired_difference, probability_of_improvement
@@ -169,8 +170,9 @@ def test_the_single_task_variant_is_the_one_with_the_most_steps() -> None:
 
 
 def test_written_as_all_tables_are(tmp_path: Path) -> None:
-    table = summary(made_up({"a": variant({LINEAR: [0.7, 1 / 3]}, steps_to_error=math.inf)}))
-    write_summary(tmp_path / "summary.csv", table)
+    found = made_up({"a": variant({LINEAR: [0.7, 1 / 3]}, steps_to_error=math.inf)})
+    table = summary(found)
+    write_summary(tmp_path / "summary.csv", summary_rows(found))
     text = (tmp_path / "summary.csv").read_text()
     assert text.startswith(",".join(TABLES["summary"].header) + "\n")
     assert "made_up,a,,linear,gaussian,20,normalized_error,error,seed,1,0.333333333,,,1\n" in text
