@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from icl_curriculum.core.notices import NotShown
+from icl_curriculum.core.notices import LeftOut, MadeAnew, NotShown
 
 #: What a command that was stopped leaves behind, by the command's name.
 _LEFT = {
@@ -76,21 +76,36 @@ def end_with_a_message(command: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def _notices_printed() -> Iterator[None]:
-    """Print what could not be shown of results as a note, and with --debug where it failed; other warnings as ever."""
+    """Print what could not be shown of results as a note, and with --debug where it failed; other warnings as ever.
+
+    Likewise what was made anew. After runs that were left out, each of which is named once, the exit code is 1.
+    """
+    left_out: dict[str, None] = {}
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not isinstance(message, NotShown):
+            if isinstance(message, LeftOut):
+                if str(message) not in left_out:
+                    typer.echo(f"damaged: {message}", err=True)
+                left_out[str(message)] = None
+            elif isinstance(message, MadeAnew | NotShown):
+                typer.echo(f"note: {message}")
+                if tracebacks() and isinstance(message, NotShown):
+                    typer.echo(message.details)
+            else:
                 others(message, category, *place, **more)
-                return
-            typer.echo(f"note: {message}")
-            if tracebacks():
-                typer.echo(message.details)
 
-        warnings.simplefilter("always", NotShown)
+        for kind in (NotShown, LeftOut, MadeAnew):
+            warnings.simplefilter("always", kind)
         warnings.showwarning = show
-        yield
+        try:
+            yield
+        except SystemExit as end:
+            if end.code or not left_out:
+                raise
+        if left_out:
+            sys.exit(1)
 
 
 class _Stopped(BaseException):

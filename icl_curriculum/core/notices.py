@@ -25,14 +25,26 @@ class NotShown(UserWarning):
         return NotShown(f"{self.what} of {owner}", self.doing, self.reason, self.details)
 
 
-def warn_of(notice: NotShown) -> None:
-    """Warn of what could not be shown; the command line prints it."""
+class MadeAnew(UserWarning):
+    """A derived file was not what had been made, and was made anew from what it is derived from."""
+
+
+class LeftOut(UserWarning):
+    """A run whose files are damaged is left out of what is shown. ``run``: which; ``problem``: what is damaged."""
+
+    def __init__(self, run: str, problem: str) -> None:
+        super().__init__(f"{run} is left out: {problem}")
+        self.run, self.problem = run, problem
+
+
+def warn_of(notice: UserWarning) -> None:
+    """Warn of what is to be known of what is shown; the command line prints it."""
     warnings.warn(notice, stacklevel=2)
 
 
 @contextlib.contextmanager
 def said_if_not_shown(
-    what: str, doing: str = "drawn", *, missed: Callable[[NotShown], None] = warn_of
+    what: str, doing: str = "drawn", *, missed: Callable[[NotShown], object] = warn_of
 ) -> Iterator[None]:
     """Turn whatever goes wrong in the block into a notice, which ``missed`` is told.
 

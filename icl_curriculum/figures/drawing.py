@@ -38,6 +38,7 @@ from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_ex
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
 from icl_curriculum.results.adaptation import without_adapted
+from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
@@ -95,9 +96,11 @@ def draw_all(
     ``"all"``; by default all of up to six, and none of more, which ``say`` is told. ``tell`` hears the name of
     each figure before it is drawn. A directory with evaluation.csv alone holds scores, see `draw_scores`.
     ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. A figure that fails is warned of
-    (`NotShown`), and the others are drawn. Raises UserError, before anything is drawn, if a table is missing, damaged
+    (`NotShown`), and the others are drawn; a run whose files are damaged is left out, which is warned of, too
+    (`results.collecting.refresh`). Raises UserError, before anything is drawn, if a table is missing, damaged
     or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
+    refresh(directory)
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
         tables = _scores(directory)
         drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"), tell)

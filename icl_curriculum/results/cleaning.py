@@ -15,7 +15,8 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import Locked, holder, is_locked, locked
 from icl_curriculum.core.progress import Tell, tell_nobody
-from icl_curriculum.results.directory import KEPT_WEIGHTS, RunDirectory, read_manifest
+from icl_curriculum.results.directory import KEPT_WEIGHTS, RunDirectory
+from icl_curriculum.results.manifests import read_manifest
 
 #: The kinds of what can be removed, and what is lost with each.
 KINDS: dict[str, str] = {

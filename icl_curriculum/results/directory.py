@@ -6,36 +6,36 @@ CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
+import hashlib
 import json
 import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tomli_w
 
-from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.files import locked, remove_leftovers, write_atomically
+from icl_curriculum.core.errors import RunFailed, UserError, did_you_mean
+from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers
 from icl_curriculum.results.columns import (
     COLUMNS,
     GROWING,
     OPTIONAL,
     TABLES,
     RunColumns,
-    RunsRow,
     bytes_hash,
     csv_text,
     of_run,
-    text_hash,
 )
-
-R = TypeVar("R", RunColumns, RunsRow)
-
-#: The status of a run that is trained to its last step and not yet evaluated.
-TRAINED = "trained"
+from icl_curriculum.results.manifests import (
+    DECIDING_FOLDERS,
+    MANIFEST,
+    DamagedFile,
+    check_intact,
+    read_manifest,
+    sealed,
+)
 
 #: Where in a run's directory the weights lie that were kept along training, as a pattern.
 KEPT_WEIGHTS = "checkpoints/step-*.safetensors"
@@ -46,12 +46,37 @@ def kept_weights_file(run_dir: Path, step: int) -> Path:
     return run_dir / KEPT_WEIGHTS.replace("*", f"{step:06}")
 
 
+class _Grown:
+    """What a process has written of a table that grows: its length in bytes, and its hash."""
+
+    def __init__(self, content: bytes) -> None:
+        self.length, self._digest = len(content), hashlib.sha256(content)
+
+    def add(self, data: bytes) -> None:
+        self.length += len(data)
+        self._digest.update(data)
+
+    @property
+    def hash(self) -> str:
+        """As `bytes_hash` has it."""
+        return self._digest.hexdigest()[:16]
+
+
 class RunDirectory:
-    """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here."""
+    """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here.
+
+    Everything that a run writes goes through here. While the directory is `locked`, each of these looks first whether
+    it is still this process's, and raises `core.files.FolderLost`, with nothing written, if it is not. What was written
+    is remembered by its hash, so that a manifest says what the run wrote, not what lies there.
+    """
 
     def __init__(self, path: Path, *, experiment: str, variant: str, seed: int) -> None:
         self.path = path
         self.run = RunColumns(experiment, path.name, variant, seed)
+        self._claim: Claim | None = None
+        self._grown: dict[str, _Grown] = {}
+        #: The hashes of the other files that were written, by their paths within the directory.
+        self._written: dict[str, str] = {}
 
     @property
     def lock(self) -> Path:
@@ -60,13 +85,42 @@ class RunDirectory:
     @contextlib.contextmanager
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
-        with locked(self.lock, waiting=waiting):
-            for folder in ("", "plugins", "checkpoints", "trained_with", "trained_with/plugins"):
-                remove_leftovers(self.path / folder)
-            yield
+        with locked(self.lock, waiting=waiting) as self._claim:
+            try:
+                for folder in ("", "plugins", "checkpoints", "trained_with", "trained_with/plugins"):
+                    remove_leftovers(self.path / folder)
+                yield
+            finally:
+                self._claim = None
+
+    def check_held(self) -> None:
+        """`core.files.FolderLost` if this process held the directory and does not any more."""
+        if self._claim is not None:
+            self._claim.check()
 
     def table(self, name: str) -> Path:
         return self.path / f"{name}.csv"
+
+    def write(self, name: str, data: str | bytes) -> str:
+        """Write a whole file atomically; ``name`` is its path within the directory. Returns the hash of its content."""
+        data = data.encode() if isinstance(data, str) else data
+        path = self.path / name
+        self.check_held()
+        # The directory itself is not made: it is there, or was lost.
+        for folder in reversed(path.relative_to(self.path).parents[:-1]):
+            (self.path / folder).mkdir(exist_ok=True)
+        with atomic_path(path, before=self.check_held) as temporary:
+            temporary.write_bytes(data)
+        self._written[name] = bytes_hash(data)
+        if path.stem in GROWING and path.suffix == ".csv":
+            self._grown[path.stem] = _Grown(data)
+        return self._written[name]
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the run's, if it is there."""
+        self.check_held()
+        path.unlink(missing_ok=True)
+        self._written.pop(path.relative_to(self.path).as_posix(), None)
 
     def start_tables(self, optional: Collection[str] = ()) -> None:
         """Empty growing tables with their headers, and no evaluation.
@@ -74,19 +128,38 @@ class RunDirectory:
         ``optional``: the tables that have the columns, too, that only some runs' tables have.
         """
         for name in GROWING:
-            header = TABLES[name].header if name in optional else COLUMNS[name]
-            write_atomically(self.table(name), csv_text([header]))
+            self.write(f"{name}.csv", csv_text([TABLES[name].header if name in optional else COLUMNS[name]]))
         for name in ("evaluation", *OPTIONAL):
-            self.table(name).unlink(missing_ok=True)
+            self.remove(self.table(name))
 
     def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Add rows, of the type that the table has in `columns`, to a growing table, flushed to the system at once."""
-        with self.table(name).open("a", encoding="utf-8", newline="") as handle:
-            handle.write(csv_text(of_run(self.run, rows)))
+        """Add rows, of the type that the table has in `columns`, to a growing table, flushed to the system at once.
+
+        RunFailed, with nothing written, if the table is not as long as what this process has written of it.
+        """
+        data = csv_text(of_run(self.run, rows)).encode()
+        grown = self._of_growing(name)
+        self.check_held()
+        with self.table(name).open("r+b", buffering=0) as handle:
+            if handle.seek(0, os.SEEK_END) != grown.length:
+                raise self._changed(self.table(name))
+            handle.write(data)
+        grown.add(data)
+
+    def _of_growing(self, name: str) -> _Grown:
+        if name not in self._grown:
+            self._grown[name] = _Grown(self.table(name).read_bytes())
+        return self._grown[name]
+
+    def _changed(self, path: Path) -> RunFailed:
+        return RunFailed(
+            f"{path} was changed while the run was writing to it; without --fresh, the next run continues from the "
+            f"last checkpoint"
+        )
 
     def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write a whole table atomically."""
-        write_atomically(self.table(name), csv_text([TABLES[name].header, *of_run(self.run, rows)]))
+        self.write(f"{name}.csv", csv_text([TABLES[name].header, *of_run(self.run, rows)]))
 
     def table_lengths(self) -> dict[str, int]:
         """The length in bytes of every growing table, after flushing them to disk."""
@@ -94,13 +167,61 @@ class RunDirectory:
         for name in GROWING:
             with self.table(name).open("rb") as handle:
                 os.fsync(handle.fileno())
-                lengths[name] = handle.seek(0, os.SEEK_END)
+                lengths[name] = self._of_growing(name).length
         return lengths
 
+    def growing_hashes(self) -> dict[str, str]:
+        """The hash of what was written of every growing table so far."""
+        return {name: self._of_growing(name).hash for name in GROWING}
+
     def table_hashes(self) -> dict[str, str]:
-        """What the tables hold, so that damage to a finished run shows."""
-        there = [*COLUMNS, *(name for name in OPTIONAL if self.table(name).is_file())]
-        return {name: text_hash(self.table(name).read_text(encoding="utf-8")) for name in there}
+        """The hash of every table, as it was written."""
+        whole = (name for name in ("evaluation", *OPTIONAL) if f"{name}.csv" in self._written)
+        hashes = {**self.growing_hashes(), **{name: self._written[f"{name}.csv"] for name in whole}}
+        return {name: hashes[name] for name in (*COLUMNS, *OPTIONAL) if name in hashes}
+
+    def check_tables(self, lengths: Mapping[str, int], hashes: Mapping[str, str]) -> None:
+        """DamagedFile unless growing tables begin as a checkpoint says, which knows their lengths and hashes.
+
+        A checkpoint of version 0.2.0 knows lengths alone.
+        """
+        for name, length in lengths.items():
+            path = self.table(name)
+            found = path.stat().st_size if path.is_file() else 0
+            way_out = "restore it, or start the run afresh with --fresh"
+            if found < length:
+                raise DamagedFile(path, f"the checkpoint knows {length} bytes, found {found}", way_out)
+            if name in hashes and hashes[name] != bytes_hash(path.read_bytes()[:length]):
+                raise DamagedFile(path, "it is not what the run had written at its last checkpoint", way_out)
+
+    def cut_tables(self, lengths: Mapping[str, int], hashes: Mapping[str, str] | None = None) -> None:
+        """Cut growing tables back to the lengths of a checkpoint, see `check_tables`; nothing is cut if one fails."""
+        self.check_held()
+        self.check_tables(lengths, hashes or {})
+        for name, length in lengths.items():
+            self.check_held()
+            os.truncate(self.table(name), length)
+            self._grown[name] = _Grown(self.table(name).read_bytes())
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        self.write("config.toml", tomli_w.dumps(config))
+
+    def remember(self, manifest: Mapping[str, Any]) -> list[Path]:
+        """Take over what an earlier process wrote of config and plugins; the files that are not what that one wrote."""
+        changed = []
+        known = {"config.toml": manifest.get("config_file"), **(manifest.get("files") or {})}
+        for name, recorded in known.items():
+            path = self.path / name
+            if path.is_file() and recorded == bytes_hash(path.read_bytes()):
+                self._written[name] = recorded
+            else:
+                changed.append(path)
+        return changed
+
+    def deciding_hashes(self) -> dict[str, Any]:
+        """What a manifest says of config.toml and of the files in the `DECIDING_FOLDERS`, as they were written."""
+        files = {name: found for name, found in sorted(self._written.items()) if name.startswith(_DECIDING)}
+        return {"config_file": self._written.get("config.toml"), "files": files}
 
     def is_intact(self) -> bool:
         """Whether every table of a finished run is there as it was written."""
@@ -110,40 +231,23 @@ class RunDirectory:
             return False
         return True
 
-    def cut_tables(self, lengths: Mapping[str, int]) -> None:
-        """Cut growing tables back to the lengths of a checkpoint; UserError if one is shorter than that."""
-        for name, length in lengths.items():
-            path = self.table(name)
-            found = path.stat().st_size if path.is_file() else 0
-            if found < length:
-                raise UserError(
-                    f"{path} is damaged: the checkpoint knows {length} bytes, found {found}; "
-                    f"restore it, or start the run afresh with --fresh"
-                )
-            os.truncate(path, length)
-
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        write_atomically(self.path / "config.toml", tomli_w.dumps(config))
-
-    def config_hash(self) -> str:
-        """The hash of config.toml as it is."""
-        return bytes_hash((self.path / "config.toml").read_bytes())
-
     def check_intact(self) -> None:
         """UserError, naming the file, unless a finished run's config, tables and weights are as they were written."""
-        manifest = read_manifest(self.path) or {}
-        check_version(self.path, manifest)
-        if not config_is_intact(self.path, manifest):
-            config = self.path / "config.toml"
-            raise UserError(f"{config} is damaged: it is not what the run wrote; restore it, or use --fresh")
-        for name in tables_of(manifest):
-            _read_finished(self.table(name), manifest)
-        weights = self.path / "model.safetensors"
-        if not weights.is_file() or manifest.get("weights", "") != bytes_hash(weights.read_bytes()):
-            raise UserError(f"{weights} is damaged: it is not what the run wrote; restore it, or use --fresh")
+        check_intact(self.path, read_manifest(self.path) or {})
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        write_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        """Write the manifest under its seal. RunFailed for that of a finished run if its files are not as it says."""
+        if manifest.get("status") == "finished":
+            try:
+                check_intact(self.path, manifest)
+            except DamagedFile as error:
+                raise self._changed(error.path) from error
+        attempt = {} if self._claim is None else {"attempt": self._claim.attempt}
+        self.write(MANIFEST, json.dumps(sealed({**manifest, **attempt}), indent=2) + "\n")
+
+
+#: How the paths of files begin that decide, beside config.toml, what a run is.
+_DECIDING = tuple(f"{folder}/" for folder in DECIDING_FOLDERS)
 
 
 def find_results(name: str, results: Path) -> Path:
@@ -155,160 +259,3 @@ def find_results(name: str, results: Path) -> Path:
                 return path
     known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
     raise UserError(f"no results for {reprlib.repr(name)} in {results}{did_you_mean(name, known)}")
-
-
-def _is_manifest(value: Any) -> bool:
-    keys = {"config_hash": str, "status": str, "run": str, "variant": str, "seed": int}
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
-
-
-def read_manifest(run_dir: Path) -> dict[str, Any] | None:
-    """The manifest of a run directory, or None where there is none yet; UserError if it is damaged."""
-    path = run_dir / "manifest.json"
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not _is_manifest(manifest):
-            raise ValueError("expected the manifest of a run, with config_hash, status, variant and seed")
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it, or start afresh with --fresh") from None
-    return dict(manifest)
-
-
-def config_is_intact(run_dir: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether config.toml is what a finished run wrote; where its manifest does not say, whether it is there."""
-    path = run_dir / "config.toml"
-    return path.is_file() and manifest.get("config_file") in (None, bytes_hash(path.read_bytes()))
-
-
-def finished_manifest(run_dir: Path) -> dict[str, Any]:
-    """The manifest of a finished run. UserError for any other directory, naming the runs that an experiment's holds."""
-    manifest = read_manifest(run_dir)
-    if manifest is not None and manifest["status"] == "finished":
-        return manifest
-    found = "no run" if manifest is None else f"a run that is {_worded(manifest)}"
-    runs = sorted(path.parent.name for path in run_dir.glob("*/manifest.json"))
-    hint = f"; its runs are {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}" if runs else ""
-    raise UserError(f"{run_dir}: expected the directory of a finished run, found {found}{hint}")
-
-
-def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Directories of finished runs with their manifests, by name."""
-    return [(path, manifest) for path, manifest in _all_runs(experiment) if manifest["status"] == "finished"]
-
-
-def unfinished_runs(experiment: Path) -> dict[str, str]:
-    """Runs that were begun and are not finished, with what their manifests say of them."""
-    runs = _all_runs(experiment)
-    return {path.name: _worded(manifest) for path, manifest in runs if manifest["status"] != "finished"}
-
-
-def _worded(manifest: Mapping[str, Any]) -> str:
-    """The status of a run, fit to stand after "is"."""
-    return "trained but not evaluated" if manifest["status"] == TRAINED else str(manifest["status"])
-
-
-def _all_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Directories of runs with a manifest that can be read, by name."""
-    found = []
-    for path in sorted(experiment.glob("*/manifest.json")):
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError):
-            continue
-        if _is_manifest(manifest) and manifest["run"] == path.parent.name:
-            found.append((path.parent, manifest))
-    return found
-
-
-def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
-    """UserError for a finished run whose tables are not those that this version writes."""
-    written = manifest.get("tables", {})
-    others = [name for name in COLUMNS if name not in written]
-    if written and others:
-        raise UserError(
-            f"{run_dir} was written by icl_curriculum {manifest.get('package_version', 'of another version')}, which "
-            f"has no {others[0]}.csv; --fresh moves it aside and trains it anew, --results DIR keeps both"
-        )
-
-
-def tables_of(manifest: Mapping[str, Any]) -> list[str]:
-    """The tables that a finished run has: all that every run has, and those optional ones that its manifest names."""
-    return [*COLUMNS, *(name for name in OPTIONAL if name in manifest.get("tables", {}))]
-
-
-def _read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The columns and the rows of a finished run's table; UserError if it is not as the run left it."""
-    try:
-        text = table.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{table} is damaged: it cannot be read ({error}); restore it, or use --fresh") from None
-    recorded = manifest.get("tables", {}).get(table.stem)
-    headers = (COLUMNS.get(table.stem, TABLES[table.stem].header), TABLES[table.stem].header)
-    header = next((columns for columns in headers if text.startswith(csv_text([columns]))), None)
-    if header is None:
-        problem = "its first line is not the table's header"
-    elif not text.endswith("\n"):
-        problem = "its last line is cut off"
-    elif recorded is not None and recorded != text_hash(text):
-        problem = "it is not what the run wrote"
-    else:
-        return header, text[len(csv_text([header])) :]
-    raise UserError(f"{table} is damaged: {problem}; restore it, or use --fresh")
-
-
-def _joined(name: str, tables: Sequence[tuple[list[str], str]]) -> str:
-    """One table of several runs' tables. A column that only some of them have is filled in for the others."""
-    header = max((columns for columns, _ in tables), key=len)
-    return csv_text([header]) + "".join(_widened(name, rows, columns, header) for columns, rows in tables)
-
-
-def _widened(name: str, rows: str, columns: Sequence[str], header: Sequence[str]) -> str:
-    if columns == header:
-        return rows
-    filled = {column: TABLES[name].columns[column].absent for column in header}
-    found = (dict(zip(columns, row, strict=True)) for row in csv.reader(io.StringIO(rows, newline="")))
-    return csv_text(list((filled | row).values()) for row in found)
-
-
-def collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
-    """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
-
-    ``hashes``: config hash by variant. Finished runs of other variants or configs are left out; their
-    names are returned. Idempotent and atomic; equal runs give equal bytes, and of two processes that
-    collect at once the later one sees the runs of both.
-    """
-    with locked(experiment / ".lock", waiting=lambda holder: None):
-        remove_leftovers(experiment)
-        return _collect(experiment, hashes)
-
-
-def _collect(experiment: Path, hashes: Mapping[str, str]) -> list[str]:
-    finished = finished_runs(experiment)
-    runs = [
-        (path, manifest) for path, manifest in finished if hashes.get(manifest["variant"]) == manifest["config_hash"]
-    ]
-    if not runs:
-        raise UserError(f"{experiment} holds no finished run of this experiment")
-    # Seeds in numerical order, whatever their names sort like.
-    runs.sort(key=lambda item: (list(hashes).index(item[1]["variant"]), item[1]["seed"]))
-    rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
-    write_atomically(experiment / "runs.csv", csv_text([TABLES["runs"].header, *rows]))
-    for path, manifest in runs:
-        check_version(path, manifest)
-    for name in (*COLUMNS, *OPTIONAL):
-        tables = [
-            _read_finished(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)
-        ]
-        if tables:
-            write_atomically(experiment / f"{name}.csv", _joined(name, tables))
-        else:
-            (experiment / f"{name}.csv").unlink(missing_ok=True)
-    kept = {path for path, _ in runs}
-    return [path.name for path, _ in finished if path not in kept]
-
-
-def _own(row: type[R], manifest: Mapping[str, Any]) -> R:
-    """A row whose fields are keys of a manifest. No clock is among them: equal runs give equal bytes."""
-    return row._make(manifest.get(key) for key in row._fields)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.files import allowed, write_atomically
 from icl_curriculum.results.columns import OPTIONAL, TABLES, csv_text, text_hash
+from icl_curriculum.results.manifests import MANIFEST, DamagedFile, read_of_command, write_of_command
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
@@ -55,25 +55,27 @@ class GrowingTables:
 
         UserError if the folder holds the files of somebody else, damaged ones, or rows of another kind.
         """
-        path = self.folder / "manifest.json"
-        if not path.exists() and not any(self.path(name).exists() for name in self._columns):
+        if not any(path.exists() for path in (self.folder / MANIFEST, *map(self.path, self._columns))):
             return dict.fromkeys(self._columns, ""), {}
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            texts = {name: self._text(name) for name in self._columns}
-        except (OSError, ValueError):
-            manifest, texts = None, {}
-        if not isinstance(manifest, dict) or manifest.get("kind") != self.command:
-            raise UserError(
-                f"{self.folder} holds files that {self.command} did not write; give another folder with --output"
-            )
+        manifest = read_of_command(self.command, self.folder)
+        texts = {name: self._text(name) for name in self._columns}
         reason = self.refuse(manifest)
         if reason is not None:
             raise UserError(f"{self.folder} holds {reason}; give another folder with --output, or remove it")
         return {name: self._rows(name, text, manifest) for name, text in texts.items()}, manifest
 
     def _text(self, name: str) -> str | None:
-        return self.path(name).read_text(encoding="utf-8") if self.path(name).exists() else None
+        path = self.path(name)
+        try:
+            return path.read_text(encoding="utf-8") if path.exists() else None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise self._damaged(name) from None
+
+    def _damaged(self, name: str) -> DamagedFile:
+        way_out = f"restore it, or remove {self.folder}"
+        return DamagedFile(self.path(name), f"it is not what {self.command} wrote", way_out)
 
     def _rows(self, name: str, text: str | None, manifest: dict[str, Any]) -> str:
         """The rows of a table's text; UserError unless it is what the manifest's command wrote."""
@@ -81,19 +83,19 @@ class GrowingTables:
         if text is None and (len(hashes) == 1 or (not hashes and name in OPTIONAL)):
             return ""
         if text is None or text_hash(text) not in hashes:
-            raise UserError(
-                f"{self.path(name)} is damaged: it is not what {self.command} wrote; restore it, or remove "
-                f"{self.folder}"
-            )
+            raise self._damaged(name)
         return text.split("\n", 1)[1]
 
     def add(
-        self, rows: Mapping[str, Iterable[Sequence[Any]]], describe: Callable[[dict[str, Any]], dict[str, Any]]
+        self,
+        rows: Mapping[str, Iterable[Sequence[Any]]],
+        describe: Callable[[dict[str, Any]], dict[str, Any]],
+        before: Callable[[], None] = allowed,
     ) -> None:
         """Write the tables with these ``rows``, among them those of evaluation.csv, in them.
 
         ``describe(manifest)`` gives the new manifest from the old one. Both may hold ``banks``, hashes by name: rows of
-        a bank that had other prompts before are left out.
+        a bank that had other prompts before are left out. ``before``: as in `write_atomically`.
         """
         written, manifest = self.read()
         described = describe(manifest)
@@ -104,20 +106,19 @@ class GrowingTables:
             for name, added in rows.items()
         }
         # Either hash may be the table's after a crash between the files: of what is written now, or of what is there.
-        before = {name: self._text(name) for name in tables}
+        earlier = {name: self._text(name) for name in tables}
         hashes = {
-            name: [text_hash(text), *(text_hash(old) for old in [before[name]] if old is not None)]
+            name: [text_hash(text), *(text_hash(old) for old in [earlier[name]] if old is not None)]
             for name, text in tables.items()
         }
         new = {
-            "kind": self.command,
             **described,
             "tables": hashes.pop(_FIRST),
             "more_tables": {**manifest.get("more_tables", {}), **hashes},
         }
-        write_atomically(self.folder / "manifest.json", json.dumps(new, indent=2) + "\n")
+        write_of_command(self.command, self.folder, new, before)
         for name, table in tables.items():
-            write_atomically(self.path(name), table)
+            write_atomically(self.path(name), table, before=before)
 
     def _merged(self, name: str, old: str, new: str, others: Collection[str]) -> str:
         """Rows in groups of equal keys: a group that stands in both is the new one, in the old one's place.

@@ -10,7 +10,7 @@ from typing import Literal
 from icl_curriculum.config.cadence import EARLIER
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.directory import read_manifest
+from icl_curriculum.results.manifests import read_manifest
 
 #: The fewest seconds between two checkpoints, and the share of the time that a run has taken so far: a run that is
 #: killed loses no more than the longer of the two.

@@ -18,28 +18,28 @@ import torch
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.machine import device_kind
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
-from icl_curriculum.results.directory import read_manifest
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.manifests import DamagedFile, check_deciding, check_name, finished_manifest
 from icl_curriculum.runs.kept_weights import read_kept, serialized
 
 # What torch and the reading of its values raise for a file that is cut off, altered or another program's.
 _DAMAGE = (
-    RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, OSError, pickle.UnpicklingError,
+    RuntimeError, LookupError, ValueError, EOFError, TypeError, AttributeError, pickle.UnpicklingError,
     zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
 
-def write_checkpoint(path: Path, run: Run, device: str, state: dict[str, Any]) -> None:
+def write_checkpoint(directory: RunDirectory, run: Run, device: str, state: dict[str, Any]) -> None:
     """Write tensors and plain values atomically, marked as this run's and its kind of device's."""
     # By way of memory: torch's own file writer turns a full disk into an error without a reason.
     buffer = io.BytesIO()
     torch.save({"run": [run.name, run.hash()], "device": device_kind(device), **state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    directory.write("state.pt", buffer.getvalue())
 
 
 def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | None = None) -> dict[str, Any]:
@@ -85,6 +85,10 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror or error}; mend that, or start the run afresh with --fresh"
+        ) from error
     except _DAMAGE as error:
         reason = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise UserError(
@@ -92,11 +96,9 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_weights(run_dir: Path, model: Model) -> str:
+def write_weights(directory: RunDirectory, model: Model) -> str:
     """Write the weights atomically; the hash of the file, for the manifest."""
-    data = serialized(model)
-    write_atomically(run_dir / "model.safetensors", data)
-    return bytes_hash(data)
+    return directory.write("model.safetensors", serialized(model))
 
 
 def load_model(run_dir: str | Path, step: int | None = None) -> Model:
@@ -104,25 +106,29 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
 
     ``step``: as it was after so many updates, where the run kept its weights then (``training.keep_checkpoints``); by
     default, at the end. Raises UserError if the directory holds no finished run or no weights of that step, which it
-    names the closest to, and if the weights are damaged or another model's.
+    names the closest to, and, before anything of it is executed, if config, plugins or weights are not what the run
+    wrote.
     """
     run_dir = Path(run_dir)
     weights = run_dir / "model.safetensors"
+    manifest = finished_manifest(run_dir)
+    check_name(run_dir, manifest)
+    check_deciding(run_dir, manifest)
     if not weights.is_file():
-        raise UserError(f"{run_dir} holds no model.safetensors: expected the directory of a finished run")
-    run = load_run(run_dir / "config.toml")
+        raise DamagedFile(weights, "it is missing")
+    run = load_run(run_dir / "config.toml", plugin_hashes=manifest.get("plugins"))
     kept = None if step is None else read_kept(run_dir, step)
     experiment = run.experiment
     model = experiment.build_model(torch.Generator().manual_seed(0))
     try:
         data = weights.read_bytes() if kept is None else kept.data
-        loaded = safetensors.torch.load(data)
-        model.load_state_dict(loaded)
         # The format has no checksum of its own.
-        recorded = (read_manifest(run_dir) or {}).get("weights", bytes_hash(data))
-        if kept is None and recorded != bytes_hash(data):
-            raise UserError(f"{weights} is damaged or another run's: it is not what the run wrote")
-    except (safetensors.SafetensorError, OSError) as error:
+        if kept is None and manifest.get("weights", "") != bytes_hash(data):
+            raise DamagedFile(weights, "it is not what the run wrote")
+        model.load_state_dict(safetensors.torch.load(data))
+    except OSError as error:
+        raise UserError(f"{weights}: cannot be read: {error.strerror}") from None
+    except safetensors.SafetensorError as error:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None
     except RuntimeError:
         raise UserError(f"{weights} holds the weights of another model than {run_dir / 'config.toml'} says") from None

@@ -168,11 +168,11 @@ class _Measurement:
 
     def _write(self, directory: RunDirectory) -> None:
         """Write a checkpoint and the weights."""
-        run, path = self.trainer.run, directory.path / "state.pt"
         began = time.monotonic()
-        write_checkpoint(path, run, self.device, {"trainer": self.trainer.state_dict()})
-        self.writing, self.checkpoint_bytes = time.monotonic() - began, path.stat().st_size
-        write_weights(directory.path, self.trainer.model)
+        write_checkpoint(directory, self.trainer.run, self.device, {"trainer": self.trainer.state_dict()})
+        self.writing = time.monotonic() - began
+        self.checkpoint_bytes = (directory.path / "state.pt").stat().st_size
+        write_weights(directory, self.trainer.model)
         self.weights_bytes = (directory.path / "model.safetensors").stat().st_size
 
     def _record(self, directory: RunDirectory) -> None:

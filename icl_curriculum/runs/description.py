@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.evaluation.failures import for_manifest
@@ -20,7 +19,7 @@ def write_config(directory: RunDirectory, run: Run) -> None:
     """Write what `load_run` reads: config.toml, and copies of the run's plugins."""
     directory.write_config(run.config())
     for name, content in run.plugin_copies().items():
-        write_atomically(directory.path / "plugins" / name, content)
+        directory.write(f"plugins/{name}", content)
 
 
 def copies_in(run_dir: Path) -> list[Path]:
@@ -61,5 +60,5 @@ def what_is_finished(
         "warnings": doubts_for_manifest({WHOLE_RUN: doubts, **evaluated.doubts}),
         "tables": directory.table_hashes(),
         "weights": weights,
-        "config_file": directory.config_hash(),
+        **directory.deciding_hashes(),
     }

@@ -103,7 +103,13 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     turned = [*banks[first:], *banks[:first]]
     adaptations = trained.run.experiment.evaluation.adaptations()
     cache = directory.path.parent / ".cache"
-    found = list(score_banks(trained, turned, cache, tell, adaptations=adaptations))
+
+    def tell_while_held(share: float, detail: str = "") -> None:
+        # The cache lies beside the run, and must not make a folder anew that was deleted or moved.
+        directory.check_held()
+        tell(share, detail)
+
+    found = list(score_banks(trained, turned, cache, tell_while_held, adaptations=adaptations))
     rows: list[EvaluationRow] = []
     differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}

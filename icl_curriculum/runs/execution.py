@@ -19,8 +19,9 @@ from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.results.columns import GROWING
-from icl_curriculum.results.directory import TRAINED, RunDirectory, read_manifest
+from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, check_name, is_lost, read_manifest
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
@@ -92,12 +93,11 @@ def is_finished(run: Run, results: Path) -> bool:
     directory = directory_of(run, results)
     manifest = read_manifest(directory.path)
     if manifest is None:
+        # With its checkpoint, it is evaluated once more, which repeats what was lost.
+        if is_lost(directory.path) and not (directory.path / "state.pt").is_file():
+            raise DamagedFile(directory.path / MANIFEST, "it is missing", "restore it, or start afresh with --fresh")
         return False
-    if manifest["run"] != run.name:
-        raise UserError(
-            f"{directory.path}: its manifest is that of another run, {manifest['run']}; restore it, or start afresh "
-            f"with --fresh"
-        )
+    check_name(directory.path, manifest)
     if manifest["config_hash"] != run.hash():
         if is_trained(run, directory):
             return False
@@ -177,6 +177,8 @@ def execute(
                 keep_training(run, directory, device)
                 _Execution(run, directory, device, report, log).finish()
         except OSError as error:
+            # Perhaps because the folder is not there any more, which says more than that a file is missing.
+            directory.check_held()
             raise RunFailed(
                 f"{error.filename or directory.path}: {error.strerror or error}; nothing that was written is lost: "
                 f"without --fresh, the next run continues from the last checkpoint",
@@ -204,7 +206,11 @@ class _Execution:
         self.to_keep = frozenset(run.experiment.training.kept_steps())
         #: The hashes of the weights files that were kept, by step.
         self.kept: dict[str, str] = {}
-        manifest = read_manifest(directory.path) or {}
+        found = read_manifest(directory.path)
+        #: The manifest of an earlier attempt; empty where there was none.
+        self.before = manifest = found or {}
+        if found is None and is_lost(directory.path):
+            self._warn(f"{directory.path / MANIFEST} is missing; the run is evaluated anew from its checkpoint")
         #: Whether the training is complete, and what is to be said of the config that trained, if it was another.
         self.trained, self.trained_with = manifest.get("status") == TRAINED, trained_with(manifest)
         live = LiveLogging(log, run, directory.path, self._warn)
@@ -240,7 +246,7 @@ class _Execution:
                 frozenset(self.trainer.offered if changed is None else ()), self.trainer.trained_points,
             )  # fmt: skip
             evaluated = evaluate(trained, banks, self.directory, tell)
-            weights = write_weights(self.directory.path, self.trainer.model)
+            weights = write_weights(self.directory, self.trainer.model)
             kept = {"checkpoints": self.kept} if self.kept else {}
             self._manifest("finished", **what_is_finished(self.directory, evaluated, weights, self.doubts), **kept)
 
@@ -263,7 +269,7 @@ class _Execution:
             self._resume()
             return
         self.trained, self.trained_with = False, {}
-        forget_weights(self.directory.path)
+        forget_weights(self.directory)
         self.recorder.start_tables()
         write_config(self.directory, self.run)
         self.recorder.evaluate()
@@ -286,11 +292,26 @@ class _Execution:
                     f"what is drawn; finish it with that version, or start the run afresh with --fresh"
                 )
             self.trainer.load_state_dict(state["trainer"])
-            self.directory.cut_tables(state["tables"])
+            self.directory.cut_tables(state["tables"], state.get("hashes"))
             self.recorder.pending = Interval.from_plain(state["pending"])
             self.started, self.seconds_before = state["started"], state["seconds"]
             self.kept = dict(state.get("kept", {}))
-        if self.trained_with:
+        self._restore_config()
+
+    def _restore_config(self) -> None:
+        """Write config and plugins anew if they are not what the run wrote, or are those of another config.
+
+        What trained the run, where another config evaluates it, cannot be made anew: DamagedFile if that was changed.
+        """
+        changed = self.directory.remember(self.before)
+        for path in changed:
+            if path.is_relative_to(self.directory.path / "trained_with"):
+                raise DamagedFile(
+                    path, "it is not what the run wrote", "restore it, or start the run afresh with --fresh"
+                )
+            if self.before.get("config_file") and not self.trained_with:
+                self._warn(f"{path} was not what the run had written, and is written anew")
+        if changed or self.trained_with:
             renew_config(self.run, self.directory)
 
     def _train(self) -> None:
@@ -318,7 +339,7 @@ class _Execution:
     def _keep(self) -> None:
         """Keep the weights of this step if they are wanted. Before a checkpoint, which says what was kept so far."""
         if self.trainer.step in self.to_keep:
-            self.kept[str(self.trainer.step)] = keep_weights(self.directory.path, self.trainer)
+            self.kept[str(self.trainer.step)] = keep_weights(self.directory, self.trainer)
 
     def _warn(self, text: str) -> None:
         self.report(Progress(self.run.name, "training", 0, 0, warning=text))
@@ -327,12 +348,13 @@ class _Execution:
         state = {
             "trainer": self.trainer.state_dict(),
             "tables": self.directory.table_lengths(),
+            "hashes": self.directory.growing_hashes(),
             "pending": self.recorder.pending.to_plain(),
             "kept": self.kept,
             "started": self.started,
             "seconds": self._seconds(),
         }
-        write_checkpoint(self.state_file, self.run, self.device, state)
+        write_checkpoint(self.directory, self.run, self.device, state)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.clock
@@ -340,4 +362,4 @@ class _Execution:
     def _manifest(self, status: str, **more: Any) -> None:
         about = described(self.run, status, device=self.device, started=self.started, seconds=self._seconds())
         mended = {"trained_with": self.trained_with} if self.trained_with else {}
-        self.directory.write_manifest({**about, **mended, **more})
+        self.directory.write_manifest({**about, **mended, **self.directory.deciding_hashes(), **more})

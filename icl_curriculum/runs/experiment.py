@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
-from icl_curriculum.core.notices import said_if_not_shown
+from icl_curriculum.core.notices import LeftOut, said_if_not_shown
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
@@ -69,18 +70,11 @@ def carry_out(
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
     note("drawing figures")
-    tell = _every_few_seconds(note)
-    drawn: list[Path] = []
-    written: WrittenReport | None = None
     try:
-        with said_if_not_shown("transfer.csv", "written"):
-            _write_transfer(outcome.directory, note)
-        with said_if_not_shown("the figures"):
-            drawn = figures.draw_all(outcome.directory, say=note, tell=lambda name: tell(f"drawing {name}"))
-        tell("writing summary and report")
-        with said_if_not_shown("summary and report", "written"):
-            written = report_on(outcome.directory)
-        return ExperimentOutcome(outcome, drawn, written)
+        # Runs that are damaged have been named among the failures.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LeftOut)
+            return ExperimentOutcome(outcome, *_shown(outcome.directory, note))
     except (UserError, OSError) as error:
         if not outcome.failures:
             raise
@@ -88,6 +82,21 @@ def carry_out(
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
         note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
+
+
+def _shown(directory: Path, note: Callable[[str], None]) -> tuple[list[Path], WrittenReport | None]:
+    """Draw and write what shows an experiment's tables."""
+    tell = _every_few_seconds(note)
+    drawn: list[Path] = []
+    written: WrittenReport | None = None
+    with said_if_not_shown("transfer.csv", "written"):
+        _write_transfer(directory, note)
+    with said_if_not_shown("the figures"):
+        drawn = figures.draw_all(directory, say=note, tell=lambda name: tell(f"drawing {name}"))
+    tell("writing summary and report")
+    with said_if_not_shown("summary and report", "written"):
+        written = report_on(directory)
+    return drawn, written
 
 
 def _every_few_seconds(note: Callable[[str], None]) -> Callable[[str], None]:

@@ -13,10 +13,10 @@ import torch
 
 from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import write_atomically
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.columns import bytes_hash
-from icl_curriculum.results.directory import KEPT_WEIGHTS, finished_manifest, kept_weights_file
+from icl_curriculum.results.directory import KEPT_WEIGHTS, RunDirectory, kept_weights_file
+from icl_curriculum.results.manifests import MANIFEST, DamagedFile, check_deciding, finished_manifest
 from icl_curriculum.training import Cell, Trainer
 
 #: The one entry of a weights file's metadata. Of several, the format would write one before the other by chance.
@@ -34,22 +34,21 @@ def serialized(model: Model, about: Mapping[str, Any] | None = None) -> bytes:
     return safetensors.torch.save(weights, metadata)
 
 
-def keep_weights(run_dir: Path, trainer: Trainer) -> str:
+def keep_weights(directory: RunDirectory, trainer: Trainer) -> str:
     """Write a run's weights as they are now into a file of their own, atomically; its hash, for the manifest.
 
     The file also says what was trained on so far, so that whoever asks the model knows what is in distribution.
     """
     offered = [list(cell) for cell in sorted(trainer.offered)]
     about = {"step": trainer.step, "offered": offered, "points": trainer.trained_points}
-    data = serialized(trainer.model, about)
-    write_atomically(kept_weights_file(run_dir, trainer.step), data)
-    return bytes_hash(data)
+    name = kept_weights_file(directory.path, trainer.step).relative_to(directory.path).as_posix()
+    return directory.write(name, serialized(trainer.model, about))
 
 
-def forget_weights(run_dir: Path) -> None:
+def forget_weights(directory: RunDirectory) -> None:
     """Delete what an earlier attempt kept, for a run that starts from its first step."""
-    for path in run_dir.glob(KEPT_WEIGHTS):
-        path.unlink()
+    for path in directory.path.glob(KEPT_WEIGHTS):
+        directory.remove(path)
 
 
 def kept_steps(run_dir: str | Path) -> list[int]:
@@ -88,12 +87,12 @@ def read_kept(run_dir: Path, step: int) -> KeptWeights | None:
         return None
     if step not in recorded or not path.is_file():
         raise UserError(_not_there(run_dir, step, recorded))
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if bytes_hash(data) != recorded[step]:
-        raise UserError(
-            f"{path} is damaged or another step's: it is not what the run wrote at step {step}; restore it, or ask "
-            f"another step"
-        )
+        raise DamagedFile(path, f"it is not what the run wrote at step {step}", "restore it, or ask another step")
     about = json.loads(_metadata(data)[_METADATA])
     return KeptWeights(path, data, frozenset((c, i) for c, i in about["offered"]), about["points"])
 
@@ -107,10 +106,11 @@ def _metadata(data: bytes) -> dict[str, str]:
 def _recorded(run_dir: Path) -> dict[int, str]:
     """The hashes of all files that a finished run kept, by step."""
     manifest = finished_manifest(run_dir)
+    check_deciding(run_dir, manifest)
     try:
         return {int(step): str(recorded) for step, recorded in manifest.get("checkpoints", {}).items()}
     except (AttributeError, ValueError):
-        raise UserError(f"{run_dir / 'manifest.json'} is damaged: its 'checkpoints' are no hashes by step") from None
+        raise DamagedFile(run_dir / MANIFEST, "its 'checkpoints' are no hashes by step") from None
 
 
 def _last_step(run_dir: Path) -> int:

@@ -6,9 +6,10 @@ afterwards is idempotent.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from icl_curriculum.config.experiment import Run
@@ -16,8 +17,9 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
-from icl_curriculum.results.directory import collect, read_manifest
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
+from icl_curriculum.results.manifests import DamagedFile, read_manifest
 from icl_curriculum.runs.cadence import as_begun
 from icl_curriculum.runs.evaluation import check_banks
 from icl_curriculum.runs.execution import (
@@ -69,8 +71,9 @@ def launch(
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
     ``jobs`` worker processes at a time, by default as many as keep all cores busy; 0: in this process, run after run.
-    Checks every run's directory before starting any. A failed run does not stop the others. A run that
-    another process takes up in the meantime is waited for. ``log`` names `live_logging.BACKENDS`.
+    Checks every run's directory before starting any. A failed run does not stop the others, and neither does one whose
+    files are damaged, which is left as it is. A run that another process takes up in the meantime is waited for.
+    ``log`` names `live_logging.BACKENDS`.
     Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside, or its training
     can be kept, see `mending`), is in use, or cannot be written to, and for a logger that is unknown or not installed.
     """
@@ -87,14 +90,21 @@ def launch(
     if fresh:
         for run in runs:
             move_aside(run, results)
-    skipped = [run.name for run in runs if is_finished(run, results)]
+    skipped: list[str] = []
+    kept: list[str] = []
+    damaged: dict[str, RunFailure] = {}
     for run in runs:
-        if run.name in skipped:
-            directory_of(run, results).check_intact()
-    waiting = [run for run in runs if run.name not in skipped]
+        with _naming_damage(run.name, damaged):
+            if is_finished(run, results):
+                directory_of(run, results).check_intact()
+                skipped.append(run.name)
+    waiting = [run for run in runs if run.name not in {*skipped, *damaged}]
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.
-    kept = [run.name for run in waiting if keep_if_trained(run, results, device, report)]
+    for run in waiting:
+        with _naming_damage(run.name, damaged):
+            kept += [run.name] * keep_if_trained(run, results, device, report)
+    waiting = [run for run in waiting if run.name not in damaged]
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
@@ -105,12 +115,16 @@ def launch(
     else:
         failures = []
     directory = results / runs[0].experiment.name
+    failures = [*damaged.values(), *failures]
     failed = {failure.run for failure in failures}
     finished = [run.name for run in waiting if run.name not in failed]
     left_out: list[str] = []
     if finished or skipped:
         try:
-            left_out = collect(directory, {run.variant: run.hash() for run in runs})
+            collected = collect(directory, {run.variant: run.hash() for run in runs})
+            left_out = collected.left_out
+            others = {name: problem for name, problem in collected.damaged.items() if name not in failed}
+            failures += [RunFailure(name, f"{name}: {problem}") for name, problem in others.items()]
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
@@ -120,6 +134,15 @@ def launch(
         directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
         worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _naming_damage(run: str, damaged: dict[str, RunFailure]) -> Iterator[None]:
+    """Note a run whose files are damaged: it is left alone, and does not keep the others from being executed."""
+    try:
+        yield
+    except DamagedFile as error:
+        damaged[run] = RunFailure.of(run, error)
 
 
 def _execute_here(

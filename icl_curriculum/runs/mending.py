@@ -20,10 +20,10 @@ import torch
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.results.columns import GROWING, format_value
-from icl_curriculum.results.directory import TRAINED, RunDirectory, read_manifest
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.manifests import TRAINED, read_manifest
 from icl_curriculum.runs.changes import AFTER_TRAINING, changed_keys, touching_training
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint
 from icl_curriculum.runs.description import copies_in, write_config
@@ -86,6 +86,7 @@ def keep_training(run: Run, directory: RunDirectory, device: str) -> bool:
     known = trained_with(manifest) or {"config_hash": manifest["config_hash"], "plugins": manifest.get("plugins", [])}
     with reading_checkpoint(path):
         state = read_checkpoint(path, run, device, config_hash=known["config_hash"])
+    directory.check_tables(state["tables"], state.get("hashes", {}))
     try:
         _check(run, directory, device, state)
     except _TrainsOtherwise as error:
@@ -215,13 +216,20 @@ def _versions(manifest: Mapping[str, Any]) -> str:
 def _adopt(run: Run, directory: RunDirectory, manifest: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Make the run in the folder one of the new config. The manifest decides; what is written before it is unread."""
     path = directory.path
+    directory.remember(manifest)
     if not trained_with(manifest):
-        kept = path / "trained_with"
         for file in copies_in(path):
-            write_atomically(kept / file.relative_to(path), file.read_bytes())
-        write_atomically(kept / "config.toml", (path / "config.toml").read_bytes())
+            directory.write(f"trained_with/{file.relative_to(path).as_posix()}", file.read_bytes())
+        directory.write("trained_with/config.toml", (path / "config.toml").read_bytes())
     about = {key: value for key, value in manifest.items() if key != "error"}
-    new = {"config_hash": run.hash(), "plugins": list(run.plugin_hashes), "trained_with": dict(known)}
+    kept = {
+        name: content for name, content in directory.deciding_hashes()["files"].items()
+        if name.startswith("trained_with/")
+    }  # fmt: skip
+    new = {
+        "config_hash": run.hash(), "plugins": list(run.plugin_hashes), "trained_with": dict(known),
+        "config_file": None, "files": kept,
+    }  # fmt: skip
     directory.write_manifest({**about, **new})
     renew_config(run, directory)
 
@@ -232,4 +240,4 @@ def renew_config(run: Run, directory: RunDirectory) -> None:
     copies = {directory.path / "plugins" / name for name in run.plugin_copies()}
     for file in copies_in(directory.path):
         if file not in copies:
-            file.unlink()
+            directory.remove(file)

@@ -10,7 +10,7 @@ from typing import Any
 from icl_curriculum import figures
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.core.package_hashes import package_hash
 from icl_curriculum.core.plugins import copies_of, load_plugin
@@ -103,7 +103,7 @@ class Evaluation:
         models = models or self.models()
         cache = self.run_dir.parent / ".cache"
         check_writable(output)
-        with locked(output / ".lock"), computing_threads(self.run.experiment.threads):
+        with locked(output / ".lock") as claim, computing_threads(self.run.experiment.threads):
             remove_leftovers(output)
             self._tables(output).read()
             packages = [package_hash(component) for bank in grid.banks for component in bank.components()]
@@ -119,7 +119,7 @@ class Evaluation:
                 raise RunFailed(f"{bank}: {_reason(error)}; {_kept(len(answered), output)}") from error
             finally:
                 if answered:
-                    self._write(output, answered, plugins)
+                    self._write(output, answered, plugins, claim)
             failures = {item.name: item.failures for item in answered}
             names = [*(entry.id for entry in models), *dict.fromkeys(item.learner for item in adaptations)]
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
@@ -140,7 +140,7 @@ class Evaluation:
             return None
         return f"the evaluation of {manifest.get('run')} with other weights or other banks"
 
-    def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str]) -> None:
+    def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str], claim: Claim) -> None:
         hashed = {item.name: item.content for item in answered}
         failed = {item.name: item.failures for item in answered}
         doubted = {item.name: item.doubts for item in answered}
@@ -159,13 +159,13 @@ class Evaluation:
             }
 
         for name, content in copies_of(list(self.plugins), list(self.plugins.values())).items():
-            write_atomically(output / "plugins" / name, content)
+            write_atomically(output / "plugins" / name, content, before=claim.check)
         run = self.directory.run
         rows = {
             "evaluation": of_run(run, (row for scored in answered for row in scored.rows)),
             "prediction_differences": of_run(run, (row for scored in answered for row in scored.differences)),
         }
-        self._tables(output).add(rows, described)
+        self._tables(output).add(rows, described, claim.check)
 
 
 def _load_beside(plugin: Path) -> str:

@@ -6,6 +6,7 @@ compared with one set of other heads; here are all pairs, 64 prompts of each cel
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import torch
 
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.files import check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.provenance import provenance
@@ -35,9 +36,10 @@ from icl_curriculum.models.masking import (
     heads_of,
     mean_outputs,
 )
-from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, csv_text, of_run, text_hash
-from icl_curriculum.results.directory import finished_runs
+from icl_curriculum.results.collecting import finished_runs
+from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, bytes_hash, csv_text, of_run, text_hash
 from icl_curriculum.results.head_rows import HeadsRow
+from icl_curriculum.results.manifests import DamagedFile, read_of_command, write_of_command
 from icl_curriculum.results.masking import write_masking
 from icl_curriculum.results.statistics.prompts import mean_interval
 from icl_curriculum.runs.checkpoints import USUAL_PROMPTS
@@ -119,10 +121,10 @@ def study_heads(
     folders = [run / "heads" for run in runs]
     _study_all(runs, folders, questions, device, jobs, steps, tell)
     whole = output or path / "heads"
-    with _writing(whole):
+    with _writing(whole) as claim:
         tables = {name: "".join(_rows(folder, name) for folder in folders) for name in _TABLES}
-        manifests = {run.name: _manifest(folder) for run, folder in zip(runs, folders, strict=True)}
-        _write(whole, tables, {"runs": manifests, "questions": dataclasses.asdict(questions)})
+        manifests = {run.name: read_of_command(COMMAND, folder) for run, folder in zip(runs, folders, strict=True)}
+        _write(whole, tables, {"runs": manifests, "questions": dataclasses.asdict(questions)}, claim)
         write_masking(whole)
     return WrittenHeads(whole, figures.draw_heads(whole), len(runs), _fewest_controls(folders))
 
@@ -176,7 +178,7 @@ def study_run(
         "control_sets_version": CONTROL_SETS_VERSION,
         "questions": json.loads(json.dumps(dataclasses.asdict(questions))),
     }
-    with _writing(output), computing_threads(opened.run.experiment.threads):
+    with _writing(output) as claim, computing_threads(opened.run.experiment.threads):
         if _is_there(output, described):
             return output
         tables = dict.fromkeys(_TABLES, "")
@@ -185,7 +187,7 @@ def study_run(
             tables["heads"] += csv_text(of_run(each.directory.run, study.scores()))
             errors = study.errors(within(tell, number, len(all_opened)))
             tables["evaluation"] += csv_text(of_run(each.directory.run, errors))
-        _write(output, tables, {**described, "banks": study.banks, "controls": study.controls})
+        _write(output, tables, {**described, "banks": study.banks, "controls": study.controls}, claim)
     return output
 
 
@@ -264,61 +266,49 @@ class _Study:
                 yield NamedLearner(learner.id, "model", learner, config)
 
 
-def _writing(folder: Path) -> Any:
+def _writing(folder: Path) -> contextlib.AbstractContextManager[Claim]:
     """Hold a folder that this command may write to. UserError for one that holds somebody else's files."""
     check_writable(folder)
     if (folder / "manifest.json").exists() or (folder / "evaluation.csv").exists():
-        _manifest(folder)
+        read_of_command(COMMAND, folder)
     return locked(folder / ".lock", waiting=lambda holder: None)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder that this command wrote. UserError for any other folder."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        manifest = None
-    if not isinstance(manifest, dict) or manifest.get("kind") != COMMAND:
-        raise UserError(f"{folder} holds files that {COMMAND} did not write; give another folder with --output")
-    return manifest
 
 
 def _is_there(folder: Path, described: dict[str, Any]) -> bool:
     """Whether a folder holds what was asked, as it was written."""
     if not (folder / "manifest.json").is_file():
         return False
-    manifest = _manifest(folder)
+    manifest = read_of_command(COMMAND, folder)
     if any(manifest.get(key) != value for key, value in described.items()):
         return False
     return all(
         (folder / f"{name}.csv").is_file()
-        and text_hash((folder / f"{name}.csv").read_text(encoding="utf-8")) == manifest["tables"].get(name)
+        and bytes_hash((folder / f"{name}.csv").read_bytes()) == manifest["tables"].get(name)
         for name in _TABLES
     )
 
 
 def _rows(folder: Path, name: str) -> str:
     """The rows of a run's table, without its header. UserError where it is not what was written."""
-    text = (folder / f"{name}.csv").read_text(encoding="utf-8")
-    if text_hash(text) != _manifest(folder)["tables"].get(name):
-        raise UserError(f"{folder / name}.csv is damaged: it is not what {COMMAND} wrote; remove {folder}")
-    return text.split("\n", 1)[1]
+    data = (folder / f"{name}.csv").read_bytes()
+    if bytes_hash(data) != read_of_command(COMMAND, folder)["tables"].get(name):
+        raise DamagedFile(folder / f"{name}.csv", f"it is not what {COMMAND} wrote", f"remove {folder}")
+    return data.decode().split("\n", 1)[1]
 
 
-def _write(folder: Path, tables: dict[str, str], described: dict[str, Any]) -> None:
+def _write(folder: Path, tables: dict[str, str], described: dict[str, Any], claim: Claim) -> None:
     """Write tables from their rows, each under its header, and the manifest."""
     remove_leftovers(folder)
     headers = {"heads": TABLES["heads"].header, "evaluation": COLUMNS["evaluation"]}
     whole = {name: csv_text([headers[name]]) + rows for name, rows in tables.items()}
-    manifest = {"kind": COMMAND, **described, **provenance()}
-    manifest["tables"] = {name: text_hash(text) for name, text in whole.items()}
+    manifest = {**described, **provenance(), "tables": {name: text_hash(text) for name, text in whole.items()}}
     for name, text in whole.items():
-        write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        write_atomically(folder / f"{name}.csv", text, before=claim.check)
+    write_of_command(COMMAND, folder, manifest, claim.check)
 
 
 def _fewest_controls(folders: Sequence[Path]) -> int:
-    return min(int(_manifest(folder)["controls"]) for folder in folders)
+    return min(int(read_of_command(COMMAND, folder)["controls"]) for folder in folders)
 
 
 __all__ = ["COMMAND", "HeadQuestions", "WrittenHeads", "study_heads", "study_run"]

@@ -24,8 +24,8 @@ from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.results.collecting import finished_runs
 from icl_curriculum.results.columns import EvaluationRow, of_run
-from icl_curriculum.results.directory import finished_runs
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.scoring.asked_bank import AskedBank
@@ -115,7 +115,7 @@ class Scoring:
         answered: set[str] = set()
         probed: set[tuple[str, str]] = set()
         doubts: dict[str, list[Doubt]] = {}
-        with locked(output / ".lock"), computing_threads(self.threads):
+        with locked(output / ".lock") as claim, computing_threads(self.threads):
             remove_leftovers(output)
             tables = GrowingTables(output, COMMAND, _KEYS, self._why_not_beside)
             tables.read()
@@ -138,7 +138,7 @@ class Scoring:
                         doubts[asked.name] = asked.doubts()
                         apart = [row for columns, found in asked.differences() for row in of_run(columns, found)]
                         written = {"evaluation": rows, "prediction_differences": apart}
-                        tables.add(written, self._describe(asked, failed, doubts[asked.name]))
+                        tables.add(written, self._describe(asked, failed, doubts[asked.name]), claim.check)
                 of_bank(1.0)
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         silent = [name for name in learners if name not in answered]

@@ -13,7 +13,8 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Model
-from icl_curriculum.results.directory import RunDirectory, finished_manifest
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.manifests import check_intact, finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.runs.kept_weights import kept_steps, read_kept
@@ -42,10 +43,10 @@ def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> Tra
     UserError if the directory holds no finished run, a damaged one, or no weights of that step.
     """
     manifest = finished_manifest(run_dir)
+    check_intact(run_dir, manifest)
+    model = load_model(run_dir, step).to(device)
     run = load_run(run_dir / "config.toml", plugin_hashes=manifest.get("plugins"))
     directory = RunDirectory(run_dir, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
-    model = load_model(run_dir, step).to(device)
-    directory.check_intact()
     kept = None if step is None else read_kept(run_dir, step)
     if step is not None and kept is not None:
         # What had been trained on by then, as the file of the weights itself says.

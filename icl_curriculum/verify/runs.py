@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.collecting import check_tables_alone
 from icl_curriculum.results.columns import COLUMNS, text_hash
-from icl_curriculum.results.directory import read_manifest
+from icl_curriculum.results.manifests import check_deciding, read_manifest
 
 #: The values in the config of a run of the published size.
 DIMS = 20
@@ -67,7 +68,8 @@ def _read(run_dir: Path) -> Iterator[PublishedSize]:
     manifest = read_manifest(run_dir)
     if manifest is None or manifest["status"] != "finished":
         return
-    config = tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8"))
+    check_deciding(run_dir, manifest)
+    config = read_toml(run_dir / "config.toml")
     model = config.get("model", {})
     if config.get("dims") != DIMS or any(model.get(key) != value for key, value in MODEL.items()):
         return
@@ -80,6 +82,7 @@ def _read(run_dir: Path) -> Iterator[PublishedSize]:
     errors = _errors(table)
     later = run_dir / "evaluate" / "evaluation.csv"
     if later.is_file():  # What `icl evaluate` has asked the model since.
+        check_tables_alone(later.parent)
         errors = {**_errors(_table(later, {})), **errors}
     yield PublishedSize(family, manifest["seed"], int(table["step"].max()), trained_on[0], errors)
 

@@ -18,7 +18,7 @@ from tiny_runs import tiny_run, tiny_values
 from icl_curriculum.config.loading import build
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.figures import draw_all
-from icl_curriculum.results.directory import collect
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.runs.execution import execute
 
 #: Values of each key, small enough for a run of a fraction of a second; some are too far out.

@@ -17,7 +17,7 @@ from tiny_runs import tiny_run
 
 from icl_curriculum import figures
 from icl_curriculum.figures import drawing
-from icl_curriculum.results.directory import collect
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.runs.execution import execute
 
 TABLES = ("learning", "evaluation", "curriculum")

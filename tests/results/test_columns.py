@@ -11,8 +11,8 @@ from tiny_runs import Icl
 
 from icl_curriculum.cli.listing import columns_tables
 from icl_curriculum.pages import report_on
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import TABLES
-from icl_curriculum.results.directory import collect
 from icl_curriculum.results.schema import TableColumn
 
 

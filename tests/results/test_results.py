@@ -14,8 +14,10 @@ import pytest
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import Locked, atomic_path, write_atomically
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import COLUMNS, csv_text
-from icl_curriculum.results.directory import RunDirectory, collect, find_results, read_manifest
+from icl_curriculum.results.directory import RunDirectory, find_results
+from icl_curriculum.results.manifests import read_manifest
 
 RUN = ("experiment", "run", "variant", "seed")
 
@@ -34,8 +36,11 @@ def made_up_run(
     for name in COLUMNS:
         row = [f"{name} of {variant} {seed}"] + [0] * (len(COLUMNS[name]) - len(RUN) - 1)
         run.write_table(name, [row])
+    run.write_config({"dims": 1, "points": 2})
+    weights = run.write("model.safetensors", b"weights")
     run.write_manifest(
         {
+            "weights": weights, "tables": run.table_hashes(), **run.deciding_hashes(),
             "status": status, "config_hash": config_hash, "experiment": "mine", "run": run.path.name,
             "variant": variant, "seed": seed, "device": "cpu", "threads": 1,
             "package_version": "1", "torch_version": "2",
@@ -212,7 +217,7 @@ def runs_in(path: Path, table: str = "runs") -> list[str]:
 def test_collecting_puts_variants_in_the_configs_order_and_seeds_in_numeric_order(tmp_path: Path) -> None:
     for variant, seed in [("a", 10), ("b", 0), ("a", 2), ("a", 1)]:
         made_up_run(tmp_path, variant=variant, seed=seed)
-    assert collect(tmp_path, {"b": "h", "a": "h"}) == []
+    assert collect(tmp_path, {"b": "h", "a": "h"}).left_out == []
     expected = ["b-seed0", "a-seed1", "a-seed2", "a-seed10"]
     for table in ("runs", *COLUMNS):
         assert runs_in(tmp_path, table) == expected, table
@@ -259,7 +264,7 @@ def test_unfinished_runs_are_left_out_and_runs_of_other_configs_named(tmp_path: 
     made_up_run(tmp_path, seed=3, config_hash="other")
     made_up_run(tmp_path, variant="gone", seed=0)
     made_up_run(tmp_path / "aside", seed=0)
-    assert sorted(collect(tmp_path, {"mixed": "h"})) == ["gone-seed0", "mixed-seed3"]
+    assert sorted(collect(tmp_path, {"mixed": "h"}).left_out) == ["gone-seed0", "mixed-seed3"]
     assert runs_in(tmp_path) == runs_in(tmp_path, "training") == ["mixed-seed0"]
 
 
@@ -282,14 +287,15 @@ def damage(table: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["another header", "empty", "missing", "cut within a line"])
-def test_a_damaged_table_of_a_finished_run_is_an_error(tmp_path: Path, how: str) -> None:
+def test_a_run_with_a_damaged_table_is_left_out_and_named(tmp_path: Path, how: str) -> None:
     made_up_run(tmp_path, seed=0)
     run = made_up_run(tmp_path, seed=1)
     damage(run.table("learning"), how)
-    with pytest.raises(UserError) as error:
-        collect(tmp_path, {"mixed": "h"})
-    assert str(run.table("learning")) in str(error.value)
-    assert not (tmp_path / "learning.csv").exists()
+    problem = collect(tmp_path, {"mixed": "h"}).damaged["mixed-seed1"]
+    assert problem.startswith(f"{run.table('learning')} is damaged: ")
+    assert runs_in(tmp_path) == runs_in(tmp_path, "learning") == ["mixed-seed0"]
+    with pytest.raises(UserError, match=r"mixed-seed1/learning\.csv is damaged: "):
+        collect(tmp_path, {"gone": "h"})
 
 
 # NAME

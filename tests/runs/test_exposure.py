@@ -18,9 +18,11 @@ from tiny_runs import Icl, Killed, killed_at, tiny_run, tiny_values, write_toml
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL
 from icl_curriculum.results.comparison.sources import open_source
-from icl_curriculum.results.directory import RunDirectory, check_version, collect
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.manifests import check_version
 from icl_curriculum.runs.execution import directory_of, execute, is_finished, move_aside
 from icl_curriculum.runs.launch import RunFailure, launch
 from icl_curriculum.runs.pool import WorkerPool

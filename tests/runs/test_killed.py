@@ -19,7 +19,7 @@ from places import SUPPORT
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
 from icl_curriculum.core.files import is_locked, locked
-from icl_curriculum.results import directory as results
+from icl_curriculum.results import collecting as results
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 
 
@@ -260,8 +260,8 @@ def test_collecting_waits_for_who_collects(tmp_path: Path, monkeypatch: pytest.M
     """Or the slower of two commands would write tables without the runs that finished in between."""
     run, looked = tiny_run(), threading.Event()
     execute(run, tmp_path)
-    find = results.finished_runs
-    monkeypatch.setattr(results, "finished_runs", lambda experiment: (looked.set(), find(experiment))[1])
+    find = results.survey
+    monkeypatch.setattr(results, "survey", lambda experiment, **files: (looked.set(), find(experiment, **files))[1])
     collecting = threading.Thread(target=results.collect, args=(tmp_path / "tiny", {run.variant: run.hash()}))
     with locked(tmp_path / "tiny/.lock"):
         collecting.start()

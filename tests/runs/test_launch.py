@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from places import EVERY_KIND
@@ -217,15 +219,16 @@ def test_a_worker_that_was_ended_by_a_signal_says_which(code: int, text: str) ->
     assert f"was ended by {text}" in _ending(code)
 
 
-def test_damage_to_a_finished_run_is_noticed_before_another_starts(tmp_path: Path) -> None:
+def test_a_finished_run_that_is_damaged_is_named_and_keeps_no_other_from_running(tmp_path: Path) -> None:
     first, second = tiny_run(), tiny_run(seed=1)
     execute(first, tmp_path)
     with (directory_of(first, tmp_path).path / "training.csv").open("a") as table:
         table.write("more\n")
-    watcher = Watcher()
-    with pytest.raises(UserError, match=r"training\.csv is damaged: it is not what the run wrote"):
-        watcher.launch([first, second], tmp_path)
-    assert watcher.events == []
+    outcome = Watcher().launch([first, second], tmp_path)
+    (failure,) = outcome.failures
+    assert re.search(r"mixed-seed0: .*training\.csv is damaged: it is not what the run wrote", failure.message)
+    assert outcome.finished == ["mixed-seed1"]
+    assert set(pd.read_csv(outcome.directory / "runs.csv")["run"]) == {"mixed-seed1"}
 
 
 def test_tables_that_cannot_be_collected_do_not_hide_what_failed(

@@ -12,10 +12,10 @@ from live_doubles import Notes
 from tiny_runs import Killed, killed_at, tables, tiny_run
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import open_source
-from icl_curriculum.results.directory import collect
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.runs.live_logging import BACKENDS, Backend
 

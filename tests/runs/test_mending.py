@@ -15,7 +15,7 @@ from places import SUPPORT
 from tiny_runs import Icl
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.directory import finished_manifest
+from icl_curriculum.results.manifests import finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
 
 #: What training writes and evaluation must not touch.

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from finished_runs import Finished
 from places import EVERY_KIND
+from resealed import reseal
 from tiny_runs import Icl, tables
 
 from icl_curriculum import figures
@@ -119,10 +120,10 @@ def test_a_table_grows_and_is_renewed_by_cell(icl: Icl, finished: Finished, tmp_
         ("manifest.json", {"weights": "another run's"}, "holds the evaluation of mixed-seed0 with other weights or"),
         ("manifest.json", {"bank_version": 1}, "holds the evaluation of mixed-seed0 with other weights or other banks"),
         ("manifest.json", {"kind": "mine"}, "holds files that icl evaluate did not write; give another folder with"),
-        ("manifest.json", None, "holds files that icl evaluate did not write"),
+        ("manifest.json", None, "manifest.json is damaged: "),
         ("evaluation.csv", None, "evaluation.csv is damaged: it is not what icl evaluate wrote; restore it, or remove"),
     ],
-    ids=["weights", "banks", "another program", "no manifest", "damaged"],
+    ids=["weights", "banks", "another program", "half a manifest", "damaged"],
 )
 def test_what_another_call_did_not_write_is_left_alone(
     icl: Icl, finished: Finished, tmp_path: Path, name: str, change: dict[str, object] | None, message: str
@@ -132,7 +133,7 @@ def test_what_another_call_did_not_write_is_left_alone(
     if change is None:
         path.write_text(path.read_text()[:-40])
     else:
-        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        reseal(path, change)
     before = {file: file.read_bytes() for file in tmp_path.glob("[!.]*") if file.is_file()}
     code, _, err = icl(finished.path, "--output", tmp_path, "--shift", "label_noise")
     assert code == 2

@@ -13,6 +13,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+from resealed import note_collected
+
 from icl_curriculum.results.columns import COLUMNS, csv_text
 
 #: Examples before the last query in training, and prompts of an update.
@@ -113,7 +115,7 @@ def write_runs(directory: Path, told: Sequence[Told], *, exposure: bool = True) 
 def write_manifest(
     directory: Path, variant: str, seed: int = 0, *, status: str = "finished", version: str = "0.2.0"
 ) -> Path:
-    """The folder of one run, with nothing but its manifest."""
+    """The folder of one run: its manifest, an empty config, and tables without rows; it counts as collected."""
     folder = directory / f"{variant}-seed{seed}"
     folder.mkdir(parents=True)
     manifest = {
@@ -121,4 +123,8 @@ def write_manifest(
         "package_version": version,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / "config.toml").touch()
+    for name, columns in COLUMNS.items():
+        (folder / f"{name}.csv").write_text(csv_text([columns]), encoding="utf-8", newline="")
+    note_collected(directory)
     return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from resealed import note_collected
 
 from icl_curriculum.results.columns import COLUMNS, csv_text
 
@@ -141,8 +142,11 @@ def write_folder(
             run = directory / f"{each.variant}-seed{seed}"
             run.mkdir(exist_ok=True)
             (run / "manifest.json").write_text(json.dumps(each.manifest(seed)), encoding="utf-8")
-            if configs:
-                (run / "config.toml").write_text(tomli_w.dumps(each.config(seed)), encoding="utf-8")
+            config = tomli_w.dumps(each.config(seed)) if configs else ""
+            (run / "config.toml").write_text(config, encoding="utf-8")
+            for name, columns in COLUMNS.items():
+                (run / f"{name}.csv").write_text(csv_text([columns]), encoding="utf-8", newline="")
+    note_collected(directory)
     return directory
 
 

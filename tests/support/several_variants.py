@@ -11,7 +11,7 @@ from typing import Any
 from tiny_runs import tiny_values, write_toml
 
 from icl_curriculum.config.loading import load
-from icl_curriculum.results.directory import collect
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.runs.execution import execute
 
 VARIANTS: dict[str, Any] = {

@@ -15,7 +15,8 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
-from icl_curriculum.results.directory import config_is_intact, finished_runs, unfinished_runs
+from icl_curriculum.results.collecting import Survey, refresh
+from icl_curriculum.results.manifests import config_is_intact
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
 #: The columns that tell a cell.
@@ -100,9 +101,13 @@ class Source:
 
 
 def open_source(directory: Path) -> Source:
-    """UserError, naming the file, where a table is missing or damaged or no run is finished."""
-    if not (directory / "evaluation.csv").is_file() and (unfinished := unfinished_runs(directory)):
-        states = ", ".join(f"{run} is {status}" for run, status in unfinished.items())
+    """The tables of an experiment's folder, held against its runs first (`results.collecting.refresh`).
+
+    UserError, naming the file, where a table is missing or damaged or no run is finished.
+    """
+    runs = refresh(directory)
+    if not (directory / "evaluation.csv").is_file() and runs.unfinished:
+        states = ", ".join(f"{run} is {status}" for run, status in runs.unfinished.items())
         raise UserError(f"{directory} holds no finished run ({states}); the command that began them goes on with them")
     whole = read_table(directory, "evaluation")
     evaluation = without_adapted(whole)
@@ -110,7 +115,7 @@ def open_source(directory: Path) -> Source:
     if models.empty:
         raise UserError(f"{directory}: its tables hold no trained model; expected the results of an experiment")
     learning, curriculum = read_table(directory, "learning"), read_table(directory, "curriculum")
-    missing = []
+    missing = [f"Left out, since a file of it is damaged: {problem}." for problem in runs.damaged.values()]
     exposure = None
     if (directory / "exposure.csv").is_file():
         exposure = read_table(directory, "exposure")
@@ -136,7 +141,7 @@ def open_source(directory: Path) -> Source:
         )
     else:
         _check_runs(directory, models, {"learning": learning, "curriculum": curriculum, "exposure": exposure})
-    missing += _missing_runs(directory, models)
+    missing += _missing_runs(models, runs)
     for cell in cells_of(curriculum):
         for name, table in (("evaluation", models[models["shift"] == "none"]), ("learning", learning)):
             if in_cell(table, cell).empty:
@@ -146,7 +151,7 @@ def open_source(directory: Path) -> Source:
                 )
     # Finished runs of another config, or of a variant that is gone, stay beside those of the tables.
     in_tables = set(models["run"])
-    manifests = {path.name: manifest for path, manifest in finished_runs(directory) if path.name in in_tables}
+    manifests = {path.name: manifest for path, manifest in runs.finished if path.name in in_tables}
     missing += _imported(manifests)
     versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
     if len(versions) > 1:
@@ -187,7 +192,7 @@ def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str,
     found: dict[str, dict[str, Any]] = {}
     for run, manifest in manifests.items():
         # A damaged config is a matter of its own: what was measured stands in the tables.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if manifest["variant"] not in found and config_is_intact(directory / run, manifest):
                 config = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
                 if _is_config(config):
@@ -207,16 +212,16 @@ def _is_config(config: Mapping[str, Any]) -> bool:
     return named and all(type(number) is int for number in numbers)
 
 
-def _missing_runs(directory: Path, models: pd.DataFrame) -> list[str]:
+def _missing_runs(models: pd.DataFrame, runs: Survey) -> list[str]:
     """Runs that others lead to expect: a seed that other variants have, and runs that were begun."""
     variants, seeds = distinct(models["variant"]), sorted(models["seed"].unique())
     there = set(zip(models["variant"], models["seed"], strict=True))
-    unfinished = unfinished_runs(directory)
+    unfinished = runs.unfinished
     lacking = [f"{variant}-seed{seed}" for variant, seed in itertools.product(variants, seeds)]
     lacking = [
         name
         for name, pair in zip(lacking, itertools.product(variants, seeds), strict=True)
-        if pair not in there and name not in unfinished
+        if pair not in there and name not in unfinished and name not in runs.damaged
     ]
     found = []
     if lacking:

@@ -12,11 +12,12 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import check_writable, write_atomically
+from icl_curriculum.results.collecting import survey
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
 from icl_curriculum.results.comparison.wording import listed
-from icl_curriculum.results.directory import find_results, finished_runs
+from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.tables import distinct, read_table
 from icl_curriculum.results.transfer.domains import domain_errors, trained_cells
 from icl_curriculum.results.transfer.errors import TransferErrors
@@ -95,9 +96,9 @@ def write_if_methods_differ(directory: Path) -> Path | None:
 def _methods(directory: Path) -> set[str]:
     """The training methods of the finished runs in a folder, as far as their configs can be read."""
     found = set()
-    for run, _ in finished_runs(directory):
+    for run, _ in survey(directory).finished:
         # What is damaged, and in the tables, is said when they are read.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             found.add(method_of(tomllib.loads((run / "config.toml").read_text("utf-8"))))
     return found
 

@@ -16,7 +16,9 @@ from icl_curriculum.core.machine import computing_threads, is_out_of_memory, rep
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.evaluation.failures import Failures
-from icl_curriculum.results.directory import RunDirectory, collect, finished_runs, read_manifest
+from icl_curriculum.results.collecting import collect, finished_runs
+from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.manifests import read_manifest
 from icl_curriculum.runs.checkpoints import write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
 from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
@@ -76,7 +78,7 @@ class Import:
         try:
             trained = self.found.trained(device)
             evaluated = evaluate(trained, self.banks, directory, tell)
-            weights = write_weights(directory.path, trained.model)
+            weights = write_weights(directory, trained.model)
         except ComponentFailed as error:
             raise RunFailed(str(error), run=self.run.name) from error
         except (MemoryError, RuntimeError) as error:
@@ -136,7 +138,7 @@ class Import:
         found = [(_origin_of(path, manifest) or {}, manifest) for path, manifest in finished_runs(experiment)]
         found.sort(key=lambda item: (item[0].get("step", 0), item[1]["variant"]))
         hashes = {manifest["variant"]: manifest["config_hash"] for _, manifest in found}
-        return collect(experiment, {**hashes, self.run.variant: self.run.hash()})
+        return collect(experiment, {**hashes, self.run.variant: self.run.hash()}).left_out
 
 
 def _origin_of(run_dir: Path, manifest: dict[str, Any]) -> dict[str, Any] | None:

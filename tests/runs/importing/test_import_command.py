@@ -19,8 +19,8 @@ from tiny_runs import Icl, tables
 import icl_curriculum
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import COLUMNS, GROWING
-from icl_curriculum.results.directory import collect
 from icl_curriculum.runs.importing import command as importing
 
 #: So many prompts make an import quick.

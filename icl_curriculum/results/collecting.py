@@ -1,0 +1,346 @@
+"""The tables of an experiment, collected from its runs: made, held against the runs, and made anew where they differ.
+
+Beside them lies collected.json, which says of which runs they were made, with the hashes of all of them. The tables are
+derived from the runs, so that what is damaged of them is made anew; what is damaged of a run is named, and the run is
+left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.files import Claim, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.notices import LeftOut, MadeAnew, warn_of
+from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, bytes_hash, csv_text, of_run
+from icl_curriculum.results.manifests import (
+    MANIFEST,
+    DamagedFile,
+    check_intact,
+    check_name,
+    is_begun,
+    is_lost,
+    is_run_name,
+    read_finished,
+    read_manifest,
+    read_sealed,
+    sealed,
+    tables_of,
+    worded_status,
+)
+
+R = TypeVar("R", RunColumns, RunsRow)
+
+#: The name of the file that says what the tables were collected from.
+COLLECTED = "collected.json"
+
+#: The tables of an experiment that are collected from its runs.
+COLLECTED_TABLES = ("runs", *COLUMNS, *OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The runs of an experiment's folder, by name: with their manifests, with their status, with what is damaged."""
+
+    finished: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+    unfinished: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+def survey(experiment: Path, *, files: bool = False) -> Survey:
+    """Look at every run of an experiment.
+
+    ``files``: whether config, plugins and tables of finished ones are held against their manifests, too.
+    """
+    found = Survey()
+    folders = sorted(path for path in experiment.iterdir() if path.is_dir()) if experiment.is_dir() else []
+    for path in folders:
+        try:
+            manifest = _manifest_of_run(path)
+            if manifest is None:
+                if is_lost(path):
+                    raise DamagedFile(path / MANIFEST, "it is missing")
+                if is_begun(path):
+                    found.unfinished[path.name] = "begun"
+            elif manifest["status"] != "finished":
+                found.unfinished[path.name] = worded_status(manifest)
+            else:
+                if files:
+                    check_intact(path, manifest, weights=False)
+                found.finished.append((path, manifest))
+        except UserError as error:
+            found.damaged[path.name] = str(error)
+    return found
+
+
+def _manifest_of_run(path: Path) -> dict[str, Any] | None:
+    """The manifest of a folder, if that is a run's; UserError for a run whose manifest is damaged."""
+    try:
+        manifest = read_manifest(path)
+        if manifest is not None:
+            check_name(path, manifest)
+            # A copy of a run's folder, under a name that no run has, is none of the experiment's.
+            return manifest if manifest["run"] == path.name else None
+    except DamagedFile:
+        # The manifests of other commands lie in folders that are called otherwise.
+        if is_run_name(path.name):
+            raise
+    return None
+
+
+def finished_runs(experiment: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories of finished runs with their manifests, by name. DamagedFile if a run's manifest is."""
+    found = survey(experiment)
+    for problem in found.damaged.values():
+        raise UserError(problem)
+    return found.finished
+
+
+def unfinished_runs(experiment: Path) -> dict[str, str]:
+    """Runs that were begun and are not finished, with what their manifests say of them."""
+    return survey(experiment).unfinished
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What became of an experiment's tables.
+
+    ``left_out``: finished runs of another config or variant; ``damaged``: runs that are left out since a file of
+    theirs is damaged, with what is wrong; ``gone``: runs that stood in the tables and whose folders are gone;
+    ``added``: runs that are in the tables now and were not; ``changed``: the tables that were not what had been
+    collected. Both are empty where nothing is known of an earlier collection.
+    """
+
+    left_out: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+
+def collect(experiment: Path, hashes: Mapping[str, str]) -> Collection:
+    """Write the experiment's tables from those of its finished runs: runs.csv and every table over all runs.
+
+    ``hashes``: config hash by variant. Finished runs of other variants or configs are left out, and so are damaged
+    ones. Idempotent and atomic; equal runs give equal bytes, and of two processes that collect at once the later one
+    sees the runs of both. UserError if there is no run, or if runs that should have had the same prompts had others.
+    """
+    with locked(experiment / ".lock", waiting=lambda holder: None) as claim:
+        remove_leftovers(experiment)
+        return _collect(experiment, hashes, claim)
+
+
+def _collect(experiment: Path, hashes: Mapping[str, str], claim: Claim) -> Collection:
+    found = survey(experiment, files=True)
+    runs = _of_experiment(found, hashes)
+    if not runs:
+        if found.damaged:
+            raise UserError("\n".join(found.damaged.values()))
+        raise UserError(f"{experiment} holds no finished run of this experiment")
+    _check_banks(experiment, runs)
+    known = _recorded(experiment) or {}
+    written = {}
+    changed = []
+    for name in COLLECTED_TABLES:
+        text = _runs_table(runs) if name == "runs" else _collected_table(name, runs)
+        path = experiment / f"{name}.csv"
+        before = _hash_of(path)
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            data = text.encode()
+            written[name] = bytes_hash(data)
+            if before != written[name]:
+                write_atomically(path, data, before=claim.check)
+        if before != known.get("tables", {}).get(name):
+            changed.append(f"{name}.csv")
+    in_tables = {path.name: str(manifest.get("seal", "")) for path, manifest in runs}
+    content = {"variants": dict(hashes), "runs": in_tables, "tables": written}
+    write_atomically(experiment / COLLECTED, json.dumps(sealed(content), indent=2) + "\n", before=claim.check)
+    return Collection(
+        [path.name for path, _ in found.finished if path.name not in in_tables],
+        found.damaged,
+        [run for run in known.get("runs", {}) if not (experiment / run).is_dir()],
+        [run for run in in_tables if run not in known["runs"]] if known else [],
+        changed if known else [],
+    )
+
+
+def _of_experiment(found: Survey, hashes: Mapping[str, str]) -> list[tuple[Path, dict[str, Any]]]:
+    """The finished runs of these variants and configs: seeds in numerical order, whatever their names sort like."""
+    order = {variant: number for number, variant in enumerate(hashes)}
+    runs = [item for item in found.finished if hashes.get(item[1]["variant"]) == item[1]["config_hash"]]
+    return sorted(runs, key=lambda item: (order[item[1]["variant"]], item[1]["seed"]))
+
+
+def _runs_table(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
+    rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
+    return csv_text([TABLES["runs"].header, *rows])
+
+
+def _collected_table(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> str | None:
+    """One table of several runs' tables, or None where no run has it. A column that only some have is filled in."""
+    tables = [read_finished(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)]
+    if not tables:
+        return None
+    header = max((columns for columns, _ in tables), key=len)
+    return csv_text([header]) + "".join(_widened(name, rows, columns, header) for columns, rows in tables)
+
+
+def _widened(name: str, rows: str, columns: Sequence[str], header: Sequence[str]) -> str:
+    if columns == header:
+        return rows
+    filled = {column: TABLES[name].columns[column].absent for column in header}
+    found = (dict(zip(columns, row, strict=True)) for row in csv.reader(io.StringIO(rows, newline="")))
+    return csv_text(list((filled | row).values()) for row in found)
+
+
+def _own(row: type[R], manifest: Mapping[str, Any]) -> R:
+    """A row whose fields are keys of a manifest. No clock is among them: equal runs give equal bytes."""
+    return row._make(manifest.get(key) for key in row._fields)
+
+
+def _check_banks(experiment: Path, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """UserError if runs were asked different prompts under one name: a mean would be of two different functions.
+
+    Variants may ask for other banks, which their configs then say (`_asked`).
+    """
+    first: dict[tuple[Any, ...], tuple[str, str]] = {}
+    asked = {str(manifest["variant"]): _asked(path) for path, manifest in reversed(runs)}
+    for path, manifest in runs:
+        for bank, content in (manifest.get("banks") or {}).items():
+            known, other = first.setdefault((*asked[manifest["variant"]], bank), (content, path.name))
+            if known != content:
+                raise UserError(
+                    f"{experiment}: {other} and {path.name} were asked different prompts of {bank}, though their "
+                    f"configs ask for the same bank: what draws them has changed in between, or differs under one id, "
+                    f"so no table can hold both; run one of them anew with --fresh or into another --results, or give "
+                    f"what differs an id of its own"
+                )
+
+
+def _asked(run_dir: Path) -> tuple[Any, ...]:
+    """What a run's config says of its banks, beside the names of classes, inputs and shifts."""
+    try:
+        config = tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8"))
+        evaluation = dict(config.get("evaluation", {}))
+    except (OSError, ValueError, TypeError, RecursionError):
+        # One of an earlier version, whose manifest does not seal it.
+        return (run_dir.name,)
+    return (config.get("dims"), config.get("points"), evaluation.get("n_prompts"), evaluation.get("bank_seed"))
+
+
+def _recorded(experiment: Path) -> dict[str, Any] | None:
+    """What collected.json says; None where it is missing or damaged. It is derived, and written anew."""
+    with contextlib.suppress(OSError, ValueError, UserError):
+        content = read_sealed(experiment / COLLECTED)
+        if "seal" in content and all(isinstance(content.get(key), dict) for key in ("variants", "runs", "tables")):
+            return content
+    return None
+
+
+def _hash_of(path: Path) -> str | None:
+    return bytes_hash(path.read_bytes()) if path.is_file() else None
+
+
+def refresh(experiment: Path) -> Survey:
+    """Hold an experiment's tables against its runs before they are read, and collect them anew where they differ.
+
+    What was made anew is warned of (`MadeAnew`), and so is every run that is damaged and therefore left out
+    (`LeftOut`). Tables without the folders of their runs are held against collected.json alone, and those of scores
+    against their manifest; without either, they are believed. DamagedFile if what cannot be made anew is not what was
+    written; UserError if no run is intact.
+    """
+    found = survey(experiment, files=True)
+    known = _recorded(experiment)
+    if not found.finished:
+        if found.damaged:
+            raise UserError("\n".join(found.damaged.values()))
+        check_tables_alone(experiment, known)
+        return found
+    for run, problem in found.damaged.items():
+        warn_of(LeftOut(run, problem))
+    hashes = known["variants"] if known else _variants(experiment, found)
+    if hashes is None or (known and _is_current(experiment, known, _of_experiment(found, hashes))):
+        return found
+    made = collect(experiment, hashes)
+    for run in made.gone:
+        warn_of(MadeAnew(f"{experiment}: {run}, which stood in the tables, is gone; they were collected without it"))
+    for run in made.added:
+        warn_of(MadeAnew(f"{experiment}: {run} had not been collected yet, and is in the tables now"))
+    if made.changed:
+        warn_of(
+            MadeAnew(
+                f"{experiment}: {', '.join(made.changed)} {'was' if len(made.changed) == 1 else 'were'} not as "
+                f"collected, and {'was' if len(made.changed) == 1 else 'were'} collected anew from the runs"
+            )
+        )
+    return found
+
+
+def _is_current(experiment: Path, known: Mapping[str, Any], runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> bool:
+    """Whether the tables are those that were collected, from these very runs."""
+    if known["runs"] != {path.name: str(manifest.get("seal", "")) for path, manifest in runs}:
+        return False
+    return all(_hash_of(experiment / f"{name}.csv") == known["tables"].get(name) for name in COLLECTED_TABLES)
+
+
+def check_tables_alone(experiment: Path, known: Mapping[str, Any] | None = None) -> None:
+    """DamagedFile unless tables without runs are what was collected, or scored, as far as a file beside them says.
+
+    ``known``: the content of collected.json; without it, a manifest.json is looked for.
+    """
+    hashes: dict[str, list[Any]] = {name: [recorded] for name, recorded in known["tables"].items()} if known else {}
+    if known is None and (experiment / MANIFEST).is_file():
+        hashes = _hashes_of_scores(experiment / MANIFEST)
+    for name, recorded in hashes.items():
+        path = experiment / f"{name}.csv"
+        if _hash_of(path) not in recorded:
+            raise DamagedFile(path, "it is not what icl wrote", "restore it")
+
+
+def _hashes_of_scores(path: Path) -> dict[str, list[Any]]:
+    """The hashes that a table may have, by table, as the manifest of scores says."""
+    try:
+        content = read_sealed(path)
+        tables, more = content.get("tables"), content.get("more_tables", {})
+        if isinstance(tables, list) and isinstance(more, dict):
+            return {"evaluation": tables, **more}
+        if isinstance(tables, dict):
+            return {name: [recorded] for name, recorded in tables.items()}
+        raise ValueError("expected the hashes of tables")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DamagedFile(path, str(error), "restore it") from None
+
+
+def _variants(experiment: Path, found: Survey) -> dict[str, str] | None:
+    """The config hash of each variant of an experiment without collected.json; None where that cannot be told.
+
+    As runs.csv says, of an earlier version, in its order; else as the runs say, if each variant has one.
+    """
+    rows = dict(_rows_of_runs(experiment / "runs.csv"))
+    hashes: dict[str, set[str]] = {}
+    for _, manifest in found.finished:
+        hashes.setdefault(manifest["variant"], set()).add(manifest["config_hash"])
+    if rows:
+        return rows
+    single = {variant: next(iter(each)) for variant, each in hashes.items() if len(each) == 1}
+    return single if len(single) == len(hashes) else None
+
+
+def _rows_of_runs(path: Path) -> Iterator[tuple[str, str]]:
+    """Variants and config hashes of runs.csv; nothing where it is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError, csv.Error):
+        for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")):
+            if row.get("variant") and row.get("config_hash"):
+                yield row["variant"], row["config_hash"]
