@@ -39,6 +39,7 @@ def one_run(folder: Path, plugins: list[str], changes: dict[str, Any] | None = N
 
 def written(run: Run, folder: Path) -> Path:
     """The folder of a run with its config and the copies of its plugins; the config file."""
+    folder.mkdir()
     directory = RunDirectory(folder, experiment="tiny", variant="mixed", seed=0)
     write_config(directory, run)
     return folder / "config.toml"
