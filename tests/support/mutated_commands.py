@@ -45,12 +45,12 @@ NUMBERS = [
     "-1", "0", "1", "2", "3", "9" * 8, "9" * 30, "-" + "9" * 30, "nan", "inf", "-inf", "1e9", "0x10", "½", "٣", "1,,2",
 ]  # fmt: skip
 TEXTS = [
-    "", " ", "-", "--", "---", "é∑线", "a\nb", "a\tb", "x" * 300, "x" * 5000, "[red]", "[/]", ":smile:", "$HOME", "%s", "{}",
+    "", " ", "-", "--", "---", "é∑线", "a\nb", "a\tb", "x" * 300, "x" * 5000, "[red]", "[/]", ":smile:", "$HOME", "%s",
     "\x1b[31mred", "\x1b]8;;http://x\x1b\\", "\x9b31m", "\u202eabc", "\udcff\udce9", "=cmd()", "+1", "@x", "-rf",
     "--help", ".", "/dev/null", "/dev/zero", "nowhere.toml", "folder.toml", "binary.toml", "my.toml", "smokee", "smoke",
     "mixed", "empty", "plugin.py", "binary.py", "results", "results/tiny", "results/tiny/mixed-seed0", "tiny", "linear",
     "hermite/3", "{ name = 'linear' }", "{ name = ", "{", "[", "all", "auto", "cuda:99", "none", "zero", "ridge", "SVR",
-    "plugin.py:x", "aside", "CON", "a/b", "a\x00b",
+    "plugin.py:x", "aside", "CON", "a/b", "a\x00b", "{}",
 ]  # fmt: skip
 #: Every command with options of every kind, valid as it stands or refused for the sake of the time it would take.
 COMMANDS: list[list[str]] = [
