@@ -6,6 +6,7 @@ Light: ``icl --help`` imports it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -55,10 +56,11 @@ class CommandLine(TyperGroup):
 
 @contextlib.contextmanager
 def _mistakes_harmless() -> Iterator[None]:
-    """Typer's messages repeat an argument that is wrong: what is in it, no terminal shall obey."""
+    """Typer's messages repeat an argument that is wrong: no terminal shall obey it, and it may be long."""
     try:
         yield
     except Exception as error:
         if hasattr(error, "format_message"):
-            error.message = harmless(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+            text = re.sub(r"\S{200,}", lambda found: f"{found[0][:100]}…", str(getattr(error, "message", "")))
+            error.message = harmless(text)  # type: ignore[attr-defined]
         raise
