@@ -13,7 +13,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
 
@@ -50,11 +50,11 @@ class WorkerPool:
 
     def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
-        with tempfile.TemporaryDirectory(prefix="icl-") as units:
+        with temporary_folder("icl-units-") as units:
             try:
                 while waiting or self.workers:
                     while waiting and len(self.workers) < jobs:
-                        self._start(waiting.pop(0), Path(units))
+                        self._start(waiting.pop(0), units)
                     name, message = self.messages.get()
                     if "progress" in message:
                         self.report(Progress(**message["progress"]))
