@@ -80,8 +80,9 @@ lint: $(TEST_READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# What pytest makes of each test file is kept whatever the shell says of bytecode: to make it anew takes as long as many tests.
 test: lint
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 chromium:
 	@$(PYTHON) tests/browser/chromium.py

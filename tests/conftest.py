@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import importlib
 import os
 import shutil
@@ -46,6 +47,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # pytest-xdist would begin with the files of most tests.
     config.option.loadscopereorder = False
+    # Until `pytest_collection_finish`: whatever is imported lives to the end.
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Nor is it looked through again whenever a test leaves enough behind, which would take longer than most tests.
+    gc.freeze()
+    gc.enable()
 
 
 #: The files that take longest. Begun first, they don't keep one core busy while the others are through.
@@ -60,11 +69,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icl:
-    """The console script's entry point in this process, which spares importing torch anew."""
+def icl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Icl:
+    """The console script's entry point in this process. Neither it nor its workers import torch anew."""
     from icl_curriculum.cli import main
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
+        if arguments[:1] == ("run",):
+            monkeypatch.setattr(sys, "executable", str(request.getfixturevalue("quick_python")))
         monkeypatch.setattr(sys, "argv", ["icl", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
@@ -105,6 +116,24 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - imported:
         if name.startswith(("icl_curriculum_plugin_", "installed_")):
             del sys.modules[name]
+
+
+#: What the conformity check draws in a test, by its modules: gross faults show as well as with what `make check` draws.
+FEWER = {
+    "function_classes.resolving": {"BUDGET": 1 << 24},
+    "function_classes.answered": {"PROMPTS": 512, "FEW": 32},
+    "function_classes.reference": {"MEMBERS": 1 << 12, "PROMPTS_OF_BOUND": 32},
+    "inputs.moments": {"PROMPTS": 1 << 12},
+    "shifts.moments": {"ROUNDS": (1, 4)},
+}
+
+
+@pytest.fixture
+def fewer_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rules of the conformity check, on fewer prompts than `make check` draws."""
+    for module, sizes in FEWER.items():
+        for name, size in sizes.items():
+            monkeypatch.setattr(f"icl_curriculum.testing.{module}.{name}", size)
 
 
 @pytest.fixture

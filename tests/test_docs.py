@@ -29,6 +29,7 @@ from icl_curriculum.cli import main
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, KINDS
+from icl_curriculum.figures import drawing
 from icl_curriculum.pages import page
 from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.runs.execution import execute as executing
@@ -180,14 +181,16 @@ def toy(command: Command) -> list[str]:
             kept |= {"model.layers", "model.heads"}
         seeds = [] if "--seeds" in command else [("seeds", "[0]")]
         return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])
-    if command[1] == "import":
-        return ["--n-prompts", "4"]
+    if command[1] in ("import", "score"):
+        return [] if "--n-prompts" in command else ["--n-prompts", "8"]
+    if command[1] == "evaluate":  # by default of every input distribution there is
+        return [] if "--inputs" in command else ["--inputs", "gaussian", "--inputs", "laplace"]
     if command[1] == "bench":
         return ["--rounds", "2"] if command[2] in ("step", "methods") else overriding([*TOY.items(), ("points", "8")])
     return []
 
 
-@pytest.mark.usefixtures("fresh_registries")
+@pytest.mark.usefixtures("fresh_registries", "fewer_prompts")
 def test_every_icl_command_runs_in_the_order_of_the_pages(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +203,14 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
         return draw_all(directory, **options) if directory in DRAWN and new else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
+    draw_one, shown = drawing._draw_one, set[str]()
+
+    def draw_once(directory: Path, name: str) -> Path | None:
+        new = name not in shown
+        shown.add(name)
+        return draw_one(directory, name) if new else None
+
+    monkeypatch.setattr(drawing, "_draw_one", draw_once)
     write_report = page.write_report
 
     def write_some(compared: Compared) -> Path:
@@ -245,6 +256,7 @@ def test_every_toml_block_is_valid(folder: Path, monkeypatch: pytest.MonkeyPatch
 #: The figures of an experiment, and its report, would take longer than all else.
 NOTHING_DRAWN = """
 from icl_curriculum import figures
+from icl_curriculum.figures import drawing
 from icl_curriculum.pages import page
 figures.draw_all = lambda directory, **options: []
 page.write_report = lambda compared: compared.path

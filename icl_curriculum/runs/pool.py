@@ -13,7 +13,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ import tomli_w
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.interactive import is_interactive
+from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
@@ -55,11 +55,11 @@ class WorkerPool:
     def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
         _expect_seen(runs)
-        with tempfile.TemporaryDirectory(prefix="icl-") as units:
+        with temporary_folder("icl-units-") as units:
             try:
                 while waiting or self.workers:
                     while waiting and len(self.workers) < jobs:
-                        self._start(waiting.pop(0), Path(units))
+                        self._start(waiting.pop(0), units)
                     name, message = self.messages.get()
                     if "progress" in message:
                         self.report(Progress(**message["progress"]))

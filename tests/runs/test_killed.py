@@ -35,7 +35,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> li
 
 def test_runs_are_killed_at_every_kind_of_write(attempts: list[dict[str, Any]]) -> None:
     """Half-written checkpoints, weights, tables and manifests among them."""
-    assert len(attempts) > 50
+    assert len(attempts) > 40
     assert all(attempt["killed"] for attempt in attempts)
     operations = {attempt["operation"] for attempt in attempts}
     kept = "step-000003.safetensors"

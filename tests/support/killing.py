@@ -1,4 +1,4 @@
-"""Kills a run at every operation on its files, resumes it, and compares: ``python -m killing FOLDER`` prints JSON.
+"""Kills a run at its operations on files, resumes it, and compares: ``python -m killing FOLDER`` prints JSON.
 
 A process of its own, which forks for every attempt: pytest's has threads, and torch is imported once.
 """
@@ -10,7 +10,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,21 @@ def describe(name: str, arguments: tuple[Any, ...]) -> str:
     return f"{name} {Path(arguments[0]).name[1:].rsplit('.', 2)[0]}" if isinstance(arguments[0], Path) else name
 
 
+def told_apart(operations: list[str]) -> Iterator[tuple[int, str]]:
+    """The operations, by number, at which a kill leaves what no other kill leaves.
+
+    A temporary file is half there, or whole before it takes its name. Half of one stands for all that are written in
+    its place later; a flush changes nothing that a kill could show, so that what comes after it stands for it.
+    """
+    halves = set[str]()
+    for number, (name, following) in enumerate(zip(operations, [*operations[1:], ""], strict=True), start=1):
+        flushed = name == "fsync" and following.startswith(("replace ", "fsync"))
+        again = name.startswith("write_bytes ") and name in halves
+        halves.add(name)
+        if not flushed and not again:
+            yield number, name
+
+
 def main(folder: Path) -> None:
     # Operations like the others, but the disk need not take its milliseconds: what is killed is no machine.
     os.fsync = lambda fd: None
@@ -123,7 +138,7 @@ def main(folder: Path) -> None:
     assert in_a_child(count) == 0
     operations = json.loads(os.read(reading, 1 << 20))
     attempts = []
-    for number, name in enumerate(operations, start=1):
+    for number, name in told_apart(operations):
         results = folder / f"killed-{number}"
         ended = killed_at(number, results)
         # Here, in another process than the one that was killed.

@@ -103,7 +103,9 @@ def attend(connection: socket.socket) -> Request:
         return request
     for stream in streams:
         os.close(stream)
-    connection.sendall(b"%d\n" % child)
+    # Who asked may have been killed already, which the thread below sees.
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(b"%d\n" % child)
     over = threading.Event()
 
     def end_with_who_asked() -> None:
@@ -193,10 +195,12 @@ class Ending:
 def main(address: str) -> None:
     # First, so that it comes last at the end.
     ending = Ending()
+    gc.disable()
     for name in PREPARED:
         importlib.import_module(name)
     # The collector would touch, and by that copy, whatever is shared.
     gc.freeze()
+    gc.enable()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)

@@ -30,10 +30,10 @@ from icl_curriculum.testing import (
     report,
     rules_of,
 )
-from icl_curriculum.testing.function_classes import answered, reference, resolving
 from icl_curriculum.training import TrainingMethod
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
 
 VARIANTS: list[Any] = [
     *({"name": "hermite", "degree": degree} for degree in (1, 3)),
@@ -50,22 +50,11 @@ VARIANTS: list[Any] = [
 ]
 
 
-@pytest.fixture
-def fewer_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All rules, on fewer prompts than `make check` draws."""
-    monkeypatch.setattr(resolving, "BUDGET", 1 << 24)
-    monkeypatch.setattr(answered, "PROMPTS", 512)
-    monkeypatch.setattr(answered, "FEW", 32)
-    monkeypatch.setattr(reference, "MEMBERS", 1 << 12)
-    monkeypatch.setattr(reference, "PROMPTS_OF_BOUND", 32)
-
-
 #: What no parameter of a class changes, and `make check` looks at for all of them.
 WHATEVER_THE_PARAMETERS = {"functions apart", "independent prompts", "independent inputs", "device", "determinism"}
 
 
 @pytest.mark.parametrize("spec", VARIANTS, ids=[class_of(spec).id for spec in VARIANTS])
-@pytest.mark.usefixtures("fewer_prompts")
 def test_the_suite_s_classes_keep_the_contract_with_other_parameters_than_their_defaults(spec: Any) -> None:
     rules = [rule for rule in RULES if rule not in WHATEVER_THE_PARAMETERS]
     found = list(check(class_of(spec), rules=rules))
@@ -107,7 +96,6 @@ class Flawed(Plain):
         return super().evaluate(parameters, xs.add_(1).sub_(1))
 
 
-@pytest.mark.usefixtures("fewer_prompts")
 def test_every_rule_has_a_name_and_a_line() -> None:
     assert [result.rule for result in check("linear")] == list(RULES)
     assert [result.description for result in check(Flawed)] == list(RULES.values())

@@ -17,6 +17,9 @@ from icl_curriculum.function_classes.apart import functions_depend_on_inputs
 from icl_curriculum.function_classes.base import InputSampler
 from icl_curriculum.inputs import Gaussian, Uniform
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
+
 RULE = "functions apart"
 
 

@@ -17,6 +17,8 @@ from icl_curriculum.testing.function_classes.conduct import _real_accelerator
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.generators import untouched_generators
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
 
 def test_dtype_of_the_parameters() -> None:
     class Double(Plain):

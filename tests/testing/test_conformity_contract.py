@@ -13,6 +13,8 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.function_classes import FunctionClass, Parameters, register_function_class
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
 
 def test_construction_names_the_missing_methods() -> None:
     class Half(FunctionClass):

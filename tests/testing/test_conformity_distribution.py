@@ -19,6 +19,9 @@ from icl_curriculum.testing.function_classes.distribution import COUNT_SPREAD, r
 # Independent prompts
 
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
+
 def one_support(w: Tensor, made: torch.Generator) -> Tensor:
     support = torch.randperm(w.shape[1], generator=made, device=made.device)[: (w.shape[1] + 1) // 2]
     return torch.zeros_like(w).index_copy_(1, support, w[:, support]) * math.sqrt(w.shape[1] / len(support))

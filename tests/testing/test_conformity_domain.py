@@ -19,6 +19,9 @@ from icl_curriculum.function_classes import Chebyshev, LinearClassification, Out
 # Reference inputs
 
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
+
 @pytest.mark.parametrize(
     ("given", "expected", "found"),
     [

@@ -27,6 +27,9 @@ from icl_curriculum.inputs import (
     Uniform,
 )
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
+
 #: With others than their defaults, or unlike the others; `make check` looks at all.
 KEPT: list[Any] = [
     "skewed",

@@ -53,6 +53,7 @@ def _two_numbers_of_dimensions_are_enough(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(dimensions, "DIMS", (2, 4))
 
 
+@pytest.mark.usefixtures("fewer_prompts")
 def test_a_right_oracle_keeps_all_rules_and_a_note_says_how_far_the_reference_reaches() -> None:
     results = {result.rule: result for result in check(Known, rules=RULES)}
     assert {result.status for result in results.values()} == {"ok"}
@@ -93,6 +94,7 @@ def test_an_optimum_that_reads_the_answers_is_found(cheat: OracleOf) -> None:
         assert finding.found.startswith("answers that differ in ")
 
 
+@pytest.mark.usefixtures("fewer_prompts")
 def test_a_lower_bound_may_read_the_functions() -> None:
     assert broken(known(the_truth, claim="lower bound")) == set()
 
@@ -141,6 +143,7 @@ def test_ridge_regression_with_the_wrong_penalty_is_found_three_times(factor: fl
     assert "functions drawn by sample and weighed by the examples" in found[REFERENCE].expected
 
 
+@pytest.mark.usefixtures("fewer_prompts")
 def test_a_wrong_penalty_is_found_where_no_baseline_is_better() -> None:
     class Stretched(Known):
         """Its weights have variance 4, so that the baseline's own penalty is wrong as well."""

@@ -15,6 +15,8 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes import Hermite, Linear
 from icl_curriculum.function_classes.base import OracleKind
 
+pytestmark = pytest.mark.usefixtures("fewer_prompts")
+
 
 class Known(Plain):
     """A linear class whose oracle is to be broken."""
