@@ -312,6 +312,8 @@ def _hashes_of_scores(path: Path) -> dict[str, list[Any]]:
     try:
         content = read_sealed(path)
         tables, more = content.get("tables"), content.get("more_tables", {})
+        if tables is None:  # That of a run which is not finished.
+            return {}
         if isinstance(tables, list) and isinstance(more, dict):
             return {"evaluation": tables, **more}
         if isinstance(tables, dict):
