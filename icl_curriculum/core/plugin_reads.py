@@ -60,8 +60,13 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
     for module, files in [*_WATCHED.items()]:
         places = files.place.parent, files.known_as.parent
         folder = next((each for each in places if place.startswith(f"{each}{os.sep}")), None)
-        if folder is not None and os.path.isfile(place) and _is_at_work(module):
-            _expect_named(files, given, Path(place).relative_to(folder), copied=folder == files.place.parent)
+        if folder is None:
+            continue
+        inside = Path(place).relative_to(folder)
+        # A worker's copy lacks what nobody named.
+        there = os.path.isfile(place) or (files.known_as.parent / inside).is_file()
+        if there and _is_at_work(module):
+            _expect_named(files, given, inside, copied=folder == files.place.parent)
 
 
 def _is_reading(mode: str | None, flags: int) -> bool:

@@ -13,7 +13,8 @@ from plugin_folders import plugin_folder, scaled
 
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.plugins import copies_of, load_plugin
+from icl_curriculum.core.plugin_files import read_copies
+from icl_curriculum.core.plugins import copies_of, load_files, load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import FunctionClass
@@ -181,6 +182,16 @@ def test_what_it_reads_when_it_is_used_must_be_named(tmp_path: Path, swallowing:
     assert isinstance(found, FunctionClass)
     with pytest.raises(ComponentFailed, match=r"'scaled' failed in draw: .*reads table\.npy from its own folder"):
         Task(found, Gaussian(), 2).draw(3, 4, Streams(0, "test"))
+
+
+def test_what_a_copy_lacks_is_said_as_it_is_of_the_plugin_itself(tmp_path: Path) -> None:
+    late = 'FACTOR = float(np.load(Path(__file__).parent / "table.npy")[0])'
+    text = scaled(imports="from pathlib import Path\nimport numpy as np", late=late)
+    plugin_folder(tmp_path / "lab", {"table.npy": 3.0}, text)
+    copy = plugin_folder(tmp_path / "copies", {}, text)
+    load_files(read_copies(copy.parent, ["mine.py"], known_as=[str(tmp_path / "lab/mine.py")])[0])
+    with pytest.raises(UserError, match=r"lab/mine\.py: reads table\.npy from its own folder without naming it"):
+        factor()
 
 
 def test_data_that_changed_since_are_not_believed(tmp_path: Path) -> None:
