@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.printable import in_a_cell
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
 from icl_curriculum.results.comparison.sources import MODEL, Cell, Source, in_cell, unshifted_models
 from icl_curriculum.results.tables import METRICS
@@ -129,7 +130,7 @@ def together(sources: Sequence[Source], *, threshold: float, examples: int | Non
     alone = all(len(source.variants) == 1 for source in sources)
     renamed = []
     for source, part in zip(sources, parts, strict=True):
-        folder = source.directory.name
+        folder = in_a_cell(source.directory.name)
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
         rows = part.rows.assign(variant=part.rows["variant"].map(names))
         curves = {(names[v], seed, name, inputs): curve for (v, seed, name, inputs), curve in part.curves.items()}
