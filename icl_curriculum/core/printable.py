@@ -38,6 +38,16 @@ def harmless(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: _written_out(found[0]), text)
 
 
+def in_a_cell(name: str) -> str:
+    """The name of a folder as a cell of a table holds it: one line of text, and no formula to a spreadsheet.
+
+    >>> in_a_cell("=cmd()"), in_a_cell("results")
+    ('./=cmd()', 'results')
+    """
+    line = harmless(name).replace("\n", "\\n").replace("\t", "\\t")
+    return f"./{line}" if line.startswith(("=", "+", "-", "@")) else line
+
+
 def _written_out(character: str) -> str:
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -6,7 +6,7 @@ import sys
 import pytest
 from places import ROOT
 
-from icl_curriculum.core.printable import harmless, make_tolerant, readable
+from icl_curriculum.core.printable import harmless, in_a_cell, make_tolerant, readable
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
@@ -19,6 +19,11 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
 
 def test_bytes_that_are_no_text_are_shown_as_bytes() -> None:
     assert harmless(b"r\xe9sultats".decode("utf-8", "surrogateescape")) == "r\\xe9sultats"
+
+
+def test_the_name_of_a_folder_is_one_harmless_cell() -> None:
+    assert in_a_cell("r\udce9s\n=1\x1b") == "r\\xe9s\\n=1\\u001b"
+    assert [in_a_cell(name) for name in ("=1", "+1", "-rf", "@x", "a-b")] == ["./=1", "./+1", "./-rf", "./@x", "a-b"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.printable import in_a_cell
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
 from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell, Source, unshifted_models
 from icl_curriculum.results.tables import METRICS
@@ -141,7 +142,7 @@ def together(sources: Sequence[Source], *, threshold: float, examples: int | Non
     renamed = []
     own_names: dict[str, str] = {}
     for source, part in zip(sources, parts, strict=True):
-        folder = source.name_beside
+        folder = in_a_cell(source.name_beside)
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
         own_names |= {name: variant for variant, name in names.items()}
         rows = part.rows.assign(variant=part.rows["variant"].map(names))
