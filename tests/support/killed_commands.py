@@ -102,6 +102,8 @@ class Site:
             made[f"{manifest['run']}/manifest.json"] = timeless(manifest)
             # When the run started and how long it took stand in the last cells of its row.
             page = re.sub(rf">{re.escape(manifest['started'])}</td>.*?</tr>", "></tr>", page, flags=re.DOTALL)
+            commit = re.escape(str(manifest["git_commit"] or "–")[:10])
+            page = re.sub(rf">{commit}( \(changed\))?<", "><", page)
         made["report.html"] = page.encode()
         return made
 
