@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
+import sys
 import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kill_runs import PHASE, Tally, chain, differing, judged, new_site, undisturbed
+from killed_commands import VALUES, Blow, Command, Site
 from places import SUPPORT
-from tiny_runs import TINY, merge, tables, tiny_run, write_toml
+from tiny_runs import TINY, Icl, merge, tiny_run, write_toml
 
 from icl_curriculum.core.files import is_locked, locked
 from icl_curriculum.results import collecting as results
@@ -63,149 +64,86 @@ def test_nothing_of_an_unfinished_write_is_left_behind(attempts: list[dict[str, 
 
 # The console script
 
-VALUES = merge(
-    TINY,
-    {
-        "seeds": [0, 1],
-        "training": {"steps": 200, "checkpoint_every": 20, "log_every": 2, "learning_every": 200},
-        "evaluation": {"shifts": []},
-    },
-)
-RUNS = ["mixed-seed0", "mixed-seed1"]
-
-
-@dataclass
-class Command:
-    """An ``icl run`` in a process of its own, and in a process group of its own as a shell gives it."""
-
-    python: Path
-    folder: Path
-    seeds: str = "0"
-
-    def __post_init__(self) -> None:
-        self.runs = [f"mixed-seed{seed}" for seed in self.seeds.split(",")]
-        self.process = subprocess.Popen(
-            [str(self.python), "-m", "icl_curriculum", "run", "my.toml", "--jobs", "2", "--seeds", self.seeds],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
-        )  # fmt: skip
-
-    def wait_for_progress(self) -> list[int]:
-        """Wait until its runs have advanced by some steps, and stop them there; the process ids of their workers."""
-        files = [self.folder / f"results/tiny/{run}/training.csv" for run in self.runs]
-        was = [(file, file.stat().st_size if file.is_file() else 0) for file in files]
-        deadline = time.monotonic() + 120
-        while not all(file.is_file() and file.stat().st_size > 500 + before for file, before in was):
-            assert time.monotonic() < deadline, "no progress"
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.005)
-        workers = [json.loads((file.parent / ".lock").read_text())["pid"] for file in files]
-        # However slow the machine, they are not through before the command is ended.
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
-        return workers
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=180)
-        return self.process.returncode, out, err
-
-
-def gone(pid: int, within: float = 10.0) -> bool:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        if Path(f"/proc/{pid}/stat").is_file() and ") Z " in Path(f"/proc/{pid}/stat").read_text():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-@dataclass
-class Story:
-    """One experiment, ended in four ways one after another, then finished."""
-
-    folder: Path
-    answers: dict[str, tuple[int, str, str]]
-    workers: dict[str, list[int]]
-    left: dict[str, bool]
-    second: tuple[int, str, str]
+#: A command that is interrupted while its workers train, then one that is terminated, and so on.
+STRUCK = [
+    (PHASE["training"], Blow(signal.SIGINT, "all of it")),
+    (PHASE["training"], Blow(signal.SIGTERM, "the command")),
+    (PHASE["checkpoint"], Blow(signal.SIGKILL, "the command")),
+    (PHASE["workers' start-up"], Blow(signal.SIGKILL, "all of it")),
+    (PHASE["training"], Blow(signal.SIGKILL, "a worker")),
+]
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Story:
-    folder = tmp_path_factory.mktemp("story")
-    write_toml(folder / "my.toml", VALUES)
-    story = Story(folder, {}, {}, {}, (0, "", ""))
-
-    def scene(name: str, end: Any) -> None:
-        command = Command(quick_python, folder, "0,1" if name == "worker killed" else "0")
-        workers = command.wait_for_progress()
-        if name == "interrupted":
-            story.second = Command(quick_python, folder).end()
-        end(command, workers)
-        for pid in workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        story.answers[name] = command.end()
-        story.workers[name] = workers
-        story.left[name] = all(gone(pid) for pid in workers)
-
-    scene("interrupted", lambda command, workers: os.killpg(command.process.pid, signal.SIGINT))
-    scene("terminated", lambda command, workers: command.process.terminate())
-    scene("killed", lambda command, workers: command.process.kill())
-    scene("worker killed", lambda command, workers: os.kill(workers[1], signal.SIGKILL))
-    story.answers["finished"] = Command(quick_python, folder, "0,1").end()
-    return story
+def struck(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Tally:
+    """What became of an experiment of two seeds whose commands were stopped and killed, and that was then finished."""
+    folder, tally = tmp_path_factory.mktemp("struck"), Tally()
+    values = merge(VALUES, {"function_classes": ["linear"], "evaluation": {"shifts": [], "baselines": ["zero"]}})
+    python = [str(quick_python)]
+    _, whole = undisturbed([new_site(folder / "whole", python, values)], tally)
+    site = new_site(folder / "struck", python, values)
+    chain(site, STRUCK, dict.fromkeys(PHASE, 0.02), random.Random(0), whole, tally)
+    return tally
 
 
-def test_an_interruption_is_one_line_and_exit_code_130(story: Story) -> None:
-    code, _, err = story.answers["interrupted"]
-    assert (code, err) == (130, "interrupted; the same command continues where it stopped\n")
-
-
-def test_a_termination_is_one_line_and_exit_code_143(story: Story) -> None:
-    code, _, err = story.answers["terminated"]
-    assert (code, err) == (143, "terminated; the same command continues where it stopped\n")
-
-
-@pytest.mark.parametrize("ending", ["interrupted", "terminated", "killed"])
-def test_no_worker_outlives_its_command(story: Story, ending: str) -> None:
-    assert len(story.workers[ending]) == 1
-    assert story.left[ending]
-
-
-def test_a_killed_worker_is_named_and_does_not_stop_the_other(story: Story) -> None:
-    code, out, err = story.answers["worker killed"]
-    assert code == 1
-    assert "mixed-seed1: the worker process was ended by SIGKILL" in out
-    assert "mixed-seed0: done" in out
-    assert "Traceback" not in out + err
-
-
-def test_the_last_command_finishes_to_the_bytes_of_an_uninterrupted_run(
-    story: Story, quick_python: Path, tmp_path: Path
+def test_commands_that_are_stopped_and_killed_end_as_the_pages_say_and_leave_what_an_undisturbed_one_does(
+    struck: Tally,
 ) -> None:
-    code, out, err = story.answers["finished"]
-    assert (code, err) == (0, "")
-    assert "already finished, kept: mixed-seed0" in out
-    whole = f"import icl_curriculum; icl_curriculum.run('my.toml', results={str(tmp_path)!r}, device='cpu')"
-    subprocess.run([str(quick_python), "-c", whole], cwd=story.folder, check=True)
-    for run in RUNS:
-        made, once = story.folder / "results/tiny" / run, tmp_path / "tiny" / run
-        assert tables(made) == tables(once)
-        assert (made / "model.safetensors").read_bytes() == (once / "model.safetensors").read_bytes()
+    """Exit codes and messages, no traceback, no process, lock or temporary file left behind, and the same bytes."""
+    assert struck.faults == []
+    assert struck.finished == 1
 
 
-def test_a_second_command_is_told_who_is_at_work_and_changes_nothing(story: Story) -> None:
-    code, _, err = story.second
+def test_they_were_struck_where_they_were_to_be(struck: Tally) -> None:
+    assert struck.missed.total() == 0
+    assert (struck.kills.total(), struck.stops.total()) == (3, 2)
+
+
+def test_what_a_command_leaves_behind_is_a_fault(tmp_path: Path) -> None:
+    """A process, a lock, a temporary file, another byte, a traceback, or the wrong exit code."""
+    site = Site(tmp_path, [sys.executable, "-c", LEAVES_BEHIND, "--"], VALUES)
+    command = Command(site)
+    code = command.end()
+    left, _ = command.outlived_by(within=0.2)
+    (process,) = left
+    found = judged(command, Blow(signal.SIGTERM, "the command"), code, left, within=0.2)
+    os.kill(process, signal.SIGKILL)
+    assert found[:2] == [f"process {process} is still there", "results/tiny/.lock is still held"]
+    assert found[2].startswith("printed 'Traceback")
+    assert found[3].startswith("ended with 3, not with [143]: ")
+    assert site.leftovers() == ["temporary/icl-abc", "results/tiny/.a.csv.123.tmp"]
+    assert differing({"a": b"1", "b": b"2"}, {"a": b"1", "b": b"3", "c": b""}) == ["b", "c"]
+
+
+LEAVES_BEHIND = """
+import fcntl, os, pathlib, subprocess, sys, time
+print("Traceback (most recent call last):", flush=True)
+experiment = pathlib.Path("results/tiny")
+experiment.mkdir(parents=True)
+(experiment / ".a.csv.123.tmp").touch()
+pathlib.Path(os.environ["TMPDIR"], "icl-abc").touch()
+lock = open(experiment / ".lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+if os.fork() == 0:
+    time.sleep(100)
+os._exit(3)
+"""
+
+
+def test_a_second_command_is_told_who_is_at_work_and_changes_nothing(icl: Icl, tmp_path: Path) -> None:
+    file, run = write_toml(tmp_path / "tiny.toml", TINY), tiny_run()
+    lock = directory_of(run, tmp_path).lock
+    with locked(lock):
+        before = lock.read_text()
+        code, _, err = icl("run", file, "--results", tmp_path, "--device", "cpu")
+        assert [path.name for path in lock.parent.iterdir()] == [".lock"]
+        assert lock.read_text() == before
     assert code == 2
     assert re.fullmatch(
-        r"error: mixed-seed0 of tiny is being executed by process \d+ on .+, since .+; wait for it, or use --results\n",
+        rf"error: mixed-seed0 of tiny is being executed by process {os.getpid()} on .+, since .+; "
+        r"wait for it, or use --results\n",
         err,
     )
-    assert str(story.workers["interrupted"][0]) in err
 
 
 # Locks

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from killed_commands import (
     ANY_TIME,
@@ -30,8 +31,10 @@ from killed_commands import (
     KILLS,
     LAST,
     PHASES,
+    SOON,
     STOPS,
     TRAINING,
+    VALUES,
     Blow,
     Command,
     Phase,
@@ -102,7 +105,7 @@ def chain(site: Site, planned: Sequence[tuple[Phase, Blow]], spent: Mapping[str,
         left, took = command.outlived_by()
         said = f"{command.out.name}: {sent} {wait:.3f} s into {phase.name}"
         history.append(f"{said}, exit code {code}" if hit else f"{said}, which came too late")
-        found = judged(command, sent if hit else None, code, left)
+        found = judged(command, sent if hit else None, code, left, early=phase.name in ("start-up", "ending"))
         faults += [f"{said}: {fault}" for fault in found]
         with tally.lock:
             (tally.missed if not hit else tally.kills if sent in KILLS else tally.stops)[phase.name] += 1
@@ -119,15 +122,17 @@ def chain(site: Site, planned: Sequence[tuple[Phase, Blow]], spent: Mapping[str,
             print("\n".join([f"{site.folder}:", *("  " + line for line in (*history, *faults))]), flush=True)
 
 
-def judged(command: Command, sent: Blow | None, code: int, left: Iterable[int]) -> list[str]:
-    """What is wrong with how a command ended."""
+def judged(
+    command: Command, sent: Blow | None, code: int, left: Iterable[int], *, early: bool = False, within: float = SOON
+) -> list[str]:
+    """What is wrong with how a command ended. ``early``: it may have been struck before it could handle a signal."""
     faults = [f"process {pid} is still there" for pid in left]
-    faults += [f"{lock} is still held" for lock in command.site.held_locks()]
+    faults += [f"{lock} is still held" for lock in command.site.held_locks(within)]
     printed = command.said() + command.err.read_text(encoding="utf-8")
     if BROKEN.search(printed):
         faults.append(f"printed {printed!r}")
     # What comes in the last moment, or to a worker that is through, may change nothing.
-    expected = {0} if sent is None else sent.codes() | ({0} if command.site.is_finished() else set())
+    expected = {0} if sent is None else sent.codes(early) | ({0} if command.site.is_finished() else set())
     if code not in expected:
         faults.append(f"ended with {code}, not with {sorted(expected)}: {printed!r}")
     if code == 1 and "was ended by SIG" not in printed:
@@ -141,28 +146,25 @@ def differing(made: Mapping[str, bytes], whole: Mapping[str, bytes]) -> list[str
     return [name for name in sorted({*made, *whole}) if made.get(name) != whole.get(name)]
 
 
-def undisturbed(
-    folder: Path, python: Sequence[str], tally: Tally, at_once: int
-) -> tuple[dict[str, float], dict[str, bytes]]:
-    """How long every phase takes, with so many at once, and what an undisturbed command leaves."""
-    sites = [new_site(folder / f"whole-{number}", python) for number in range(at_once)]
-    with ThreadPoolExecutor(at_once) as threads:
+def undisturbed(sites: Sequence[Site], tally: Tally) -> tuple[dict[str, float], dict[str, bytes]]:
+    """How long every phase takes at most, of one command in each site at once, and what such a command leaves."""
+    with ThreadPoolExecutor(len(sites)) as threads:
         lines = list(threads.map(lambda site: time_line(Command(site)), sites))
     whole = sites[0].made()
     tally.faults += [f"undisturbed runs differ: {name}" for site in sites for name in differing(site.made(), whole)]
     return {name: max(line[name] for line in lines) for name in PHASE}, whole
 
 
-def new_site(folder: Path, python: Sequence[str]) -> Site:
+def new_site(folder: Path, python: Sequence[str], values: Mapping[str, Any] = VALUES) -> Site:
     folder.mkdir()
-    return Site(folder, python)
+    return Site(folder, python, values)
 
 
 def kill(folder: Path, kills: int, seed: int, python: Sequence[str] = (sys.executable,), at_once: int = 2,
          length: int = CHAIN) -> Tally:  # fmt: skip
     """Strike commands in chains until ``kills`` were ended by SIGKILL; ``at_once`` chains at a time."""
     tally = Tally()
-    spent, whole = undisturbed(folder, python, tally, at_once)
+    spent, whole = undisturbed([new_site(folder / f"whole-{number}", python) for number in range(at_once)], tally)
     print("an undisturbed run:", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in spent.items()), flush=True)
     began = time.monotonic()
 

@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Site:
 
     folder: Path
     python: Sequence[str]
-    values: dict[str, Any] = field(default_factory=lambda: VALUES)
+    values: Mapping[str, Any] = field(default_factory=lambda: VALUES)
     commands: int = 0
 
     def __post_init__(self) -> None:
@@ -68,9 +68,9 @@ class Site:
     def is_finished(self) -> bool:
         return [manifest["status"] for manifest in self.manifests()] == ["finished"] * len(RUNS)
 
-    def held_locks(self) -> list[str]:
+    def held_locks(self, within: float = SOON) -> list[str]:
         """The lock files that somebody still holds some seconds after all is over."""
-        deadline = time.monotonic() + SOON
+        deadline = time.monotonic() + within
         while (held := self._held()) and time.monotonic() < deadline:
             # The threads of a process that is killed end one after another, and the last one frees what it held.
             time.sleep(0.02)
@@ -102,6 +102,8 @@ class Site:
             made[f"{manifest['run']}/manifest.json"] = timeless(manifest)
             # When the run started and how long it took stand in the last cells of its row.
             page = re.sub(rf">{re.escape(manifest['started'])}</td>.*?</tr>", "></tr>", page, flags=re.DOTALL)
+            commit = re.escape(str(manifest["git_commit"] or "–")[:10])
+            page = re.sub(rf">{commit}( \(changed\))?<", "><", page)
         made["report.html"] = page.encode()
         return made
 
@@ -169,10 +171,10 @@ class Command:
     def end(self) -> int:
         return self.process.wait(timeout=900)
 
-    def outlived_by(self) -> tuple[list[int], float]:
+    def outlived_by(self, within: float = SOON) -> tuple[list[int], float]:
         """The processes that are still there some seconds after its end, and how long the others took."""
         began = time.monotonic()
-        while (left := self.members()) and time.monotonic() - began < SOON:
+        while (left := self.members()) and time.monotonic() - began < within:
             time.sleep(0.02)
         return left, time.monotonic() - began
 
@@ -267,11 +269,13 @@ class Blow:
                 return False
         return True
 
-    def codes(self) -> set[int]:
-        """The exit codes that it may lead to. A shell shows the same for a signal that nobody handled."""
+    def codes(self, early: bool) -> set[int]:
+        """The exit codes that it may lead to. ``early``: also that of a signal which nobody handles yet."""
         if self.target == "a worker":
             return {1}
-        return {-self.number} if self.number == signal.SIGKILL else {128 + self.number, -self.number}
+        if self.number == signal.SIGKILL:
+            return {-self.number}
+        return {128 + self.number, -self.number} if early or self.number == signal.SIGHUP else {128 + self.number}
 
 
 KILLS = [Blow(signal.SIGKILL, target) for target in ("the command", "all of it", "a worker")]
