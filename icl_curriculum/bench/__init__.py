@@ -1,4 +1,4 @@
-"""Speed: training steps beside Hugging Face's GPT-2, time to quality, throughput and memory.
+"""Speed: training steps beside Hugging Face's GPT-2, time to quality, throughput, memory, and tables that grow.
 
 A section lists jobs, and each job makes one table. A new section is a file of its own and a line in `SECTIONS`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from icl_curriculum.bench import memory, methods, quality, step, throughput
+from icl_curriculum.bench import growth, memory, methods, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, BenchSection, BenchTable, Column, Job, ModelSize, Settings
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.machine import available_cores, resolve_device
@@ -18,6 +18,7 @@ SECTIONS: dict[str, BenchSection] = {
     "quality": BenchSection("seconds of training until the error is so small", quality.COLUMNS, quality.jobs),
     "throughput": BenchSection("prompts per second, drawn and answered", throughput.COLUMNS, throughput.jobs),
     "memory": BenchSection("peak memory, each in a process of its own", memory.COLUMNS, memory.jobs),
+    "growth": BenchSection("comparing and reporting, by the number of variants", growth.COLUMNS, growth.jobs),
 }
 
 

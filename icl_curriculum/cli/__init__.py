@@ -522,7 +522,7 @@ def verify(
 def bench(
     sections: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SECTION]...", help="only these: step, methods, quality, throughput, memory"),
+        typer.Argument(metavar="[SECTION]...", help="only these: step, methods, quality, throughput, memory, growth"),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="quality: train the published recipe, too, which takes many minutes")
@@ -543,7 +543,8 @@ def bench(
         bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
     ] = False,
 ) -> None:
-    """Measure speed: training steps beside Hugging Face's GPT-2, training methods, time to quality, throughput, memory.
+    """Measure speed: training steps beside Hugging Face's GPT-2, training methods, time to quality, throughput, memory,
+    and what comparing many variants takes.
 
     Tables are printed and written to DIR/bench.
     """

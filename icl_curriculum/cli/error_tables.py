@@ -53,7 +53,7 @@ def error_table(directory: Path) -> Table:
     table.add_column("oracle", justify="right")
     notes: dict[str, None] = {}
     for (variant, function_class, input_distribution), cell in frame.groupby(
-        ["variant", "function_class", "input_distribution"], sort=False
+        ["variant", "function_class", "input_distribution"], sort=False, observed=True
     ):
         model = cell[cell["learner_kind"] == "model"]
         at_end = cell[cell["n_context"] == longest]
@@ -83,7 +83,7 @@ def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
     rows = errors[(errors["learner_kind"] == "baseline") & errors["value"].notna()]
     if rows.empty:
         return "–", ""
-    means = rows.groupby("learner")["value"].mean()
+    means = rows.groupby("learner", observed=True)["value"].mean()
     best = means.idxmin()
     asked, most = int(rows.loc[rows["learner"] == best, "n_prompts"].min()), int(errors["n_prompts"].max())
     fewer = asked < most
@@ -111,7 +111,9 @@ def grid_table(
         table.add_column(column, no_wrap=True)
     for column in classes:
         table.add_column(column.replace("_", " "), overflow="fold", justify="right")
-    for (inputs, shift, learner), rows in frame.groupby(["input_distribution", "shift", "learner"], sort=False):
+    for (inputs, shift, learner), rows in frame.groupby(
+        ["input_distribution", "shift", "learner"], sort=False, observed=True
+    ):
         # A shift that is defined for fewer examples than the others, or only for more, has its own longest prompt.
         within = rows[rows["n_context"] <= longest]
         last = within if len(within) else rows
@@ -135,7 +137,7 @@ def step_table(
     frame = _asked_of_models(directory, asked, steps, models)
     longest = int(frame["n_context"].max())
     keys = ["step", "learner", "function_class", "input_distribution"]
-    at = frame[frame["n_context"] == longest].groupby(keys)
+    at = frame[frame["n_context"] == longest].groupby(keys, observed=True)
     title = f"Normalized error of the model at k = {longest} examples (1 = predicting zero)"
     table = Table(box=None, header_style="", pad_edge=False)
     table.add_column("step", justify="right")
@@ -201,7 +203,7 @@ def _score_table(cell: pd.DataFrame) -> Table:
     for k in lengths:
         table.add_column(f"k={k}", justify="right")
     table.add_column("prompts", justify="right")
-    for learner, rows in cell.groupby("learner", sort=False):
+    for learner, rows in cell.groupby("learner", sort=False, observed=True):
         values = rows.groupby("n_context")["value"].mean()
         counts = rows["n_prompts"]
         few, many = int(counts.min()), int(counts.max())
@@ -215,7 +217,7 @@ def _score_table(cell: pd.DataFrame) -> Table:
 
 def _shown_lengths(cell: pd.DataFrame) -> list[int]:
     """Prompt lengths to show: those that all learners have, or else a few of the longest learner's, evenly."""
-    by_learner = [set(rows["n_context"]) for _, rows in cell.groupby("learner")]
+    by_learner = [set(rows["n_context"]) for _, rows in cell.groupby("learner", observed=True)]
     common = sorted(set.intersection(*by_learner) - {0}) or sorted(set.union(*by_learner))
     if len(common) <= len(SHARES):
         return common

@@ -19,7 +19,7 @@ _SHOWN = 3
 def head_tables(folder: Path) -> Iterator[Table]:
     """The heads of the highest scores, if the folder is of one run; and the errors with heads masked."""
     heads = read_table(folder, "heads")
-    heads = heads[heads["step"] == heads.groupby("run")["step"].transform("max")]
+    heads = heads[heads["step"] == heads.groupby("run", observed=True)["step"].transform("max")]
     if heads["run"].nunique() == 1:
         yield _highest(heads)
     evaluation = read_table(folder, "evaluation")
@@ -49,7 +49,7 @@ def _masked(rows: pd.DataFrame) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     keys = ["variant", "function_class", "input_distribution", "mask"]
-    for (variant, function_class, _, mask), found in rows.groupby(keys, sort=False):
+    for (variant, function_class, _, mask), found in rows.groupby(keys, sort=False, observed=True):
         values = found.set_index("quantity")
         shown = [_shown(values, name) for name in ("error", "masked", "control", "worst_control")]
         below = _shown(values, "controls_below", share=True)

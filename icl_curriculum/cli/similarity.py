@@ -25,7 +25,7 @@ def closest_table(directory: Path, asked: Collection[tuple[str, str, str]], mode
     rows = final_differences(read_table(directory, "prediction_differences"))
     rows = rows[(rows["shift"] == "none") & rows["learner"].isin(models)]
     keys = ["learner", "function_class", "input_distribution"]
-    groups = {tuple(map(str, key)): own for key, own in rows.groupby(keys, sort=False)}
+    groups = {tuple(map(str, key)): own for key, own in rows.groupby(keys, sort=False, observed=True)}
     groups = {key: own for key, own in groups.items() if (key[1], key[2], "none") in asked}
     lengths = sorted({k for own in groups.values() for k in shown_lengths(own)})
     if not lengths:

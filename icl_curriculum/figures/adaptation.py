@@ -145,7 +145,7 @@ def _panels(rows: pd.DataFrame, adapted: pd.Series[bool]) -> Iterator[Adaptation
         steps=[parsed[name].steps if name in parsed else 0 for name in rows["learner"]],
         options=[parsed[name].options if name in parsed else "" for name in rows["learner"]],
     )
-    for key, cell in rows.groupby(_CELL, sort=False):
+    for key, cell in rows.groupby(_CELL, sort=False, observed=True):
         metric, errors = with_metric(cell)
         found = []
         for variant, options in itertools.product(distinct(errors["variant"]), _options(errors)):

@@ -67,7 +67,7 @@ def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
     grid.label("adaptation steps", [error_label(_METRIC)] * len(panels))
     handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
     handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
-    k, seeds = several(errors["n_context"]), several(errors.groupby("variant")["seed"].nunique())
+    k, seeds = several(errors["n_context"]), several(errors.groupby("variant", observed=True)["seed"].nunique())
     said = (
         f"At k = {k} in-context examples; 0 steps: the model as it is. Mean over {seeds} "
         f"seed{'s' * (seeds != '1')} of the interquartile "
@@ -81,7 +81,7 @@ def _by_domain(rows: pd.DataFrame) -> pd.DataFrame:
     trained = trained_cells(rows)
     rows = rows[(rows["metric"] == _METRIC) & (rows["shift"] == "none")]
     inside = rows[rows["in_distribution"].astype(bool)]
-    longest = inside.groupby("variant")["n_context"].max()
+    longest = inside.groupby("variant", observed=True)["n_context"].max()
     rows = rows[rows["n_context"] == rows["variant"].astype(object).map(longest)]
     return pd.DataFrame(
         _errors(rows, trained), columns=["variant", "seed", "domain", "steps", "options", "value", "n_context"]
@@ -92,7 +92,7 @@ def _errors(rows: pd.DataFrame, trained: dict[str, frozenset[tuple[str, str]]]) 
     places = zip(rows["variant"], rows["function_class"], rows["input_distribution"], strict=True)
     domains = [domain_of((str(c), str(i)), trained[str(variant)]) for variant, c, i in places]
     rows = rows.assign(domain=pd.Series(domains, index=rows.index, dtype=object)).dropna(subset="domain")
-    for key, group in rows.groupby(["variant", "seed", "domain", "learner"], sort=False):
+    for key, group in rows.groupby(["variant", "seed", "domain", "learner"], sort=False, observed=True):
         variant, seed, domain, learner = key
         parsed = AdaptedId.parse(str(learner)) if str(learner).startswith(ADAPTED) else AdaptedId(0, "")
         k = group["n_context"].iloc[0]

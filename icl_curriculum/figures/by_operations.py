@@ -39,10 +39,10 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
     means over unseen classes, unseen inputs, and other shifts. Lines are means over seeds. Raises NothingToDraw for
     fewer than two variants, and where an update takes as many operations in all: `curves_by_variant` shows the same.
     """
-    spent = exposure.groupby(["variant", "seed", "step"], as_index=False)["flops"].sum()
-    spent = spent.groupby(["variant", "step"], as_index=False)["flops"].mean()
+    spent = exposure.groupby(["variant", "seed", "step"], as_index=False, observed=True)["flops"].sum()
+    spent = spent.groupby(["variant", "step"], as_index=False, observed=True)["flops"].mean()
     spent = spent[spent["flops"] > 0]
-    ends = spent.sort_values("step").groupby("variant").last(numeric_only=True).reset_index()
+    ends = spent.sort_values("step").groupby("variant", observed=True).last(numeric_only=True).reset_index()
     # To three digits: how long prompts were may depend on what was drawn.
     costs = {float(f"{flops / step:.2e}") for step, flops in ends[["step", "flops"]].itertuples(index=False)}
     variants = distinct(learning["variant"])
@@ -79,7 +79,7 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
     grid.label("floating-point operations of training", [error_label(str(errors["metric"].iloc[0]))] * len(panels))
     handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
     handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
-    seeds = several(learning.groupby("variant")["seed"].nunique())
+    seeds = several(learning.groupby("variant", observed=True)["seed"].nunique())
     bands = "; bands: from the least to the greatest" if len(variants) <= _MOST_BANDS and seeds != "1" else ""
     plural = "seed" if seeds == "1" else "seeds"
     k = int(errors["n_context"].iloc[0])
@@ -93,7 +93,7 @@ def _errors(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataFrame:
     trained: dict[str, set[Cell]] = {}
     for variant, function_class, inputs in drawn.itertuples(index=False):
         trained.setdefault(str(variant), set()).add((str(function_class), str(inputs)))
-    longest = int(learning.groupby("variant")["n_context"].max().min())
+    longest = int(learning.groupby("variant", observed=True)["n_context"].max().min())
     metric, rows = with_metric(learning[learning["n_context"] == longest])
     shifts = rows["shift"] if "shift" in rows else ["none"] * len(rows)
     keys = zip(rows["variant"], *(rows[column] for column in CELL), shifts, strict=True)
@@ -102,5 +102,5 @@ def _errors(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataFrame:
         for variant, name, inputs, shift in keys
     ]
     rows = rows.assign(panel=pd.Series(panels, index=rows.index, dtype=object))
-    means = rows.groupby(["panel", "variant", "seed", "step"])["value"].mean().reset_index()
+    means = rows.groupby(["panel", "variant", "seed", "step"], observed=True)["value"].mean().reset_index()
     return means.assign(n_context=longest, metric=metric)

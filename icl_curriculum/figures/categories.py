@@ -85,10 +85,10 @@ def groups_by_category(
     yield UNSHIFTED, own[plain]
     of_class = rows[(rows["function_class"] == cell.function_class) & (rows["shift"] == "none")]
     shown = {other.inputs for other in cells if other.function_class == cell.function_class}
-    for inputs, group in of_class.groupby("input_distribution", sort=False):
+    for inputs, group in of_class.groupby("input_distribution", sort=False, observed=True):
         if inputs not in shown:
             yield Category(Kind.INPUTS, str(inputs)), group
-    for shift, group in own[~plain].groupby("shift", sort=False):
+    for shift, group in own[~plain].groupby("shift", sort=False, observed=True):
         yield Category(Kind.SHIFT, str(shift)), group
 
 

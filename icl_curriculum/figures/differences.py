@@ -49,7 +49,9 @@ class DifferenceBlock:
     found: dict[DifferenceColumn, pd.DataFrame]
 
     def numbers(self, columns: Sequence[DifferenceColumn]) -> NDArray[np.float64]:
-        means = {column: rows.groupby("other_learner")["value"].mean() for column, rows in self.found.items()}
+        means = {
+            column: rows.groupby("other_learner", observed=True)["value"].mean() for column, rows in self.found.items()
+        }
         return np.array([
             [float(means[column].get(learner, math.nan)) if column in means else math.nan for column in columns]
             for learner in self.learners
@@ -173,7 +175,7 @@ def _note(
     for block in blocks:
         counts: dict[str, set[int]] = {}
         for rows in block.found.values():
-            for learner, own in rows.groupby("other_learner")["n_prompts"]:
+            for learner, own in rows.groupby("other_learner", observed=True)["n_prompts"]:
                 counts.setdefault(str(learner), set()).update(map(int, own))
         groups.append(counts)
     return said + fewer_prompts(groups)

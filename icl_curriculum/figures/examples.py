@@ -96,7 +96,10 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
 def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> CellPanel:
     metric, errors = with_metric(cell.of(plain))
     others = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO)]
-    curves = {str(learner): group.groupby("n_context")["value"].mean() for learner, group in others.groupby("learner")}
+    curves = {
+        str(learner): group.groupby("n_context")["value"].mean()
+        for learner, group in others.groupby("learner", observed=True)
+    }
     oracles = distinct(others.loc[others["learner_kind"] == "oracle", "learner"])
     return CellPanel(cell, metric, errors, curves, choose(curves, oracles, asked))
 
@@ -130,5 +133,7 @@ def _prompts(panels: Sequence[CellPanel]) -> list[str]:
     for panel in panels:
         is_drawn = (panel.errors["learner_kind"] == "model") | panel.errors["learner"].isin([*panel.choice.shown, ZERO])
         counts = panel.errors.loc[is_drawn, ["learner", "n_prompts"]].drop_duplicates()
-        compared.append({str(name): {*map(int, group)} for name, group in counts.groupby("learner")["n_prompts"]})
+        compared.append(
+            {str(name): {*map(int, group)} for name, group in counts.groupby("learner", observed=True)["n_prompts"]}
+        )
     return fewer_prompts(compared, marked={learner for panel in panels for learner in panel.few})

@@ -40,7 +40,7 @@ def head_scores(heads: pd.DataFrame, *, score: str = "retrospective") -> Figure:
     NothingToDraw if the table is empty.
     """
     # Scores along training are another figure's.
-    heads = heads[heads["step"] == heads.groupby("run")["step"].transform("max")]
+    heads = heads[heads["step"] == heads.groupby("run", observed=True)["step"].transform("max")]
     runs = distinct(heads["run"])
     if not runs:
         raise NothingToDraw("no scores of heads")
@@ -95,7 +95,7 @@ def masked_heads(evaluation: pd.DataFrame) -> Figure:
 
     A panel for each class and inputs, a line for each variant and mask. Raises NothingToDraw without a masked model.
     """
-    evaluation = evaluation[evaluation["step"] == evaluation.groupby("run")["step"].transform("max")]
+    evaluation = evaluation[evaluation["step"] == evaluation.groupby("run", observed=True)["step"].transform("max")]
     inside = evaluation[evaluation["in_distribution"].astype(bool)]
     masks = masks_of(pd.Index(distinct(inside["learner"])))
     if not masks:

@@ -39,11 +39,11 @@ def last_of_several(evaluation: pd.DataFrame) -> list[str]:
     if not has_several_steps(evaluation):
         return []
     models = evaluation[evaluation["learner_kind"] == "model"]
-    steps = several(models.groupby(["experiment", "run"])["step"].max())
+    steps = several(models.groupby(["experiment", "run"], observed=True)["step"].max())
     return [f"After {steps} training steps, the last in the table."]
 
 
 def has_several_steps(evaluation: pd.DataFrame) -> bool:
     """Whether a table holds a model's errors at several steps of one run."""
     models = evaluation[evaluation["learner_kind"] == "model"]
-    return bool((models.groupby(["experiment", "run"])["step"].nunique() > 1).any())
+    return bool((models.groupby(["experiment", "run"], observed=True)["step"].nunique() > 1).any())

@@ -126,8 +126,10 @@ def _points(found: Sequence[tuple[Cell, CategoryErrors]]) -> list[Point]:
     table = pd.concat([errors.errors.assign(place=place) for place, (_, errors) in enumerate(found)])
     is_model, keys = table["learner_kind"] == "model", ["place", "learner"]
     models = over_seeds(table[is_model], keys).reset_index()[[*keys, "mean", "low", "high"]]
-    rivals = table[~is_model & ~table["learner"].isin(_NO_RIVALS)].groupby(keys)["value"].mean().reset_index()
-    prompts = table.groupby(keys)["n_prompts"].min()
+    rivals = (
+        table[~is_model & ~table["learner"].isin(_NO_RIVALS)].groupby(keys, observed=True)["value"].mean().reset_index()
+    )
+    prompts = table.groupby(keys, observed=True)["n_prompts"].min()
     points = []
     for place, (cell, errors) in enumerate(found):
         values = {str(name): numbers for at, name, *numbers in models.itertuples(index=False) if at == place}

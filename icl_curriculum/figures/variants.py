@@ -152,7 +152,7 @@ class Shown:
 
     @property
     def seeds(self) -> str:
-        counts = self.rows.groupby("variant")["seed"].nunique()
+        counts = self.rows.groupby("variant", observed=True)["seed"].nunique()
         return several(counts)
 
     @property

@@ -122,7 +122,7 @@ def gather(compared: Compared) -> Content:
         setting=said,
         notices=[*_warnings(source), *source.missing, *problems([source]), *map(str, missed)],
         answers=compared.answers,
-        sections=[section for section in sections if section.pictures or section.tables],
+        sections=[section for section in sections if section.pictures or section.tables or section.sentences],
         asked=asked,
         configs=configs,
         provenance=provenance,
@@ -143,7 +143,7 @@ def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Ce
     drawn_rows = [row for row in made.rows if row[0].text in shown]
     ends = "; ".join(f"{row[0].text} {row[1].text}" for row in drawn_rows)
     by_seed = "; ".join(f"{row[0].text} {row[-1].text}" for row in drawn_rows)
-    sentences = [f"In figures: {text} The tables have all." for text in left_out(len(shown), len(made.rows))]
+    sentences = [f"{text} The tables have all." for text in left_out(len(shown), len(made.rows))]
     k = int(own["n_context"].iloc[0])
     pictures = [
         *drawn(

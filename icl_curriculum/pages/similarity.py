@@ -37,7 +37,7 @@ def similarity_sections(source: Source, found: Outcomes) -> list[PageSection]:
     if rows.empty:
         return []
     variants = distinct(rows["variant"])
-    over = "seeds" if rows.groupby("variant")["seed"].nunique().max() > 1 else "prompts"
+    over = "seeds" if rows.groupby("variant", observed=True)["seed"].nunique().max() > 1 else "prompts"
     sentences = [_ABOUT.format(level=f"{found.confidence:.0%}", over=over)]
     pictures: list[Picture | NotShown] = []
     of_cells = {cell: shown_variants(found, cell) for cell in found.cells}

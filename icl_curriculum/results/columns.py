@@ -222,7 +222,11 @@ class RunsRow(NamedTuple):
 
 
 class SummaryRow(NamedTuple):
-    """Statistics over seeds of every variant in every cell, and of every two variants: one row is one number.
+    """Statistics over seeds of every variant in every cell, and of variants that are compared: one row is one number.
+
+    Up to twelve variants that were trained on a cell, and with `icl compare --all-pairs` any number, are each compared
+    with each of the others; of more, each with the cell's reference (`--against`, else the single-task variant, else
+    the first), with single-task variants, and with the variant of its name in other experiments.
 
     Intervals over seeds: by bootstrap, Wilson's for shares, Newcombe's for probabilities of improvement.
     """

@@ -31,10 +31,10 @@ def write_masking(folder: Path) -> Path:
 def masking_rows(evaluation: pd.DataFrame) -> Iterator[MaskingRow]:
     """The rows of masking.csv: for each variant, cell and mask, errors over seeds at the longest trained prompt."""
     # Along training, the last step is what the others led to.
-    evaluation = evaluation[evaluation["step"] == evaluation.groupby("run")["step"].transform("max")]
+    evaluation = evaluation[evaluation["step"] == evaluation.groupby("run", observed=True)["step"].transform("max")]
     inside = evaluation[evaluation["in_distribution"].astype(bool)]
-    for (experiment, variant), of_variant in inside.groupby(_RUN, sort=False):
-        for (function_class, inputs), cell in of_variant.groupby(_CELL, sort=False):
+    for (experiment, variant), of_variant in inside.groupby(_RUN, sort=False, observed=True):
+        for (function_class, inputs), cell in of_variant.groupby(_CELL, sort=False, observed=True):
             last = cell[cell["n_context"] == cell["n_context"].max()]
             metric, rows = with_metric(last)
             errors = rows.pivot_table(index="seed", columns="learner", values="value", sort=False)

@@ -30,7 +30,7 @@ from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.models.cpu_step.strategy import CpuStep
 
-SECTIONS = ["step", "methods", "quality", "throughput", "memory"]
+SECTIONS = ["step", "methods", "quality", "throughput", "memory", "growth"]
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -103,7 +103,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     if rows.empty:
         return ["No variant was trained on it."]
     variants = list(dict.fromkeys(rows["variant"]))
-    steps = rows.groupby("variant", sort=False)["steps"].first()
+    steps = rows.groupby("variant", sort=False, observed=True)["steps"].first()
     full = [variant for variant in variants if steps[variant] == steps.max()]
     made = {name: numbers("error", "iqm", name, cell) for name in variants}
     ranked = sorted(full, key=lambda variant: made[variant].value)
@@ -198,9 +198,11 @@ def _worst(rows: pd.DataFrame) -> list[str]:
     shifted = rows[rows["worst_error"].notna()]
     if shifted.empty:
         return []
-    means = shifted.groupby("variant", sort=False)["worst_error"].mean()
+    means = shifted.groupby("variant", sort=False, observed=True)["worst_error"].mean()
     order = means.sort_values(kind="stable")
-    shifts = shifted.groupby("variant", sort=False)["worst_shift"].agg(lambda names: names.mode().iloc[0])
+    shifts = shifted.groupby("variant", sort=False, observed=True)["worst_shift"].agg(
+        lambda names: names.mode().iloc[0]
+    )
     first, last = str(order.index[0]), str(order.index[-1])
     lowest = f"{error(float(order.iloc[0]))} ({shift_label(str(shifts[first]))})"
     if len(order) == 1:

@@ -37,7 +37,8 @@ def shown_of_all(found: Outcomes) -> list[str]:
         errors = {name: float(interquartile_mean(rows["error"])) for name, rows in of_cell.items()}
         for rank, name in enumerate(sorted(errors, key=errors.__getitem__)):
             ranks[name].append(rank / len(errors))
-    return _ends({name: float(np.mean(own)) for name, own in ranks.items()}, {*found.named})
+    references = [reference_of(found, cell) for cell in found.cells]
+    return _ends({name: float(np.mean(own)) for name, own in ranks.items()}, {*references, *found.named})
 
 
 def _ends(values: Mapping[str, float], always: Collection[str | None]) -> list[str]:
@@ -53,8 +54,8 @@ def left_out(shown: int, of: int) -> list[str]:
     if shown >= of:
         return []
     return [
-        f"{shown} of {of} variants: those with the {OF_EITHER_END} lowest and the {OF_EITHER_END} highest errors, and "
-        f"what they are compared with."
+        f"Chosen: {shown} of {of} variants, those with the {OF_EITHER_END} lowest and the {OF_EITHER_END} highest "
+        f"errors and what they are compared with."
     ]
 
 

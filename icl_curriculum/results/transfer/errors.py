@@ -65,7 +65,7 @@ class TransferErrors:
     ) -> TransferErrors:
         """``errors``: of `domains.domain_errors`; ``exposure``: exposure.csv."""
         groups: dict[str, dict[Group, GroupErrors]] = {variant: {} for variant in settings}
-        for (variant, *key), rows in errors.groupby(["variant", *Group._fields]):
+        for (variant, *key), rows in errors.groupby(["variant", *Group._fields], observed=True):
             values = rows.pivot(index="seed", columns=CELL, values="value").dropna()
             if len(values):
                 first = rows.iloc[0]
@@ -83,8 +83,8 @@ class TransferErrors:
 
 def _in_all(exposure: pd.DataFrame) -> dict[tuple[str, int], float]:
     """The operations of all cells together at the end of each run."""
-    last = exposure[exposure["step"] == exposure.groupby(["variant", "seed"])["step"].transform("max")]
-    summed = last.groupby(["variant", "seed"], as_index=False)["flops"].sum()
+    last = exposure[exposure["step"] == exposure.groupby(["variant", "seed"], observed=True)["step"].transform("max")]
+    summed = last.groupby(["variant", "seed"], as_index=False, observed=True)["flops"].sum()
     return {
         (str(variant), int(seed)): float(value)
         for variant, seed, value in summed[["variant", "seed", "flops"]].itertuples(index=False)

@@ -86,7 +86,7 @@ def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
     keys = ["fixed_prompts", "domain", "adaptation", "metric", "n_context"]
     limited = table["fixed_prompts"].fillna(np.inf)
     ordered = table.assign(limited=-limited).sort_values("limited", kind="stable")
-    for _, rows in ordered.groupby(keys, sort=False, dropna=False):
+    for _, rows in ordered.groupby(keys, sort=False, dropna=False, observed=True):
         first = rows.iloc[0]
         parts = [
             DOMAIN_LABELS[first["domain"]], adaptation_label(first["adaptation"]), data_label(first["fixed_prompts"])
@@ -112,7 +112,7 @@ def _sheet(rows: pd.DataFrame) -> tuple[Sheet, list[str]]:
     columns = ["variant", "IQM", "interval", "median", "seeds", *(COMPARED_AT[name] for name in compared)]
     made = Sheet(columns, explained={name: what for name, what in EXPLAINED.items() if name in columns})
     notes: dict[str, dict[str, None]] = {}
-    for variant, own in rows.groupby("variant", sort=False):
+    for variant, own in rows.groupby("variant", sort=False, observed=True):
         by_comparison = {str(row["comparison"]): row for _, row in own.iterrows()}
         alone = by_comparison["none"]
         interval = Estimate(alone["error"], alone["ci_low"], alone["ci_high"], 0)

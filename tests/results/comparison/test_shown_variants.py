@@ -52,15 +52,15 @@ def test_figures_draw_these_alone_and_say_so(draw: Callable[..., Figure]) -> Non
     figure = draw(many(40), cells=[LINEAR])
     gids = {str(line.get_gid()).split(" ")[0] for axes in figure.axes for line in axes.get_lines()}
     assert {gid for gid in gids if re.fullmatch(r"v\d\d|alone", gid)} == {"alone", *ENDS}
-    assert "21 of 40 variants: those with the 10 lowest and the 10 highest errors" in written(figure)
+    assert "Chosen: 21 of 40 variants, those with the 10 lowest and the 10 highest errors" in written(figure)
     assert figure.get_figheight() < 12
     whole = draw(many(20), cells=[LINEAR])
-    assert "variants:" not in written(whole)
+    assert "Chosen" not in written(whole)
 
 
 def test_the_table_of_trained_and_asked_draws_both_ends() -> None:
     text = written(figures.trained_by_asked(many(40)))
-    assert "20 of 40 variants" in text
+    assert "21 of 40 variants" in text
 
 
 def test_sentences_name_both_ends_and_how_many_are_between() -> None:
