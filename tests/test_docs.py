@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,10 @@ def files() -> Iterator[tuple[str, str]]:
                 yield named[1], body
 
 
-#: The experiments whose figures are drawn, once and when a command asks; all of them would take as long as all else.
-DRAWN = [Path("results", name) for name in ("my_mixed", "my_classes", "smoke")]
-#: Likewise those whose reports are written.
-REPORTED = [Path("results", name) for name in ("mixed", "my_model")]
+#: The experiments whose figures are drawn, by the command that draws them; all would take as long as all else.
+DRAWN = {"run": Path("results/my_classes"), "plot": Path("results/smoke")}
+#: The one whose report is written.
+REPORTED = Path("results/mixed")
 ICL = [command for command in commands() if command[0] == "icl"]
 MAKE = [command for command in commands() if command[0] == "make"]
 
@@ -173,6 +173,11 @@ def in_this_process(pool: WorkerPool, runs: list[Run], jobs: int) -> list[RunFai
     return []
 
 
+def measured_in_this_process(work: Callable[..., Any], requests: list[Any], heard: Callable[..., None]) -> list[Any]:
+    """Likewise for the children of `icl bench`, which tests/bench has."""
+    return [work(request, functools.partial(heard, number)) for number, request in enumerate(requests)]
+
+
 def toy(command: Command) -> list[str]:
     """Options that come last and make a command quick; what `smoke` is told, which is small already, stays."""
     if command[1] == "run":
@@ -182,7 +187,7 @@ def toy(command: Command) -> list[str]:
         seeds = [] if "--seeds" in command else [("seeds", "[0]")]
         return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])
     if command[1] in ("import", "score"):
-        return [] if "--n-prompts" in command else ["--n-prompts", "8"]
+        return [] if "--n-prompts" in command else ["--n-prompts", "4"]
     if command[1] == "evaluate":  # by default of every input distribution there is
         return [] if "--inputs" in command else ["--inputs", "gaussian", "--inputs", "laplace"]
     if command[1] == "bench":
@@ -199,8 +204,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
     draw_all = figures.draw_all
 
     def draw_some(directory: Path, **options: Any) -> list[Path]:
-        new = sys.argv[1] == "plot" or not (directory / "figures").exists()
-        return draw_all(directory, **options) if directory in DRAWN and new else []
+        return draw_all(directory, **options) if directory == DRAWN[sys.argv[1]] else []
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
     draw_one, shown = drawing._draw_one, set[str]()
@@ -216,10 +220,11 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
     def write_some(compared: Compared) -> Path:
         directory = compared.sources[0].directory
         new = sys.argv[1] == "report" or not (directory / "report.html").exists()
-        return write_report(compared) if directory in REPORTED and new else compared.path
+        return write_report(compared) if directory == REPORTED and new else compared.path
 
     monkeypatch.setattr(page, "write_report", write_some)
     monkeypatch.setattr(WorkerPool, "execute", in_this_process)
+    monkeypatch.setattr("icl_curriculum.bench.quality.in_children", measured_in_this_process)
     tiny = bench.ModelSize("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
     # Beside Hugging Face's model, which takes ten seconds to import and to tune, `icl bench step` runs in tests/bench.
@@ -231,7 +236,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
         with pytest.raises(SystemExit) as end:
             main()
         assert not end.value.code, f"{shlex.join(command)}\n{capsys.readouterr()}"
-    assert (folder / "results/my_mixed/figures/error_by_examples.png").is_file()
+    assert (folder / "results/smoke/figures/error_by_examples.png").is_file()
     curve = pd.read_csv(folder / "results/my_classes/learning.csv")
     assert list(curve["function_class"].unique()) == ["linear", "cubic"]
     assert (folder / "results/my_classes/figures/learning_curves.png").is_file()
@@ -339,7 +344,7 @@ def test_make_experiment_runs_with_the_environment_that_is_there(folder: Path) -
     # Newer than what they depend on: make must not set anything up.
     for name in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
         (checkout / name).touch()
-    options = shlex.join(overriding(TOY.items()))
+    options = shlex.join(overriding({**TOY, "function_classes": '["linear"]'}.items()))
     printed = execute(["make", "experiment", "NAME=smoke", f"ARGS={options}"], checkout)
     assert "Normalized error" in printed
     assert "figures/error_by_examples.png" in printed
