@@ -30,7 +30,7 @@ from icl_curriculum.core.registry import ADDED_LATER, BASELINES, LARGEST, Compon
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
 from icl_curriculum.inputs import AnyInputs
-from icl_curriculum.models.base import Capability, Model, build_model
+from icl_curriculum.models.base import Capability, Model, build_model, expect_model
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.tasks import Task
 
@@ -118,7 +118,11 @@ class Experiment(Strict):
 
     def build_model(self, generator: torch.Generator) -> Model:
         """A freshly initialised model of this experiment, on the CPU, that draws from ``generator`` alone."""
-        return build_model(self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told())
+        model = build_model(
+            self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told()
+        )
+        expect_model(self.model, model)
+        return model
 
     def check(self) -> None:
         """Raise UserError for a combination that cannot work, naming the keys."""

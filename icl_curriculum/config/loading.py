@@ -188,9 +188,9 @@ def _expect_copies(plugins: Sequence[PluginFiles], hashes: Sequence[str]) -> Non
 
 
 def _expect_packages(source: str, packages: dict[str, str], hashes: Sequence[str]) -> None:
-    """UserError unless the installed packages that a run uses are those that it was made with."""
+    """UserError unless the installed packages that a run uses are those that it was made with, if it says which."""
     changed = [components for digest, components in packages.items() if digest not in hashes]
-    if changed:
+    if changed and hashes:
         raise UserError(
             f"{source}: the code of {', '.join(sorted(changed))} has changed since the run was made, and no copy of it "
             f"is kept; install what it was made with, or train anew with --fresh"

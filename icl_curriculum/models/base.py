@@ -86,17 +86,21 @@ class ModelConfig(Component):
 register_model = MODELS.of(ModelConfig)
 
 
+def expect_model(config: ModelConfig, built: object) -> None:
+    """ComponentFailed unless a config has built a model that computes in float32."""
+    if not isinstance(built, Model):
+        raise broken_contract(config, "build", found=f"a {type(built).__name__}", expected="a Model")
+    for name, value in built.named_parameters():
+        if value.dtype != torch.float32:
+            raise broken_contract(config, f"build ({name})", found=value.dtype, expected=torch.float32)
+
+
 def build_model(
     config: ModelConfig, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None
 ) -> Model:
     """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it."""
     build: Callable[..., Model] = config.build
     model = build(dims=dims, points=points, generator=generator, **given(instruction=instruction))
-    if not isinstance(model, Model):
-        raise broken_contract(config, "build", found=f"a {type(model).__name__}", expected="a Model")
-    for name, value in model.named_parameters():
-        if value.dtype != torch.float32:
-            raise broken_contract(config, f"build ({name})", found=value.dtype, expected=torch.float32)
     if instruction is not None:
         model.instruction = instruction
     if not config.takes_queries:
