@@ -34,7 +34,7 @@ from tiny_runs import TINY, tiny_run, write_toml
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import packaged_folder
-from icl_curriculum.results.directory import collect
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.runs.launch import RunFailure, WorkerPool
 
