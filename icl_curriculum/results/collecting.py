@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import Claim, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.notices import LeftOut, MadeAnew, warn_of
-from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, bytes_hash, csv_text, of_run
+from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, csv_text, of_run
 from icl_curriculum.results.manifests import (
     MANIFEST,
     DamagedFile,
     check_intact,
     check_name,
+    header_of,
     is_begun,
     is_lost,
     is_run_name,
@@ -150,16 +153,16 @@ def _collect(experiment: Path, hashes: Mapping[str, str], claim: Claim) -> Colle
     written = {}
     changed = []
     for name in COLLECTED_TABLES:
-        text = _runs_table(runs) if name == "runs" else _collected_table(name, runs)
+        made = partial(_pieces, name, runs)
         path = experiment / f"{name}.csv"
-        before = _hash_of(path)
-        if text is None:
+        before, now = _hash_of(path), _hash_of_pieces(made())
+        if now is None:
             path.unlink(missing_ok=True)
         else:
-            data = text.encode()
-            written[name] = bytes_hash(data)
-            if before != written[name]:
-                write_atomically(path, data, before=claim.check)
+            written[name] = now
+            if before != now:
+                with atomic_path(path, before=claim.check) as temporary, temporary.open("wb") as file:
+                    file.writelines(made())
         if before != known.get("tables", {}).get(name):
             changed.append(f"{name}.csv")
     in_tables = {path.name: str(manifest.get("seal", "")) for path, manifest in runs}
@@ -181,18 +184,32 @@ def _of_experiment(found: Survey, hashes: Mapping[str, str]) -> list[tuple[Path,
     return sorted(runs, key=lambda item: (order[item[1]["variant"]], item[1]["seed"]))
 
 
-def _runs_table(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
-    rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
-    return csv_text([TABLES["runs"].header, *rows])
+def _pieces(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[bytes]:
+    """A table of the experiment: its header, then the rows of one run after the other; nothing where no run has it.
+
+    A column that only some runs' tables have is filled in. Never are the tables of two runs held at once.
+    """
+    if name == "runs":
+        rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
+        yield csv_text([TABLES["runs"].header, *rows]).encode()
+        return
+    tables = [(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)]
+    header = max((header_of(table) for table, _ in tables), key=len, default=None)
+    if header is None:
+        return
+    yield csv_text([header]).encode()
+    for table, manifest in tables:
+        columns, text = read_finished(table, manifest)
+        yield _widened(name, text, columns, header).encode()
 
 
-def _collected_table(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> str | None:
-    """One table of several runs' tables, or None where no run has it. A column that only some have is filled in."""
-    tables = [read_finished(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)]
-    if not tables:
-        return None
-    header = max((columns for columns, _ in tables), key=len)
-    return csv_text([header]) + "".join(_widened(name, rows, columns, header) for columns, rows in tables)
+def _hash_of_pieces(pieces: Iterator[bytes]) -> str | None:
+    """The hash of what is made piece by piece, as `bytes_hash` has it; None where there is no piece."""
+    digest, empty = hashlib.sha256(), True
+    for piece in pieces:
+        digest.update(piece)
+        empty = False
+    return None if empty else digest.hexdigest()[:16]
 
 
 def _widened(name: str, rows: str, columns: Sequence[str], header: Sequence[str]) -> str:
@@ -248,7 +265,11 @@ def _recorded(experiment: Path) -> dict[str, Any] | None:
 
 
 def _hash_of(path: Path) -> str | None:
-    return bytes_hash(path.read_bytes()) if path.is_file() else None
+    """The hash of a file that may be large, as `bytes_hash` has it; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def refresh(experiment: Path) -> Survey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -231,6 +232,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def header_of(table: Path) -> list[str]:
+    """The columns of a run's table, as its first line says."""
+    with table.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def read_finished(table: Path, manifest: Mapping[str, Any]) -> tuple[list[str], str]:
