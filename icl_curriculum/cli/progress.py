@@ -154,7 +154,7 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     from icl_curriculum.runs.evaluation import undefined_cells
 
     # Seeds differ in nothing that is said here.
-    experiments = list({run.variant: run.experiment for run in runs}.values())
+    experiments = list({id(run.experiment): run.experiment for run in runs}.values())
     steps, prompts = (_range(getattr(item.training, key) for item in experiments) for key in ("steps", "batch_size"))
     points, dims = (_range(getattr(item, key) for item in experiments) for key in ("points", "dims"))
     console.print(

@@ -242,8 +242,7 @@ class RunDirectory:
                 check_intact(self.path, manifest)
             except DamagedFile as error:
                 raise self._changed(error.path) from error
-        attempt = {} if self._claim is None else {"attempt": self._claim.attempt}
-        self.write(MANIFEST, json.dumps(sealed({**manifest, **attempt}), indent=2) + "\n")
+        self.write(MANIFEST, json.dumps(sealed(manifest), indent=2) + "\n")
 
 
 #: How the paths of files begin that decide, beside config.toml, what a run is.

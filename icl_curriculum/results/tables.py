@@ -73,12 +73,17 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
 
 
 def _parsed(name: str, header: list[str], block: bytes) -> pd.DataFrame:
+    # Read as categories, texts such as "1.0" would become numbers.
+    texts = [column for column, kind in TABLES[name].dtypes.items() if kind == "category" and column in header]
     # Only an empty cell is missing: "None" or "NA" may be somebody's name for a component.
     with np.errstate(invalid="raise"):
-        return pd.read_csv(
+        kinds: dict[Hashable, Any] = {**TABLES[name].dtypes, **dict.fromkeys(texts, "str")}
+        table = pd.read_csv(
             io.BytesIO(block or csv_text([header]).encode()), names=header, header=None if block else 0,
-            index_col=False, dtype=TABLES[name].dtypes, keep_default_na=False, na_values=[""], low_memory=False,
+            index_col=False, dtype=kinds, keep_default_na=False,
+            na_values=[""], low_memory=False,
         )  # fmt: skip
+    return table.astype(dict.fromkeys(texts, "category"))
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistaken import Answer, files, icl, steady
+from resealed import tables_alone
 from tiny_runs import tiny_run
 
 from icl_curriculum import figures
@@ -31,7 +32,8 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     run = tiny_run({"training.steps": 4, "points": 3, "function_classes": ["linear"], "evaluation.baselines": ["zero"]})
     execute(run, Path())
     collect(Path("tiny"), {run.variant: run.hash()})
-    Path("tiny").rename("whole")
+    # Beside the folder of their run, they would be collected anew.
+    tables_alone(Path("tiny"), Path("whole"))
     figures.draw_all(Path("whole"))
     shutil.copytree("whole", "here")
     yield

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import bank_of, baseline_of
+from resealed import unsealed
 from tiny_runs import tiny_run
 from torch import Tensor
 
@@ -244,7 +245,7 @@ def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(tmp_path: Path) -
     # Version 0.2.0 wrote sentences; what they say is shown all the same.
     sentences = {bank: list(map(str, items)) for bank, items in outcome.baseline_failures.items()}
     assert sentences[banks[0]][0].startswith(f"{name} failed on 16 of 16 prompts at k = 1: ValueError: ")
-    file.write_text(json.dumps({**manifest, "baseline_failures": sentences}))
+    unsealed(file, {"baseline_failures": sentences})
     assert launch([run], tmp_path, report=told.append).baseline_failures == outcome.baseline_failures
     table = pd.read_csv(tmp_path / "tiny" / "evaluation.csv")
     assert set(table.loc[table["learner"] == name, "n_context"]) == {4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from resealed import note_collected, reseal
 from several_variants import trained
 from tiny_runs import Icl
 
@@ -134,9 +136,9 @@ def test_it_says_whom_each_model_answers_most_like(page: Page, folder: Path) -> 
 def test_variants_that_cannot_be_compared_are_a_notice(folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "several")
     for manifest in broken.glob("mixed-*/manifest.json"):
-        manifest.write_text(
-            re.sub(r'"linear/gaussian/none": "\w+"', '"linear/gaussian/none": "other"', manifest.read_text())
-        )
+        banks = json.loads(manifest.read_text())["banks"]
+        reseal(manifest, {"banks": {**banks, "linear/gaussian/none": "other"}})
+    note_collected(broken)
     said = " ".join(Page(render(describe(broken))).text.split())
     assert "several/sequential and several/mixed were asked other prompts" in said
     assert "What is missing" in said

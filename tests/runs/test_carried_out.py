@@ -18,7 +18,7 @@ from icl_curriculum.runs import experiment
 
 #: What says in a manifest, a checkpoint or a page when and how long a run ran.
 CLOCK = re.compile(
-    rb'\d{4}-\d\d-\d\dT[\d:+]+(</td>\s*<td data-value="[\d.]+">\d+</td>)?|"wall_seconds": [\d.]+|"timing": "\w+"'
+    rb'\d{4}-\d\d-\d\dT[\d:+]+(</td>\s*<td data-value="[\d.]+">\d+</td>)?|"wall_seconds": [\d.]+|"(timing|seal)": "\w+"'
 )
 
 
@@ -26,7 +26,8 @@ def written(directory: Path) -> dict[str, bytes]:
     """Every file of an experiment but locks, what a clock says left out."""
     files = [path for path in directory.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
     contents = {str(path.relative_to(directory)): path.read_bytes() for path in files}
-    timed = [name for name in contents if name.endswith(("timing.csv", "state.pt"))]
+    # The seal of a manifest is of the times in it, too.
+    timed = [name for name in contents if name.endswith(("timing.csv", "state.pt", "collected.json"))]
     return {name: b"" if name in timed else CLOCK.sub(b"", content) for name, content in contents.items()}
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from finished_runs import FINISHED, PER_PROMPT, Finished, executed
+from resealed import unsealed
 from tiny_runs import Icl, Killed, killed_at, tiny_run, tiny_values, write_toml
 
 from icl_curriculum import figures
@@ -187,10 +188,9 @@ def test_a_method_may_cost_parts_of_a_pass(tmp_path: Path) -> None:
 
 def as_of_an_earlier_version(run: Finished) -> None:
     """As if it had been written before there was a ledger."""
-    manifest = run.manifest()
-    del manifest["tables"]["exposure"]
-    manifest["package_version"] = "0.1.0"
-    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    tables = run.manifest()["tables"]
+    del tables["exposure"]
+    unsealed(run.path / "manifest.json", {"tables": tables, "package_version": "0.1.0"})
     (run.path / "exposure.csv").unlink()
 
 
@@ -269,9 +269,9 @@ def test_a_half_finished_run_of_an_earlier_version_says_how_to_go_on(half: Finis
 def test_a_run_without_prediction_differences_is_as_finished_as_others(copied: Finished) -> None:
     """Versions before 0.3.0 compared no predictions. A file that the run did not write is not read."""
     table = copied.path / "prediction_differences.csv"
-    manifest = copied.manifest()
-    del manifest["tables"]["prediction_differences"]
-    (copied.path / "manifest.json").write_text(json.dumps(manifest))
+    tables = copied.manifest()["tables"]
+    del tables["prediction_differences"]
+    unsealed(copied.path / "manifest.json", {"tables": tables})
     table.write_text("somebody else's\n")
     directory_of(copied.run, copied.results).check_intact()
     assert is_finished(copied.run, copied.results)
@@ -288,7 +288,7 @@ def test_a_run_without_prediction_differences_is_as_finished_as_others(copied: F
 
 def test_a_table_of_differences_that_a_run_wrote_must_be_there(copied: Finished) -> None:
     (copied.path / "prediction_differences.csv").unlink()
-    with pytest.raises(UserError, match=r"prediction_differences\.csv is damaged: it cannot be read"):
+    with pytest.raises(UserError, match=r"prediction_differences\.csv is damaged: it is missing"):
         directory_of(copied.run, copied.results).check_intact()
 
 

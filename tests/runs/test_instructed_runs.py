@@ -31,7 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "preset": {"instruction.kind": "preset", "instruction.tokens": 2, "model.tokens": "alternate"},
     "learned": {
         "instruction": {"kind": "learned", "tokens": 2, "of": "inputs"}, "inputs": ["gaussian", "skewed"],
-        "training.method": {"name": "two_loops", "inner_steps": 2},
+        "training.method": {"name": "two_loops", "inner_steps": 2}, "plugins": [str(SUPPORT / "two_loops.py")],
     },
 }  # fmt: skip
 
@@ -46,10 +46,13 @@ def whole(
     request: pytest.FixtureRequest, fresh_registries: None, tmp_path_factory: pytest.TempPathFactory,
     finished: dict[str, Finished],
 ) -> Finished:  # fmt: skip
-    load_plugin(SUPPORT / "two_loops.py")
+    loaded = load_plugin(SUPPORT / "two_loops.py")
     kind = request.param
     if kind not in finished:
-        finished[kind] = executed(tmp_path_factory.mktemp(kind), {**QUICK, **CASES[kind]})
+        run = tiny_run({**QUICK, **CASES[kind]})
+        run = replace(run, plugin_hashes=(loaded,) if run.experiment.plugins else ())
+        finished[kind] = Finished(run, tmp_path_factory.mktemp(kind), [])
+        execute(run, finished[kind].results)
     return finished[kind]
 
 

@@ -100,8 +100,8 @@ def swapped(run_dir: Path) -> None:
     [
         (None, 8, r"weights of step 8 were not kept; the closest that is there is step 9, of 4, 9, 12$"),
         (removed, 4, r"weights of step 4 were kept, and removed since; the closest that is there is step 9, of 9, 12$"),
-        (edited, 4, r"step-000004.safetensors is damaged or another step's: it is not what the run wrote at step 4;"),
-        (swapped, 4, r"step-000004.safetensors is damaged or another step's: it is not what the run wrote at step 4;"),
+        (edited, 4, r"step-000004.safetensors is damaged: it is not what the run wrote at step 4;"),
+        (swapped, 4, r"step-000004.safetensors is damaged: it is not what the run wrote at step 4;"),
     ],
 )  # fmt: skip
 def test_weights_that_are_not_those_of_the_step_are_refused(

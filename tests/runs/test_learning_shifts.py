@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from finished_runs import FINISHED, Finished, assert_same_results, executed
 from live_doubles import Notes
+from resealed import unsealed
 from tiny_runs import Killed, killed_at, tables, tiny_run
 
 from icl_curriculum.core.errors import UserError
@@ -73,7 +74,7 @@ def test_runs_with_and_without_them_are_collected_into_one_table(shifted: Finish
                 path.read_text().replace("mixed-seed", f"{variant}-seed").replace(",mixed,", f",{variant},")
             )
         manifest = folder / "manifest.json"
-        manifest.write_text(manifest.read_text().replace('"mixed', f'"{variant}').replace('"tables"', '"before"'))
+        unsealed(manifest, {"variant": variant, "run": renamed.name, "tables": None})
         folder.rename(renamed)
     collect(directory, {"plain": one.hash(), "shifted": other.hash()})
     learning = pd.read_csv(directory / "learning.csv")

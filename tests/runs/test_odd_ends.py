@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mended_runs import a_python_of_its_own
 from places import SUPPORT
+from resealed import tables_alone
 from tiny_runs import TINY, Icl, merge, nested, tiny_values, write_toml
 
 from icl_curriculum.figures import drawing
@@ -161,7 +162,7 @@ def test_a_figure_or_section_that_fails_is_said_and_takes_nothing_with_it(
 def test_statistics_that_fail_leave_the_figures_and_the_run(
     icl: Icl, tmp_path: Path, few_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "summary", fails)
+    monkeypatch.setattr(command, "summary_rows", fails)
     monkeypatch.setattr("icl_curriculum.cli.display.error_table", fails)
     file = write_toml(tmp_path / "tiny.toml", TINY)
     code, out, err = icl("run", file, "--results", tmp_path, "--device", "cpu", "--jobs", "1")
@@ -184,12 +185,13 @@ def test_answers_that_fail_are_missing_from_a_page_that_says_so(
     assert "the answers in words could not be given" in (tmp_path / "tiny/report.html").read_text()
 
 
-def test_a_damaged_table_is_still_a_mistake_to_be_mended(icl: Icl, tmp_path: Path, undrawn: None) -> None:
+def test_a_damaged_table_alone_is_still_a_mistake_to_be_mended(icl: Icl, tmp_path: Path, undrawn: None) -> None:
     file = write_toml(tmp_path / "tiny.toml", TINY)
     assert icl("run", file, "--results", tmp_path, "--device", "cpu", "--jobs", "1")[0] == 0
-    (tmp_path / "tiny/learning.csv").write_text("nonsense\n")
+    alone = tables_alone(tmp_path / "tiny", tmp_path / "alone")
+    (alone / "learning.csv").write_text("nonsense\n")
     for name in ("report", "compare"):
-        code, _, err = icl(name, "tiny", "--results", tmp_path)
+        code, _, err = icl(name, "alone", "--results", tmp_path)
         assert code == 2
         assert "learning.csv" in err
 

@@ -102,7 +102,7 @@ def test_swapped_weights_are_refused(icl: Icl, kept: Finished, tmp_path: Path) -
     shutil.copy(mine / "checkpoints/step-000008.safetensors", mine / "checkpoints/step-000004.safetensors")
     code, _, err = icl(mine, "--step", "all")
     assert code == 2
-    assert "step-000004.safetensors is damaged or another step's: it is not what the run wrote at step 4" in err
+    assert "step-000004.safetensors is damaged: it is not what the run wrote at step 4" in err
 
 
 def test_a_figure_shows_several_steps(icl: Icl, kept: Finished, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from finished_runs import Finished, executed
+from resealed import unsealed
 from tiny_runs import Icl
 
 from icl_curriculum import figures
@@ -175,7 +176,7 @@ def test_what_fails_on_some_prompts_is_left_out_and_said(icl: Icl) -> None:
     # Of another learner's failures nothing changes, whether records tell of them or, as in version 0.2.0, sentences.
     told = [line.split("none: ", 1)[1] for line in out.splitlines() if line.startswith("left out: ")]
     written = {"linear/gaussian/none": [*told, "ridge failed on 1 of 16 prompts at k = 1, 2: ValueError: so"]}
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "baseline_failures": written}))
+    unsealed(manifest, {"baseline_failures": written})
     assert icl("ridge", *SMALL)[0] == 0
     assert json.loads(manifest.read_text())["baseline_failures"] == failures
 

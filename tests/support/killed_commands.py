@@ -30,9 +30,9 @@ VALUES = merge(
 )
 RUNS = [f"mixed-seed{seed}" for seed in VALUES["seeds"]]
 #: What clocks say, or the checkout that the code lies in.
-UNEQUAL = ("started", "wall_seconds", "git_commit", "git_dirty")
-#: A run's state holds its clock, and a lock who held it last.
-NOT_COMPARED = ("timing.csv", "state.pt", ".lock")
+UNEQUAL = ("started", "wall_seconds", "git_commit", "git_dirty", "seal")
+#: A run's state holds its clock, a lock who held it last, and what was collected the seals of what holds clocks.
+NOT_COMPARED = ("timing.csv", "state.pt", ".lock", "collected.json")
 #: What no process may print.
 BROKEN = re.compile(r"Traceback|Exception ignored|Fatal Python error|error of icl itself|could not be")
 #: Seconds within which whatever a command started is gone.

@@ -21,7 +21,7 @@ def reseal(file: Path, changes: dict[str, Any]) -> None:
 def unsealed(file: Path, changes: dict[str, Any]) -> None:
     """Make a manifest one of format 1, which had no seal, and change keys of it."""
     content = json.loads(file.read_text(encoding="utf-8"))
-    later = ("format", "seal", "files", "attempt")
+    later = ("format", "seal", "files")
     kept = {key: value for key, value in content.items() if key not in later} | changes
     file.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
 

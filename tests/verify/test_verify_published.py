@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from finished_runs import Finished, executed
+from resealed import reseal
 from tiny_runs import Icl
 
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.registry import SHIFTS
-from icl_curriculum.results.columns import text_hash
+from icl_curriculum.results.columns import bytes_hash, text_hash
 from icl_curriculum.verify import CheckOutcome, published, runs
 from icl_curriculum.verify.published import Printed, checks
 
@@ -103,8 +104,7 @@ def test_experiments_have_rows_of_their_own(results: Path) -> None:
     folder = run_folders(results)[1]
     other = results / "other" / folder.name
     shutil.copytree(folder, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "experiment": "other"}))
+    reseal(other / "manifest.json", {"experiment": "other"})
     notes = [row.note for row in rows(results) if row.expected == 0.5]
     assert [note.partition("/")[0] for note in notes] == ["other", "tiny"]
 
@@ -118,6 +118,16 @@ def test_what_icl_evaluate_asked_later_counts_too(results: Path, trained: dict[i
     assert quadrants.found == pytest.approx(value(trained[0], "scaled_inputs/2", k=1))
     assert "seed 0, " in quadrants.note
     assert "seeds 0, 1, " in plain.note
+
+
+def _config(old: str, new: str) -> Callable[[Path], None]:
+    """Another config, as if the run had had it."""
+
+    def change(folder: Path) -> None:
+        _text("config.toml", old, new)(folder)
+        reseal(folder / "manifest.json", {"config_file": bytes_hash((folder / "config.toml").read_bytes())})
+
+    return change
 
 
 def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
@@ -134,18 +144,16 @@ def _trained_on_both(folder: Path) -> None:
     """As if quadratic functions had been in the training distribution."""
     path, manifest = folder / "evaluation.csv", folder / "manifest.json"
     text = path.read_text().replace(",False,", ",True,")
-    content = json.loads(manifest.read_text())
-    content["tables"]["evaluation"] = text_hash(text)
     path.write_text(text)
-    manifest.write_text(json.dumps(content))
+    reseal(manifest, {"tables": {**json.loads(manifest.read_text())["tables"], "evaluation": text_hash(text)}})
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        _text("manifest.json", '"finished"', '"running"'),
-        _text("config.toml", "dims = 2", "dims = 3"),
-        _text("config.toml", "width = 8", "width = 16"),
+        lambda folder: reseal(folder / "manifest.json", {"status": "running"}),
+        _config("dims = 2", "dims = 3"),
+        _config("width = 8", "width = 16"),
         _trained_on_both,
     ],
     ids=["not finished", "other dimensions", "another width", "two classes"],
@@ -161,8 +169,8 @@ def test_other_runs_are_passed_over(results: Path, change: Callable[[Path], None
     ("change", "reason"),
     [
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json is damaged"),
-        (lambda folder: (folder / "config.toml").write_text("dims = "), "Invalid value"),
-        (lambda folder: (folder / "config.toml").unlink(), "No such file"),
+        (lambda folder: (folder / "config.toml").write_text("dims = "), "config.toml is damaged"),
+        (lambda folder: (folder / "config.toml").unlink(), "config.toml is damaged: it is missing"),
         (lambda folder: (folder / "evaluation.csv").unlink(), "No such file"),
         (_text("evaluation.csv", "linear", "linaer"), "evaluation.csv is not what the run wrote"),
     ],

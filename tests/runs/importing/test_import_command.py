@@ -306,5 +306,5 @@ def test_a_class_of_a_plugin_says_what_it_was_trained_on(icl: Icl, tmp_path: Pat
 
 def test_no_configuration_is_needed_where_python_says_all(tmp_path: Path) -> None:
     torch.save(foreign_weights(), tmp_path / "model_5.pt")
-    with pytest.raises(UserError, match="--heads: 0 heads do not divide the width"):
+    with pytest.raises(UserError, match="heads: expected a whole number of at least 1, found 0"):
         icl_curriculum.import_checkpoint(tmp_path / "model_5.pt", heads=0)
