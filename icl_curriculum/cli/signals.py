@@ -37,7 +37,7 @@ class Signals:
         self.over = False
 
     def listen(self) -> None:
-        """Raise `Stopped` at a signal from now on. What `nohup` has ignored stays ignored."""
+        """Raise `Stopped` at a signal from now on. What ``nohup`` has ignored stays ignored."""
         for number in _WORDS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self.heard)

@@ -30,7 +30,7 @@ class StrayRead(UserError):
 
 
 def watch_reads(module: str, files: PluginFiles) -> None:
-    """From now on, refuse what a plugin reads from its folder without having named it (`data_files`)."""
+    """From now on, refuse what a plugin reads from its folder without having named it (``data_files``)."""
     if not _WATCHED:
         sys.addaudithook(_look)  # Never removed, which Python does not allow.
     _WATCHED[module] = files
