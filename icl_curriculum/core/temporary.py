@@ -19,7 +19,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     that were killed, and are removed first: no folder that is made otherwise may have the prefix. On a file system
     without locks, what killed processes leave is left to the system.
     """
-    _remove_abandoned(prefix)
+    remove_abandoned(prefix)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         with contextlib.suppress(FileNotFoundError), _opened(folder) as descriptor:
@@ -34,7 +34,8 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_abandoned(prefix: str) -> None:
+def remove_abandoned(prefix: str) -> None:
+    """Remove the folders of a prefix that killed processes left behind, see `temporary_folder`."""
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         # Gone, held, on a file system without locks, or another user's.
         with contextlib.suppress(OSError), _opened(folder) as descriptor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from icl_curriculum.core.machine import computing_threads, reproducible, resolve
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows
 from icl_curriculum.evaluation.adapted import sharing_a_way
 from icl_curriculum.evaluation.errors import evaluation_rows
@@ -160,8 +160,8 @@ class _Measurement:
         with at_work(run.experiment.model, "prepare"):
             self.trainer.model.prepare()
         self.updates = measure(self.trainer, seconds, between(tell, 0.0, 0.7))
-        with tempfile.TemporaryDirectory(prefix="icl-") as folder:
-            directory = RunDirectory(Path(folder), experiment=run.experiment.name, variant=run.variant, seed=run.seed)
+        with temporary_folder("icl-cost-") as folder:
+            directory = RunDirectory(folder, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
             tell(0.7, "timing a checkpoint")
             self._write(directory)
             tell(0.8, "timing the learning errors")

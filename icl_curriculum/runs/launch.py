@@ -16,6 +16,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
+from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
@@ -33,7 +34,7 @@ from icl_curriculum.runs.execution import (
 )
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
-from icl_curriculum.runs.pool import WorkerPool
+from icl_curriculum.runs.pool import UNITS, WorkerPool
 
 __all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device"]
 
@@ -101,6 +102,8 @@ def launch(
                 skipped.append(run.name)
     there = {*skipped, *damaged}
     waiting = [run for run in runs if run.name not in there]
+    # Also where there is nothing left to execute, and so no worker that would clear them away.
+    remove_abandoned(UNITS)
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.
     for run in waiting:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.provenance import package_version
+from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.results.columns import GROWING, format_value
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import TRAINED, read_manifest
@@ -120,10 +119,8 @@ def _check(run: Run, directory: RunDirectory, device: str, state: Mapping[str, A
             f"training.csv has no row of the first {MOST_UPDATES} updates, which could be repeated to see whether they "
             f"are the same"
         )
-    with tempfile.TemporaryDirectory(prefix="icl-") as folder:
-        again = RunDirectory(
-            Path(folder) / run.name, experiment=run.experiment.name, variant=run.variant, seed=run.seed
-        )
+    with temporary_folder("icl-repeated-") as folder:
+        again = RunDirectory(folder / run.name, experiment=run.experiment.name, variant=run.variant, seed=run.seed)
         again.path.mkdir()
         trainer = Trainer(run, device)
         with at_work(run.experiment.model, "prepare"):

@@ -35,6 +35,10 @@ from icl_curriculum.runs.worker import PLUGINS
 _ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTORCH_ENABLE_MPS_FALLBACK": "1"}
 
 
+#: How the folders of launch units begin among the system's temporary ones.
+UNITS = "icl-units-"
+
+
 class WorkerPool:
     """Worker processes, at most ``jobs`` at a time, whose reports arrive in this thread."""
 
@@ -55,7 +59,7 @@ class WorkerPool:
     def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
         _expect_seen(runs)
-        with temporary_folder("icl-units-") as units:
+        with temporary_folder(UNITS) as units:
             try:
                 while waiting or self.workers:
                     while waiting and len(self.workers) < jobs:
