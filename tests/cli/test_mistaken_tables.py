@@ -115,7 +115,7 @@ def edited(line: int, column: str, value: str) -> Callable[[bytes], bytes]:
 
 DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "empty": ("learning", lambda content: b"", "is damaged: its first line is not the table's header"),
-    "binary": ("learning", lambda content: bytes(range(256)), "is damaged: 'utf-8' codec can't decode byte 0x80"),
+    "binary": ("learning", lambda content: bytes(range(128, 256)), "is damaged: 'utf-8' codec can't decode byte 0x80"),
     "null bytes": ("evaluation", lambda content: bytes(99), "is damaged: it holds the control character '\\x00'"),
     "a row cut in half": ("evaluation", lambda content: content[:-30], "cells, expected 17"),
     "a number cut in half": ("curriculum", lambda content: content[:-2], "is damaged: its last line is cut off"),
