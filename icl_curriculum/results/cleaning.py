@@ -15,8 +15,8 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import Locked, holder, is_locked, locked
 from icl_curriculum.core.progress import Tell, tell_nobody
-from icl_curriculum.results.directory import KEPT_WEIGHTS, RunDirectory
-from icl_curriculum.results.manifests import read_manifest
+from icl_curriculum.results.directory import KEPT_WEIGHTS
+from icl_curriculum.results.manifests import check_intact, read_manifest
 
 #: The kinds of what can be removed, and what is lost with each.
 KINDS: dict[str, str] = {
@@ -151,7 +151,7 @@ def _why_needed(run: Path) -> str | None:
         manifest = read_manifest(run)
         if manifest is None or manifest["status"] != "finished":
             return "not finished"
-        RunDirectory(run, experiment="", variant="", seed=0).check_intact()
+        check_intact(run, manifest)
     except UserError as error:
         return str(error)
     return None

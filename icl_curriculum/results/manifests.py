@@ -193,12 +193,6 @@ def tables_of(manifest: Mapping[str, Any]) -> list[str]:
     return [*COLUMNS, *(name for name in OPTIONAL if name in (manifest.get("tables") or {}))]
 
 
-def config_is_intact(run_dir: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether config.toml is what a finished run wrote; where its manifest does not say, whether it is there."""
-    path = run_dir / "config.toml"
-    return path.is_file() and manifest.get("config_file") in (None, bytes_hash(path.read_bytes()))
-
-
 def check_deciding(run_dir: Path, manifest: Mapping[str, Any]) -> None:
     """DamagedFile unless config.toml and the plugins' copies are what the run wrote, as far as its manifest says."""
     written = {"config.toml": manifest.get("config_file"), **(manifest.get("files") or {})}

@@ -36,12 +36,12 @@ from icl_curriculum.models.masking import (
     heads_of,
     mean_outputs,
 )
-from icl_curriculum.results.collecting import finished_runs
 from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, bytes_hash, csv_text, of_run, text_hash
 from icl_curriculum.results.head_rows import HeadsRow
 from icl_curriculum.results.manifests import DamagedFile, read_of_command, write_of_command
 from icl_curriculum.results.masking import write_masking
 from icl_curriculum.results.statistics.prompts import mean_interval
+from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.runs.checkpoints import USUAL_PROMPTS
 from icl_curriculum.scoring.trained_runs import TrainedRun, asked_steps, open_run
 

@@ -24,10 +24,10 @@ from icl_curriculum.evaluation import BANK_VERSION, Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.results.collecting import finished_runs
 from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
+from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
 from icl_curriculum.scoring.learners import (

@@ -13,8 +13,7 @@ import pandas as pd
 from icl_curriculum.config.loading import read_toml
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.collecting import check_tables_alone
-from icl_curriculum.results.columns import COLUMNS, text_hash
-from icl_curriculum.results.manifests import check_deciding, read_manifest
+from icl_curriculum.results.manifests import check_deciding, read_finished, read_manifest
 
 #: The values in the config of a run of the published size.
 DIMS = 20
@@ -88,14 +87,9 @@ def _read(run_dir: Path) -> Iterator[PublishedSize]:
 
 
 def _table(path: Path, manifest: dict[str, Any]) -> pd.DataFrame:
-    """Read a table of a run. ValueError if it is not what the run wrote."""
-    text = path.read_text(encoding="utf-8")
-    recorded = manifest.get("tables", {}).get(path.stem)
-    if recorded is not None and recorded != text_hash(text):
-        raise ValueError(f"{path.name} is not what the run wrote")
-    table = pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False)
-    if list(table.columns) != COLUMNS["evaluation"]:
-        raise ValueError(f"{path.name} has other columns than an evaluation")
+    """Read an evaluation of a run. DamagedFile if it is not what the run wrote."""
+    columns, rows = read_finished(path, manifest)
+    table = pd.read_csv(io.StringIO(rows), names=columns, dtype="str", keep_default_na=False)
     numbers = {name: pd.to_numeric(table[name]) for name in ("step", "n_context", "value")}
     return table.assign(**numbers)
 

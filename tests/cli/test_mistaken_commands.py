@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mistaken import PLUGIN, Answer, files, icl, steady
+from mistaken import PLUGIN, Answer, after_accident, files, icl, steady
 from tiny_runs import TINY, write_toml
 
 from icl_curriculum.config.experiment import Run
@@ -64,19 +64,8 @@ def mistaken(draw: st.DrawFn) -> list[str]:
     words = list(draw(st.sampled_from(COMMANDS)))
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, max(0, len(words) - 1)))
-        match draw(st.sampled_from(["drop", "double", "swap", "replace", "insert", "shorten"])):
-            case "drop":
-                del words[place : place + 1]
-            case "double":
-                words[place:place] = words[place : place + 1]
-            case "swap":
-                words[place : place + 2] = reversed(words[place : place + 2])
-            case "replace":
-                words[place : place + 1] = [draw(st.sampled_from(JUNK))]
-            case "insert":
-                words.insert(place, draw(st.sampled_from(JUNK)))
-            case "shorten":
-                words[place : place + 1] = [word[:-1] for word in words[place : place + 1]]
+        accident = draw(st.sampled_from(["drop", "double", "swap", "replace", "insert", "shorten"]))
+        words = after_accident(words, accident, place, draw(st.sampled_from(JUNK)))
     return words
 
 

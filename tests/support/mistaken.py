@@ -30,6 +30,27 @@ steady = settings(
 )  # fmt: skip
 
 
+def after_accident(words: list[str], accident: str, place: int, other: str) -> list[str]:
+    """The words of a command after an accident at a place; ``other``: the word that comes in, where one does."""
+    before, here, after = words[:place], words[place : place + 1], words[place + 1 :]
+    match accident:
+        case "drop":
+            return [*before, *after]
+        case "double":
+            return [*before, *here, *here, *after]
+        case "swap":
+            return [*before, *after[:1], *here, *after[1:]]
+        case "replace":
+            return [*before, other, *after]
+        case "insert":
+            return [*before, other, *here, *after]
+        case "shorten":
+            return [*before, *(word[:-1] for word in here), *after]
+        case "join":
+            return [*before, *(f"{word}={other}" for word in here), *after]
+    raise ValueError(accident)
+
+
 @dataclass
 class Answer:
     """What a command printed and its exit code."""

@@ -29,7 +29,7 @@ from unittest import mock
 
 import tomli_w
 import typer.main
-from mistaken import NAMES, ODD, PLUGIN, VALID, Answer, icl, places
+from mistaken import NAMES, ODD, PLUGIN, VALID, Answer, after_accident, icl, places
 from tiny_runs import TINY, tiny_run, write_toml
 
 from icl_curriculum.config.experiment import Run
@@ -77,6 +77,8 @@ COMMANDS: list[list[str]] = [
     ["verify", "nothing", "--results", "results"],
     ["bench", "nothing", "--threads", "1", "--device", "cpu", "--rounds", "2", "--set", "dims=2", "--results", "out"],
 ]  # fmt: skip
+#: The options that any of them has.
+OPTIONS = [word for words in COMMANDS for word in words if word[:2] == "--"]
 
 
 @dataclass(frozen=True)
@@ -96,25 +98,10 @@ def case(seed: int, number: int) -> Case:
     words = list(chosen.choice(COMMANDS))
     for _ in range(chosen.randint(1, 3)):
         place = chosen.randint(0, max(0, len(words) - 1))
-        match chosen.choice(["drop", "double", "swap", "replace", "replace", "replace", "insert", "shorten", "join"]):
-            case "drop":
-                del words[place : place + 1]
-            case "double":
-                words[place:place] = words[place : place + 1]
-            case "swap":
-                words[place : place + 2] = reversed(words[place : place + 2])
-            case "replace":
-                words[place : place + 1] = [chosen.choice(NUMBERS + TEXTS)]
-            case "insert":
-                words.insert(
-                    place, chosen.choice(TEXTS + [word for words in COMMANDS for word in words if word[:2] == "--"])
-                )
-            case "shorten":
-                words[place : place + 1] = [word[:-1] for word in words[place : place + 1]]
-            case "join":
-                words[place : place + 1] = [
-                    f"{word}={chosen.choice(NUMBERS + TEXTS)}" for word in words[place : place + 1]
-                ]
+        accidents = ["drop", "double", "swap", "replace", "replace", "replace", "insert", "shorten", "join"]
+        accident = chosen.choice(accidents)
+        others = TEXTS + OPTIONS if accident == "insert" else NUMBERS + TEXTS
+        words = after_accident(words, accident, place, chosen.choice(others))
     return Case(words)
 
 

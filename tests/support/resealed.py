@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.results.collecting import COLLECTED, COLLECTED_TABLES, survey
+from icl_curriculum.results.collecting import COLLECTED, COLLECTED_TABLES
 from icl_curriculum.results.columns import bytes_hash
 from icl_curriculum.results.manifests import sealed
+from icl_curriculum.results.surveying import survey
 
 
 def reseal(file: Path, changes: dict[str, Any]) -> None:

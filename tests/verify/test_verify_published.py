@@ -171,8 +171,8 @@ def test_other_runs_are_passed_over(results: Path, change: Callable[[Path], None
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json is damaged"),
         (lambda folder: (folder / "config.toml").write_text("dims = "), "config.toml is damaged"),
         (lambda folder: (folder / "config.toml").unlink(), "config.toml is damaged: it is missing"),
-        (lambda folder: (folder / "evaluation.csv").unlink(), "No such file"),
-        (_text("evaluation.csv", "linear", "linaer"), "evaluation.csv is not what the run wrote"),
+        (lambda folder: (folder / "evaluation.csv").unlink(), "evaluation.csv is damaged: it is missing"),
+        (_text("evaluation.csv", "linear", "linaer"), "evaluation.csv is damaged: it is not what the run wrote"),
     ],
     ids=["manifest", "config", "no config", "no table", "table"],
 )

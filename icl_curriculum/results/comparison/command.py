@@ -11,7 +11,7 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
-from icl_curriculum.results.collecting import COLLECTED, survey
+from icl_curriculum.results.collecting import COLLECTED
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
 from icl_curriculum.results.comparison.outcomes import Outcomes
@@ -19,6 +19,7 @@ from icl_curriculum.results.comparison.sources import Source, open_source
 from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.statistics import THRESHOLD
+from icl_curriculum.results.surveying import survey
 
 
 @dataclass(frozen=True)

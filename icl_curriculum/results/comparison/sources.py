@@ -15,8 +15,8 @@ import pandas as pd
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import is_adapted
-from icl_curriculum.results.collecting import Survey, refresh
-from icl_curriculum.results.manifests import config_is_intact
+from icl_curriculum.results.collecting import refresh
+from icl_curriculum.results.surveying import Survey
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
 #: The columns that tell a cell.
@@ -205,7 +205,7 @@ def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str,
     for run, manifest in manifests.items():
         # A damaged config is a matter of its own: what was measured stands in the tables.
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            if manifest["variant"] not in found and config_is_intact(directory / run, manifest):
+            if manifest["variant"] not in found:
                 config = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
                 if _is_config(config):
                     found[manifest["variant"]] = config

@@ -13,12 +13,12 @@ import pandas as pd
 from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import check_writable, write_atomically
-from icl_curriculum.results.collecting import survey
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
 from icl_curriculum.results.comparison.wording import listed
 from icl_curriculum.results.directory import find_results
+from icl_curriculum.results.surveying import survey
 from icl_curriculum.results.tables import distinct, read_table
 from icl_curriculum.results.transfer.domains import domain_errors, trained_cells
 from icl_curriculum.results.transfer.errors import TransferErrors

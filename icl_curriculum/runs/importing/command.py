@@ -18,9 +18,10 @@ from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.evaluation.failures import Failures
-from icl_curriculum.results.collecting import collect, finished_runs
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import read_manifest
+from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.runs.checkpoints import write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
 from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
