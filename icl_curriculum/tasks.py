@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_curriculum.core.arguments import whole_number
+from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import as_number, at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import INPUTS, Component, code_of
+from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler

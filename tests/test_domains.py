@@ -16,7 +16,7 @@ from undefined import SHIFT_SPECS, UNDEFINED
 from icl_curriculum.config.loading import build
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.shifts import why_undefined
 from icl_curriculum.tasks import Task
 

@@ -27,6 +27,7 @@ from icl_curriculum.config.tables import (
     ScheduleConfig,
     TrainingConfig,
 )
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.registry import (
     BASELINES,
     BUILT_IN,
@@ -36,7 +37,6 @@ from icl_curriculum.core.registry import (
     METHODS,
     MODELS,
     SHIFTS,
-    Component,
     Registered,
     Registry,
 )

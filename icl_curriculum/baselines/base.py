@@ -9,8 +9,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import BASELINES, Component
+from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.function_classes.base import FunctionClass
 
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from icl_curriculum.baselines.base import Baseline, register_baseline
 from icl_curriculum.baselines.descent_rates import best_rate
+from icl_curriculum.core.component import code_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import code_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.inputs import AnyInputs, InputDistribution
 

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.loading import merge, parse_override
 from icl_curriculum.config.mistakes import message, problems
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.core.registry import KINDS, Component, Registered
+from icl_curriculum.core.registry import KINDS, Registered
 from icl_curriculum.testing.kinds import CHECKED, any_noun, checked_kind, kind_of, with_article
 
 

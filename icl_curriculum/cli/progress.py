@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 @contextlib.contextmanager
 def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     """Announce the runs, then follow them: bars on a terminal, plain lines elsewhere."""
-    from icl_curriculum.runs.evaluation import undefined_cells
+    from icl_curriculum.runs.banks import undefined_cells
 
     # Seeds differ in nothing that is said here.
     experiments = list({id(run.experiment): run.experiment for run in runs}.values())

@@ -23,10 +23,11 @@ from icl_curriculum.config.tables import (
     InstructionConfig,
     TrainingConfig,
 )
+from icl_curriculum.core.component import ADDED_LATER, LARGEST, Component, Strict
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import copies_of
-from icl_curriculum.core.registry import ADDED_LATER, BASELINES, LARGEST, Component, Strict
+from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
 from icl_curriculum.inputs import AnyInputs

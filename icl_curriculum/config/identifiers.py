@@ -14,9 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
 from icl_curriculum.config.names import check_cell
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.core.registry import Component, Registered, Registry
+from icl_curriculum.core.registry import Registered, Registry
 
 
 def component(text: str, registry: Registry, option: str, known: Sequence[Component] = ()) -> Component:

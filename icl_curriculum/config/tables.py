@@ -9,21 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config.cadence import EARLIER, StepsOrTime, by_steps
+from icl_curriculum.core.component import ADDED_LATER, LARGEST, Component, Strict, default_was
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import Precision
-from icl_curriculum.core.registry import (
-    ADDED_LATER,
-    BASELINES,
-    CURRICULA,
-    LARGEST,
-    METHODS,
-    MODELS,
-    SHIFTS,
-    Component,
-    Registered,
-    Strict,
-    default_was,
-)
+from icl_curriculum.core.registry import BASELINES, CURRICULA, METHODS, MODELS, SHIFTS, Registered
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.models.adaptation import Adaptation

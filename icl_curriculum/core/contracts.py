@@ -7,9 +7,10 @@ import numbers
 import reprlib
 from collections.abc import Iterator
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.plugin_reads import StrayRead, no_strays
-from icl_curriculum.core.registry import Component, origin_of, source_of
+from icl_curriculum.core.registry import origin_of, source_of
 
 
 class ComponentFailed(Exception):

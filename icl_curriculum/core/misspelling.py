@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from icl_curriculum.core.registry import Component
+from icl_curriculum.core.component import Component
 
 #: From this ratio of difflib on, two names count as meant for one another.
 CLOSE = 0.85

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.interactive import is_interactive, typed_in
 from icl_curriculum.core.plugin_files import is_installed
-from icl_curriculum.core.registry import BUILT_IN, PACKAGE, Component, origin_of, plugin_of
+from icl_curriculum.core.registry import BUILT_IN, PACKAGE, origin_of, plugin_of
 
 
 def package_hash(component: Component) -> str | None:

@@ -6,8 +6,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import CURRICULA, Component
+from icl_curriculum.core.registry import CURRICULA
 
 State = dict[str, Any]
 

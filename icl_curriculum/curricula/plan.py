@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from icl_curriculum.core.component import Strict
 from icl_curriculum.core.contracts import as_number, at_work, broken_contract
-from icl_curriculum.core.registry import Strict
 from icl_curriculum.curricula.base import Curriculum, State
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work
-from icl_curriculum.core.registry import Component
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.models import Adaptation, AdaptedModel, Model

@@ -14,13 +14,14 @@ import torch
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from icl_curriculum.core.component import LARGEST, Strict
 from icl_curriculum.core.contracts import ComponentFailed, at_work, kind_of
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.plugin_reads import no_strays
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import LARGEST, Strict, source_of
+from icl_curriculum.core.registry import source_of
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure

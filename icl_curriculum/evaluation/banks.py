@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import Component
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.shifts import Shift, makes_own_prompts

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.baselines import pool_posterior_mean
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import BUILT_IN, Component, claims_itself, origin_of
+from icl_curriculum.core.registry import BUILT_IN, claims_itself, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.shifts import keeps_oracle

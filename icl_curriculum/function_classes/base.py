@@ -18,10 +18,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import as_number, broken_contract, expect_shape, kind_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import FUNCTION_CLASSES, Component, Registered, code_of
+from icl_curriculum.core.registry import FUNCTION_CLASSES, Registered
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.core.streams import generator as stream_generator
 

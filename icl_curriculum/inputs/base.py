@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum.core.registry import INPUTS, Component, Registered
+from icl_curriculum.core.component import Component
+from icl_curriculum.core.registry import INPUTS, Registered
 
 
 class InputDistribution(Component):

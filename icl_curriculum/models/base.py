@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import torch
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work, broken_contract
-from icl_curriculum.core.registry import MODELS, Component
+from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.capabilities import Capability
 from icl_curriculum.models.instructions import Instruction

@@ -30,9 +30,9 @@ from icl_curriculum.evaluation.errors import evaluation_rows
 from icl_curriculum.evaluation.learners import oracle_entry
 from icl_curriculum.results.columns import csv_text, of_run
 from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.cadence import checkpoints_in
 from icl_curriculum.runs.checkpoints import write_checkpoint, write_weights
-from icl_curriculum.runs.evaluation import evaluation_banks
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.measuring import measure, spread_over

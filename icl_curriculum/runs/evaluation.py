@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import hashlib
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import safetensors.numpy
-
-from icl_curriculum.config.experiment import Experiment, Run
-from icl_curriculum.core.contracts import at_work, broken_contract
-from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import locked, write_atomically
-from icl_curriculum.core.progress import Tell, between, tell_nobody, within
-from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.provenance import versions
-from icl_curriculum.core.registry import code_of
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.component import code_of
+from icl_curriculum.core.progress import Tell, between, within
 from icl_curriculum.evaluation import (
     Bank,
     BaselineFailure,
-    ErrorRow,
     LearnerAnswers,
     NamedLearner,
-    Reply,
     adapted_learners,
     content_hash,
     doubts_on_answers,
     doubts_on_bank,
     evaluation_rows,
-    oracle_entry,
     prediction_differences,
     score,
 )
 from icl_curriculum.models import Adaptation, Model
-from icl_curriculum.results.columns import EvaluationRow, TimingRow, bytes_hash, text_hash
+from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
-from icl_curriculum.shifts import Shift, why_undefined
-from icl_curriculum.tasks import Task
+from icl_curriculum.runs.baseline_cache import baseline_rows, keeping
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -168,14 +151,14 @@ def score_banks(
         of_bank = within(tell, number, len(banks))
         prompts = bank.draw()
         own: list[LearnerAnswers] = []
-        found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=_keeping(own))
+        found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=keeping(own))
         share = 0.5 if adaptations else 0.0
         failures: list[BaselineFailure] = []
         adapted: list[LearnerAnswers] = []
         found += score(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
             experiment.evaluation.confidence, costly=experiment.evaluation.costly, failed=failures.append,
-            tell=between(of_bank, 0.0, share), replied=_keeping(adapted),
+            tell=between(of_bank, 0.0, share), replied=keeping(adapted),
         )  # fmt: skip
         classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0))
         found += classical.rows
@@ -193,160 +176,3 @@ def score_banks(
         doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
         yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)
-
-
-def _keeping(kept: list[LearnerAnswers]) -> Callable[[NamedLearner, Reply], None]:
-    """What is told of replies and appends them to a list."""
-    return lambda entry, reply: kept.append(LearnerAnswers.of(entry, reply))
-
-
-@dataclass(frozen=True)
-class Classical:
-    """What learners without training answered to a bank: their errors, what failed, and the answers themselves."""
-
-    rows: list[ErrorRow]
-    failures: list[BaselineFailure]
-    answers: list[LearnerAnswers]
-
-
-def baseline_rows(
-    run: Run,
-    bank: Bank,
-    prompts: Prompts,
-    cache: Path,
-    plugins: tuple[str, ...] = (),
-    tell: Tell = tell_nobody,
-) -> Classical:
-    """The baselines and the oracle on a bank: computed by the first run that asks, read by the others.
-
-    ``plugins``: hashes of plugins beside the run's own.
-    """
-    function_class = bank.drawn_task.function_class
-    chosen = run.experiment.baselines_for(function_class)
-    entries = [NamedLearner(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
-    confidence, costly = run.experiment.evaluation.confidence, run.experiment.evaluation.costly
-    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
-    # Threads and the libraries' versions decide the last bits.
-    made_by = [_versions(), run.experiment.threads, [*run.plugin_hashes, *plugins]]
-    asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by]
-    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / f"{key}.json"
-    with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
-        # A cache that is damaged is no cache, and neither is that of a version that sealed none.
-        with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
-            return _read(path)
-        found = Classical([], [], [])
-        found.rows.extend(
-            score(
-                entries, bank, prompts, confidence, costly=costly, tell=tell, failed=found.failures.append,
-                replied=_keeping(found.answers),
-            )
-        )  # fmt: skip
-        _write(path, found)
-    return found
-
-
-def _write(path: Path, found: Classical) -> None:
-    """Write what was answered: the numbers as JSON, and beside it the answers, whose hash the JSON holds.
-
-    The first line seals the rest: the hash of that, and of the file's name, which says what was asked.
-    """
-    stacked = {str(number): answers.predictions for number, answers in enumerate(found.answers)}
-    data = safetensors.numpy.save(stacked)
-    plain: dict[str, Any] = {
-        key: [dataclasses.astuple(item) for item in getattr(found, key)] for key in ("rows", "failures")
-    }
-    plain["answers"] = [[answers.learner, answers.learner_kind] for answers in found.answers]
-    plain["answers_hash"] = bytes_hash(data)
-    write_atomically(path.with_suffix(".safetensors"), data)
-    text = json.dumps(plain)
-    write_atomically(path, f"{_seal(path, text)}\n{text}")
-
-
-def _read(path: Path) -> Classical:
-    """What `_write` wrote. OSError, ValueError or the like where that is not there, or is not what was written."""
-    seal, _, text = path.read_text(encoding="utf-8").partition("\n")
-    if seal != _seal(path, text):
-        raise ValueError("it is not what was written there")
-    known = json.loads(text)
-    data = path.with_suffix(".safetensors").read_bytes()
-    if bytes_hash(data) != known["answers_hash"]:
-        raise ValueError("its answers are not those that were written with it")
-    stacked = safetensors.numpy.load(data)
-    failures = [BaselineFailure(learner, tuple(ks), *others) for learner, ks, *others in known["failures"]]
-    answers = [LearnerAnswers(name, kind, stacked[str(i)]) for i, (name, kind) in enumerate(known["answers"])]
-    return Classical([ErrorRow(*values) for values in known["rows"]], failures, answers)
-
-
-# Reading them takes longer than a small bank.
-_versions = functools.cache(versions)
-
-
-def _seal(path: Path, text: str) -> str:
-    return json.dumps({"sealed": text_hash(f"{path.stem}\n{text}")})
-
-
-def check_banks(experiment: Experiment) -> None:
-    """UserError for a shift whose rows could not be told from those of other prompts."""
-    for _ in (*evaluation_banks(experiment), *learning_banks(experiment)):
-        pass
-
-
-def evaluation_banks(experiment: Experiment) -> Iterator[Bank]:
-    """Every cell of the experiment as it is, then under every shift that is defined for it, each once."""
-    config = experiment.evaluation
-    return _banks(experiment, config.shifts, config.n_prompts, "evaluation")
-
-
-def learning_banks(experiment: Experiment) -> Iterator[Bank]:
-    """The small banks behind learning.csv: every cell as it is, then under the learning shifts, each once."""
-    config = experiment.evaluation
-    return _banks(experiment, config.learning_shifts, config.learning_prompts, "learning")
-
-
-def _banks(
-    experiment: Experiment, shifts: Sequence[Shift], n_prompts: int, purpose: Literal["evaluation", "learning"]
-) -> Iterator[Bank]:
-    seen: dict[tuple[str, str, str], Bank] = {}
-    for shift in (None, *shifts):
-        for task in experiment.tasks().values():
-            if shift is not None and why_undefined(shift, task) is not None:
-                continue
-            bank = Bank(task, shift, n_prompts, experiment.points, experiment.evaluation.bank_seed, purpose)
-            if shift is not None:
-                _expect_columns(shift, task)
-            if bank.key not in seen:
-                seen[bank.key] = bank
-                yield bank
-            elif not bank.same_prompts(seen[bank.key]):
-                known, key = seen[bank.key], "learning_shifts" if purpose == "learning" else "shifts"
-                what = "prompts without a shift" if known.shift is None else f"the shift {known.shift.id!r}"
-                raise UserError(
-                    f"{bank.shift_name!r} would stand in the tables as {'/'.join(bank.key)}, as {what} do; expected "
-                    f"names of its own",
-                    key=f"evaluation.{key}",
-                    way_out="let its columns tell it apart, or give it an id",
-                )
-
-
-def _expect_columns(shift: Shift, task: Task) -> None:
-    """ComponentFailed unless a shift gives two texts that tables can hold."""
-    with at_work(shift, "columns"):
-        columns = shift.columns(task)
-    texts = isinstance(columns, tuple) and len(columns) == 2 and all(isinstance(text, str) for text in columns)
-    if not texts or not all(text and text.isprintable() for text in columns):
-        raise broken_contract(
-            shift, "columns", found=repr(columns), expected="the ids of inputs and of the shift, two printable texts"
-        )
-
-
-def undefined_cells(experiment: Experiment) -> list[str]:
-    """``parity under random_quadrants: <reason>``: the shifts of the experiment that a class is not evaluated under."""
-    config = experiment.evaluation
-    reasons = {
-        f"{task.function_class.id} under {shift.id}: {reason}": None
-        for shift in (*config.shifts, *config.learning_shifts)
-        for task in experiment.tasks().values()
-        if (reason := why_undefined(shift, task)) is not None
-    }
-    return list(reasons)

@@ -23,11 +23,12 @@ from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, check_name, is_lost, read_manifest
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
-from icl_curriculum.runs.evaluation import TrainedModel, evaluate, evaluation_banks
+from icl_curriculum.runs.evaluation import TrainedModel, evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging

@@ -21,8 +21,8 @@ from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.results.manifests import DamagedFile, read_manifest
+from icl_curriculum.runs.banks import check_banks
 from icl_curriculum.runs.cadence import as_begun
-from icl_curriculum.runs.evaluation import check_banks
 from icl_curriculum.runs.execution import (
     Report,
     directory_of,

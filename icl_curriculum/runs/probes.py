@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Experiment
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import ComponentFailed, at_work, broken_contract
 from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import BUILT_IN, KINDS, Component, origin_of
+from icl_curriculum.core.registry import BUILT_IN, KINDS, origin_of
 from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
@@ -24,7 +25,7 @@ from icl_curriculum.models.calling import check_shape, given
 from icl_curriculum.models.descent import copied
 from icl_curriculum.models.stirring import stir
 from icl_curriculum.results.doubts import Doubt
-from icl_curriculum.runs.evaluation import evaluation_banks, learning_banks
+from icl_curriculum.runs.banks import evaluation_banks, learning_banks
 from icl_curriculum.tasks import Task
 
 #: Numbers of prompts with which it is tried whether functions depend on inputs.

@@ -12,7 +12,7 @@ from icl_curriculum.curricula import Shares
 from icl_curriculum.evaluation import NamedLearner, metric_rows, put_to
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
-from icl_curriculum.runs.evaluation import learning_banks
+from icl_curriculum.runs.banks import learning_banks
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.training import Cell, Trainer, Update
 from icl_curriculum.training.session import TRAINING

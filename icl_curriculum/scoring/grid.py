@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from icl_curriculum.config.identifiers import component
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Component, Registry
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Registry
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.inputs import InputDistribution

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.arguments import plain, whole_number
+from icl_curriculum.core.component import LARGEST
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import LARGEST
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import ClassVar
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import SHIFTS, Component, claims_itself, is_built_in
+from icl_curriculum.core.registry import SHIFTS, claims_itself, is_built_in
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.tasks import Task
 

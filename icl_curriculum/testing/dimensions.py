@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import Component
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.subject import ComponentSubject
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.registry import KINDS, Component
+from icl_curriculum.core.registry import KINDS
 from icl_curriculum.testing import baselines, curricula, function_classes, inputs, methods, models, shifts
 from icl_curriculum.testing.baselines.subject import BaselineSubject
 from icl_curriculum.testing.curricula.subject import CurriculumSubject

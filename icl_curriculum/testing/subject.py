@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import Component, Registry
+from icl_curriculum.core.registry import Registry
 from icl_curriculum.core.streams import Streams, generator
 
 C = TypeVar("C", bound=Component)

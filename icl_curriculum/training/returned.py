@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work, broken_contract
-from icl_curriculum.core.registry import Component
 from icl_curriculum.models.base import Model
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.session import Cell, Draw

@@ -12,8 +12,8 @@ from tiny_runs import tiny_run, write_toml
 from icl_curriculum.config import cadence
 from icl_curriculum.config.loading import build, load
 from icl_curriculum.config.tables import TrainingConfig
+from icl_curriculum.core.component import Strict, default_was
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import Strict, default_was
 
 
 def test_the_examples_in_the_docstrings() -> None:

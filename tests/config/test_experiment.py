@@ -22,13 +22,14 @@ from icl_curriculum.config.tables import (
     ScheduleConfig,
     TrainingConfig,
 )
+from icl_curriculum.core.component import ADDED_LATER, Strict
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import ADDED_LATER, KINDS, Strict
+from icl_curriculum.core.registry import KINDS
 from icl_curriculum.curricula import Growth
 from icl_curriculum.function_classes import register_function_class
 from icl_curriculum.function_classes.linear import Linear
 from icl_curriculum.models import ModelConfig, TransformerConfig, register_model
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.shifts import standard_shifts
 
 SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))

@@ -13,10 +13,11 @@ import pytest
 from pydantic import Field, ValidationError
 
 from icl_curriculum.core import plugin_files, plugins
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.plugin_files import copy_names
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, KINDS, Component, Registry
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, KINDS, Registry
 from icl_curriculum.function_classes import Linear
 
 

@@ -17,7 +17,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.evaluation import banks, content_hash
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.recording import learning_banks
 from icl_curriculum.tasks import Task
 from icl_curriculum.training import Trainer

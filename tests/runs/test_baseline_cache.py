@@ -14,7 +14,8 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import versions
 from icl_curriculum.evaluation import Bank
-from icl_curriculum.runs.evaluation import baseline_rows, evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
+from icl_curriculum.runs.baseline_cache import baseline_rows
 
 
 def test_a_cache_of_baselines_that_was_edited_or_exchanged_is_not_believed(copied: Finished, tmp_path: Path) -> None:
@@ -43,7 +44,9 @@ def test_a_cache_of_baselines_is_that_of_the_versions_that_made_it(
     assert {file.name for file in cache.glob("*.json")} == before
     for name in ("scikit_learn_version", "numpy_version", "scipy_version", "numba_version", "python_version"):
         known = {file.name for file in cache.glob("*.json")}
-        monkeypatch.setattr("icl_curriculum.runs.evaluation._versions", lambda name=name: {**versions(), name: "0.0"})
+        monkeypatch.setattr(
+            "icl_curriculum.runs.baseline_cache._versions", lambda name=name: {**versions(), name: "0.0"}
+        )
         baseline_rows(copied.run, *bank_and_prompts(copied.run), cache)
         assert len({file.name for file in cache.glob("*.json")} - known) == 1
 

@@ -29,8 +29,8 @@ from icl_curriculum.models import Transformer, TransformerConfig, register_model
 from icl_curriculum.results.columns import COLUMNS
 from icl_curriculum.runs import evaluation as final_evaluation
 from icl_curriculum.runs import execution
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.checkpoints import load_model
-from icl_curriculum.runs.evaluation import evaluation_banks
 from icl_curriculum.runs.execution import directory_of, execute, is_finished
 from icl_curriculum.training import Trainer
 

@@ -23,7 +23,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 from icl_curriculum.runs.launch import LaunchOutcome, RunFailure, launch
 from icl_curriculum.runs.pool import WorkerPool, _ending

@@ -14,7 +14,7 @@ import icl_curriculum
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.evaluation import adaptation_bank
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 
 WAYS = ["steps=2,rate=0.01", "steps=1,rate=0.01", "per_prompt,steps=1"]
 IDS = ["model/adapted=1/rate=0.01", "model/adapted=2/rate=0.01", "model/adapted=1/per_prompt"]

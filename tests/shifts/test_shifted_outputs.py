@@ -26,7 +26,7 @@ from helpers import (
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.evaluation import content_hash, oracle_entry
-from icl_curriculum.runs.evaluation import evaluation_banks
+from icl_curriculum.runs.banks import evaluation_banks
 
 SIGN_VALUED = [name for name in FUNCTION_CLASSES.names() if class_of(name).sign_valued]
 REAL_VALUED = [name for name in FUNCTION_CLASSES.names() if name not in SIGN_VALUED]

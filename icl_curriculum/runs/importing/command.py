@@ -22,9 +22,10 @@ from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import read_manifest
 from icl_curriculum.results.surveying import finished_runs
+from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.checkpoints import write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
-from icl_curriculum.runs.evaluation import evaluate, evaluation_banks
+from icl_curriculum.runs.evaluation import evaluate
 from icl_curriculum.runs.execution import directory_of, moved_aside
 from icl_curriculum.runs.importing.foreign_run import ForeignRun, Told, read_run
 
