@@ -5,6 +5,7 @@ The phases of an `icl run` are told from outside, by what it prints and by the f
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -156,7 +157,13 @@ class Command:
         ]
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.members() if pid != self.process.pid]
+        """Those of its processes that were started as workers, or what stands for them."""
+        found = []
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                if b"start_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
     def wait_for(self, opens: Callable[[Command], bool], within: float = 600.0) -> bool:
         """Wait until it is so far; False if it ended before."""
