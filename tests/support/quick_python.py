@@ -95,7 +95,10 @@ def attend(connection: socket.socket) -> Request:
     """Start the process that was asked for, in which it returns, and say how it ends; end it with who asked."""
     header, streams, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as received:
-        request = Request(**json.loads(received.read(int.from_bytes(header, "big"))))
+        asked = received.read(int.from_bytes(header, "big"))
+    if not header or len(asked) < int.from_bytes(header, "big"):
+        os._exit(0)  # Who asked was killed while it did.
+    request = Request(**json.loads(asked))
     child = fork()
     if child == 0:
         connection.close()
