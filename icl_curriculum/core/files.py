@@ -73,9 +73,12 @@ def atomic_path(path: Path, *, before: Callable[[], None] = allowed) -> Iterator
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that killed processes left behind. Call it only while holding the folder's lock."""
-    for leftover in folder.glob(".*.tmp"):
+def remove_leftovers(folder: Path, of: str = "") -> None:
+    """Delete the temporary files that killed processes left behind. Call it only while holding the folder's lock.
+
+    ``of``: those of files alone whose names begin so, for who holds the lock of these.
+    """
+    for leftover in folder.glob(f".{of}*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

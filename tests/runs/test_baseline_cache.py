@@ -51,6 +51,18 @@ def test_a_cache_of_baselines_is_that_of_the_versions_that_made_it(
         assert len({file.name for file in cache.glob("*.json")} - known) == 1
 
 
+def test_what_a_killed_process_left_of_its_answers_is_removed_by_who_answers_next(copied: Finished) -> None:
+    cache = copied.path.parent / ".cache"
+    written = sorted(path for path in cache.iterdir() if path.suffix in (".json", ".safetensors"))
+    before = {path.name: path.read_bytes() for path in written}
+    for path in written:
+        path.unlink()
+        (cache / f".{path.name}.0a1b2c3d.tmp").write_bytes(before[path.name][:20])
+    executed(copied.results, FINISHED, seed=1)
+    after = {path.name: path.read_bytes() for path in cache.iterdir() if path.suffix != ".lock"}
+    assert after == before
+
+
 def bank_and_prompts(run: Run) -> tuple[Bank, Prompts]:
     bank = next(evaluation_banks(run.experiment))
     return bank, bank.draw()
