@@ -1,7 +1,8 @@
 """A task: a function class, an input distribution, a number of dimensions and a label noise.
 
 Training, evaluation and scoring draw their prompts here and nowhere else.
-Dimensions: n = prompts, points = K + 1, dims = d.
+Dimensions: n = prompts, points = K + 1, dims = d, labels = the numbers of a label, an axis that is only there if they
+are several.
 """
 
 from __future__ import annotations
@@ -99,34 +100,39 @@ class Task:
     @own_settings()
     def clean(
         self, n: int, points: int, streams: Streams, *, active_dims: int | None = None
-    ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], dict[str, Tensor]]:
+    ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points *labels"], dict[str, Tensor]]:
         """Draw inputs, clean raw values and the functions' parameters, which `draw` then labels."""
         sampler = self.inputs if active_dims is None else _Truncated(self.inputs, active_dims)
         with at_work(self.function_class, "draw"):
             xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
         expect_shape(self.function_class, "draw (inputs)", xs, (n, points, self.dims), "prompts, points, dims")
-        expect_shape(self.function_class, "draw (values)", values, (n, points), "prompts, points")
+        expect_shape(self.function_class, "draw (values)", values, *self.function_class.label_shape(n, points))
         return xs, values, truth
 
-    def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
+    def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
         """The clean raw values of functions at inputs other than their own."""
         with at_work(self.function_class, "evaluate"):
             values = self.function_class.evaluate(truth, xs)
-        expect_shape(self.function_class, "evaluate", values, (xs.shape[0], xs.shape[1]), "prompts, points", xs.dtype)
+        shape, axes = self.function_class.label_shape(xs.shape[0], xs.shape[1])
+        expect_shape(self.function_class, "evaluate", values, shape, axes, xs.dtype)
         return values
 
     def label(
         self,
         xs: Float[Tensor, "n points dims"],
-        values: Float[Tensor, "n points"],
+        values: Float[Tensor, "n points *labels"],
         truth: dict[str, Tensor],
         streams: Streams,
         *,
         queries: Float[Tensor, "n points dims"] | None = None,
-        query_values: Float[Tensor, "n points"] | None = None,
+        query_values: Float[Tensor, "n points *labels"] | None = None,
         mask: Bool[Tensor, "n points"] | None = None,
     ) -> Prompts:
-        """Make prompts of clean raw values: apply label noise from its own stream, the class's unit and the factor."""
+        """Make prompts of clean raw values: apply label noise from its own stream, the class's unit and the factor.
+
+        Entries that don't count for the function class are left out of the mask.
+        """
+        mask = self._counting(truth, xs if queries is None else queries, mask)
         unit, noise = self.function_class.output_scale(self.dims), self.raw_noise
         scale = unit * self.factor
         targets = values if query_values is None else query_values
@@ -138,6 +144,9 @@ class Task:
                 flipped = torch.rand(values.shape, generator=made, device=values.device) < noise
                 ys = torch.where(flipped, -ys, ys)
                 deviation = 2 * math.sqrt(noise * (1 - noise))
+            elif self.function_class.class_valued:
+                ys = _other_classes(ys, noise, made)
+                deviation = noise
             else:
                 ys = ys + deviation * torch.randn(values.shape, generator=made, device=values.device)
         return Prompts(
@@ -150,13 +159,31 @@ class Task:
             input_distribution=self.inputs.id,
             label_noise=deviation,
             scale=scale,
+            classes=self.function_class.class_valued,
             truth=truth,
         )
+
+    def _counting(
+        self, truth: dict[str, Tensor], asked: Float[Tensor, "n points dims"], mask: Bool[Tensor, "n points"] | None
+    ) -> Bool[Tensor, "n points"] | None:
+        """The mask without the entries that don't count for the function class."""
+        with at_work(self.function_class, "counts"):
+            counting = self.function_class.counts(truth, asked)
+        if counting is None:
+            return mask
+        expect_shape(self.function_class, "counts", counting, tuple(asked.shape[:2]), "prompts, points", torch.bool)
+        return counting if mask is None else counting & mask
 
     def trivial_error(self) -> float:
         """The squared error of predicting zero under the reference inputs, in the units of the class's outputs."""
         stated = as_number(self.function_class, "trivial_error", self.function_class.trivial_error(self.dims))
         return stated * self.function_class.output_scale(self.dims) ** 2
+
+    def trivial_loss(self) -> float:
+        """The loss of training of who knows nothing: the trivial error, or log C of C classes, that of chance."""
+        if self.function_class.class_valued:
+            return math.log(self.function_class.label_dims)
+        return self.trivial_error()
 
     def second_moment(self) -> float:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
@@ -224,6 +251,17 @@ def _monte_carlo_second_moment(moment: _Moment) -> float:
         streams = Streams(0, f"denominator/{moment.family}/{task.inputs.id}/{moment.dims}", chunk)
         total += float(task.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
     return total / DENOMINATOR_PROMPTS
+
+
+def _other_classes(
+    labels: Float[Tensor, "n points classes"], probability: float, made: torch.Generator
+) -> Float[Tensor, "n points classes"]:
+    """One-hot labels, each with this probability that of another class, each of which is as likely."""
+    n_classes = labels.shape[-1]
+    wrong = torch.rand(labels.shape[:2], generator=made, device=labels.device) < probability
+    turns = torch.randint(1, n_classes, labels.shape[:2], generator=made, device=labels.device)
+    turned = (labels.argmax(dim=-1) + turns * wrong) % n_classes
+    return torch.zeros_like(labels).scatter_(-1, turned.unsqueeze(-1), 1.0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from icl_curriculum.baselines.descent_rates import best_rate, expected_error
 from icl_curriculum.baselines.gradient_descent import GradientDescent, PreconditionedGradientDescent
 from icl_curriculum.baselines.kernel_ridge import KernelRidge
 from icl_curriculum.baselines.lasso import Lasso
+from icl_curriculum.baselines.logistic_regression import LogisticRegression
 from icl_curriculum.baselines.networks import NetworkByGradientDescent
 from icl_curriculum.baselines.pool import PoolPosteriorMean, asked_members, pool_posterior_mean
 from icl_curriculum.baselines.quadratic_features import QuadraticFeatures
@@ -22,6 +23,7 @@ __all__ = [
     "KernelRidge",
     "Lasso",
     "LeastSquares",
+    "LogisticRegression",
     "NearestNeighbours",
     "NetworkByGradientDescent",
     "PoolPosteriorMean",

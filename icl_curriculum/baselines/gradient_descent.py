@@ -21,7 +21,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.baselines.descent_rates import best_rate
 from icl_curriculum.core.component import code_of
 from icl_curriculum.core.errors import UserError
@@ -60,6 +60,8 @@ class GradientDescent(Baseline):
     (d + 1) / (k + d + 1), since the error at another rate is (1 - rate)^2 + rate^2 (d + 1) / k.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     id_fields: ClassVar[tuple[str, ...]] = ("steps",)
 
     steps: int = Field(1, ge=1, le=10_000, description="number of steps")
@@ -67,6 +69,7 @@ class GradientDescent(Baseline):
         "best", description="what a step multiplies the gradient by, above 0; best: that of the least expected error"
     )
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         rates = torch.zeros(prompts.points, dtype=torch.float64)
         for k in _asked(prompts):
@@ -94,6 +97,8 @@ class PreconditionedGradientDescent(Baseline):
     draws. The other preconditioner in use, Newton's (X^T X / k + c I)^-1, makes one step `ridge` with the penalty c k.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     id_fields: ClassVar[tuple[str, ...]] = ("steps",)
 
     steps: int = Field(1, ge=1, le=10_000, description="number of steps")
@@ -106,6 +111,7 @@ class PreconditionedGradientDescent(Baseline):
         if not math.isfinite(self.inputs.squared_norm(dims)):
             raise UserError(f"expected inputs with a covariance, found {self.inputs.id}", subject=self.id)
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         dims = prompts.dims
         self.check_dims(dims)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.core.prompts import Prompts
 
 # Rounding decides what is left of a diagonal entry below this share of it.
@@ -28,12 +28,15 @@ class KernelRidge(Baseline):
     normalized errors of .57 and .29 at k = 2d for d = 5, .70 and .30 for d = 20.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     kernel: Literal["rbf", "polynomial", "laplacian"] = Field("polynomial", description="K(x, q)")
     gamma: float | None = Field(None, gt=0, allow_inf_nan=False, description="scale within the kernel; default: 1 / d")
     degree: int = Field(2, ge=1, le=20, description="degree of the polynomial kernel")
     coef0: float = Field(1.0, ge=0, allow_inf_nan=False, description="constant of the polynomial kernel")
     penalty: float = Field(0.1, gt=0, allow_inf_nan=False, description="penalty on the squared norm of the function")
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         """Predict from one Cholesky factor for each prompt, whose leading blocks are the factors of the leading blocks.
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.baselines.lasso_paths import LassoFits
 from icl_curriculum.core.prompts import Prompts
 
@@ -31,6 +31,8 @@ class Lasso(Baseline):
     The objective is scikit-learn's, in which the loss is a mean over the k examples.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     id_fields: ClassVar[tuple[str, ...]] = ("alpha",)
 
     alpha: float = Field(
@@ -40,6 +42,7 @@ class Lasso(Baseline):
         description="penalty on the sum of the absolute weights, beside half the mean square",
     )
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         weights = lasso_coefficients(prompts.xs, prompts.ys, self.alpha)
         return (weights * prompts.query().double()).sum(-1)

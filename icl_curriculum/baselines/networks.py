@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import generator
 
@@ -30,12 +30,15 @@ class NetworkByGradientDescent(Baseline):
     d = 20 that leaves a normalized error of .17 at k = 100, as printed; more steps, or others, gain nothing.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     costly: ClassVar[bool] = True
 
     hidden: int = Field(100, ge=1, le=1_000_000, description="number of hidden units")
     steps: int = Field(100, ge=1, le=10_000_000, description="steps of Adam")
     learning_rate: float = Field(5e-3, gt=0, allow_inf_nan=False, description="rate of Adam")
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         predictions = torch.zeros(prompts.ys.shape, dtype=torch.float64, device=prompts.xs.device)
         # A single prompt is computed twice, as products of one matrix are rounded differently from those of several.

@@ -1,6 +1,7 @@
 """The posterior mean over a finite pool of functions (Raventos et al. 2023).
 
-Dimensions: batch = prompts, points = K + 1, dims = d, members = functions of the pool.
+Dimensions: batch = prompts, points = K + 1, dims = d, members = functions of the pool, labels = the numbers of a label,
+an axis that is only there if they are several.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import ALL_LABELS, Baseline, register_baseline
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, Parameters
@@ -24,6 +25,8 @@ from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, Par
 # rounds, and still count as a member's value.
 _CHUNK = 1 << 24
 _ROUNDING = 1e-5
+#: The probability of a class that no function of the pool gives: none that is 0 could be judged by its logarithm.
+_IMPOSSIBLE = 1e-12
 
 
 @register_baseline("dmmse")
@@ -34,7 +37,11 @@ class PoolPosteriorMean(Baseline):
     does). If ``pool`` is left out, it is that of the experiment's first function class that has one.
     It is optimal on the functions of the pool if inputs say nothing about them, and a model trained on few
     functions comes to resemble it, on fresh functions too. Source: Raventos et al. 2023, "dMMSE".
+
+    Of classes it is the posterior predictive: the probability of each class over the functions of the pool.
     """
+
+    answers = ALL_LABELS
 
     pool: AnyFunctionClass | None = Field(None, description="a function class with a pool_size")
 
@@ -52,36 +59,46 @@ class PoolPosteriorMean(Baseline):
         if pool.pool_size is None:
             raise UserError(f"dmmse: pool: expected a function class with a pool_size, found {pool.id}")
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         if self.pool is None:
             raise UserError("dmmse: expected a function class with a pool_size as its pool, found none")
         self._check(self.pool)
         return pool_posterior_mean(self.pool, prompts, self.pool.output_scale(prompts.dims))
 
 
-def pool_posterior_mean(function_class: FunctionClass, prompts: Prompts, scale: float) -> Float[Tensor, "batch points"]:
+def pool_posterior_mean(
+    function_class: FunctionClass, prompts: Prompts, scale: float
+) -> Float[Tensor, "batch points *labels"]:
     """The mean of f(query) over the class's pool, weighted by the likelihood of the first k labels, in float64.
 
     ``scale``: the factor that the pool's raw values are multiplied by. Inputs are taken to say nothing about the
-    function.
+    function. Of classes it is the logarithm of their mean; a class that no function gives has `_IMPOSSIBLE`.
     """
     members = function_class.pool(prompts.dims, prompts.xs.device)
-    best = torch.full_like(prompts.ys, -math.inf, dtype=torch.float64)
-    total, mass = torch.zeros_like(best), torch.zeros_like(best)
+    best = torch.full(prompts.xs.shape[:2], -math.inf, dtype=torch.float64, device=prompts.xs.device)
+    total, mass = torch.zeros_like(prompts.ys, dtype=torch.float64), torch.zeros_like(best)
+
+    def beside(entries: Tensor) -> Tensor:
+        return entries if prompts.ys.ndim == 2 else entries.unsqueeze(-1)
+
     for likelihoods, answers in asked_members(function_class, members, prompts, scale):
         # The sum of exponentials over chunks is kept relative to the largest so far.
         largest = torch.maximum(best, likelihoods.amax(dim=0))
         kept = torch.exp(best - largest)
         weights = torch.exp(likelihoods - largest)
         mass = mass * kept + weights.sum(dim=0)
-        total = total * kept + (weights * answers).sum(dim=0)
+        total = total * beside(kept) + (beside(weights) * answers).sum(dim=0)
         best = largest
-    return total / mass
+    mean = total / beside(mass)
+    if not prompts.classes:
+        return mean
+    likely = mean.clamp_min(_IMPOSSIBLE)
+    return (likely / likely.sum(dim=-1, keepdim=True)).log()
 
 
 def asked_members(
     function_class: FunctionClass, members: Parameters, prompts: Prompts, scale: float
-) -> Iterator[tuple[Float[Tensor, "members batch points"], Float[Tensor, "members batch points"]]]:
+) -> Iterator[tuple[Float[Tensor, "members batch points"], Float[Tensor, "members batch points *labels"]]]:
     """For some members at a time: the log likelihood of the first k labels, and what they answer at query k.
 
     ``members``: the parameters of functions of the class. ``scale``: what their raw values are multiplied by.
@@ -101,15 +118,16 @@ def asked_members(
 
 def _values(
     function_class: FunctionClass, members: dict[str, Tensor], xs: Float[Tensor, "batch points dims"]
-) -> Float[Tensor, "members batch points"]:
+) -> Float[Tensor, "members batch points *labels"]:
     """The values of every member at every input of every prompt, with all inputs as points of one long prompt."""
     count = len(next(iter(members.values())))
     flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
-    return rearrange(function_class.evaluate(members, flat).double(), "m (b p) -> m b p", b=len(xs))
+    values = function_class.evaluate(members, flat).double()
+    return values.reshape(count, len(xs), xs.shape[1], *values.shape[2:])
 
 
 def _log_likelihoods(
-    function_class: FunctionClass, labels: Float[Tensor, "members batch points"], prompts: Prompts, scale: float
+    function_class: FunctionClass, labels: Float[Tensor, "members batch points *labels"], prompts: Prompts, scale: float
 ) -> Float[Tensor, "members batch points"]:
     """The log likelihood of each shown label if a member made it, up to a term that all members share."""
     shown = prompts.ys.double()
@@ -117,5 +135,11 @@ def _log_likelihoods(
         p = prompts.flip_probability
         odds = math.log(max(p, 1e-12) / (1 - p))
         return (labels.sign() != shown.sign()).double() * odds
+    if function_class.class_valued:
+        p, others = prompts.label_noise, function_class.label_dims - 1
+        odds = math.log(max(p, 1e-12) / others / (1 - p))
+        return (labels != shown).any(dim=-1).double() * odds
     rounding = _ROUNDING * math.sqrt(function_class.trivial_error(prompts.dims)) * scale
-    return (shown - labels).square() / (-2 * max(prompts.label_noise, rounding) ** 2)
+    squares = (shown - labels).square()
+    distances = squares if squares.ndim == 3 else squares.sum(dim=-1)
+    return distances / (-2 * max(prompts.label_noise, rounding) ** 2)

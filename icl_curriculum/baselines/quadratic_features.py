@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
 
@@ -28,8 +28,11 @@ class QuadraticFeatures(Baseline):
     makes them. ``squares``: x_j^2 alone, of which the quadratic class is made.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     features: Literal["all", "squares"] = Field("all", description="1, x_j and x_i x_j; or x_j^2 alone")
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         step = max(1, _CHUNK // (prompts.points * (prompts.dims + 1) * (prompts.dims + 2) // 2))
         parts = [prompts[start : start + step] for start in range(0, len(prompts), step)]

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.core.errors import UserError, described, did_you_mean
 from icl_curriculum.core.identifiers import Identifier
@@ -45,6 +45,8 @@ class ScikitLearn(Baseline):
     it is named, for what is no regressor, for parameters that it doesn't have or refuses, and for a regressor that
     can't be fitted to one label of any sign for each example. Source: Pedregosa et al. 2011.
     """
+
+    answers = NUMBERS_AND_VECTORS
 
     costly: ClassVar[bool] = True
     id_fields: ClassVar[tuple[str, ...]] = ("regressor",)
@@ -75,6 +77,7 @@ class ScikitLearn(Baseline):
             raise UserError(f"sklearn: {self.regressor} {failure}")
         return self
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         return answer_each(prompts, regressor_answer(_made(self.regressor, self.parameters)))
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.baselines.base import Baseline, register_baseline
+from icl_curriculum.baselines.base import NUMBERS_AND_VECTORS, Baseline, each_number, register_baseline
 from icl_curriculum.baselines.per_prompt import answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.core.prompts import Prompts
@@ -22,10 +22,13 @@ class GreedyTree(Baseline):
     Source: Breiman et al. 1984; Garg et al. 2022, section 5.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     costly: ClassVar[bool] = True
 
     max_depth: int | None = Field(None, ge=1, le=1_000, description="most decisions in a row; default: no limit")
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         from sklearn.tree import DecisionTreeRegressor
 
@@ -40,12 +43,15 @@ class GradientBoosting(Baseline):
     who use XGBoost with these numbers.
     """
 
+    answers = NUMBERS_AND_VECTORS
+
     costly: ClassVar[bool] = True
 
     trees: int = Field(50, ge=1, le=100_000, description="number of trees")
     max_depth: int = Field(4, ge=1, le=1_000, description="depth of each tree")
     learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False, description="what each tree's answer is multiplied by")
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         from sklearn.ensemble import GradientBoostingRegressor
 

@@ -21,6 +21,7 @@ from icl_curriculum.cli.options import (
     FunctionClasses,
     Inputs,
     Log,
+    Metrics,
     Name,
     NPrompts,
     Plugins,
@@ -28,12 +29,12 @@ from icl_curriculum.cli.options import (
     Seeds,
     Set,
     Shifts,
+    ShownMetricName,
     parse_lengths,
     parse_seeds,
     parse_threads,
 )
 from icl_curriculum.cli.signals import Signals
-from icl_curriculum.results.statistics import THRESHOLD
 
 if TYPE_CHECKING:  # imports torch
     from icl_curriculum.runs.launch import LaunchOutcome
@@ -123,6 +124,7 @@ def evaluate(
             "optimizer=adam; beside masks and instructions, not combined with them; can be repeated",
         ),
     ] = None,
+    metric: Metrics = None,
     step: Annotated[
         list[str] | None,
         typer.Option(
@@ -143,6 +145,7 @@ def evaluate(
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
     from icl_curriculum.scoring import evaluate as evaluating
+    from icl_curriculum.scoring.asked_metrics import asked_metrics
     from icl_curriculum.scoring.asked_models import asked_adaptations
     from icl_curriculum.scoring.grid import AskedCells
     from icl_curriculum.scoring.trained_runs import asked_steps
@@ -154,11 +157,15 @@ def evaluate(
         evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=device, step=each)
         grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
         models = evaluation.models(masks=mask or (), instructions=instruction or ())
+        tasks = [bank.drawn_task for bank in grid.banks]
+        metrics = asked_metrics(metric or (), tasks, evaluation.run.experiment.evaluation.metrics)
         name = evaluation.run.name if each is None else f"{evaluation.run.name} at step {each}"
         with progress.bank_view(name, grid.banks) as tell:
             last = each == steps[-1]
             into = output or run_dir / "evaluate"
-            written.append(evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last))
+            written.append(
+                evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last, metrics=metrics)
+            )
     display.show_evaluation(written, grid)
 
 
@@ -238,6 +245,7 @@ def score(
         str | None,
         typer.Option(metavar="5,10", help="numbers of examples for these learners, or 'all'; default: d/2, d, 2d, 4d"),
     ] = None,
+    metric: Metrics = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
     device: Annotated[
         str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps; for trained models")
@@ -263,6 +271,7 @@ def score(
         costly,
         plugins=plugin or [],
         device=launch.resolve_device(device),
+        metrics=metric or (),
     )
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
@@ -294,6 +303,7 @@ def plot(
             help="which has figures of its own: 'all', or one by its name; can be repeated; default: all of up to six",
         ),
     ] = None,
+    metric: ShownMetricName = None,
     results: Results = Path("results"),
 ) -> None:
     """Redraw an experiment's figures, or those of scores, from its CSV files alone."""
@@ -303,7 +313,7 @@ def plot(
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     directory = find_results(name, results)
-    drawn = figures.draw_all(directory, baselines=shown, variants=variant, say=display.show_note)
+    drawn = figures.draw_all(directory, baselines=shown, variants=variant, metric=metric, say=display.show_note)
     display.show_figures(drawn)
     if not drawn:
         display.show_note(f"{directory}: no figure was drawn")
@@ -320,7 +330,7 @@ def compare(
     against: Annotated[
         str | None, typer.Option(metavar="VARIANT", help="what others are compared with; default: single-task training")
     ] = None,
-    error: Error = THRESHOLD,
+    error: Error = None,
     examples: Annotated[
         int | None,
         typer.Option(min=0, max=LARGEST, metavar="K", help="compare at so many examples; default: the longest prompts"),
@@ -329,6 +339,7 @@ def compare(
         Path | None,
         typer.Option(metavar="DIR", help="where summary.csv goes; default: the experiment's folder, or DIR/compare"),
     ] = None,
+    metric: ShownMetricName = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="write every two variants to summary.csv, also of more than twelve")
     ] = False,
@@ -340,7 +351,14 @@ def compare(
     from icl_curriculum.results.comparison import command
 
     compared = command.compare(
-        names, results, threshold=error, output=output, against=against, examples=examples, all_pairs=all_pairs
+        names,
+        results,
+        threshold=error,
+        output=output,
+        against=against,
+        examples=examples,
+        metric=metric,
+        all_pairs=all_pairs,
     )
     view.show(display.console, compared, against)
 
@@ -364,7 +382,8 @@ def transfer(
 @app.command()
 def report(
     name: Finished,
-    error: Error = THRESHOLD,
+    error: Error = None,
+    metric: ShownMetricName = None,
     results: Results = Path("results"),
 ) -> None:
     """Write an experiment's report.html, one page that needs nothing else, and its summary.csv."""
@@ -372,7 +391,7 @@ def report(
     from icl_curriculum.pages import report_on
     from icl_curriculum.results.directory import find_results
 
-    display.show_report(report_on(find_results(name, results), threshold=error))
+    display.show_report(report_on(find_results(name, results), threshold=error, metric=metric))
 
 
 @app.command()

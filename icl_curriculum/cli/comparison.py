@@ -13,10 +13,16 @@ from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.results.comparison.pairs import reference_of
 from icl_curriculum.results.comparison.shown import left_out, shown_variants
 from icl_curriculum.results.comparison.sources import Cell
+from icl_curriculum.results.shown_metric import metric_titles, showing
 
 
 def show(console: Console, compared: Compared, against: str | None) -> None:
     """Print all statistics. ``against``: the variant that others are compared with, by default the single-task one."""
+    with showing(compared.shown):
+        _show(console, compared, against)
+
+
+def _show(console: Console, compared: Compared, against: str | None) -> None:
     cells = compared.found.cells
     for text in (text for source in compared.sources for text in source.missing):
         console.print(f"note: {text}", soft_wrap=True)
@@ -39,7 +45,7 @@ def _show_cell(console: Console, compared: Compared, cell: Cell, against: str | 
     if own.empty:
         return
     k, level = int(own["n_context"].iloc[0]), f"{found.confidence:.0%}"
-    what = str(own["metric"].iloc[0]).replace("_", " ")
+    what = metric_titles().get(str(own["metric"].iloc[0]), str(own["metric"].iloc[0]))
     console.print(f"\n{cell_name(cell, cells)}: {what} at {k} examples, {level} intervals over seeds", style="bold")
     shown = shown_variants(found, cell)
     for text in left_out(len(shown), own["variant"].nunique()):

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from icl_curriculum.cli.screen import Screen
 from icl_curriculum.results.adaptation import without_adapted
-from icl_curriculum.results.tables import METRICS, read_table
+from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.tables import read_table
 
 #: What a star in a table of errors means.
 MEDIAN = "* median error, as the mean squared error is infinite"
@@ -160,7 +161,7 @@ def _asked_of_models(
 ) -> pd.DataFrame:
     """The errors of models at some steps in some cells, as far as tables show them."""
     frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(METRICS) & frame["learner"].isin(models) & frame["step"].isin(steps)]
+    frame = frame[frame["metric"].isin(metric_titles()) & frame["learner"].isin(models) & frame["step"].isin(steps)]
     cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
     return frame[[cell in asked for cell in cells]]
 
@@ -181,7 +182,7 @@ def score_tables(
 ) -> Iterator[tuple[str, Table]]:
     """Errors of the learners and the oracle: a title and a table for each cell of class, inputs and shift."""
     frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(METRICS)]
+    frame = frame[frame["metric"].isin(metric_titles())]
     frame = frame[frame["learner"].isin(learners) | (frame["learner_kind"] == "oracle")]
     for function_class, inputs, shift in asked:
         cell = frame[

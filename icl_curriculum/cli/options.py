@@ -36,8 +36,14 @@ Plugins = Annotated[
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
 Device = Annotated[str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")]
 Error = Annotated[
-    float,
-    typer.Option(metavar="E", help="the error that counts as converged; 1 is predicting zero"),
+    float | None,
+    typer.Option(metavar="E", help="the error that counts as converged, where 1 is predicting zero; default: 0.5"),
+]
+ShownMetricName = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", metavar="METRIC", help="a metric of evaluation.csv to show in the place of the normalized error"
+    ),
 ]
 Log = Annotated[
     list[str] | None,
@@ -74,6 +80,15 @@ Shifts = Annotated[
         metavar="SHIFT",
         autocompletion=completion.registered("shifts"),
         help="a shift; 'all': the catalogue's",
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        autocompletion=completion.registered("metrics"),
+        help="a metric beside those that every evaluation has; can be repeated",
     ),
 ]
 NPrompts = Annotated[

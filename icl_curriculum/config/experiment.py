@@ -29,7 +29,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import copies_of
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.curricula import CurriculumPlan
-from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass
+from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass, labels_of
 from icl_curriculum.inputs import AnyInputs
 from icl_curriculum.models.base import Capability, Model, build_model, expect_model
 from icl_curriculum.models.instructions import Instruction
@@ -119,9 +119,11 @@ class Experiment(Strict):
 
     def build_model(self, generator: torch.Generator) -> Model:
         """A freshly initialised model of this experiment, on the CPU, that draws from ``generator`` alone."""
+        first = self.function_classes[0]
         model = build_model(
-            self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told()
-        )
+            self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told(),
+            label_dims=first.label_dims, classes=first.class_valued,
+        )  # fmt: skip
         expect_model(self.model, model)
         return model
 
@@ -135,6 +137,7 @@ class Experiment(Strict):
             "evaluation.shifts": self.evaluation.shifts,
             "evaluation.learning_shifts": self.evaluation.learning_shifts,
             "evaluation.baselines": self.evaluation.baselines or (),
+            "evaluation.metrics": self.evaluation.metrics,
         }
         for key, components in by_key.items():
             ids = [component.id for component in components]
@@ -177,9 +180,11 @@ class Experiment(Strict):
                     Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
+        self._check_labels()
         self._check_method()
         self._check_instruction()
-        self.training.check()
+        growth = self.curriculum.points
+        self.training.check(self.points, self.points if growth is None else growth.start)
         self.evaluation.check()
         for key, growth, full in (
             ("curriculum.dims", self.curriculum.dims, self.dims),
@@ -209,6 +214,57 @@ class Experiment(Strict):
         ):
             with _located(key, curriculum):
                 curriculum.check([item.id for item in items], self.training.steps)
+
+    def _check_labels(self) -> None:
+        """UserError for classes whose labels differ in kind, and for what cannot train on them, or measure it."""
+        first, labels = self.function_classes[0], labels_of(self.function_classes[0])
+        for number, other in enumerate(self.function_classes[1:], start=1):
+            if labels_of(other) != labels:
+                raise UserError(
+                    f"the labels of {other.id!r} are {labels_of(other)}, those of {first.id!r} {labels}; one model "
+                    f"predicts labels of one kind",
+                    key=f"function_classes.{number}",
+                )
+        if first.label_dims > 1:
+            with _located("model", self.model):
+                lack = self.model.lacks(Capability.VECTOR_LABELS)
+            if lack is not None:
+                raise UserError(
+                    f"{self.model.id!r} cannot {Capability.VECTOR_LABELS.wording}, and the labels of {first.id!r} are "
+                    f"{labels}: {lack}",
+                    key="model",
+                    way_out="choose another model",
+                )
+        self.training.check_labels("signs" if first.sign_valued else labels, classes=first.class_valued)
+        self._check_weighing(first)
+        for baseline in self.evaluation.baselines or ():
+            reasons = [baseline.why_not(item) for item in self.function_classes]
+            if None not in reasons:
+                raise UserError(str(reasons[0]), key="evaluation.baselines", way_out="leave it out")
+        for number, metric in enumerate(self.evaluation.metrics):
+            with _located(f"evaluation.metrics.{number}", metric):
+                reasons = [metric.undefined(task) for task in self.tasks().values()]
+            if None not in reasons:
+                raise UserError(
+                    f"{metric.id!r} means nothing for {first.id!r}: {reasons[0]}", key=f"evaluation.metrics.{number}"
+                )
+
+    def _check_weighing(self, first: FunctionClass) -> None:
+        """UserError for a training method that would not honour what counts in a prompt."""
+        masked = [item for item in self.function_classes if type(item).counts is not FunctionClass.counts]
+        what = (
+            f"the labels of {first.id!r} are classes" if first.class_valued
+            else f"{masked[0].id!r} says which positions count" if masked
+            else "training.positions, shortest_prompt or label_smoothing says which positions count, and how"
+            if self.training.weighs_entries
+            else ""
+        )  # fmt: skip
+        if what and not self.training.method.weighs_entries:
+            raise UserError(
+                f"{what}, and the training method {self.training.method.id!r} does not say that it honours that, by "
+                f"weighs_entries = True",
+                key="training.method",
+            )
 
     def _check_method(self) -> None:
         """UserError for a training method that cannot train this model in this way."""
@@ -281,7 +337,8 @@ class Experiment(Strict):
         chosen: Sequence[Component] | None = self.evaluation.baselines
         if chosen is None:
             chosen = [BASELINES.build(name, beside=function_class) for name in function_class.baselines]
-        return tuple(item.for_training_on(self.function_classes) for item in chosen if isinstance(item, Baseline))
+        able = [item for item in chosen if isinstance(item, Baseline) and item.why_not(function_class) is None]
+        return tuple(item.for_training_on(self.function_classes) for item in able)
 
     def components(self) -> list[Component]:
         """Everything registered that the experiment is made of."""
@@ -289,6 +346,7 @@ class Experiment(Strict):
         return [
             *self.function_classes, *self.inputs, self.curriculum.function_classes, self.curriculum.inputs,
             self.model, self.training.method, *self.evaluation.shifts, *self.evaluation.learning_shifts, *baselines,
+            *self.evaluation.metrics,
         ]  # fmt: skip
 
     def resolved(self) -> dict[str, Any]:

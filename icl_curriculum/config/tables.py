@@ -9,12 +9,14 @@ from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config.cadence import EARLIER, StepsOrTime, by_steps
+from icl_curriculum.config.positions import Positions, check_positions
 from icl_curriculum.core.component import ADDED_LATER, LARGEST, Component, Strict, default_was
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import Precision
-from icl_curriculum.core.registry import BASELINES, CURRICULA, METHODS, MODELS, SHIFTS, Registered
+from icl_curriculum.core.registry import BASELINES, CURRICULA, METHODS, METRICS, MODELS, SHIFTS, Registered
 from icl_curriculum.curricula import Curriculum, Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.metrics import Metric
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.base import Capability, ModelConfig
 from icl_curriculum.shifts import Shift
@@ -25,6 +27,9 @@ class ConfiguredMethod(Component):
 
     #: The abilities that a model must have to be trained by the method.
     needs: ClassVar[frozenset[Capability]] = frozenset()
+    #: Whether its losses are those of `prompt_errors` on whole prompts, which honour masks, weights of positions and
+    #: classes. A method that does not say so is refused where an experiment has any of these.
+    weighs_entries: ClassVar[bool] = False
 
     def required(self) -> frozenset[Capability]:
         """The abilities that a model must have: ``needs``, unless they depend on the method's fields."""
@@ -45,6 +50,7 @@ AnyShift = Annotated[Shift, Registered(SHIFTS)]
 AnyCurriculum = Annotated[Curriculum, Registered(CURRICULA)]
 AnyBaseline = Annotated[Baseline, Registered(BASELINES)]
 AnyModel = Annotated[ModelConfig, Registered(MODELS, "transformer")]
+AnyMetric = Annotated[Metric, Registered(METRICS)]
 AnyMethod = Annotated[ConfiguredMethod, Registered(METHODS, "in_context")]
 
 
@@ -109,8 +115,31 @@ class TrainingConfig(Strict):
         description="limited data: so many prompts of each cell, taken again and again; default: fresh ones always",
         json_schema_extra=ADDED_LATER,
     )
-    loss: Literal["squared", "normalized"] = Field(
-        "squared", description="squared error, or divided by each class's trivial error"
+    loss: Literal["auto", "squared", "normalized", "cross_entropy"] = Field(
+        "auto",
+        description="'squared' error, or 'cross_entropy' where labels are classes; 'normalized': divided by that of "
+        "predicting zero, or chance; 'auto': the plain one of the two",
+        json_schema_extra=default_was("squared"),
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each class label that is spread over all classes, in training alone",
+        json_schema_extra=ADDED_LATER,
+    )
+    positions: Positions = Field(
+        "all",
+        description="which positions of a prompt count in the loss: 'all', 'last', a number of examples from which "
+        "they do, or a list of weights",
+        json_schema_extra=ADDED_LATER,
+    )
+    shortest_prompt: int | None = Field(
+        None,
+        ge=2,
+        le=LARGEST,
+        description="prompts of random length: so many points to all, each as likely; default: all",
+        json_schema_extra=ADDED_LATER,
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer and its rates")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
@@ -152,8 +181,34 @@ class TrainingConfig(Strict):
             return tuple(range(0, self.steps + 1, self.keep_checkpoints))
         return tuple(sorted(self.keep_checkpoints or ()))
 
-    def check(self) -> None:
-        """Raise UserError for steps to keep that training does not reach, or that stand there twice."""
+    @property
+    def weighs_entries(self) -> bool:
+        """Whether positions of a prompt may count differently, or labels are smoothed."""
+        return self.positions != "all" or self.shortest_prompt is not None or self.label_smoothing > 0
+
+    def check_labels(self, labels: str, *, classes: bool) -> None:
+        """Raise UserError for a loss that the labels, in words, do not have."""
+        if self.loss == "cross_entropy" and not classes:
+            raise UserError(
+                f'expected "squared" or "normalized", as the labels are {labels} and no classes, found "cross_entropy"',
+                key="training.loss",
+            )
+        if self.loss == "squared" and classes:
+            raise UserError(
+                f'expected "cross_entropy" or "normalized", as the labels are {labels}, found "squared"',
+                key="training.loss",
+            )
+        if self.label_smoothing and not classes:
+            raise UserError(
+                f"only one-hot classes can be smoothed, and the labels are {labels}", key="training.label_smoothing"
+            )
+
+    def check(self, points: int, first_points: int) -> None:
+        """Raise UserError for steps to keep that training does not reach, or positions that prompts do not have.
+
+        ``points``: of a whole prompt; ``first_points``: of those that the curriculum begins with.
+        """
+        check_positions(self.positions, self.shortest_prompt, points, first_points)
         given = self.keep_checkpoints
         asked = (given,) if isinstance(given, int) else given or ()
         for step in asked:
@@ -215,6 +270,12 @@ class EvaluationConfig(Strict):
     )
     baselines: tuple[AnyBaseline, ...] | None = Field(
         None, strict=False, description="baselines; default: those that suit each class"
+    )
+    metrics: tuple[AnyMetric, ...] = Field(
+        (),
+        strict=False,
+        description="metrics beside those that every evaluation has; also in learning.csv",
+        json_schema_extra=ADDED_LATER,
     )
     adapt: tuple[AdaptationText, ...] = Field(
         (),

@@ -1,6 +1,7 @@
 """The `Prompts` batch and the `Learner` protocol.
 
-Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d.
+Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d, labels = the numbers of a
+label, an axis that is only there if they are several.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ class Prompts:
     to predict, which no learner is shown: where one is asked, they are NaN. Entry k of a prediction answers
     ``queries[:, k]`` (``xs[:, k]`` where ``queries`` is None) from the first k pairs alone.
 
-    ``mask``: True where an entry is defined; None if all are. ``label_noise``: standard deviation of
-    the noise in ``ys``, in the units of ``ys``. ``scale``: what the function class's raw values were multiplied
-    by to give ``ys`` and ``targets``. ``truth``: the functions' parameters, for oracles only.
+    Labels that are vectors stand on a last axis of ``ys``, ``targets`` and predictions. Where labels are ``classes``
+    they are one-hot, and predictions are log-probabilities.
+
+    ``mask``: True where an entry is defined; None if all are. ``loss_weights``: how much each entry counts in the loss
+    of training, with a sum of 1 over each prompt that counts at all; None: every entry alike. ``label_noise``: standard
+    deviation of the noise in ``ys``, in the units of ``ys``; of classes, the probability that a label is another one.
+    ``scale``: what the function class's raw values were multiplied by to give ``ys`` and ``targets``. ``truth``: the
+    functions' parameters, for oracles only.
 
     ``function_class``, ``input_distribution``: the ids of what the prompts are of. ``instruction``: for models that
     read instructions, the row of the one that each prompt begins with, -1 for the neutral one; None: that of the ids.
     """
 
     xs: Float[Tensor, "batch points dims"]
-    ys: Float[Tensor, "batch points"]
-    targets: Float[Tensor, "batch points"]
+    ys: Float[Tensor, "batch points *labels"]
+    targets: Float[Tensor, "batch points *labels"]
     queries: Float[Tensor, "batch points dims"] | None = None
     mask: Bool[Tensor, "batch points"] | None = None
     function_class: str = ""
@@ -41,6 +47,8 @@ class Prompts:
     instruction: Int[Tensor, " batch"] | None = None
     label_noise: float = 0.0
     scale: float = 1.0
+    classes: bool = False
+    loss_weights: Float[Tensor, "batch points"] | None = None
     truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -53,6 +61,11 @@ class Prompts:
     @property
     def dims(self) -> int:
         return self.xs.shape[2]
+
+    @property
+    def label_dims(self) -> int:
+        """How many numbers a label is; of classes, how many classes there are."""
+        return 1 if self.ys.ndim == 2 else self.ys.shape[2]
 
     @property
     def noise_variance(self) -> float:
@@ -70,7 +83,23 @@ class Prompts:
 
     def defined(self) -> Bool[Tensor, "batch points"]:
         """True where an entry is defined: the mask, or everywhere."""
-        return torch.ones_like(self.ys, dtype=torch.bool) if self.mask is None else self.mask
+        if self.mask is None:
+            return torch.ones(self.xs.shape[:2], dtype=torch.bool, device=self.xs.device)
+        return self.mask
+
+    def counted(self) -> Float[Tensor, "batch points"] | None:
+        """The `entry_weights`; None where every entry of every prompt counts alike."""
+        return None if self.loss_weights is None and self.mask is None else self.entry_weights()
+
+    def entry_weights(self) -> Float[Tensor, "batch points"]:
+        """How much each entry counts in a prompt's loss: ``loss_weights``, or every defined entry alike.
+
+        The weights of a prompt sum to 1, or to 0 where nothing of it counts.
+        """
+        defined = self.defined().to(self.xs.dtype)
+        if self.loss_weights is None:
+            return shares(defined)
+        return self.loss_weights if self.mask is None else shares(self.loss_weights * defined)
 
     def without_truth(self) -> Prompts:
         return replace(self, truth=None)
@@ -106,6 +135,7 @@ class Prompts:
             targets=self.targets[:, :points],
             queries=cut(self.queries),
             mask=cut(self.mask),
+            loss_weights=None if self.loss_weights is None else shares(self.loss_weights[:, :points]),
         )
 
     def __getitem__(self, rows: slice | Int[Tensor, " n"]) -> Prompts:
@@ -125,21 +155,35 @@ class Prompts:
         return replace(self.first_points(k + 1), xs=xs, queries=None)
 
 
-def concatenate(batches: Sequence[Prompts]) -> Prompts:
-    """Join batches of equal shape. What belongs to one batch alone (truth, ids) is dropped; instructions are kept.
+def shares(weights: Float[Tensor, "batch points"]) -> Float[Tensor, "batch points"]:
+    """Weights over each prompt's sum of them; zeros where the sum is zero, as no entry counts."""
+    total = weights.sum(dim=1, keepdim=True)
+    return weights / torch.where(total > 0, total, 1.0)
 
-    Raises ValueError for prompts with separate queries or a mask.
+
+def concatenate(batches: Sequence[Prompts]) -> Prompts:
+    """Join batches of equal shape, with their masks, the weights of their entries and their instructions.
+
+    What belongs to one batch alone (truth, ids) is dropped. Raises ValueError for prompts with separate queries, and
+    for classes beside numbers.
     """
-    if any(batch.queries is not None or batch.mask is not None for batch in batches):
-        raise ValueError("only plain prompts (no separate queries, no mask) can be concatenated")
+    if any(batch.queries is not None for batch in batches):
+        raise ValueError("only prompts without separate queries can be concatenated")
+    if len({batch.classes for batch in batches}) > 1:
+        raise ValueError("prompts whose labels are classes cannot be concatenated with prompts of other labels")
     if len(batches) == 1:
         return batches[0]
     instructions = [batch.instruction for batch in batches if batch.instruction is not None]
+    masked = any(batch.mask is not None for batch in batches)
+    weighted = any(batch.loss_weights is not None for batch in batches)
     return Prompts(
         xs=torch.cat([batch.xs for batch in batches]),
         ys=torch.cat([batch.ys for batch in batches]),
         targets=torch.cat([batch.targets for batch in batches]),
+        mask=torch.cat([batch.defined() for batch in batches]) if masked else None,
         instruction=torch.cat(instructions) if len(instructions) == len(batches) else None,
+        classes=batches[0].classes,
+        loss_weights=torch.cat([batch.entry_weights() for batch in batches]) if weighted or masked else None,
     )
 
 
@@ -147,6 +191,9 @@ def concatenate(batches: Sequence[Prompts]) -> Prompts:
 class Learner(Protocol):
     """Anything that answers prompts: a trained model, a classical estimator, an oracle."""
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """Entry k: the prediction at the query of k, a function of the first k pairs and that query only."""
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
+        """Entry k: the prediction at the query of k, a function of the first k pairs and that query only.
+
+        Where the labels of the prompts are classes, it is the logarithm of each class's probability.
+        """
         ...

@@ -286,6 +286,7 @@ CURRICULA = Registry("curriculum", "curricula", "curricula")
 BASELINES = Registry("baseline", "baselines", "baselines")
 MODELS = Registry("model", "models", "models")
 METHODS = Registry("training method", "methods", "training.methods")
+METRICS = Registry("metric", "metrics", "metrics")
 
 KINDS: dict[str, Registry] = {
     "function_classes": FUNCTION_CLASSES,
@@ -295,6 +296,7 @@ KINDS: dict[str, Registry] = {
     "baselines": BASELINES,
     "models": MODELS,
     "methods": METHODS,
+    "metrics": METRICS,
 }
 
 

@@ -1,6 +1,7 @@
 """Linear regression on every prefix of every prompt at once.
 
-Dimensions: batch = prompts, points = K + 1, features = columns of the design.
+Dimensions: batch = prompts, points = K + 1, features = columns of the design, labels = the numbers of a label, an axis
+that is only there if they are several, each of which has a regression of its own.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ class PrefixFits:
     1 + x (X^T X + penalty I)^+ x^T where row k, x, lies in the span of the rows X before it.
     """
 
-    predictions: Float[Tensor, "batch points"]
-    residuals: Float[Tensor, "batch points"]
+    predictions: Float[Tensor, "batch points *labels"]
+    residuals: Float[Tensor, "batch points *labels"]
     variances: Float[Tensor, "batch points"]
     stretches: Float[Tensor, "batch points"]
 
 
 def predict_every_prefix(
     features: Float[Tensor, "batch points features"],
-    labels: Float[Tensor, "batch points"],
+    labels: Float[Tensor, "batch points *labels"],
     query_features: Float[Tensor, "batch points features"] | None = None,
     *,
     penalty: float = 0.0,
-) -> Float[Tensor, "batch points"]:
+) -> Float[Tensor, "batch points *labels"]:
     """Entry k: the prediction at query k by the regression on the first k rows; see `fit_every_prefix`."""
     return fit_every_prefix(features, labels, query_features, penalty=penalty).predictions
 
 
 def fit_every_prefix(
     features: Float[Tensor, "batch points features"],
-    labels: Float[Tensor, "batch points"],
+    labels: Float[Tensor, "batch points *labels"],
     query_features: Float[Tensor, "batch points features"] | None = None,
     *,
     penalty: float = 0.0,
@@ -78,10 +79,12 @@ def fit_every_prefix(
             reached = list(range(1, points + 1))
         # The prompts come last, so that every step is arithmetic on whole rows of them.
         last = [value.permute(1, 2, 0).contiguous() for value in (rows, rows if asked is None else asked)]
-        fits.append(_recursion(last[0], ys.T.contiguous(), last[1], penalty, reached))
+        fits.append(_recursion(last[0], torch.movedim(ys, 0, -1).contiguous(), last[1], penalty, reached))
     if not fits:
-        return PrefixFits(*features.new_zeros(4, 0, points, dtype=torch.float64))
-    return PrefixFits(*(torch.cat(parts, dim=1).T for parts in zip(*fits, strict=True)))
+        nothing = labels.new_zeros(labels.shape, dtype=torch.float64)
+        plain = features.new_zeros(0, points, dtype=torch.float64)
+        return PrefixFits(nothing, nothing, plain, plain)
+    return PrefixFits(*(torch.movedim(torch.cat(parts, dim=-1), -1, 0) for parts in zip(*fits, strict=True)))
 
 
 def log_evidence(fits: PrefixFits, squared_norms: Float[Tensor, "batch points"]) -> Float[Tensor, "batch points"]:
@@ -109,25 +112,30 @@ def _in_basis_of_rows(
 
 def _recursion(
     rows: Float[Tensor, "points features batch"],
-    labels: Float[Tensor, "points batch"],
+    labels: Float[Tensor, "points *labels batch"],
     asked: Float[Tensor, "points features batch"],
     penalty: float,
     reached: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of `PrefixFits`, each (points, batch); the first k + 1 rows are zero from ``reached[k]`` on."""
+    """The fields of `PrefixFits`, the prompts last; the first k + 1 rows are zero from ``reached[k]`` on."""
     points, width, batch = rows.shape
-    weights = rows.new_zeros(width, batch)
+    weights = rows.new_zeros(width, *labels.shape[1:])
+
+    def beside(value: Float[Tensor, "features batch"]) -> Float[Tensor, "features *labels_or_1 batch"]:
+        return value if labels.ndim == 2 else value.unsqueeze(1)
+
     # The pseudo-inverse of X^T X + penalty I, and the projector onto the directions that no row of X has.
     gram_inverse, unseen = rows.new_zeros(2, width, width, batch)
     (gram_inverse if penalty > 0 else unseen).diagonal().fill_(1 / penalty if penalty > 0 else 1.0)
     rank = torch.zeros(batch, dtype=torch.long, device=rows.device)
-    predictions, residuals, variances, stretches = rows.new_zeros(4, points, batch)
+    predictions, residuals = torch.zeros_like(labels), torch.zeros_like(labels)
+    variances, stretches = rows.new_zeros(2, points, batch)
     for k in range(points):
-        predictions[k] = (weights * asked[k]).sum(0)
+        predictions[k] = (weights * beside(asked[k])).sum(0)
         among = slice(reached[k])
         row = rows[k, among]
         inverse, others = gram_inverse[among, among], unseen[among, among]
-        residuals[k] = labels[k] - (weights[among] * row).sum(0)
+        residuals[k] = labels[k] - (weights[among] * beside(row)).sum(0)
         known = (inverse * row).sum(1)
         stretches[k] = 1 + (known * row).sum(0)
         gain = known / stretches[k]
@@ -148,5 +156,5 @@ def _recursion(
             if bool(new.any()):
                 inverse.addcmul_(known.unsqueeze(1), dual, value=-1)
                 others.addcmul_(outside.unsqueeze(1), dual, value=-1)
-        weights[among] += gain * residuals[k]
+        weights[among] += beside(gain) * residuals[k]
     return predictions, residuals, variances, stretches

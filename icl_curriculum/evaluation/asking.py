@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
@@ -36,7 +37,7 @@ PART = 32
 
 @dataclass(frozen=True)
 class Reply:
-    """What a learner answered: ``predictions`` (n, points) to ``prompts``, whose mask says what was asked.
+    """What a learner answered: ``predictions`` to ``prompts``, whose mask says what was asked; shaped as their targets.
 
     NaN where a baseline failed.
     """
@@ -48,15 +49,44 @@ class Reply:
 
 @own_settings()
 def answers(learner: Learner, prompts: Prompts) -> Array:
-    """A learner's predictions in float64: (n, points). ValueError for predictions of another shape."""
+    """A learner's predictions in float64, shaped as labels are. ValueError for predictions of another shape."""
     return answered(learner.predict(prompts), prompts)
 
 
 def answered(predictions: torch.Tensor, prompts: Prompts) -> Array:
-    """Predictions for prompts in float64. ValueError for those of another shape."""
+    """Predictions for prompts in float64. ValueError for those of another shape, or of what is no log-probability."""
     check_shape(predictions, prompts.ys)
-    array: Array = predictions.detach().double().cpu().numpy()
+    found = predictions.detach().double().cpu()
+    if prompts.classes:
+        _expect_log_probabilities(found, prompts.defined().cpu())
+    array: Array = found.numpy()
     return array
+
+
+#: What rounding in single precision makes of the logarithm of a sum of probabilities.
+_ROUNDING = 1e-3
+
+
+def _expect_log_probabilities(predictions: torch.Tensor, defined: torch.Tensor) -> None:
+    """ValueError where the probabilities of an entry's classes don't sum to 1; NaN is no answer."""
+    sums = predictions.logsumexp(dim=-1)[defined]
+    wrong = sums[sums.abs() > _ROUNDING]
+    if len(wrong):
+        raise ValueError(
+            f"expected log-probabilities of {predictions.shape[-1]} classes, found an entry whose probabilities sum to "
+            f"{float(wrong[0].exp()):.4g}: end with .log_softmax(dim=-1)"
+        )
+
+
+def answered_entries(predictions: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which entries (n, points) were answered: where a prediction is finite, or is that no class can be but others."""
+    if predictions.ndim == 2:
+        finite: NDArray[np.bool_] = np.isfinite(predictions)
+        return finite
+    # The logarithm of probability 0 is an answer; that of a vector's number is none.
+    impossible = np.isnan(predictions) | (predictions == np.inf)
+    known: NDArray[np.bool_] = ~impossible.any(axis=-1) & np.isfinite(predictions).any(axis=-1)
+    return known
 
 
 def put_to(entry: NamedLearner, prompts: Prompts) -> Array:
@@ -176,7 +206,7 @@ def _lightened(prompts: Prompts, costly: CostlyConfig) -> Prompts:
     part = prompts[: costly.n_prompts]
     defined = defined_lengths(part)
     chosen = [k for k in defined if k in costly.asked(prompts.dims, prompts.points)] or defined[-1:]
-    mask = torch.zeros_like(part.targets, dtype=torch.bool)
+    mask = torch.zeros(part.xs.shape[:2], dtype=torch.bool)
     mask[:, chosen] = True
     return replace(part, mask=mask & part.defined())
 
@@ -193,7 +223,7 @@ def _in_parts(entry: NamedLearner, prompts: Prompts, tell: Tell) -> Reply:
         share = done / len(parts)
         tell(share, f"{entry.id} {share:.0%}")
         rows = slice(start, min(start + PART, len(prompts)))
-        mask = torch.zeros_like(prompts.targets[rows], dtype=torch.bool)
+        mask = torch.zeros(prompts.xs[rows].shape[:2], dtype=torch.bool)
         mask[:, k] = True
         trial.ask(rows, mask & prompts.defined()[rows])
     return trial.reply()
@@ -233,13 +263,13 @@ class _Trial:
             self.reasons.update({(rows.start, k): reason for k in ks})
             return
         self.predictions[rows, ks] = found[:, ks]
-        for i, k in np.argwhere(~np.isfinite(found) & part.defined().numpy()):
+        for i, k in np.argwhere(~answered_entries(found) & part.defined().numpy()):
             self.predictions[rows.start + i, k] = np.nan
             self.reasons[rows.start + int(i), int(k)] = "a prediction that is no finite number"
 
     def expect_an_answer(self) -> None:
         """Raise what the baseline raised if it answered nothing: it is broken, whatever the prompt."""
-        if self.raised is not None and not np.isfinite(self.predictions).any():
+        if self.raised is not None and not answered_entries(self.predictions).any():
             with at_work(self.entry.component, "predict"):
                 raise self.raised
 

@@ -117,13 +117,15 @@ class Bank:
         assert self.shift is not None
         if not isinstance(prompts, Prompts):
             raise broken_contract(self.shift, "draw", found=f"a {type(prompts).__name__}", expected="Prompts")
-        labels, inputs = (self.n_prompts, points), (self.n_prompts, points, self.drawn_task.dims)
-        shapes = {"xs": inputs, "ys": labels, "targets": labels, "queries": inputs, "mask": labels}
+        entries, inputs = (self.n_prompts, points), (self.n_prompts, points, self.drawn_task.dims)
+        labels, label_axes = self.drawn_task.function_class.label_shape(*entries)
+        shapes = {"xs": inputs, "ys": labels, "targets": labels, "queries": inputs, "mask": entries}
+        axes_of = {"ys": label_axes, "targets": label_axes, "mask": "prompts, points"}
         for name, shape in shapes.items():
             value = getattr(prompts, name)
             if value is None and name in ("queries", "mask"):
                 continue
-            axes = "prompts, points, dims" if shape == inputs else "prompts, points"
+            axes = axes_of.get(name, "prompts, points, dims")
             kind = torch.bool if name == "mask" else torch.float32
             expect_shape(self.shift, f"draw ({name})", value, shape, axes, kind)
         for name in ("xs", "ys", "queries"):
@@ -142,6 +144,16 @@ class Bank:
             raise broken_contract(
                 self.drawn_task.function_class, "evaluate", found="values that are not finite", expected="finite values"
             )
+        if self.drawn_task.function_class.class_valued and not _one_hot(defined):
+            raise broken_contract(
+                self.drawn_task.function_class, "evaluate", found="vectors that are not one-hot",
+                expected="1 at the class and 0 elsewhere, as class_valued is True",
+            )  # fmt: skip
+
+
+def _one_hot(labels: torch.Tensor) -> bool:
+    """Whether vectors are 1 at one place and 0 elsewhere."""
+    return bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(dim=-1) == 1).all())
 
 
 def content_hash(prompts: Prompts) -> str:

@@ -79,33 +79,55 @@ def first_leak(
     return _Probe(predict, prompts, others, lengths).first_leak(queries)
 
 
-def leak_in(predict: Predict, prompts: Prompts, answers: Float[Tensor, "n points"]) -> Leak | None:
+def _other_labels(ys: Tensor, others: Tensor, *, classes: bool) -> Tensor:
+    """Other labels of the kind: ``others``, and where these are the same the negative ones, or the next class."""
+    same = others == ys
+    if not classes:
+        return torch.where(same, -ys, others)
+    return torch.where(same.all(dim=-1, keepdim=True), ys.roll(1, dims=-1), others)
+
+
+def _beside_labels(entries: Tensor, labels: Tensor) -> Tensor:
+    """What is said of entries (n, points), in the shape of labels."""
+    return entries if labels.ndim == 2 else entries.unsqueeze(-1)
+
+
+def _largest(values: Tensor) -> Float[Tensor, "n points"]:
+    """The largest of the numbers of each entry's label."""
+    return values if values.ndim == 2 else values.amax(dim=-1)
+
+
+def leak_in(predict: Predict, prompts: Prompts, answers: Float[Tensor, "n points *labels"]) -> Leak | None:
     """The first entry of ``answers`` to all of some prompts that follows from what it may not know, by one more batch.
 
     At one length of each prompt, in turn, all is changed that its entry may not know, to what stands in the prompt
     beside it. An entry counts where most of the prompts that were changed there got another answer. A learner that is
     honest on the few prompts of `first_leak` alone is found.
     """
-    n, points = prompts.ys.shape
+    n, points = prompts.xs.shape[:2]
     k = (torch.arange(n) % points).unsqueeze(1)
     place = torch.arange(points).expand(n, points)
     beside = torch.arange(n).roll(1)
-    ys = torch.where(prompts.ys[beside] == prompts.ys, -prompts.ys, prompts.ys[beside])
+    ys = _other_labels(prompts.ys, prompts.ys[beside], classes=prompts.classes)
     later = place > k if prompts.queries is None else place >= k
     changed = replace(
         prompts,
         xs=torch.where(later.unsqueeze(-1), prompts.xs[beside], prompts.xs),
-        ys=torch.where(place >= k, ys, prompts.ys),
+        ys=torch.where(_beside_labels(place >= k, ys), ys, prompts.ys),
         queries=None
         if prompts.queries is None
         else torch.where((place != k).unsqueeze(-1), prompts.queries[beside], prompts.queries),
     )
-    usual, now = (found.gather(1, k).flatten() for found in (answers.double().cpu(), predict(changed).double().cpu()))
+    rows = torch.arange(n)
+    usual, now = (found.double().cpu()[rows, k.flatten()] for found in (answers, predict(changed)))
     known = usual.isfinite() & now.isfinite()
+    own = prompts.ys.double()[rows, k.flatten()].abs()
+    size = torch.stack([torch.where(known, usual, 0.0).abs(), own]).amax()
+    moved = torch.where(known, (usual - now).abs(), 0.0) / size.clamp_min(1e-30)
+    if moved.ndim == 2:
+        known, moved = known.any(dim=-1), moved.amax(dim=-1)
     if prompts.mask is not None:
-        known &= prompts.mask.gather(1, k).flatten()
-    size = torch.stack([torch.where(known, usual, 0.0).abs(), prompts.ys.double().gather(1, k).flatten().abs()]).amax()
-    moved = (usual - now).abs() / size.clamp_min(1e-30)
+        known = known & prompts.mask.gather(1, k).flatten()
     for entry in range(min(n, points)):
         here = known & (k.flatten() == entry)
         if int(here.sum()) > 1 and bool((moved[here] > ROUNDED).double().mean() > 0.5):
@@ -125,8 +147,8 @@ class _Probe:
         nothing = torch.full_like(prompts.targets, torch.nan)
         self.prompts, self.others = (replace(item, targets=nothing)[copies] for item in (prompts, others))
         # Labels that are equal, as signs are half of the time, would not show.
-        same = self.others.ys == self.prompts.ys
-        self.others = replace(self.others, ys=torch.where(same, -self.prompts.ys, self.others.ys))
+        labels = _other_labels(self.prompts.ys, self.others.ys, classes=prompts.classes)
+        self.others = replace(self.others, ys=labels)
         self.place = torch.arange(points).expand(len(copies), points)
         self.k = torch.tensor(self.ks).repeat_interleave(self.n).unsqueeze(1)
         # Entries after k tell nothing of copy k, and those at other lengths are not asked.
@@ -136,12 +158,12 @@ class _Probe:
 
     def first_leak(self, queries: bool) -> Leak | None:
         usual = self._answers(self.prompts)
-        if not bool((usual.isfinite() & self.asked).any()):
+        if not bool((usual.isfinite() & _beside_labels(self.asked, usual)).any()):
             raise Unanswered("no answer that is a finite number")
         self._expect_repeated(usual, self.prompts)
         return self._beside(usual) or self._later(usual) or (self._separate() if queries else None)
 
-    def _answers(self, prompts: Prompts) -> Float[Tensor, "copies points"]:
+    def _answers(self, prompts: Prompts) -> Float[Tensor, "copies points *labels"]:
         found = self.predict(prompts)
         check_shape(found, prompts.ys)
         return found.detach().double().cpu()
@@ -157,7 +179,8 @@ class _Probe:
         known = torch.where(finite, usual, 0.0)
         size = max(float(known.abs().max()), float(self.prompts.ys.abs().max()), 1e-30)
         change = (now - usual).abs() / size
-        return torch.where(finite & now.isfinite(), change, torch.where(finite == now.isfinite(), 0.0, torch.inf))
+        unlike = torch.where(finite == now.isfinite(), 0.0, torch.inf)
+        return _largest(torch.where(finite & now.isfinite(), change, unlike))
 
     def _first(
         self, change: Tensor, looked_at: Bool[Tensor, "copies points"], cause: str, tolerance: float = TOLERANCE
@@ -217,5 +240,5 @@ class _Probe:
         return replace(
             self.prompts,
             xs=torch.where(inputs.unsqueeze(-1), self.others.xs, self.prompts.xs),
-            ys=torch.where(labels, self.others.ys, self.prompts.ys),
+            ys=torch.where(_beside_labels(labels, self.prompts.ys), self.others.ys, self.prompts.ys),
         )

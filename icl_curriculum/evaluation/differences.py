@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.evaluation.asking import Reply, defined_lengths
+from icl_curriculum.evaluation.asking import Reply, answered_entries, defined_lengths
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.results.differences import PredictionDifferenceRow
@@ -22,7 +22,7 @@ from icl_curriculum.results.statistics.prompts import Array, lower_median, mean_
 
 @dataclass(frozen=True, eq=False)
 class LearnerAnswers:
-    """What a learner answered to the first prompts of a bank: ``predictions`` (n, points).
+    """What a learner answered to the first prompts of a bank: ``predictions`` (n, points), or with an axis of labels.
 
     NaN where it was not asked, and where a baseline failed. Kept in single precision, so that what is compared at once
     and what is read from a file first give the same numbers.
@@ -41,7 +41,7 @@ class LearnerAnswers:
         with np.errstate(over="ignore"):
             kept[:, ks] = reply.predictions[:, ks]
         if entry.kind == "baseline":
-            kept[~np.isfinite(kept)] = np.nan
+            kept[~answered_entries(kept)] = np.nan
         kept[~reply.prompts.defined().cpu().numpy()] = np.nan
         return cls(entry.id, entry.kind, kept)
 
@@ -85,7 +85,8 @@ def prediction_differences(
       2211.15661), over E f(q)^2 under the bank's own inputs, as errors are. Where b is the posterior mean, as of an
       oracle that is the optimum, it is by how much the expected error of a exceeds that of b.
     - ``disagreement``: for sign-valued classes the share of queries that get different signs, where a prediction of 0
-      is half of each. Their normalized difference compares the numbers that were answered, not these signs.
+      is half of each. Their normalized difference compares the numbers that were answered, not these signs. Where
+      labels are classes it is given alone: the share of queries whose most probable classes differ.
     - ``median_difference``: the median of (a - b)^2 over the median of f(q)^2; given alone, where E f(q)^2 is infinite.
 
     All are taken over the prompts that both have answered: a costly baseline was asked fewer, and one may have failed.
@@ -119,7 +120,8 @@ def _answered_together(
         n = min(len(answers.predictions) for answers in pair)
         kept = defined[:n].copy()
         for answers in pair:
-            known = ~np.isnan(answers.predictions[:n][:, lengths])
+            missing = np.isnan(answers.predictions[:n][:, lengths])
+            known = ~(missing if missing.ndim == 2 else missing.any(axis=-1))
             # A learner that never answers at a length was not asked there.
             kept &= known if answers.learner_kind == "baseline" else known.any(axis=0)
         for column, k in enumerate(lengths):
@@ -132,7 +134,7 @@ def _answered_together(
 def _side(
     predictions: Sequence[NDArray[np.float32]], kept: NDArray[np.bool_], columns: Sequence[tuple[int, int]]
 ) -> Array:
-    """The kept predictions of one side of pairs, in float64: (n, columns)."""
+    """The kept predictions of one side of pairs, in float64: (n, columns), or with an axis of labels."""
     chosen = [answers[: len(kept), k][kept] for answers, (_, k) in zip(predictions, columns, strict=True)]
     return np.stack(chosen, axis=1).astype(np.float64)
 
@@ -161,8 +163,10 @@ class _DifferenceMetric:
 
 def _metrics(bank: Bank, targets: Array) -> list[_DifferenceMetric]:
     task = bank.drawn_task
+    if task.function_class.class_valued:
+        return [_DifferenceMetric("disagreement", _other_class, 1.0, lambda values: values.mean(axis=0), mean_interval)]
     if not task.has_second_moment():
-        median = float(np.median(np.square(targets))) or math.nan
+        median = float(np.median(_summed(np.square(targets), 1))) or math.nan
         return [_DifferenceMetric("median_difference", _squared, median, lower_median, median_interval)]
     interval = mean_interval if task.has_error_variance() else None
 
@@ -176,4 +180,15 @@ def _metrics(bank: Bank, targets: Array) -> list[_DifferenceMetric]:
 
 
 def _squared(a: Array, b: Array) -> Array:
-    return np.square(a - b)
+    return _summed(np.square(a - b), 2)
+
+
+def _summed(values: Array, axes: int) -> Array:
+    """Values summed over the numbers of a label, if there is an axis of them beside so many others."""
+    found: Array = values if values.ndim == axes else values.sum(axis=-1)
+    return found
+
+
+def _other_class(a: Array, b: Array) -> Array:
+    differ: Array = (a.argmax(axis=-1) != b.argmax(axis=-1)).astype(np.float64)
+    return np.where(np.isnan(a + b).any(axis=-1), np.nan, differ)

@@ -99,7 +99,7 @@ def _squares(bank: Bank, prompts: Prompts) -> dict[str, Array]:
             return {}
         prompts = bank.draw()
     defined = prompts.defined().cpu().numpy()
-    squares = np.where(defined, np.square(prompts.targets.double().cpu().numpy()), 0.0)
+    squares = np.where(defined, _summed(np.square(prompts.targets.double().cpu().numpy())), 0.0)
     counts = defined.sum(axis=1)
     found = {"over the prompts": squares.sum(axis=1)[counts > 0] / counts[counts > 0]}
     return found | {f"at k = {k}": squares[defined[:, k], k] for k in range(prompts.points)}
@@ -143,15 +143,15 @@ def doubts_on_answers(bank: Bank, prompts: Prompts, answered: Iterable[LearnerAn
         return
     known = list(answered)
     targets = prompts.targets.double().cpu().numpy()
-    scale = bank.second_moment
+    scale = 1.0 if prompts.classes else bank.second_moment
     for oracle in known:
         if oracle.learner_kind != "oracle":
             continue
-        best = _errors(oracle, targets)
+        best = _errors(oracle, targets, classes=prompts.classes)
         for one in known:
             if one.learner_kind == "oracle":
                 continue
-            own = _errors(one, targets)
+            own = _errors(one, targets, classes=prompts.classes)
             n = min(len(own), len(best))
             if n < LEAST:
                 continue
@@ -161,10 +161,20 @@ def doubts_on_answers(bank: Bank, prompts: Prompts, answered: Iterable[LearnerAn
                 yield _better(one, oracle, ks, own[:n], best[:n], scale)
 
 
-def _errors(answers: LearnerAnswers, targets: Array) -> Array:
+def _errors(answers: LearnerAnswers, targets: Array, *, classes: bool) -> Array:
+    """Squared errors (n, points); of classes how improbable the right one was said to be, -log p."""
+    predictions, own = answers.predictions.astype(np.float64), targets[: len(answers.predictions)]
     with np.errstate(over="ignore", invalid="ignore"):
-        errors: Array = np.square(answers.predictions.astype(np.float64) - targets[: len(answers.predictions)])
-    return errors
+        if classes:
+            improbable: Array = -np.where(own > 0, predictions * own, 0.0).sum(axis=-1)
+            return improbable
+        return _summed(np.square(predictions - own))
+
+
+def _summed(values: Array) -> Array:
+    """Values (n, points), of vectors summed over the numbers of a label."""
+    found: Array = values if values.ndim == 2 else values.sum(axis=-1)
+    return found
 
 
 def _better(

@@ -37,7 +37,15 @@ from icl_curriculum.figures.names import (
 )
 from icl_curriculum.figures.notes import has_several_steps
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, range_label, zero_line
+from icl_curriculum.figures.scales import (
+    as_costs,
+    bounded,
+    count_scale,
+    error_label,
+    error_scale,
+    range_label,
+    zero_line,
+)
 from icl_curriculum.results.tables import (
     Cell,
     NothingToDraw,
@@ -228,7 +236,7 @@ def _stray(category: Category, courses: Sequence[CellCourse]) -> float:
         if category in course.found:
             means = [course.found[each].errors.groupby("step")["value"].mean() for each in (category, UNSHIFTED)]
             one, other = means[0].align(means[1], join="inner")
-            found.append(float(np.abs(np.log10(bounded(one) / bounded(other))).mean()) if len(one) else math.nan)
+            found.append(float(np.abs(as_costs(one) - as_costs(other)).mean()) if len(one) else math.nan)
     # Rounded, so that what differs in the last digit alone stays in the order of the table.
     return round(float(np.nanmean(found)), 9) if not np.all(np.isnan(found)) else 0.0
 

@@ -13,7 +13,7 @@ from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.figures.curves import look_alike
 from icl_curriculum.figures.names import ZERO
-from icl_curriculum.figures.scales import bounded
+from icl_curriculum.figures.scales import as_costs
 from icl_curriculum.results.tables import distinct
 
 #: ``"best"``, ``"all"``, or ids of baselines.
@@ -104,7 +104,7 @@ def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: S
 
 def _as_drawn(curve: pd.Series, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
     """The logarithm of a curve at all lengths: straight between its own, NaN before the first and after the last."""
-    values = np.log10(bounded(curve))
+    values = as_costs(curve)
     return np.interp(lengths, curve.index.to_numpy(), values, left=np.nan, right=np.nan)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
@@ -23,13 +23,13 @@ from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrap
 from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.panels import MARGIN, PanelGrid
 from icl_curriculum.figures.scales import error_label
+from icl_curriculum.results.shown_metric import shown_metric
 
 #: The lightness of these colours grows all the way, and they look alike to readers with any colour vision.
 COLOURS = matplotlib.colormaps["viridis"]
 
 #: Errors outside these bounds have the colours of the bounds. The bounds are the same in every figure.
 BEST, WORST = 0.01, 10.0
-_SCALE = LogNorm(BEST, WORST)
 _TICKS = {BEST: f"≤{BEST:g}", 0.1: "0.1", 1.0: "1", WORST: f"≥{WORST:g}"}
 
 _GREY = "#606060"
@@ -100,8 +100,9 @@ def table_figure(
     bottom, _ = grid.frame(title, variant, said, handles)
     bar = grid.figure.add_subplot()
     _draw_scale(grid.figure, bar, mesh)
-    if scale is None:
-        bar.axvline(1, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
+    level = shown_metric().trivial
+    if scale is None and level is not None:
+        bar.axvline(level, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
     bar.set_xlabel(error_label(metric).replace("\n", " ") if scale is None else scale, labelpad=2)
     layout.place(grid.figure, axes, bar, bottom)
     for i in table.headings:
@@ -131,9 +132,12 @@ def _draw_cells(axes: Axes, table: NumberTable, texts: Sequence[Sequence[str]]) 
     """Draw the coloured cells with their numbers."""
     numbers = table.numbers
     missing = np.isnan(numbers)
-    coloured = np.ma.array(np.clip(numbers, BEST, WORST), mask=missing)
-    mesh = axes.pcolormesh(coloured, cmap=COLOURS, norm=_SCALE, edgecolors="white", linewidth=0.8)
-    colours = COLOURS(_SCALE(coloured))
+    scale = _colour_scale(numbers[~missing])
+    coloured = np.ma.array(np.clip(numbers, scale.vmin, scale.vmax), mask=missing)
+    # The best numbers are dark.
+    palette = COLOURS if shown_metric().improves == "down" else COLOURS.reversed()
+    mesh = axes.pcolormesh(coloured, cmap=palette, norm=scale, edgecolors="white", linewidth=0.8)
+    colours = palette(scale(coloured))
     for (i, j), absent in np.ndenumerate(missing):
         if i in table.headings:
             continue
@@ -161,9 +165,25 @@ def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh) -> None:
     bar = figure.colorbar(mesh, cax=axes, orientation="horizontal")
     # No seams between the colours in viewers that smooth edges.
     bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
-    axes.xaxis.set_major_locator(FixedLocator(list(_TICKS)))
-    axes.xaxis.set_major_formatter(FixedFormatter(list(_TICKS.values())))
+    if shown_metric().chosen is None:
+        axes.xaxis.set_major_locator(FixedLocator(list(_TICKS)))
+        axes.xaxis.set_major_formatter(FixedFormatter(list(_TICKS.values())))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _colour_scale(numbers: NDArray[np.float64]) -> Normalize:
+    """The scale from the best to the worst colour: the same in every figure of the usual errors."""
+    shown = shown_metric()
+    if shown.chosen is None:
+        return LogNorm(BEST, WORST)
+    finite = numbers[np.isfinite(numbers)]
+    if shown.improves == "up" or not len(finite):
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+        return Normalize(low, high if high > low else low + 1)
+    if shown.trivial is not None and shown.trivial > 0:
+        return LogNorm(BEST * shown.trivial, WORST * shown.trivial)
+    low, high = np.clip([finite.min(), finite.max()], 1e-6, None)
+    return LogNorm(float(low), float(high) if high > low else float(low) * 10)
 
 
 def text_colour(background: tuple[float, float, float, float]) -> str:

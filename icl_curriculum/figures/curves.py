@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from icl_curriculum.figures.names import LearnerStyle, learner_label
-from icl_curriculum.figures.scales import bounded, range_label
+from icl_curriculum.figures.scales import as_costs, bounded, range_label
 from icl_curriculum.results.tables import over_seeds
 
 #: Curves closer than this everywhere, in powers of ten, look like one.
@@ -21,7 +21,7 @@ FEW = 4
 
 
 def look_alike(one: pd.Series, other: pd.Series) -> bool:
-    distance = np.abs(np.log10(bounded(one)) - np.log10(bounded(other.reindex(one.index))))
+    distance = np.abs(as_costs(one) - as_costs(other.reindex(one.index)))
     return bool((distance < SAME).all())
 
 

@@ -42,6 +42,7 @@ from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
+from icl_curriculum.results.shown_metric import choose_metric, showing, shown_metric
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
 from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
 
@@ -88,9 +89,13 @@ _OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer")
 
 def draw_all(
     directory: Path, *, baselines: Baselines = "best", variants: str | Sequence[str] | None = None,
-    say: Callable[[str], None] = lambda _: None, tell: Callable[[str], None] = lambda _: None,
+    metric: str | None = None, say: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:  # fmt: skip
     """Draw what the tables in ``directory`` allow into ``directory/figures``, as PNG and SVG. Returns the PNG paths.
+
+    ``metric``: the id of one in evaluation.csv that is shown in the place of the normalized error; its figures go into
+    a folder of their own there, ``metric_<id>``.
 
     With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all variants
     at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
@@ -103,6 +108,15 @@ def draw_all(
     or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
     """
     refresh(directory)
+    with showing(choose_metric(directory, metric)):
+        return _draw_shown(directory, baselines, variants, say, tell)
+
+
+def _draw_shown(
+    directory: Path, baselines: Baselines, variants: str | Sequence[str] | None, say: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> list[Path]:  # fmt: skip
+    """Draw the figures of the metric that is shown at this moment."""
     if (directory / "evaluation.csv").is_file() and not any((directory / f"{name}.csv").exists() for name in _TRAINING):
         tables = _scores(directory)
         drawn = _draw(directory, tables, baselines, _with_own_figures(directory, tables, variants or "all"), tell)
@@ -187,6 +201,8 @@ def _draw(
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:
             continue
+        if shown_metric().chosen is not None and not {"evaluation", "learning"} & {*drawing.tables}:
+            continue  # It holds no such metric.
         sources = [tables[table] for table in drawing.tables]
         options = {"baselines": baselines} if "baselines" in drawing.options else {}
         variants = distinct(sources[0]["variant"])
@@ -208,7 +224,7 @@ def _drawn(directory: Path, stem: str, draw: Callable[[], Figure]) -> list[Path]
     A figure that fails is warned of (`NotShown`) and does not take the others with it.
     """
     with said_if_not_shown(f"the figure {stem}"), contextlib.suppress(NothingToDraw), _any_script():
-        return [_save(draw(), directory / "figures" / stem)]
+        return [_save(draw(), directory / "figures" / shown_metric().folder / stem)]
     return []
 
 

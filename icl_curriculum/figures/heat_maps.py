@@ -24,7 +24,8 @@ from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
 from icl_curriculum.figures.names import inputs_label, learner_label, pretty
 from icl_curriculum.figures.notes import last_of_several
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
+from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     )
     if len(labels) < 2:
         raise NothingToDraw("no errors of a model in more than one way to draw the prompts")
-    metrics = [metric for metric in METRICS if any(errors.metric == metric for errors in shown)]
+    metrics = [metric for metric in metric_titles() if any(errors.metric == metric for errors in shown)]
     numbers = np.array([[_mean(row.found.get(category)) for category in labels] for row in rows])
     marked = [[category in row.found and row.found[category].metric != metrics[0] for category in labels]
               for row in rows]  # fmt: skip

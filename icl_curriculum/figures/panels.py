@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.lettering import TEXT, TITLE, TITLE_OF_PANEL, text_height, text_width, wrapped
 from icl_curriculum.figures.names import inputs_label, plain, pretty
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import Cell
 
 #: Sizes in inches, as printed.
@@ -150,7 +151,7 @@ class PanelGrid:
         """
         figure = self.figure
         width = figure.get_figwidth()
-        title = (title or "") if variant is None else f"{title}: {plain(variant)}"
+        title = _of_metric((title or "") if variant is None else f"{title}: {plain(variant)}")
         title = wrapped(title, width - 2 * MARGIN, TITLE, "bold")
         text = wrapped(" ".join(note), width - 2 * MARGIN, TEXT)
         title_height, note_height = text_height(title, TITLE), text_height(text, TEXT)
@@ -256,3 +257,12 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
     low, high = transform(np.sort(axis.get_view_interval()))
     places = (transform(np.asarray(locations, dtype=np.float64)) - low) / (high - low)
     return [(float(place), label) for place, label in zip(places, labels, strict=True) if -0.01 <= place <= 1.01]
+
+
+def _of_metric(title: str) -> str:
+    """A title that speaks of errors, with the name of the metric in their place where another is shown."""
+    shown = shown_metric()
+    if shown.chosen is None or not title.startswith("Error"):
+        return title
+    name = shown.titles[shown.chosen]
+    return f"{name[:1].upper()}{name[1:]}{title.removeprefix('Error').removeprefix('s')}"

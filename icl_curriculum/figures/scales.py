@@ -7,25 +7,56 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from icl_curriculum.figures.names import GREY, ZERO, learner_label
-from icl_curriculum.results.tables import METRICS
+from icl_curriculum.results.shown_metric import USUAL, metric_titles, shown_metric
 
-#: Errors outside these bounds are drawn at the bounds, so that 0 has a place on a logarithmic axis.
+#: Errors outside these bounds are drawn at the bounds, so that 0 has a place on a logarithmic axis. Of a metric that
+#: is no share of the error of predicting zero, they are in units of its own, see `bounds`.
 FLOOR, CEILING = 1e-3, 1e2
 
 
 def error_label(metric: str) -> str:
-    return f"{METRICS[metric]}\n(1 = predicting zero)"
+    title, shown = metric_titles()[metric], shown_metric()
+    if metric in USUAL.titles:
+        return f"{title}\n(1 = predicting zero)"
+    if shown.trivial is not None:
+        return f"{title}\n({shown.trivial:.3g} = knowing nothing)"
+    return title if shown.improves == "down" else f"{title}\n(more is better)"
+
+
+def bounds() -> tuple[float, float]:
+    """The bounds of what is drawn: `FLOOR` and `CEILING`, times the trivial level of the metric that is shown.
+
+    Of a metric without one, of which nothing is known, only 0 is moved; nothing is of one that improves upwards.
+    """
+    shown = shown_metric()
+    if shown.improves == "up":
+        return -math.inf, math.inf
+    if shown.trivial is None:
+        return 1e-6, math.inf
+    return (FLOOR * shown.trivial, CEILING * shown.trivial) if shown.trivial > 0 else (FLOOR, CEILING)
 
 
 def bounded(values: ArrayLike) -> NDArray[np.float64]:
     """Errors as they are drawn, moved to the bounds of the axis if they lie outside."""
-    return np.clip(np.asarray(values, dtype=np.float64), FLOOR, CEILING)
+    return np.clip(np.asarray(values, dtype=np.float64), *bounds())
+
+
+def as_costs(values: ArrayLike) -> NDArray[np.float64]:
+    """How much worse than knowing nothing values look, in powers of ten, or linearly where more is better."""
+    shown = shown_metric()
+    drawn = bounded(values)
+    level = shown.trivial
+    if shown.improves == "up":
+        return (0.0 if level is None else level) - drawn
+    return np.log10(drawn) - (math.log10(level) if level is not None and level > 0 else 0.0)
 
 
 def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike], *, across: int = 5) -> list[str]:
@@ -33,8 +64,13 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
 
     ``across``: how many labels fit beside each other. With more ticks on an x axis, every other one has a label.
     """
-    found = np.concatenate([[1.0], *(np.ravel(np.asarray(value, dtype=np.float64)) for value in values)])
+    shown = shown_metric()
+    least = [] if shown.trivial is None else [shown.trivial]
+    found = np.concatenate([least, *(np.ravel(np.asarray(value, dtype=np.float64)) for value in values)])
     found = found[~np.isnan(found)]
+    if shown.improves == "up":
+        return _linear_scale(axes, which, found, across)
+    floor, ceiling = bounds()
     drawn = bounded(found)
     low, high = float(drawn.min()), float(drawn.max())
     # A line that runs along the edge needs room for its width.
@@ -46,23 +82,50 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     span = limits[1] / limits[0]
     steps = (1, 2, 5) if span < 15 else (1, 3) if span < 150 else (1,)
     major = [step * 10.0**e for e in decades for step in steps if limits[0] <= step * 10.0**e <= limits[1]]
-    below, above = bool((found < FLOOR).any()), bool((found > CEILING).any())
-    marks = {FLOOR: "≤" if below else "", CEILING: "≥" if above else ""}
+    below, above = bool((found < floor).any()), bool((found > ceiling).any())
+    marks = {float(f"{floor:g}"): "≤" if below else "", float(f"{ceiling:g}"): "≥" if above else ""}
     labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
     if which == "x" and len(major) > across:
         labels = [label if i % 2 == 0 else "" for i, label in enumerate(labels)]
     axis.set_major_locator(FixedLocator(major))
     axis.set_major_formatter(FixedFormatter(labels))
     axis.set_minor_locator(NullLocator())
-    return [f"Errors below {FLOOR:g} are drawn at {FLOOR:g}."] * below + [
-        f"Errors above {CEILING:g} are drawn at {CEILING:g}."
+    return [f"Errors below {floor:g} are drawn at {floor:g}."] * below + [
+        f"Errors above {ceiling:g} are drawn at {ceiling:g}."
     ] * above
 
 
+def _linear_scale(axes: Axes, which: Literal["x", "y"], found: NDArray[np.float64], across: int) -> list[str]:
+    """Set a linear axis over what was found. Nothing is moved, so there is nothing to note."""
+    finite = found[np.isfinite(found)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    room = 0.05 * (high - low) or 0.05
+    axes.set(**{f"{which}lim": (low - room, high + room)})
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(across))
+    axis.set_minor_locator(NullLocator())
+    return []
+
+
 def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Draw the error of predicting zero on an axis of errors."""
+    """Draw the error of predicting zero on an axis of errors, where it is the same everywhere."""
+    level = shown_metric().trivial
+    if level is None:
+        return
     draw = axes.axvline if which == "x" else axes.axhline
-    draw(1, color=GREY, linewidth=0.8, label=learner_label(ZERO), gid=ZERO)
+    draw(level, color=GREY, linewidth=0.8, label=_zero_label(), gid=ZERO)
+
+
+def _zero_label() -> str:
+    return learner_label(ZERO) if shown_metric().chosen is None else "knowing nothing"
+
+
+def zero_handle() -> dict[str, Artist]:
+    """What a legend of one's own says of `zero_line`."""
+    shown = shown_metric()
+    if shown.trivial is None:
+        return {}
+    return {_zero_label(): Line2D([], [], color=GREY, linewidth=0.8)}
 
 
 def count_scale(axis: Axis, bins: int = 4) -> None:

@@ -25,7 +25,8 @@ from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
-from icl_curriculum.results.tables import METRICS, Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
+from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.tables import Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
 #: Within a row the model stands above, the learner that it is compared with below.
 _OFFSET = 0.17
@@ -73,7 +74,7 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     categories = in_order(point.category for point in found)
     if UNSHIFTED not in categories or len(categories) == 1:
         raise NothingToDraw("no errors of a model both in and out of distribution")
-    metrics = [metric for metric in METRICS if any(point.metric == metric for point in found)]
+    metrics = [metric for metric in metric_titles() if any(point.metric == metric for point in found)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
     grid = _grid(len(shown), len(categories))

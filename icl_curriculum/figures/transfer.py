@@ -17,8 +17,9 @@ from icl_curriculum.figures.names import BLUE, GREEN, GREY, ORANGE, PURPLE, VERM
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
 from icl_curriculum.figures.variants import label_rows, row_height
+from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
-from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
+from icl_curriculum.results.tables import NothingToDraw, distinct
 from icl_curriculum.results.transfer.row import DOMAINS
 from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS, adaptation_label, data_label, of_most_steps
 
@@ -61,7 +62,7 @@ def transfer(table: pd.DataFrame) -> Figure:
         zero_line(axes, "x")
         _draw(axes, panel, variants, looks)
         first = panel.iloc[0]
-        other = [] if first["metric"] == "normalized_error" else [f"({METRICS[first['metric']]})"]
+        other = [] if first["metric"] == "normalized_error" else [f"({metric_titles()[first['metric']]})"]
         grid.title_panel(axes, *filter(None, [DOMAIN_LABELS[first["domain"]], *other,
                                               data_label(float(first["fixed_prompts"]))]))  # fmt: skip
     errors, lows, highs = (alone[name].to_numpy(dtype=np.float64) for name in ("error", "ci_low", "ci_high"))
@@ -75,7 +76,7 @@ def transfer(table: pd.DataFrame) -> Figure:
 
 def _panels(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of each panel of a block: by domain, then metric."""
-    pairs = [(domain, metric) for domain in DOMAINS for metric in METRICS]
+    pairs = [(domain, metric) for domain in DOMAINS for metric in metric_titles()]
     found = (rows[(rows["domain"] == domain) & (rows["metric"] == metric)] for domain, metric in pairs)
     return [panel for panel in found if len(panel)]
 

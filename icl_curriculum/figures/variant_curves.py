@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from icl_curriculum.figures.names import GREY, LearnerStyle
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, log_count_scale
+from icl_curriculum.figures.scales import (
+    bounded,
+    count_scale,
+    error_label,
+    error_scale,
+    log_count_scale,
+    zero_handle,
+    zero_line,
+)
 from icl_curriculum.figures.variants import Shown
 from icl_curriculum.results.comparison.outcomes import Curve, Outcomes
 from icl_curriculum.results.comparison.sources import Cell
@@ -73,7 +81,7 @@ def _curves(
         for variant, (xs, errors) in found[cell].items():
             draw_curve(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
         axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
-        axes.axhline(1, color=GREY, linewidth=0.8, gid="zero")
+        zero_line(axes, "y")
     of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
     note = error_scale(grid.axes[0], "y", [errors for _, errors in of_all])
     if by_step:
@@ -86,8 +94,9 @@ def _curves(
         xlabel = xlabel.replace("the class", "class and inputs")
     grid.label(xlabel, [error_label(shown.metric(cell)) for cell in shown.cells])
     handles: dict[str, Artist] = shown.legend((name for cell in shown.cells for name in found[cell]), lines=True)
-    handles[f"threshold {outcomes.threshold:g}"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
-    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    if outcomes.limit:
+        handles[f"threshold {outcomes.limit}"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    handles |= zero_handle()
     counts = {len(errors) for _, errors in of_all}
     reach = "" if by_step else ", as far as all of them got"
     said = f"Lines: mean of {shown.seeds} seeds{reach}; bands: from the least to the greatest."

@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_handle, zero_line
 from icl_curriculum.figures.variants import Shown, label_rows, row_height
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate, estimate
 
 #: Inches of a row, of the names of variants, and of the counts at the right.
@@ -55,13 +56,18 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
             drawn += [errors, np.array([estimates[-1].value, estimates[-1].high])]
             _draw_seeds(axes, errors, row, variant, shown.styles[variant])
             _draw_estimate(axes, estimates[-1], row, variant, shown.styles[variant])
-            reached = int((errors <= outcomes.threshold).sum())
+            sign = shown_metric().sign
+            reached = int((sign * errors <= sign * outcomes.threshold).sum())
+            if not outcomes.limit:
+                continue
             axes.text(
                 1.03, row, f"{reached}/{len(errors)}", transform=axes.get_yaxis_transform(), va="center",
                 gid=f"{variant} count",
             )  # fmt: skip
 
-    note = [shown.examples, f"At the right: seeds at most at the threshold, {outcomes.threshold:g}."]
+    where = "most" if shown_metric().improves == "down" else "least"
+    note = [shown.examples]
+    note += [f"At the right: seeds at {where} at the threshold, {outcomes.limit}."] * bool(outcomes.limit)
     note += error_scale(grid.axes[0], "x", drawn, across=_across(grid))
     low = grid.axes[0].get_xlim()[0]
     note += ["Where an interval's end is not marked, it is beyond the panel."] * any(e.low < low for e in estimates)
@@ -71,8 +77,9 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
     if any(e.n > 1 for e in estimates):
         handles["interquartile mean"] = Line2D([], [], linestyle="none", marker="D", markersize=4.5, color=BLACK)
         handles[f"its {CONFIDENCE:.0%} interval"] = Line2D([], [], marker="|", color=BLACK, linewidth=1.4)
-    handles["threshold"] = Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
-    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    if outcomes.limit:
+        handles["threshold"] = Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
+    handles |= zero_handle()
     return shown.finish(grid, "Error at the end of training, by seed", note, handles)
 
 

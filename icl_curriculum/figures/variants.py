@@ -33,7 +33,8 @@ from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for
 from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
 from icl_curriculum.results.comparison.shown import MOST_SHOWN, left_out, shown_variants
 from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
-from icl_curriculum.results.tables import METRICS, NothingToDraw, distinct
+from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.tables import NothingToDraw, distinct
 
 #: The width in inches of a figure of one cell, which is as wide as a telephone.
 NARROW = 3.6
@@ -144,7 +145,7 @@ class Shown:
     @property
     def first_metric(self) -> str:
         """The metric that most figures show: the normalized error if any panel has it."""
-        return next(metric for metric in METRICS if any(self.metric(cell) == metric for cell in self.cells))
+        return next(metric for metric in metric_titles() if any(self.metric(cell) == metric for cell in self.cells))
 
     @property
     def several_inputs(self) -> bool:
@@ -168,7 +169,7 @@ class Shown:
         """Give panels their titles. ``metrics``: also name the metric of panels whose metric is not the first one."""
         for axes, cell in zip(grid.axes, self.cells, strict=True):
             other = metrics and self.metric(cell) != self.first_metric
-            grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({METRICS[self.metric(cell)]})"] * other)
+            grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({metric_titles()[self.metric(cell)]})"] * other)
 
     def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
              shared_rows: bool = True) -> PanelGrid:  # fmt: skip

@@ -2,18 +2,23 @@
 
 from icl_curriculum.function_classes.base import (
     AnyFunctionClass,
+    ClassValued,
     FunctionClass,
     OutsideDomain,
     Parameters,
     SignValued,
+    labels_of,
+    one_hot,
     register_function_class,
 )
 from icl_curriculum.function_classes.chebyshev import Chebyshev
+from icl_curriculum.function_classes.classification import GaussianClasses, MulticlassLinear
 from icl_curriculum.function_classes.decision_tree import DecisionTree
 from icl_curriculum.function_classes.gaussian_mixture import GaussianMixture
 from icl_curriculum.function_classes.hermite import Hermite
 from icl_curriculum.function_classes.linear import Linear, LinearClassification, NoisyLinear, SparseLinear
 from icl_curriculum.function_classes.linear_dynamics import LinearDynamics
+from icl_curriculum.function_classes.linear_map import LinearMap
 from icl_curriculum.function_classes.low_rank_linear import LowRankLinear
 from icl_curriculum.function_classes.parity import Parity
 from icl_curriculum.function_classes.quadratic import Quadratic
@@ -23,14 +28,18 @@ from icl_curriculum.function_classes.sinusoid import Sinusoid
 __all__ = [
     "AnyFunctionClass",
     "Chebyshev",
+    "ClassValued",
     "DecisionTree",
     "FunctionClass",
+    "GaussianClasses",
     "GaussianMixture",
     "Hermite",
     "Linear",
     "LinearClassification",
     "LinearDynamics",
+    "LinearMap",
     "LowRankLinear",
+    "MulticlassLinear",
     "NoisyLinear",
     "OutsideDomain",
     "Parameters",
@@ -40,5 +49,7 @@ __all__ = [
     "SignValued",
     "Sinusoid",
     "SparseLinear",
+    "labels_of",
+    "one_hot",
     "register_function_class",
 ]

@@ -1,6 +1,7 @@
 """The contract of a function class, the suite's main plugin.
 
-Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
+Dimensions: n = functions (one per prompt), points = K + 1, dims = d, labels = the numbers of a label, an axis that is
+only there if they are several.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -41,7 +43,7 @@ class InputSampler(Protocol):
 
 
 class FunctionClass(Component):
-    """A family of functions from R^d to R, with a distribution over them.
+    """A family of functions from R^d to R, to vectors or to classes, with a distribution over them.
 
     A subclass gives `sample`, `evaluate` and `trivial_error`; the rest has defaults. Register it with
     ``@register_function_class("name")``; its pydantic fields become parameters in experiment files.
@@ -51,6 +53,15 @@ class FunctionClass(Component):
     reference_inputs: ClassVar[str | dict[str, Any]] = "gaussian"
     #: Whether all values are -1 or 1. Errors are then also misclassifications, and noise flips labels.
     sign_valued: ClassVar[bool] = False
+    #: How many numbers a label is. If several, values, labels and predictions have a last axis of so many. It may also
+    #: be a field or a property.
+    label_dims: ClassVar[int] = 1
+    #: Whether labels are classes, `label_dims` of them, as one-hot vectors. Predictions are then log-probabilities,
+    #: errors are wrong answers, and noise makes another class of a label. `ClassValued` completes it.
+    class_valued: ClassVar[bool] = False
+    #: Whether labels are drawn together with the inputs, and no function of these: `draw` gives them, and `evaluate`
+    #: the most probable one. For classes that make their own inputs.
+    drawn_labels: ClassVar[bool] = False
     #: Inputs with a coordinate beyond this are outside the domain.
     largest_input: ClassVar[float] = math.inf
     #: Whether the domain is the inputs whose coordinates are all -1 or 1.
@@ -72,6 +83,11 @@ class FunctionClass(Component):
         description="draw functions, with replacement, from this many fixed ones; none: a fresh one each time",
     )
     pool_seed: int = Field(0, ge=0, description="seed of the pool, which all runs share whatever their own seed")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # It may be a field of a class, as the contract says, which pydantic doubts.
+        warnings.filterwarnings("ignore", 'Field name "label_dims" in .* shadows', UserWarning)
+        super().__init_subclass__(**options)
 
     @property
     def growth(self) -> float:
@@ -99,12 +115,18 @@ class FunctionClass(Component):
         """Draw ``n`` functions and return their parameters: tensors whose leading axis is ``n``."""
 
     @abstractmethod
-    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
-        """The clean values f_i(x_ij). A pure function: it draws nothing at random and changes no tensor in place."""
+    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
+        """The clean values f_i(x_ij). A pure function: it draws nothing at random and changes no tensor in place.
+
+        Shape (n, points), and (n, points, label_dims) where a label is several numbers.
+        """
 
     @abstractmethod
     def trivial_error(self, dims: int) -> float:
-        """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero."""
+        """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
+
+        Summed over the numbers of a label, so E|f(x)|^2 of vectors.
+        """
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
         """E[f(x)^2] for other inputs, in raw units, or None where there is no closed form.
@@ -114,13 +136,13 @@ class FunctionClass(Component):
         """
         return None
 
-    def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
-        """The predictions of the class's oracle. Nothing else reads ``prompts.truth``."""
+    def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
+        """The predictions of the class's oracle: log-probabilities of classes. Nothing else reads ``prompts.truth``."""
         raise NotImplementedError(f"{self.name} has no oracle")
 
     def draw(
         self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams
-    ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], Parameters]:
+    ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points *labels"], Parameters]:
         """Draw inputs, clean raw values and parameters.
 
         A class that makes its own inputs overrides this. It takes its functions from `draw_functions`, so
@@ -129,8 +151,21 @@ class FunctionClass(Component):
         xs = inputs.sample(n, points, dims, streams.generator("inputs"))
         parameters = self.draw_functions(n, dims, streams)
         values = self.evaluate(parameters, xs)
-        expect_shape(self, "evaluate", values, (n, points), "prompts, points")
+        expect_shape(self, "evaluate", values, *self.label_shape(n, points))
         return xs, values, parameters
+
+    def label_shape(self, n: int, points: int) -> tuple[tuple[int, ...], str]:
+        """The shape of the labels of ``n`` prompts of so many points, and the names of its axes."""
+        if self.label_dims == 1:
+            return (n, points), "prompts, points"
+        return (n, points, self.label_dims), "prompts, points, numbers of a label"
+
+    def counts(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Bool[Tensor, "n points"] | None:
+        """True where a value counts, in training as in evaluation; None: everywhere.
+
+        Every label is still shown in context. A pure function, like `evaluate`, of what stands at the entry itself.
+        """
+        return None
 
     def draw_functions(self, n: int, dims: int, streams: Streams) -> Parameters:
         """Draw functions for ``n`` prompts from the stream ``functions``: fresh ones, or of the pool with replacement.
@@ -190,6 +225,54 @@ class SignValued(FunctionClass):
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
         return 1.0
+
+
+class ClassValued(FunctionClass):
+    """A class whose values are one of ``n_classes`` classes; a subclass gives `sample` and `classify`.
+
+    The classes should be equally likely, as predicting chance is the trivial level of all its metrics. As one-hot
+    vectors its values have E|f|^2 = 1 under any inputs.
+    """
+
+    class_valued: ClassVar[bool] = True
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "knn", "logistic_regression")
+    id_fields: ClassVar[tuple[str, ...]] = ("n_classes",)
+
+    n_classes: int = Field(3, ge=2, le=1000, description="number of classes, C")
+    label_noise: float = Field(0.0, ge=0, le=0.5, description="probability that a context label is another class")
+
+    @property
+    def label_dims(self) -> int:  # type: ignore[override]
+        return self.n_classes
+
+    @property
+    def growth(self) -> float:
+        return 0.0
+
+    @abstractmethod
+    def classify(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Int[Tensor, "n points"]:
+        """The class of every point, from 0 to C - 1. A pure function, like `evaluate`."""
+
+    def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points classes"]:
+        return one_hot(self.classify(parameters, xs), self.n_classes).to(xs.dtype)
+
+    def trivial_error(self, dims: int) -> float:
+        return 1.0
+
+    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        return 1.0
+
+
+def labels_of(function_class: FunctionClass) -> str:
+    """What the labels of a class are, in words; one model can only learn classes that agree in it."""
+    if function_class.class_valued:
+        return f"{function_class.label_dims} classes"
+    return "numbers" if function_class.label_dims == 1 else f"vectors of {function_class.label_dims} numbers"
+
+
+def one_hot(classes: Int[Tensor, "*shape"], n_classes: int) -> Float[Tensor, "*shape classes"]:
+    """Classes as vectors of floats, 1 at the class and 0 elsewhere."""
+    return torch.nn.functional.one_hot(classes, n_classes).to(torch.float32)
 
 
 register_function_class = FUNCTION_CLASSES.of(FunctionClass)

@@ -6,6 +6,7 @@ functions arXiv 2503.11842. Dimensions: batch = prompts, points = K + 1, k = exa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -16,11 +17,11 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.adaptation import Adaptation
-from icl_curriculum.models.calling import check_shape, given
+from icl_curriculum.models.calling import check_shape, entry_errors, given
 from icl_curriculum.models.descent import AdaptationDiverged, Descent, bank_loss, mean_square
 
 #: Predictions by number of steps, or what went wrong by then.
-_Answers = dict[int, float | AdaptationDiverged]
+_Answers = dict[int, Tensor | AdaptationDiverged]
 
 
 class BankPath:
@@ -34,7 +35,7 @@ class BankPath:
         self.descent = Descent(model, adaptation, place)
         self.failed: tuple[int, AdaptationDiverged] | None = None
 
-    def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points *labels"]:
         """The predictions after so many steps. Raises `AdaptationDiverged`."""
         self.go(steps)
         found: Tensor = self.descent.copy.predict(prompts)
@@ -74,7 +75,7 @@ class PromptPaths:
         self.steps, self.place = sorted(steps), place
         self.known: dict[Any, _Answers] = {}
 
-    def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points *labels"]:
         """The predictions after so many steps, where the mask leaves entries; 0 elsewhere. `AdaptationDiverged`."""
         asked = prompts.defined()
         found = torch.zeros_like(prompts.ys, dtype=torch.float32)
@@ -90,7 +91,7 @@ class PromptPaths:
         return found
 
     def _answers(
-        self, xs: Float[Tensor, "1 points d"], ys: Float[Tensor, "1 points"], rows: Tensor | None, name: str
+        self, xs: Float[Tensor, "1 points d"], ys: Float[Tensor, "1 points *labels"], rows: Tensor | None, name: str
     ) -> _Answers:
         """The predictions at the query, which are known for a prompt that was asked before."""
         key = tuple(value.cpu().numpy().tobytes() for value in (xs, ys, rows) if value is not None)
@@ -102,15 +103,17 @@ class PromptPaths:
         descent, k = self.descent, xs.shape[1] - 1
         descent.place = f"{self.place}, {name}" if self.place else name
         descent.restart()
-        loss = left_out_loss(xs[0, :k], ys[0, :k], rows) if k > 1 else None
+        loss = left_out_loss(xs[0, :k], ys[0, :k], rows, classes=descent.model.classes) if k > 1 else None
         answers: _Answers = {}
         for steps in self.steps:
             try:
                 while loss is not None and descent.taken < steps:
                     descent.step(loss)
                 with torch.no_grad():
-                    answer = float(descent.copy(xs, ys, **given(instruction=rows))[0, k])
-                if not abs(answer) < float("inf"):
+                    answer = descent.copy(xs, ys, **given(instruction=rows))[0, k].cpu()
+                if descent.model.classes:
+                    answer = answer.log_softmax(dim=-1)
+                if not bool(answer.isfinite().all()):
                     raise descent.diverged("the prediction is no finite number")
                 answers[steps] = answer
             except AdaptationDiverged as error:
@@ -120,26 +123,31 @@ class PromptPaths:
 
 def _with_labels(prompts: Prompts, ys: Tensor) -> Prompts:
     return Prompts(
-        prompts.xs, ys, prompts.targets, function_class=prompts.function_class,
+        prompts.xs, ys, prompts.targets, classes=prompts.classes, function_class=prompts.function_class,
         input_distribution=prompts.input_distribution, instruction=prompts.instruction,
     )  # fmt: skip
 
 
-def left_out_loss(xs: Float[Tensor, "k d"], ys: Float[Tensor, " k"], rows: Tensor | None) -> Callable[[Any], float]:
-    """What `Descent.step` takes: the mean squared error at labels that are left out in turn, over their mean square."""
+def left_out_loss(
+    xs: Float[Tensor, "k d"], ys: Tensor, rows: Tensor | None, *, classes: bool = False
+) -> Callable[[Any], float]:
+    """What `Descent.step` takes: the mean squared error at labels that are left out in turn, over their mean square.
+
+    Of classes it is the mean cross-entropy, over that of chance.
+    """
     k = len(xs)
     every = torch.arange(k, device=xs.device)
     others = torch.stack([torch.cat([every[every != i], every[i : i + 1]]) for i in range(k)])
     inputs, labels = xs[others], ys[others].clone()
     labels[:, -1] = 0
     told = None if rows is None else rows.expand(k)
-    scale = mean_square(ys)
+    scale = math.log(ys.shape[-1]) if classes else mean_square(ys) * (1 if ys.ndim == 1 else ys.shape[-1])
 
     def backward(model: Any) -> float:
         found = model(inputs, labels, **given(instruction=told))
         check_shape(found, labels)
-        loss = (found[:, -1].float() - ys).square().mean() / scale
-        loss.backward()
+        loss = entry_errors(found[:, -1:].float(), ys.unsqueeze(1), classes=classes).mean() / scale
+        loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     return backward
@@ -156,7 +164,7 @@ class AdaptedModel:
         self.id = adaptation.learner
         self.costly = adaptation.per_prompt
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         """The predictions of the adapted model. Raises `AdaptationDiverged` where there are none.
 
         ``per_prompt``, entries that the mask leaves out are 0.

@@ -52,7 +52,8 @@ class ModelConfig(Component):
         ``torch.random.fork_rng(devices=[])``, then draw every parameter anew.
 
         A config that declares `Capability.INSTRUCTION` takes ``instruction=None`` as a further keyword, an
-        `Instruction`; its model has room for the tokens beside ``points`` points.
+        `Instruction`; its model has room for the tokens beside ``points`` points. One that declares
+        `Capability.VECTOR_LABELS` takes ``label_dims=1`` likewise.
         """
 
     def longest_prompt(self, points: int) -> int:
@@ -97,11 +98,24 @@ def expect_model(config: ModelConfig, built: object) -> None:
 
 
 def build_model(
-    config: ModelConfig, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None
+    config: ModelConfig,
+    *,
+    dims: int,
+    points: int,
+    generator: torch.Generator,
+    instruction: Instruction | None,
+    label_dims: int = 1,
+    classes: bool = False,
 ) -> Model:
-    """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it."""
+    """The model of a config, told the ``instruction`` if there is one: `ModelConfig.build` and what comes after it.
+
+    ``label_dims``: the numbers of a label; ``classes``: whether these are one-hot.
+    """
     build: Callable[..., Model] = config.build
-    model = build(dims=dims, points=points, generator=generator, **given(instruction=instruction))
+    more = given(instruction=instruction, label_dims=None if label_dims == 1 else label_dims)
+    model = build(dims=dims, points=points, generator=generator, **more)
+    if classes:
+        model.classes = True
     if instruction is not None:
         model.instruction = instruction
     if not config.takes_queries:

@@ -22,6 +22,9 @@ class Capability(StrEnum):
     #: `ModelConfig.build` takes the keyword ``instruction``, an `Instruction` that the model is told before every
     #: prompt, and `Model.forward` the keyword ``instruction``, the row of each prompt's.
     INSTRUCTION = "instruction"
+    #: `ModelConfig.build` takes the keyword ``label_dims``, how many numbers a label is: several for vectors, and for
+    #: one-hot classes. `Model.forward` then reads and predicts labels with a last axis.
+    VECTOR_LABELS = "vector_labels"
 
     @property
     def wording(self) -> str:
@@ -39,4 +42,5 @@ _WORDINGS = {
     Capability.ATTENTION: "give its attention maps",
     Capability.HEAD_MASK: "take a head mask",
     Capability.INSTRUCTION: "read instruction tokens",
+    Capability.VECTOR_LABELS: "predict labels of several numbers, or classes",
 }

@@ -6,6 +6,7 @@ Dimensions: batch = prompts, points = K + 1.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.adaptation import Adaptation
-from icl_curriculum.models.calling import check_shape, given
+from icl_curriculum.models.calling import check_shape, entry_errors, given
 
 #: Decays of Adam's moments, and what is added to its denominators.
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
@@ -106,14 +107,18 @@ def mean_square(values: Tensor) -> float:
 def bank_loss(prompts: Prompts) -> Callable[[Any], float]:
     """What `Descent.step` takes: the mean squared error to the targets, divided by the mean square of the targets.
 
-    Both are over all defined entries. By `Model.backward`; separate queries and a mask go by `Model.forward` and
-    autograd. UserError where no entry is defined.
+    Both are over all defined entries; of classes it is the mean cross-entropy over that of chance. By `Model.backward`;
+    separate queries and a mask go by `Model.forward` and autograd. UserError where no entry is defined.
     """
     plain = prompts.queries is None and prompts.mask is None
-    defined = prompts.targets if prompts.mask is None else prompts.targets[prompts.mask]
-    if not defined.numel():
+    entries = len(prompts) * prompts.points if prompts.mask is None else int(prompts.mask.sum())
+    if not entries:
         raise UserError("the adaptation prompts have no entry that is defined")
-    scale = mean_square(defined)
+    if prompts.classes:
+        scale = math.log(prompts.label_dims)
+    else:
+        defined = prompts.targets if prompts.mask is None else prompts.targets[prompts.mask]
+        scale = mean_square(defined) * prompts.label_dims
 
     def backward(model: Any) -> float:
         loss = 0.0
@@ -130,8 +135,9 @@ def bank_loss(prompts: Prompts) -> Callable[[Any], float]:
             found = model.answer(xs, ys, queries, **given(instruction=rows))
             check_shape(found, targets)
             # What is undefined may be no number.
-            errors = torch.where(mask, found.float() - targets, 0.0).square()
-            of_part = errors.sum() / (defined.numel() * scale)
+            known = torch.where(mask if targets.ndim == 2 else mask.unsqueeze(-1), targets, found.detach().float())
+            errors = entry_errors(found.float(), known, classes=prompts.classes)
+            of_part = (errors * mask).sum() / (entries * scale)
             of_part.backward()  # type: ignore[no-untyped-call]
             loss += float(of_part.detach())
         return loss

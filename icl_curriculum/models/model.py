@@ -1,6 +1,7 @@
 """A model: a trainable learner, as a torch module, with defaults for everything but its forward pass.
 
-Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d.
+Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d, labels = the numbers of a
+label, an axis that is only there if they are several.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
-from icl_curriculum.models.calling import by_prefix, given, prompt_errors
+from icl_curriculum.models.calling import by_prefix, given, mean_errors
 from icl_curriculum.models.heads import HeadEdit, TokenPlaces
 from icl_curriculum.models.instructions import NEUTRAL, Instruction
 from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
@@ -38,13 +39,15 @@ class GradientStrategy(Protocol):
         self,
         model: Model,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
-        targets: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
+        targets: Float[Tensor, "batch points *labels"],
         weights: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The same as `Model.backward`: it adds to ``.grad``, and leaves the weights as they are.
 
-        A strategy of a model that reads instructions takes ``instruction`` as a sixth argument.
+        A strategy of a model that reads instructions takes ``instruction`` as a sixth argument. One with the attribute
+        ``weighs_entries = True`` takes the keyword ``entry_weights``, (batch, points), too; prompts whose entries don't
+        count alike go by autograd where it has none. Where `Model.classes` is true, the errors are cross-entropies.
         """
         ...
 
@@ -103,6 +106,8 @@ class Model(nn.Module):
     gradients: GradientStrategy | None = None
     #: Whether `forward` takes separate queries. Set by `build_model`, as the config says.
     takes_queries: bool = True
+    #: Whether labels are classes: `forward` gives logits, and `predict` log-probabilities. Set by `build_model`.
+    classes: bool = False
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
     #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
@@ -113,10 +118,14 @@ class Model(nn.Module):
     def forward(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
-    ) -> Float[Tensor, "batch points"]:
+    ) -> Float[Tensor, "batch points *labels"]:
         """Predictions, differentiable: entry k is that for the target of query k, from the first k pairs alone.
+
+        A model that declares `Capability.VECTOR_LABELS` was built for labels of ``label_dims`` numbers, which stand on
+        a last axis of ``ys`` and of its predictions where they are several; one-hot classes are such labels, for which
+        it predicts logits.
 
         ``xs``, ``ys``: the pairs; ``ys`` in the units of the targets. Pair k is not among the first k, so label k is
         for later entries, and the last label for none; entry 0 is a prediction without any example. ``queries``: the
@@ -133,7 +142,7 @@ class Model(nn.Module):
     def answer(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         **more: Any,
     ) -> Tensor:
@@ -150,12 +159,12 @@ class Model(nn.Module):
         self,
         parameters: Mapping[str, Tensor],
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         *,
         instruction: Int[Tensor, " batch"] | None = None,
         head_mask: HeadEdit | None = None,
-    ) -> Float[Tensor, "batch points"]:
+    ) -> Float[Tensor, "batch points *labels"]:
         """`forward` with these tensors in the place of the parameters of their names; the model is left as it is.
 
         ``parameters``: by the names of ``named_parameters``; those that are absent are the model's own. Gradients
@@ -175,31 +184,38 @@ class Model(nn.Module):
     def backward(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
-        targets: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
+        targets: Float[Tensor, "batch points *labels"],
         weights: Float[Tensor, " batch"],
         instruction: Int[Tensor, " batch"] | None = None,
+        entry_weights: Float[Tensor, "batch points"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """Mean squared error of each prompt; adds the gradients of their sum, ``weights`` times each, to ``.grad``.
 
-        By ``gradients`` where it applies, else by autograd. The errors are unweighted means over the positions, without
-        a graph. Queries are ``xs`` themselves, as in all prompts of training.
+        By ``gradients`` where it applies, else by autograd. The errors are means over the positions, without a graph,
+        and not multiplied by ``weights``; ``entry_weights``: those of `Prompts.entry_weights`, where positions don't
+        count alike. Of classes it is the cross-entropy. Queries are ``xs`` themselves, as in all prompts of training.
         """
-        if self.gradients is not None and self.gradients.applies(self, xs):
+        faster = self.gradients
+        if faster is not None and entry_weights is not None and not getattr(faster, "weighs_entries", False):
+            faster = None
+        if faster is not None and faster.applies(self, xs):
             told = () if instruction is None else (instruction,)
-            return self.gradients.backward(self, xs, ys, targets, weights, *told)
-        return self.backward_by_autograd(xs, ys, targets, weights, instruction)
+            return faster.backward(self, xs, ys, targets, weights, *told, **given(entry_weights=entry_weights))
+        return self.backward_by_autograd(xs, ys, targets, weights, instruction, entry_weights)
 
     def backward_by_autograd(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
-        targets: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
+        targets: Float[Tensor, "batch points *labels"],
         weights: Float[Tensor, " batch"],
         instruction: Int[Tensor, " batch"] | None = None,
+        entry_weights: Float[Tensor, "batch points"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """`backward` by `forward` and autograd, whatever faster way there is."""
-        errors = prompt_errors(self(xs, ys, **given(instruction=instruction)), targets)
+        predictions = self(xs, ys, **given(instruction=instruction))
+        errors = mean_errors(predictions, targets, entry_weights, classes=self.classes)
         (errors * weights).sum().backward()  # type: ignore[no-untyped-call]
         return errors.detach()
 
@@ -211,7 +227,7 @@ class Model(nn.Module):
     def attention(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         *,
         instruction: Int[Tensor, " batch"] | None = None,
@@ -247,17 +263,19 @@ class Model(nn.Module):
 
     @own_settings()
     @torch.no_grad()
-    def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts, *, head_mask: HeadEdit | None = None) -> Float[Tensor, "batch points *labels"]:
         """`answer` without gradients, in passes of ``prompts_per_pass`` prompts.
 
         A model that reads instructions is told what the prompts say that they are of; the neutral one where it was not
-        trained on that. ``head_mask``: for models that declare `Capability.HEAD_MASK`.
+        trained on that. Where labels are classes these are log-probabilities. ``head_mask``: for models that declare
+        `Capability.HEAD_MASK`.
         """
         passes = [
             self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask))
             for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass)
         ]
-        return torch.cat(passes).to(prompts.xs.device)
+        found = torch.cat(passes).to(prompts.xs.device)
+        return found.log_softmax(dim=-1) if self.classes else found
 
     def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
         """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time."""

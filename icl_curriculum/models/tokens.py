@@ -3,7 +3,8 @@
 Tokens alternate x_1, y_1, x_2, y_2, ..., x_query, or join each x with the pair before it. Those of an instruction come
 first, separate queries after all pairs.
 
-Dimensions: b = prompts, p = points, d = dims, t = tokens (2 points - 1, or points, and those of an instruction),
+Dimensions: b = prompts, p = points, d = dims, m = numbers of a label, an axis that is only there if they are several,
+t = tokens (2 points - 1, or points, and those of an instruction),
 w = width.
 """
 
@@ -36,14 +37,23 @@ class TokenReader(Model):
     label_token: nn.Parameter
     instruction_vectors: Tensor
 
-    def __init__(self, config: Any, *, dims: int, max_points: int, instruction: Instruction | None = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        *,
+        dims: int,
+        max_points: int,
+        instruction: Instruction | None = None,
+        label_dims: int = 1,
+    ) -> None:
         super().__init__()
         self.config = config
         self.instruction = instruction
         self.dims = dims
+        self.label_dims = label_dims
         self.max_points = max_points
         w, joint, before = config.width, config.tokens == "joint", self.instruction_tokens
-        self.read_in = empty(w, 2 * dims + 1 if joint else dims)
+        self.read_in = empty(w, 2 * dims + label_dims if joint else max(dims, label_dims))
         self.read_in_bias = empty(w)
         if config.positions != "none":
             per_token = config.positions == "token" and not joint
@@ -100,18 +110,25 @@ class TokenReader(Model):
     def tokens(
         self,
         xs: Float[Tensor, "b p d"],
-        ys: Float[Tensor, "b p"],
+        ys: Float[Tensor, "b p *m"],
         examples: Float[Tensor, "b p d"] | None = None,
     ) -> Float[Tensor, "b t token"]:
         """The tokens that the model reads. ``examples``: the inputs of the pairs, where ``xs`` are only the queries.
 
-        ``alternate``: x_1, y_1, x_2, ..., x_query, with a label where the first coordinate of x is, padded with
-        zeros (Garg et al. 2022). ``joint``: (x_k, x_(k-1), y_(k-1)) for every k, zeros before the first pair.
+        ``alternate``: x_1, y_1, x_2, ..., x_query, with a label where the first coordinates of x are, padded with
+        zeros (Garg et al. 2022), as inputs are where labels have more numbers. ``joint``: (x_k, x_(k-1), y_(k-1)) for
+        every k, zeros before the first pair. ValueError for labels of another number of numbers.
         """
+        labels = ys.unsqueeze(-1) if ys.ndim == 2 else ys
+        if labels.shape[-1] != self.label_dims:
+            raise ValueError(f"labels of {labels.shape[-1]} numbers; the model was built for {self.label_dims}")
         if self.config.tokens == "joint":
-            pairs = torch.cat([xs if examples is None else examples, ys.unsqueeze(-1)], dim=-1)
+            pairs = torch.cat([xs if examples is None else examples, labels], dim=-1)
             return torch.cat([xs, F.pad(pairs[:, :-1], (0, 0, 1, 0))], dim=-1)
-        labels = F.pad(ys[:, :-1].unsqueeze(-1), (0, self.dims - 1))
+        wide = max(self.dims, self.label_dims)
+        labels = F.pad(labels[:, :-1], (0, wide - self.label_dims))
+        if wide > self.dims:
+            xs = F.pad(xs, (0, wide - self.dims))
         return torch.cat([rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d"), xs[:, -1:]], dim=1)
 
     def instructed(

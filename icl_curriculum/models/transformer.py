@@ -4,7 +4,8 @@ Tokens alternate x_1, y_1, x_2, y_2, ..., x_query, or join each x with the pair 
 is read at x's own token, which sees the pairs before it and not its label. There is no vocabulary and no wasted
 embedding.
 
-Dimensions: b = prompts, t = tokens (2 points - 1, or points), w = width, h = heads, e = width per head.
+Dimensions: b = prompts, t = tokens (2 points - 1, or points), w = width, h = heads, e = width per head, m = numbers of
+a label, an axis that is only there if they are several.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class TransformerConfig(ModelConfig):
             Capability.ATTENTION,
             Capability.HEAD_MASK,
             Capability.INSTRUCTION,
+            Capability.VECTOR_LABELS,
         }
     )
 
@@ -88,10 +90,18 @@ class TransformerConfig(ModelConfig):
         return self.max_points if self.max_points is not None else 2 * points - 1
 
     def build(
-        self, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None = None
+        self,
+        *,
+        dims: int,
+        points: int,
+        generator: torch.Generator,
+        instruction: Instruction | None = None,
+        label_dims: int = 1,
     ) -> Transformer:
         self.check(dims=dims, points=points)
-        model = Transformer(self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction)
+        model = Transformer(
+            self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction, label_dims=label_dims
+        )
         model.initialize(generator)
         return model
 
@@ -107,9 +117,15 @@ class Transformer(TokenReader):
     matrices = ("qkv", "attention_out", "mlp_in", "mlp_out")
 
     def __init__(
-        self, config: TransformerConfig, *, dims: int, max_points: int, instruction: Instruction | None = None
+        self,
+        config: TransformerConfig,
+        *,
+        dims: int,
+        max_points: int,
+        instruction: Instruction | None = None,
+        label_dims: int = 1,
     ) -> None:
-        super().__init__(config, dims=dims, max_points=max_points, instruction=instruction)
+        super().__init__(config, dims=dims, max_points=max_points, instruction=instruction, label_dims=label_dims)
         w, n, hidden = config.width, config.layers, config.width * config.mlp_ratio
         self.attention_norm = empty(n, w)
         self.attention_norm_bias = empty(n, w)
@@ -128,8 +144,8 @@ class Transformer(TokenReader):
         self.mlp_out_bias = empty(n, w)
         self.final_norm = empty(w)
         self.final_norm_bias = empty(w)
-        self.read_out = empty(1, w)
-        self.read_out_bias = empty(1)
+        self.read_out = empty(label_dims, w)
+        self.read_out_bias = empty(label_dims)
         # Last, so that all other weights are drawn as without them.
         self.make_instruction_vectors()
 
@@ -165,12 +181,12 @@ class Transformer(TokenReader):
     def forward(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         *,
         instruction: Int[Tensor, " batch"] | None = None,
         head_mask: HeadEdit | None = None,
-    ) -> Float[Tensor, "batch points"]:
+    ) -> Float[Tensor, "batch points *labels"]:
         embedded, read, mask, places = self.layout(xs, ys, queries, instruction)
         edited = None if head_mask is None else Edited(head_mask, places.to(xs.device))
         return self._decode(embedded, read, mask, edited)
@@ -178,7 +194,7 @@ class Transformer(TokenReader):
     def attention(
         self,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
         queries: Float[Tensor, "batch points dims"] | None = None,
         *,
         instruction: Int[Tensor, " batch"] | None = None,
@@ -191,7 +207,7 @@ class Transformer(TokenReader):
 
     def _decode(
         self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None
-    ) -> Float[Tensor, "b p"]:
+    ) -> Float[Tensor, "b p *m"]:
         """Run the blocks and read predictions at ``read``; the last block computes nothing else.
 
         ``mask``: which tokens each token sees; None: itself and all before it. ``edited``: who looks at the heads.
@@ -221,7 +237,8 @@ class Transformer(TokenReader):
             h = h + F.linear(self._activate(hidden), down, down_bias)
         with exactly(h):
             normed = F.layer_norm(h.to(self.final_norm.dtype), width, self.final_norm, self.final_norm_bias)
-            return F.linear(normed, self.read_out, self.read_out_bias).squeeze(-1)
+            found = F.linear(normed, self.read_out, self.read_out_bias)
+            return found.squeeze(-1) if self.label_dims == 1 else found
 
     def _attend(
         self,

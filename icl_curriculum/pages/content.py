@@ -13,6 +13,7 @@ import tomli_w
 from icl_curriculum import figures
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
 from icl_curriculum.pages.adaptation import adaptation_sections
+from icl_curriculum.pages.other_metrics import other_metrics_sections
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
 from icl_curriculum.pages.setting import what_was_run
 from icl_curriculum.pages.similarity import similarity_sections
@@ -107,6 +108,7 @@ def gather(compared: Compared) -> Content:
         sections += made(
             f"the section on {cell_name(cell, cells)}", partial(_cell_sections, found, numbers, cell, cells), []
         )
+    sections += made("the section on other metrics", partial(other_metrics_sections, source, found), [])
     sections += made("the section on training methods", partial(transfer_sections, source), [])
     sections += made("the section on adapted models", partial(adaptation_sections, source), [])
     sections += made("the section on whom models answer like", partial(similarity_sections, source, found), [])
@@ -153,7 +155,8 @@ def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Ce
         ),
         *drawn(
             partial(figures.errors_by_seed, found, cells=[cell]),
-            f"Final error of every seed; bars: interquartile mean with its interval; the line is {found.threshold:g}.",
+            "Final error of every seed; bars: interquartile mean with its interval"
+            + (f"; the line is {found.limit}." if found.limit else "."),
             f"Final errors on {name} by variant and seed: {by_seed}.",
         ),
         *drawn(

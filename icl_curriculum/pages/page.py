@@ -17,7 +17,7 @@ from icl_curriculum.core.notices import warn_of
 from icl_curriculum.core.printable import harmless
 from icl_curriculum.pages.content import gather
 from icl_curriculum.results.comparison.command import Compared, describe
-from icl_curriculum.results.statistics import THRESHOLD
+from icl_curriculum.results.shown_metric import choose_metric, showing
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ class WrittenReport:
     missing: tuple[str, ...]
 
 
-def report_on(directory: Path, *, threshold: float = THRESHOLD) -> WrittenReport:
+def report_on(directory: Path, *, threshold: float | None = None, metric: str | None = None) -> WrittenReport:
     """Write summary.csv and report.html of an experiment into its folder.
 
-    ``threshold``: the error that counts as learned. UserError where a table is missing or damaged, or no run is
-    finished.
+    ``threshold``: the error that counts as learned, by default 0.5. ``metric``: the id of one that is shown in the
+    place of the normalized error; the page then lies in a folder of its own, ``metric_<id>``. UserError where a table
+    is missing or damaged, or no run is finished.
     """
-    compared = describe(directory, threshold=threshold)
-    return WrittenReport(compared.path, write_report(compared), compared.sources[0].missing)
+    with showing(choose_metric(directory, metric)):
+        compared = describe(directory, threshold=threshold)
+        return WrittenReport(compared.path, write_report(compared), compared.sources[0].missing)
 
 
 def write_report(compared: Compared) -> Path:
@@ -44,8 +46,9 @@ def write_report(compared: Compared) -> Path:
 
     What cannot be shown is said on the page, and warned of (`NotShown`).
     """
-    path = compared.sources[0].directory / "report.html"
-    write_atomically(path, render(compared))
+    path = compared.sources[0].directory / compared.shown.folder / "report.html"
+    with showing(compared.shown):
+        write_atomically(path, render(compared))
     return path
 
 

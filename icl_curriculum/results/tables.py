@@ -16,6 +16,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.csv_blocks import csv_blocks
+from icl_curriculum.results.shown_metric import metric_titles, of_shown, shown_metric
 
 # The tables that are read, with those of their columns that no figure and no comparison looks at.
 _UNUSED: dict[str, tuple[str, ...]] = {
@@ -32,9 +33,6 @@ _UNUSED: dict[str, tuple[str, ...]] = {
 COLUMNS: dict[str, list[str]] = {
     name: [column for column in TABLES[name].header if column not in unused] for name, unused in _UNUSED.items()
 }
-
-#: Both are 1 for the zero predictor and 0 if perfect; the median stands in where the mean is infinite.
-METRICS = {"normalized_error": "normalized error", "median_error": "median error"}
 
 
 class NothingToDraw(ValueError):
@@ -167,20 +165,20 @@ def on_own_prompts(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataF
 
 
 def with_metric(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The metric to show and its rows: the normalized error, else the median error.
+    """The metric to show and its rows: the first of `metric_titles` that there is, so usually the normalized error.
 
     An error of a model that is missing or infinite is that of one that overflowed: infinitely bad. Other learners
     have no error where it is missing.
     """
     # Called for every cell of a heat map, and numpy is much the faster on few rows.
     metrics, values = rows["metric"].to_numpy(dtype=object), rows["value"].to_numpy(dtype=np.float64)
-    metric = next((metric for metric in METRICS if (metrics == metric).any()), "")
+    metric = next((metric for metric in metric_titles() if (metrics == metric).any()), "")
     if not metric:
-        return next(iter(METRICS)), rows.iloc[:0]
+        return next(iter(metric_titles())), rows.iloc[:0]
     kept, missing = metrics == metric, np.isnan(values)
     if "learner_kind" in rows:
         kept &= ~missing | (rows["learner_kind"].to_numpy(dtype=object) == "model")
-    return metric, rows[kept].assign(value=np.where(missing, np.inf, values)[kept])
+    return metric, rows[kept].assign(value=np.where(missing, shown_metric().sign * np.inf, values)[kept])
 
 
 def over_seeds(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
@@ -201,8 +199,8 @@ def final(evaluation: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The errors in `METRICS` of all models at each run's last step, and of learners that do not train."""
-    evaluation = evaluation[evaluation["metric"].isin(METRICS)]
+    """The errors that are shown of all models at each run's last step, and of learners that do not train."""
+    evaluation = of_shown(evaluation)
     last = evaluation.groupby(["experiment", "run"], observed=True)["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
 

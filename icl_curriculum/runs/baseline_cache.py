@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from icl_curriculum.evaluation import (
     oracle_entry,
     score,
 )
+from icl_curriculum.metrics import Metric
 from icl_curriculum.results.columns import bytes_hash, text_hash
 
 
@@ -54,10 +55,12 @@ def baseline_rows(
     cache: Path,
     plugins: tuple[str, ...] = (),
     tell: Tell = tell_nobody,
+    *,
+    metrics: Sequence[Metric] | None = None,
 ) -> Classical:
     """The baselines and the oracle on a bank: computed by the first run that asks, read by the others.
 
-    ``plugins``: hashes of plugins beside the run's own.
+    ``plugins``: hashes of plugins beside the run's own. ``metrics``: by default those that every evaluation has.
     """
     function_class = bank.drawn_task.function_class
     chosen = run.experiment.baselines_for(function_class)
@@ -66,7 +69,8 @@ def baseline_rows(
     specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
     # Threads and the libraries' versions decide the last bits.
     made_by = [_versions(), run.experiment.threads, [*run.plugin_hashes, *plugins]]
-    asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by]
+    measured = None if metrics is None else [[metric.id, metric.spec()] for metric in metrics]
+    asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by, measured]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
@@ -77,8 +81,8 @@ def baseline_rows(
         found = Classical([], [], [])
         found.rows.extend(
             score(
-                entries, bank, prompts, confidence, costly=costly, tell=tell, failed=found.failures.append,
-                replied=keeping(found.answers),
+                entries, bank, prompts, confidence, metrics=metrics, costly=costly, tell=tell,
+                failed=found.failures.append, replied=keeping(found.answers),
             )
         )  # fmt: skip
         _write(path, found)

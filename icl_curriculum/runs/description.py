@@ -56,6 +56,7 @@ def what_is_finished(
     return {
         "bank_version": BANK_VERSION,
         "banks": evaluated.hashes,
+        "metrics": evaluated.metrics,
         "baseline_failures": for_manifest(evaluated.failures),
         "warnings": doubts_for_manifest({WHOLE_RUN: doubts, **evaluated.doubts}),
         "tables": directory.table_hashes(),

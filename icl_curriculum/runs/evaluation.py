@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.component import code_of
+from icl_curriculum.core.contracts import as_number, at_work
 from icl_curriculum.core.progress import Tell, between, within
 from icl_curriculum.evaluation import (
     Bank,
@@ -24,6 +26,7 @@ from icl_curriculum.evaluation import (
     prediction_differences,
     score,
 )
+from icl_curriculum.metrics import Metric, usual_metrics
 from icl_curriculum.models import Adaptation, Model
 from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.differences import PredictionDifferenceRow
@@ -71,11 +74,15 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The content hash of every bank, what baselines failed on, and what there is to doubt, by the bank's name."""
+    """The content hash of every bank, what baselines failed on, and what there is to doubt, by the bank's name.
+
+    ``metrics``: what each is called, which way it improves, and its trivial level in every bank without a shift.
+    """
 
     hashes: dict[str, str]
     failures: dict[str, list[BaselineFailure]]
     doubts: dict[str, list[Doubt]]
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
@@ -109,7 +116,22 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
-    return Evaluated(hashes, failures, doubts)
+    return Evaluated(hashes, failures, doubts, _described(banks, trained.run.experiment.evaluation.metrics))
+
+
+def _described(banks: Sequence[Bank], more: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    """What a manifest says of the metrics of a run, so that they can be shown where no plugin is loaded."""
+    found: dict[str, dict[str, Any]] = {}
+    for bank in banks:
+        task = bank.drawn_task
+        for metric in usual_metrics(task, more):
+            with at_work(metric, "trivial"):
+                level = metric.trivial(task)
+                title, improves = metric.wording(), metric.improves
+            said = found.setdefault(metric.id, {"title": title, "improves": improves, "trivial": {}})
+            if bank.shift_id == "none" and level is not None:
+                said["trivial"]["/".join(bank.key[:2])] = as_number(metric, "trivial", level)
+    return found
 
 
 @dataclass(frozen=True)
@@ -139,28 +161,35 @@ def score_banks(
     tell: Tell,
     models: Sequence[NamedLearner] = (),
     adaptations: Sequence[Adaptation] = (),
+    metrics: Sequence[Metric] | None = None,
 ) -> Iterator[Scored]:
     """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle.
 
     ``models``: the model in all the ways in which it is asked; by default as it is. ``adaptations``: how it is adapted
     to each bank, beside these; the answers of those have errors, and are compared with no other learner's.
+    ``metrics``: beside those that every evaluation has; by default the experiment's.
     """
     experiment = trained.run.experiment
     asked = models or [NamedLearner("model", "model", trained.model, experiment.model)]
+    more = experiment.evaluation.metrics if metrics is None else metrics
     for number, bank in enumerate(banks):
         of_bank = within(tell, number, len(banks))
         prompts = bank.draw()
         own: list[LearnerAnswers] = []
-        found = score(asked, bank, prompts, experiment.evaluation.confidence, replied=keeping(own))
+        measured = usual_metrics(bank.drawn_task, more)
+        found = score(asked, bank, prompts, experiment.evaluation.confidence, metrics=measured, replied=keeping(own))
         share = 0.5 if adaptations else 0.0
         failures: list[BaselineFailure] = []
         adapted: list[LearnerAnswers] = []
         found += score(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
-            experiment.evaluation.confidence, costly=experiment.evaluation.costly, failed=failures.append,
+            experiment.evaluation.confidence, metrics=measured, costly=experiment.evaluation.costly,
+            failed=failures.append,
             tell=between(of_bank, 0.0, share), replied=keeping(adapted),
         )  # fmt: skip
-        classical = baseline_rows(trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0))
+        classical = baseline_rows(
+            trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0), metrics=measured
+        )
         found += classical.rows
         trained_points = trained.points if trained.knows(bank) else 0
         rows = evaluation_rows(found, bank, step=trained.step, trained_points=trained_points)

@@ -9,7 +9,8 @@ from typing import Any
 
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.curricula import Shares
-from icl_curriculum.evaluation import NamedLearner, metric_rows, put_to
+from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows, put_to
+from icl_curriculum.metrics import Metric, shown_first, usual_metrics
 from icl_curriculum.results.columns import CurriculumRow, ExposureRow, LearningRow, TimingRow, TrainingRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.banks import learning_banks
@@ -181,6 +182,13 @@ class Recorder:
         role, cell = next((key for key in wrong if key[0] == signal), wrong[0])
         self.trainer.check_loss(cell, means[role, cell][0], role)
 
+    def _metrics(self, bank: Bank) -> list[Metric]:
+        """The metrics of learning.csv: the one that is shown first, and those that the experiment asks for."""
+        usual = usual_metrics(bank.drawn_task, self.trainer.run.experiment.evaluation.metrics)
+        asked = {metric.id for metric in self.trainer.run.experiment.evaluation.metrics}
+        first = shown_first(bank.drawn_task).id
+        return [metric for metric in usual if metric.id in {first, *asked}]
+
     def evaluate(self) -> None:
         """Write the model's errors on the learning banks, which no training stream can draw, and what was spent."""
         rows: list[LearningRow] = []
@@ -196,8 +204,7 @@ class Recorder:
                     function_class=bank.function_class, input_distribution=bank.input_distribution,
                     shift=bank.shift_id, n_context=row.n_context, metric=row.metric, value=row.value,
                 )
-                for row in metric_rows(entry, predictions, bank, prompts, None)
-                if row.metric in ("normalized_error", "median_error")
+                for row in metric_rows(entry, predictions, bank, prompts, None, self._metrics(bank))
             ]  # fmt: skip
         self.directory.append("learning", rows if self.shifted else [row.without_shift() for row in rows])
         seen, flops = self.trainer.prompts_seen, self.trainer.flops

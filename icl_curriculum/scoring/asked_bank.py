@@ -24,6 +24,7 @@ from icl_curriculum.evaluation import (
 )
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.probing import expect_causal
+from icl_curriculum.metrics import Metric, usual_metrics
 from icl_curriculum.results.columns import EvaluationRow, RunColumns
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.doubts import Doubt
@@ -35,7 +36,7 @@ class AskedBank:
     """A bank and who answers it; ``failed`` is told of prompts that a learner could not answer.
 
     ``answered``: whom it has been put to so far, with the answers. ``probed``: whose answers were already held to what
-    they may follow from, by run and id; share it between banks.
+    they may follow from, by run and id; share it between banks. ``metrics``: beside those that every evaluation has.
     """
 
     bank: Bank
@@ -45,6 +46,7 @@ class AskedBank:
     failed: Callable[[BaselineFailure], None]
     answered: list[tuple[Contender, LearnerAnswers]] = field(default_factory=list)
     probed: set[tuple[str, str]] = field(default_factory=set)
+    metrics: Sequence[Metric] = ()
     _unknown: list[Doubt] = field(default_factory=list)
 
     @cached_property
@@ -62,8 +64,9 @@ class AskedBank:
         return content_hash(self.prompts)
 
     def everyone(self) -> list[Contender]:
-        """The learners, and the class's oracle where there is one."""
-        return [*self.contenders, *(Contender(entry) for entry in oracle_entry(self.bank))]
+        """The learners that can answer such labels, and the class's oracle where there is one."""
+        able = [item for item in self.contenders if item.why_not(self.bank.drawn_task.function_class) is None]
+        return [*able, *(Contender(entry) for entry in oracle_entry(self.bank))]
 
     def rows(self, item: Contender, tell: Tell = tell_nobody) -> list[EvaluationRow]:
         """The rows of one learner. Raises what it raises if it answers nothing, ComponentFailed if it leaks."""
@@ -74,7 +77,8 @@ class AskedBank:
 
         found = score(
             [item.entry], self.bank, self.prompts, self.confidence,
-            costly=self.costly, tell=tell, failed=self.failed, replied=replied,
+            metrics=usual_metrics(self.bank.drawn_task, self.metrics), costly=self.costly, tell=tell,
+            failed=self.failed, replied=replied,
         )  # fmt: skip
         return evaluation_rows(found, self.bank, step=item.step, trained_points=self._trained_points(item))
 
@@ -82,11 +86,19 @@ class AskedBank:
         """What cannot be true of the bank, or of what was answered so far."""
         answers = [found for _, found in self.answered]
         return [
+            *self._left_out(),
             *self._defined_otherwise(),
             *self._unknown,
             *doubts_on_bank(self.bank, self.prompts),
             *doubts_on_answers(self.bank, self.prompts, answers),
         ]
+
+    def _left_out(self) -> Iterator[Doubt]:
+        """The learners that are not asked, as they cannot answer such labels."""
+        for item in self.contenders:
+            reason = item.why_not(self.bank.drawn_task.function_class)
+            if reason is not None:
+                yield Doubt("labels", f"left out: {reason}", item.entry.id)
 
     def _defined_otherwise(self) -> Iterator[Doubt]:
         """The trained runs to which the bank's class or inputs are those of another version of a plugin."""

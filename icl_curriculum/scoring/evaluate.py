@@ -19,6 +19,8 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
+from icl_curriculum.function_classes import FunctionClass, labels_of
+from icl_curriculum.metrics import Metric
 from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.doubts import doubts_for_manifest, doubts_in, worded
@@ -77,7 +79,12 @@ class Evaluation:
                 "the run's dimensions",
             ),
             self._too_long,
+            self._other_labels,
         )
+
+    def _other_labels(self, function_class: FunctionClass) -> str | None:
+        own, asked = labels_of(self.run.experiment.function_classes[0]), labels_of(function_class)
+        return None if own == asked else f"{function_class.id}: its labels are {asked}, and the model predicts {own}"
 
     def _too_long(self, shift: Shift) -> str | None:
         points = self.run.experiment.points
@@ -90,7 +97,7 @@ class Evaluation:
 
     def score(
         self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None, *,
-        adaptations: Sequence[Adaptation] = (), draw: bool = True,
+        adaptations: Sequence[Adaptation] = (), draw: bool = True, metrics: Sequence[Metric] = (),
     ) -> WrittenEvaluation:  # fmt: skip
         """Write ``output``/evaluation.csv, prediction_differences.csv, manifest.json and, if asked, the figures.
 
@@ -98,7 +105,8 @@ class Evaluation:
         grow, but none of a cell on other prompts than now; of a call that is interrupted, the banks that were answered.
         UserError, before anything is computed, if ``output`` holds what no such call wrote; RunFailed if a plugin
         breaks its contract or the memory does not suffice. ``models``: the model in all ways in which it is asked, by
-        default as it is; ``adaptations``: how it is adapted to each cell, beside these.
+        default as it is; ``adaptations``: how it is adapted to each cell, beside these. ``metrics``: beside those that
+        every evaluation has, and the run's own.
         """
         models = models or self.models()
         cache = self.run_dir.parent / ".cache"
@@ -112,7 +120,9 @@ class Evaluation:
             answered: list[Scored] = []
             try:
                 with reproducible(self.device if adaptations else "cpu"):
-                    for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations):
+                    own = self.run.experiment.evaluation.metrics
+                    more = [*own, *(metric for metric in metrics if metric.id not in {item.id for item in own})]
+                    for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations, more):
                         answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.baselines import Baseline
+from icl_curriculum.baselines.base import each_number
 from icl_curriculum.baselines.per_prompt import Answer, Array, answer_each
 from icl_curriculum.baselines.scikit_learn import regressor_answer
 from icl_curriculum.config.identifiers import component
@@ -21,7 +22,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.evaluation import NamedLearner
-from icl_curriculum.function_classes import FunctionClass
+from icl_curriculum.function_classes import FunctionClass, labels_of
 from icl_curriculum.models import Model
 from icl_curriculum.results.columns import RunColumns
 from icl_curriculum.runs.evaluation import TrainedModel
@@ -40,6 +41,7 @@ class Each:
     answer: Answer
     costly: ClassVar[bool] = True
 
+    @each_number
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         return answer_each(prompts, self.answer)
 
@@ -54,6 +56,20 @@ class Contender:
     trained: TrainedModel | None = None
     #: What says in a manifest which learner it was.
     origin: Any = None
+
+    def why_not(self, function_class: FunctionClass) -> str | None:
+        """Why it cannot answer prompts of a class, whose labels are of another kind; None: it can, or may try."""
+        learner = self.entry.learner
+        if isinstance(learner, Baseline):
+            return learner.why_not(function_class)
+        if isinstance(learner, Each):
+            return (
+                f"{self.entry.id} answers numbers, and the labels are classes" if function_class.class_valued else None
+            )
+        if self.trained is None:
+            return None
+        own, asked = labels_of(self.trained.run.experiment.function_classes[0]), labels_of(function_class)
+        return None if own == asked else f"{self.run} was trained on {own}, and the labels are {asked}"
 
     @property
     def columns(self) -> RunColumns:

@@ -18,8 +18,10 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.metrics import Metric
 from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
+from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.grid import usual_points
 from icl_curriculum.scoring.learners import contenders, for_training_on
 from icl_curriculum.shifts import Shift, why_undefined
@@ -37,6 +39,7 @@ def score(
     costly_prompts: int = 128,
     lengths: Literal["all"] | Sequence[int] | None = None,
     confidence: float = 0.9,
+    metrics: str | Metric | Sequence[str | Metric] = (),
 ) -> pd.DataFrame:
     """The errors of learners and of the class's oracle on frozen prompts, as a table like ``evaluation.csv``.
 
@@ -50,10 +53,11 @@ def score(
     fails on are left out of its errors, with a warning that counts them; so is a warning what cannot be true of the
     prompts or the answers. ComponentFailed for a learner whose answers follow from more than they may.
 
-    Errors are normalised as `evaluation.metric_rows` says; ``in_distribution`` is that of the trained runs.
+    ``metrics``: beside those that every evaluation has, `usual_metrics`, by name or as a `Metric`. ``in_distribution``
+    is that of the trained runs.
     Raises UserError for what cannot be meant.
     """
-    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence, metrics)
     with own_settings():
         rows = [row for _, found in asking.answered(learners, tasks) for row in found]
     return pd.DataFrame(rows, columns=TABLES["evaluation"].header)
@@ -98,11 +102,13 @@ class _Asking:
     bank_seed: int
     costly: CostlyConfig
     confidence: float
+    metrics: Any = ()
 
     @classmethod
     def of(
-        cls, shifts: Any, points: Any, n_prompts: Any, bank_seed: Any, costly: CostlyConfig, confidence: Any
-    ) -> _Asking:
+        cls, shifts: Any, points: Any, n_prompts: Any, bank_seed: Any, costly: CostlyConfig, confidence: Any,
+        metrics: Any = (),
+    ) -> _Asking:  # fmt: skip
         """What was asked, in Python's own numbers. UserError, naming the argument, for what cannot be meant."""
         shifts = [shifts] if isinstance(shifts, Shift) else shifts
         for shift in shifts:
@@ -120,6 +126,7 @@ class _Asking:
             whole_number(bank_seed, "bank_seed", least=0),
             costly,
             confidence,
+            [metrics] if isinstance(metrics, str | Metric) else metrics,
         )
 
     def answered(
@@ -135,6 +142,11 @@ class _Asking:
                 raise UserError(f"expected tasks, such as Task(function_class, inputs, 5), found {task!r}", key="tasks")
         classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
         found = for_training_on(contenders(learners), classes, dims)
+        for item in found:
+            reasons = [item.why_not(function_class) for function_class in classes]
+            if reasons and None not in reasons:
+                raise UserError(str(reasons[0]), key="learners")
+        metrics = asked_metrics(self.metrics, all_tasks)
         probed: set[tuple[str, str]] = set()
         for task in all_tasks:
             task.check()
@@ -145,7 +157,9 @@ class _Asking:
                 bank = Bank(task, shift, self.n_prompts, self.points or usual_points(task.dims), self.bank_seed)
                 self.costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
                 failures: list[BaselineFailure] = []
-                asked = AskedBank(bank, found, self.confidence, self.costly, failures.append, probed=probed)
+                asked = AskedBank(
+                    bank, found, self.confidence, self.costly, failures.append, probed=probed, metrics=metrics
+                )
                 rows = [row for item in asked.everyone() for row in of_run(item.columns, asked.rows(item))]
                 for said in (*failures, *asked.doubts()):
                     # Where the caller of the public function stands.

@@ -29,6 +29,7 @@ from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in,
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.scoring.asked_bank import AskedBank
+from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
 from icl_curriculum.scoring.learners import (
     NAME,
@@ -89,6 +90,7 @@ class Scoring:
         *,
         plugins: Sequence[Path] = (),
         device: str = "cpu",
+        metrics: Sequence[str] = (),
     ) -> None:
         self.plugins = [load_plugin(plugin) for plugin in plugins]
         self.costly = costly
@@ -103,6 +105,12 @@ class Scoring:
         classes = [item for run in runs for item in run.function_classes]
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
+        asked_of = [bank.drawn_task for bank in self.grid.banks]
+        self.metrics = asked_metrics(metrics, asked_of, [item for run in runs for item in run.evaluation.metrics])
+        for item in self.contenders:
+            reasons = [item.why_not(task.function_class) for task in asked_of]
+            if None not in reasons:
+                raise UserError(f"{reasons[0]}")
 
     def score(self, output: Path, tell: Tell) -> WrittenScores:
         """Write ``output``/evaluation.csv and manifest.json.
@@ -122,7 +130,10 @@ class Scoring:
             for done, bank in enumerate(self.grid.banks):
                 of_bank = within(tell, done, len(self.grid.banks))
                 failed: list[BaselineFailure] = []
-                asked = AskedBank(bank, self.contenders, self.confidence, self.costly, failed.append, probed=probed)
+                asked = AskedBank(
+                    bank, self.contenders, self.confidence, self.costly, failed.append, probed=probed,
+                    metrics=self.metrics,
+                )  # fmt: skip
                 rows: list[tuple[Any, ...]] = []
                 try:
                     everyone = asked.everyone()

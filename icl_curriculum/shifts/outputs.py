@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.function_classes import AnyFunctionClass
+from icl_curriculum.function_classes import AnyFunctionClass, labels_of
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
@@ -23,6 +23,8 @@ class ScaledOutputs(Shift):
     factor: float = Field(2.0, ge=1e-6, le=1e6, description="what the functions are multiplied by")
 
     def undefined(self, task: Task) -> str | None:
+        if task.function_class.class_valued:
+            return "its values are classes"
         return "its values are signs" if task.function_class.sign_valued else None
 
     def apply(self, task: Task) -> Task:
@@ -31,7 +33,7 @@ class ScaledOutputs(Shift):
 
 @register_shift("label_noise")
 class LabelNoise(Shift):
-    """Gaussian noise on the context labels, or flips where labels are signs; the target stays clean.
+    """Gaussian noise on the context labels, or flips where labels are signs or classes; the target stays clean.
 
     Source: Garg et al. 2022.
     """
@@ -39,10 +41,10 @@ class LabelNoise(Shift):
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
 
     level: float = Field(0.5, gt=0, le=1e6, description="standard deviation over the root of the trivial error")
-    flips: float = Field(0.1, gt=0, le=0.5, description="probability that a sign is flipped")
+    flips: float = Field(0.1, gt=0, le=0.5, description="probability that a sign is flipped, or a class another one")
 
     def apply(self, task: Task) -> Task:
-        if task.function_class.sign_valued:
+        if task.function_class.sign_valued or task.function_class.class_valued:
             return replace(task, label_noise=self.flips)
         return replace(task, label_noise=self.level * math.sqrt(task.function_class.trivial_error(task.dims)))
 
@@ -50,10 +52,10 @@ class LabelNoise(Shift):
         if self.given_id is not None:
             return task.inputs.id, self.id
         # A parameter that the class does not read is not part of the id.
-        signs = task.function_class.sign_valued
+        flipped = task.function_class.sign_valued or task.function_class.class_valued
         read = (
             Identifier.of(self.name, settings={"flips": self.flips})
-            if signs
+            if flipped
             else Identifier.of(self.name, [self.level])
         )
         return task.inputs.id, str(read)
@@ -66,6 +68,10 @@ class OtherClass(Shift):
     id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
 
     function_class: AnyFunctionClass = Field("linear", validate_default=True, description="the class at test time")
+
+    def undefined(self, task: Task) -> str | None:
+        own, other = (labels_of(item) for item in (task.function_class, self.function_class))
+        return None if own == other else f"{self.function_class.id} has other labels: {other}, not {own}"
 
     def apply(self, task: Task) -> Task:
         return replace(task, function_class=self.function_class, label_noise=None)

@@ -20,6 +20,7 @@ from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
 _OWNS = "each input follows from the one before"
+_DRAWN = "labels are drawn with their inputs, so other queries have none"
 _SIGNS = "every input is a corner of the cube"
 
 
@@ -27,6 +28,9 @@ class _QueryShift(Shift):
     """Prompts whose query at k is made from the unshifted inputs of the same streams."""
 
     oracle_holds: ClassVar[bool] = True
+
+    def undefined(self, task: Task) -> str | None:
+        return _DRAWN if task.function_class.drawn_labels else None
 
     @abstractmethod
     def change(
@@ -51,7 +55,7 @@ class _QueryShift(Shift):
 class _Orthants(_QueryShift):
     def undefined(self, task: Task) -> str | None:
         if task.function_class.owns_inputs:
-            return _OWNS
+            return _DRAWN if task.function_class.drawn_labels else _OWNS
         return _SIGNS if task.inputs.only_corners(task.dims) else None
 
 
@@ -97,6 +101,8 @@ class OrthogonalQueries(_QueryShift):
     """
 
     def undefined(self, task: Task) -> str | None:
+        if (drawn := super().undefined(task)) is not None:
+            return drawn
         if task.inputs.only_corners(task.dims):
             return _SIGNS
         if task.inputs.rank(task.dims) < 2:

@@ -38,7 +38,7 @@ def losses_of(
     """
     counts: Counter[tuple[str, Cell]] = Counter()
     for draw in drawn:
-        counts[draw.role, draw.cell] += draw.n_prompts
+        counts[draw.role, draw.cell] += draw.counting
     doing, signal = f"update at step {step}", method.signal
     wanted = {cell for role, cell in counts if role == signal}
     if not wanted:

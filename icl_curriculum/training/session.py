@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.curricula import CurriculumPlan, Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.tasks import Task
+from icl_curriculum.training.counting import Counting, counting_prompts
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.optimizers import Optimizers
 
@@ -43,12 +44,13 @@ _RESERVED = (
     "adaptation",
     "heads",
     "probe",
+    "lengths",
 )
 
 
 @dataclass(frozen=True)
 class Portion:
-    """The prompts of one cell in a batch, and the weight of their squared errors in the loss (`Session.weight`)."""
+    """The prompts of one cell in a batch, and the weight of their errors in the loss (`Session.weight`)."""
 
     cell: Cell
     prompts: Prompts
@@ -57,12 +59,13 @@ class Portion:
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw: ``n_prompts`` prompts of ``points`` points of a cell, under a role."""
+    """One draw: ``n_prompts`` prompts of ``points`` points of a cell, under a role; ``counting`` of them count."""
 
     role: str
     cell: Cell
     n_prompts: int
     points: int
+    counting: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ class Setting:
     """The part of a session that is the same for all updates of a run.
 
     ``tasks``: by cell, in the order of the config. ``stream_names``: the name in the streams of each cell.
-    ``weights``: of a cell's squared errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
+    ``weights``: of a cell's errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
     one for the whole batch. ``fixed``: the prompts that training goes through again and again, if it does.
+    ``counting``: which of their positions count.
     """
 
     seed: int
@@ -84,6 +88,7 @@ class Setting:
     per_prompt: bool
     device: str
     fixed: FixedPrompts | None = None
+    counting: Counting = field(default_factory=Counting)
 
 
 class Session:
@@ -146,7 +151,7 @@ class Session:
         return tuple(self._setting.tasks)
 
     def weight(self, cell: Cell) -> float:
-        """The weight of a cell's squared errors in the loss: 1, or 1 / its trivial error (``training.loss``)."""
+        """The weight of a cell's errors in the loss: 1, or 1 / those of predicting zero (``training.loss``)."""
         return self._setting.weights[self._known(cell)]
 
     def choose(self, n: int, *, role: str = TRAINING) -> list[Cell]:
@@ -184,8 +189,11 @@ class Session:
     ) -> Prompts:
         """``n`` prompts of a cell, on the model's device, from the streams of a role.
 
-        The prompts are plain, without separate queries or a mask: ``xs`` (n, points, dims), ``ys`` and ``targets`` (n,
-        points), and ``instruction`` (n) where the model reads one. ``role``: a name of small letters, digits and _, of
+        The prompts are plain, without separate queries: ``xs`` (n, points, dims), ``ys`` and ``targets`` (n, points),
+        or with an axis of labels, and ``instruction`` (n) where the model reads one. Where positions don't all count
+        they have a ``mask``, ``loss_weights`` or both, which `prompt_errors` honours.
+
+        ``role``: a name of small letters, digits and _, of
         the method's own. ``prompts_per_function``: so many prompts one after another have the same function, each with
         inputs and noise of its own. ``functions_of``: the role whose latest draw of this cell the functions are taken
         from, as many as there and in their order; fresh ones if not given. ``points``: examples and a query, by default
@@ -220,7 +228,7 @@ class Session:
                 cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
             )
             self._taken[cell, number] += n
-            return self._given(Draw(role, cell, n, points), prompts)
+            return self._given(name, role, cell, points, prompts)
         source, n_functions = (name, step), n // prompts_per_function
         shared = None if functions_of is None else self._functions_of(functions_of, cell)
         if shared is not None:
@@ -242,19 +250,32 @@ class Session:
             wanted = different if shared is None else shared.truth
             _expect_functions(task, truth, wanted, prompts_per_function)
         self._functions[role, cell] = _Functions(source, n_functions, different)
-        return self._given(Draw(role, cell, n, points), prompts)
+        return self._given(name, role, cell, points, prompts)
 
     def _active_dims(self) -> int | None:
         """The coordinates that are not zero at this step, where they are not all."""
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
-    def _given(self, draw: Draw, prompts: Prompts) -> Prompts:
-        """Whole prompts as the method gets them: noted, with their instruction, and of so many points."""
-        self._drawn.append(draw)
+    def _given(self, name: str, role: str, cell: Cell, points: int, prompts: Prompts) -> Prompts:
+        """Whole prompts as the method gets them: noted, with their instruction, of so many points, and weighed.
+
+        ``name``: that of their streams.
+        """
         told = self.model.instruction
         if told is not None:
             prompts = replace(prompts, instruction=told.rows(prompts))
-        given = prompts if draw.points == self._setting.plan.points else prompts.first_points(draw.points)
+        given = prompts if points == self._setting.plan.points else prompts.first_points(points)
+        counting = self._setting.counting
+        lengths = None
+        if counting.shortest is not None:
+            lengths = generator(self._setting.seed, f"lengths/{name}", self.step)
+        given = counting.weighed(given, lengths)
+        counted = counting_prompts(given.counted(), len(given))
+        if not counted:
+            found = f"nothing that counts in {len(given)} prompts"
+            expected = "an entry at least that counts in the loss"
+            raise broken_contract(self._setting.tasks[cell].function_class, "counts", found=found, expected=expected)
+        self._drawn.append(Draw(role, cell, len(given), points, counted))
         if self.kept_prompts is not None:
             self.kept_prompts.append(given.copy())
         return given

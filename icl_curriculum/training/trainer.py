@@ -22,6 +22,7 @@ from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
+from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
@@ -63,7 +64,7 @@ class Trainer:
         self.config = experiment.training
         self.plan = experiment.plan()
         self.tasks = experiment.tasks()
-        self.trivial = {cell: task.trivial_error() for cell, task in self.tasks.items()}
+        self.trivial = {cell: task.trivial_loss() for cell, task in self.tasks.items()}
         assert isinstance(self.config.method, TrainingMethod)
         self.method = self.config.method
         with at_work(experiment.model, "build"):
@@ -92,6 +93,7 @@ class Trainer:
             else FixedPrompts(
                 self.config.fixed_prompts, run.seed, experiment.points, self.tasks, experiment.stream_names(), device
             ),
+            counting=Counting(self.config.positions, self.config.shortest_prompt, self.config.label_smoothing),
         )
         self.step = 0
         self.curriculum_state = self.plan.initial_state()
@@ -169,12 +171,14 @@ class Trainer:
             return sum(self.forward_operations(k + 1) for k in range(points))
         if (points, separate) not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
+            label_dims = next(iter(self.tasks.values())).function_class.label_dims
+            ys = xs[..., 0] if label_dims == 1 else xs.new_zeros(1, points, label_dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.
             with torch.no_grad():
                 rows = self.model.no_instruction(1)
                 more = {} if rows is None else {"instruction": rows}
                 queries = (xs,) if separate else ()
-                self._counted[points, separate] = count(lambda: self.model.forward(xs, xs[..., 0], *queries, **more))
+                self._counted[points, separate] = count(lambda: self.model.forward(xs, ys, *queries, **more))
         return self._counted[points, separate]
 
     def diverges(self, cell: Cell, loss: float) -> bool:

@@ -70,7 +70,7 @@ class WatchedModel:
         for xs, ys, separate in self._given:
             if separate:
                 return "separate queries, which no prompt of training has"
-            if xs.ndim != 3 or xs.shape[:2] != ys.shape:
+            if xs.ndim != 3 or xs.shape[:2] != ys.shape[:2]:
                 continue
             if not all(_from_one(x, y, pairs, inputs) for x, y in zip(xs.cpu(), ys.cpu(), strict=True)):
                 return "inputs or labels that were not drawn, or not for one prompt"

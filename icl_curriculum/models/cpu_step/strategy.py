@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from icl_curriculum.models.calling import check_shape, entry_errors
+
 
 class CpuStep:
     """The hand-written training pass as a `GradientStrategy`: on a CPU, with fused attention, in float32.
@@ -16,6 +18,8 @@ class CpuStep:
     It is for models of exactly the class ``model_type``, since a subclass may compute something else. A subclass that
     computes the same says so: ``gradients = CpuStep(...)`` with itself.
     """
+
+    weighs_entries = True
 
     def __init__(self, model_type: type[Any]) -> None:
         self.model_type = model_type
@@ -38,10 +42,11 @@ class CpuStep:
         self,
         model: Any,
         xs: Float[Tensor, "batch points dims"],
-        ys: Float[Tensor, "batch points"],
-        targets: Float[Tensor, "batch points"],
+        ys: Float[Tensor, "batch points *labels"],
+        targets: Float[Tensor, "batch points *labels"],
         weights: Float[Tensor, " batch"],
         instruction: Int[Tensor, " batch"] | None = None,
+        entry_weights: Float[Tensor, "batch points"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """The same as `Model.backward`, by `training_pass`."""
         # Both import numba, half a second that a model which is only asked need not wait for.
@@ -49,21 +54,32 @@ class CpuStep:
         from icl_curriculum.models.cpu_step.weights import Weights
 
         points = model.check_points(xs)
+        check_shape(ys, targets)
+        if entry_weights is None:
+            scale = (weights / points).unsqueeze(-1)
+        else:
+            scale = weights.unsqueeze(-1) * entry_weights
+            counts = entry_weights > 0
+            # What does not count may be no number.
+            targets = torch.where(counts if targets.ndim == 2 else counts.unsqueeze(-1), targets, 0.0)
         parameters = Weights.of(model, points)
-        shape = Shape(model.config.heads, model.config.activation, model.tokens_per_point, model.instruction_tokens)
+        shape = Shape(
+            model.config.heads, model.config.activation, model.tokens_per_point, model.instruction_tokens, model.classes
+        )
         tokens = model.instructed(model.tokens(xs, ys), instruction)
-        predictions, gradients = loss_gradients(parameters, shape, tokens, targets, weights / points)
+        predictions, gradients = loss_gradients(parameters, shape, tokens, targets, scale)
         parameters.backward(gradients)
-        return (predictions - targets).square_().mean(dim=1)
+        errors = entry_errors(predictions, targets, classes=model.classes)
+        return errors.mean(dim=1) if entry_weights is None else (errors * entry_weights).sum(dim=1)
 
     def prepare(self, model: Any) -> None:
         """Compiles the loops of `training_pass`, where it is what trains: seconds, once on a machine."""
         nothing = torch.zeros(1, 1, model.dims, device=next(model.parameters()).device)
         if self.applies(model, nothing):
             before = [parameter.grad for parameter in model.parameters()]
-            label = nothing[..., 0]
+            label = nothing[..., 0] if model.label_dims == 1 else nothing.new_zeros(1, 1, model.label_dims)
             model.zero_grad(set_to_none=True)
-            self.backward(model, nothing, label, label, label[:, 0], model.no_instruction(1))
+            self.backward(model, nothing, label, label, nothing[:, 0, 0], model.no_instruction(1))
             for parameter, gradient in zip(model.parameters(), before, strict=True):
                 parameter.grad = gradient
 

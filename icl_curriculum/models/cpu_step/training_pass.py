@@ -44,16 +44,21 @@ class Shape:
     stride: int
     #: The first token that is read: as many instruction tokens stand before the prompt.
     start: int = 0
+    #: Whether predictions are logits of classes, with cross-entropies as errors.
+    classes: bool = False
 
 
 def loss_gradients(
     weights: Weights,
     shape: Shape,
     tokens: Float[Tensor, "batch t token"],
-    targets: Float[Tensor, "batch r"],
-    scale: Float[Tensor, " batch"],
-) -> tuple[Float[Tensor, "batch r"], Weights]:
-    """Predictions, and the gradients of the sum over prompts of ``scale`` times the summed squared error."""
+    targets: Float[Tensor, "batch r *m"],
+    scale: Float[Tensor, "batch r_or_1"],
+) -> tuple[Float[Tensor, "batch r *m"], Weights]:
+    """Predictions, and the gradients of the sum over entries of ``scale`` times the squared error (cross-entropy).
+
+    ``scale``: one for each prompt, or for each of its entries.
+    """
     weights = weights.map(Tensor.detach)
     batch, t, _ = tokens.shape
     size = max(1, min(batch, round(CHUNK_FLOATS / (t * weights.mlp_in.shape[1]))))
@@ -131,13 +136,7 @@ class _Pass:
             self._mlp(layer, x)
         of_norm = self._normalize("end", x, self.blocks[last].mlp_out_bias, w.final_norm, w.final_norm_bias)
         normed = of_norm[0]
-        answer = torch.mv(normed, w.read_out[0]).add_(w.read_out_bias).view(b, -1)
-        predictions.copy_(answer)
-
-        wrong = answer.sub_(targets).mul_(2 * scale.unsqueeze(-1)).view(-1)
-        g.read_out[0].addmv_(normed.mT, wrong)
-        g.read_out_bias.add_(wrong.sum())
-        d = torch.outer(wrong, w.read_out[0], out=room("d_normed", *x.shape))
+        d = self._answer(normed, targets, scale, predictions)
         dx = room("dx", *x.shape).zero_()
         below = self.block_gradients[last].mlp_out_bias
         self._normalize_backward(d, of_norm, w.final_norm, g.final_norm, g.final_norm_bias, dx, below)
@@ -147,6 +146,28 @@ class _Pass:
         g.read_in.addmm_(dx.mT, flat)
         g.positions.add_(dx.view(b, t, -1).sum(0))
         self.kept = 1
+
+    def _answer(self, normed: Tensor, targets: Tensor, scale: Tensor, predictions: Tensor) -> Tensor:
+        """Fills in the predictions; the gradient by ``normed`` (rows, w), from which they are read."""
+        w, g = self.weights, self.gradients
+        d = self.scratch("d_normed", *normed.shape)
+        if targets.ndim == 2:
+            answer = torch.mv(normed, w.read_out[0]).add_(w.read_out_bias).view(len(targets), -1)
+            predictions.copy_(answer)
+            wrong = answer.sub_(targets).mul_(2 * scale).view(-1)
+            g.read_out[0].addmv_(normed.mT, wrong)
+            g.read_out_bias.add_(wrong.sum())
+            return torch.outer(wrong, w.read_out[0], out=d)
+        answers = torch.addmm(w.read_out_bias, normed, w.read_out.mT).view(targets.shape)
+        predictions.copy_(answers)
+        if self.shape.classes:
+            by_label = answers.softmax(dim=-1).mul_(targets.sum(dim=-1, keepdim=True)).sub_(targets)
+        else:
+            by_label = answers.sub_(targets).mul_(2)
+        by_label = by_label.mul_(scale.unsqueeze(-1)).flatten(0, 1)
+        g.read_out.addmm_(by_label.mT, normed)
+        g.read_out_bias.add_(by_label.sum(0))
+        return torch.mm(by_label, w.read_out, out=d)
 
     def _normalize(self, name: Any, x: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
         """Layer norm of x, which gets the bias of what was added to it before; then what its backward reads."""

@@ -14,6 +14,7 @@ from icl_curriculum.results.comparison.sources import CELL, Cell
 from icl_curriculum.results.comparison.summary import ALL, SINGLE_TASK, Numbers
 from icl_curriculum.results.comparison.wording import between, count, error, listed
 from icl_curriculum.results.labels import inputs_label, pretty, shift_label
+from icl_curriculum.results.shown_metric import shown_metric
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ def _ticked(names: list[str]) -> str:
 
 
 def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
-    rows = found.rows
+    rows, shown = found.rows, shown_metric()
     level = f"{found.confidence:.0%}"
     table = numbers.table
-    over = table[(table["function_class"] == ALL) & (table["statistic"] == "iqm")].sort_values("value", kind="stable")
+    over = table[(table["function_class"] == ALL) & (table["statistic"] == "iqm")].sort_values(
+        "value", ascending=shown.improves == "down", kind="stable"
+    )
     sentences = []
     one_class, one_input = (len({cell[i] for cell in cells}) == 1 for i in (0, 1))
     kind = "classes" if one_input else "input distributions" if one_class else "classes with inputs"
@@ -60,11 +63,13 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
             parts.append(f"{name} {error(value)}{interval}")
         sentences.append(
             f"Interquartile mean of the final error over all {len(cells)} {kind} and all seeds, with {level} "
-            f"intervals, the lowest first: {'; '.join(abridged(parts))}."
+            f"intervals, the {shown.best} first: {'; '.join(abridged(parts))}."
         )
     trained = rows[rows["trained"]]
-    failed = trained[trained["error"] > found.threshold]
-    limit = f"{found.threshold:g}"
+    failed = trained[shown.sign * trained["error"] > shown.sign * found.threshold]
+    limit, way = found.limit, "down" if shown.improves == "down" else "up"
+    if not limit:
+        return sentences + _forgotten(numbers, cells)
     if len(failed):
         parts = []
         for variant, name, inputs in failed[["variant", *CELL]].drop_duplicates().itertuples(index=False):
@@ -72,11 +77,17 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
             parts.append(
                 f"`{variant}` on {cell_name((name, inputs), cells)} ({round((1 - share.value) * share.n)} of {share.n})"
             )
-        sentences.append(f"Seeds that did not come down to an error of {limit} on what they were trained on: "
+        sentences.append(f"Seeds that did not come {way} to {_a_number()} of {limit} on what they were trained on: "
                          f"{listed(abridged(parts))}.")  # fmt: skip
     elif len(trained):
-        sentences.append(f"Every run came down to an error of {limit} on everything that it was trained on.")
+        sentences.append(f"Every run came {way} to {_a_number()} of {limit} on everything that it was trained on.")
     return sentences + _forgotten(numbers, cells)
+
+
+def _a_number() -> str:
+    """What errors are called: another metric by its name."""
+    shown = shown_metric()
+    return "an error" if shown.chosen is None else f"the {shown.titles[shown.chosen]}"
 
 
 def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
@@ -106,14 +117,14 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     steps = rows.groupby("variant", sort=False, observed=True)["steps"].first()
     full = [variant for variant in variants if steps[variant] == steps.max()]
     made = {name: numbers("error", "iqm", name, cell) for name in variants}
-    ranked = sorted(full, key=lambda variant: made[variant].value)
+    ranked = sorted(full, key=lambda variant: shown_metric().sign * made[variant].value)
     k, best = int(rows["n_context"].iloc[0]), ranked[0]
     at_end = [f"`{name}` {error(made[name].value)}" for name in ranked[1:]]
     ends = f"{error(made[best].value)}{_in_brackets(between(made[best], least=0.0))}"
     sentences = [f"At {k} examples, after {count(steps.max())} steps, `{best}` ends at {ends}."]
     if at_end:
         sentences = [
-            f"At {k} examples, after {count(steps.max())} steps, `{best}` ends lowest, at {ends}; then "
+            f"At {k} examples, after {count(steps.max())} steps, `{best}` ends {shown_metric().best}, at {ends}; then "
             f"{', '.join(abridged(at_end))}."
         ]
     alone = single_task(found.rows).get(cell)
@@ -143,7 +154,7 @@ def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, othe
             by = f" by {error(abs(difference.value))}"
             lower, higher = difference.high < 0, difference.low > 0
             verdict = f"lower{by}" if lower else f"higher{by}" if higher else "not told apart from it"
-            parts.append(f"`{name}` is {verdict} ({int(won.value)} of {won.n} seeds lower)")
+            parts.append(f"`{name}` is {verdict} ({int(won.value)} of {won.n} seeds {shown_metric().better})")
     return f"; with about as many prompts of it, {listed(abridged(parts))}" if parts else ""
 
 
@@ -157,7 +168,7 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
     for name in others:
         difference = numbers("error", "paired_difference", name, cell, alone)
         won = numbers("error", "seeds_better", name, cell, alone)
-        text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds lower)"
+        text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds {shown_metric().better})"
         if math.isnan(difference.low):
             unpaired.append(f"`{name}`")
         elif difference.high < 0:
@@ -199,7 +210,8 @@ def _worst(rows: pd.DataFrame) -> list[str]:
     if shifted.empty:
         return []
     means = shifted.groupby("variant", sort=False, observed=True)["worst_error"].mean()
-    order = means.sort_values(kind="stable")
+    shown = shown_metric()
+    order = means.sort_values(ascending=shown.improves == "down", kind="stable")
     shifts = shifted.groupby("variant", sort=False, observed=True)["worst_shift"].agg(
         lambda names: names.mode().iloc[0]
     )
@@ -209,6 +221,6 @@ def _worst(rows: pd.DataFrame) -> list[str]:
         return [f"Under the shift that is worst for it, the error is {lowest}."]
     highest = f"{error(float(order.iloc[-1]))} ({shift_label(str(shifts[last]))})"
     return [
-        f"Under the shift that is worst for each, `{first}` keeps the lowest error, {lowest}, `{last}` has the "
-        f"highest, {highest}."
+        f"Under the shift that is worst for each, `{first}` keeps the {shown.best} error, {lowest}, `{last}` has the "
+        f"{shown.worst}, {highest}."
     ]

@@ -18,7 +18,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source, open_source
 from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
 from icl_curriculum.results.directory import find_results
-from icl_curriculum.results.statistics import THRESHOLD
+from icl_curriculum.results.shown_metric import USUAL, ShownMetric, choose_metric, showing, shown_metric
 from icl_curriculum.results.surveying import survey
 
 
@@ -33,13 +33,16 @@ class Compared:
     path: Path
     #: What could not be said of them.
     missed: tuple[NotShown, ...] = ()
+    #: The metric that it is all about.
+    shown: ShownMetric = USUAL
 
 
 def compare(
     names: Sequence[str],
     results: Path,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
+    metric: str | None = None,
     output: Path | None = None,
     against: str | None = None,
     examples: int | None = None,
@@ -49,9 +52,11 @@ def compare(
 
     It goes into ``output``, by default the experiment's own folder, or of several ``results``/compare. ``examples``:
     the prompt length at which errors are taken, by default the longest; another one has a folder of its own within,
-    ``examples_K``. ``all_pairs``: compare each variant with each of the others, also where `compared_with` would leave
-    some out. Raises UserError, before anything is written, if a table is missing or damaged, if no variant has the name
-    ``against``, and, saying why, for what is not comparable.
+    ``examples_K``. ``metric``: the id of one that is compared in the place of the normalized error, in a folder of its
+    own, too, ``metric_<id>``. ``threshold``: what counts as learned, 0.5 of the normalized error. ``all_pairs``:
+    compare each variant with each of the others, also where `compared_with` would leave some out. Raises UserError,
+    before anything is written, if a table is missing or damaged, if no variant has the name ``against``, and, saying
+    why, for what is not comparable.
     """
     folders = [find_results(name, results) for name in names]
     for number, folder in enumerate(folders):
@@ -64,10 +69,15 @@ def compare(
     sources = [
         dataclasses.replace(open_source(folder), label=label) for folder, label in zip(folders, labels, strict=True)
     ]
-    comparable.check(sources)
-    if examples is not None:
-        folder /= f"examples_{examples}"
-    return _compared(sources, threshold, output or folder, against, examples, all_pairs=all_pairs)
+    chosen = [choose_metric(source.directory, metric) for source in sources]
+    if any(other != chosen[0] for other in chosen):
+        chosen = [dataclasses.replace(chosen[0], trivial=None)]
+    with showing(chosen[0]):
+        comparable.check(sources)
+        if examples is not None:
+            folder /= f"examples_{examples}"
+        folder /= chosen[0].folder
+        return _compared(sources, threshold, output or folder, against, examples, all_pairs=all_pairs)
 
 
 def told_apart(folders: Sequence[Path]) -> list[str]:
@@ -91,16 +101,20 @@ def _is_experiment(folder: Path) -> bool:
     return bool(found.finished or found.unfinished or found.damaged or (folder / COLLECTED).is_file())
 
 
-def describe(directory: Path, *, threshold: float = THRESHOLD) -> Compared:
-    """The same of one experiment's folder; variants that are not comparable are a notice in its report, no error."""
-    return _compared([open_source(directory)], threshold, directory)
+def describe(directory: Path, *, threshold: float | None = None) -> Compared:
+    """The same of one experiment's folder; variants that are not comparable are a notice in its report, no error.
+
+    By the metric that is shown at this moment.
+    """
+    return _compared([open_source(directory)], threshold, directory / shown_metric().folder)
 
 
 def _compared(
-    sources: list[Source], threshold: float, folder: Path, against: str | None = None, examples: int | None = None,
+    sources: list[Source], threshold: float | None, folder: Path, against: str | None = None,
+    examples: int | None = None,
     *, all_pairs: bool = False,
 ) -> Compared:  # fmt: skip
-    if not 0 < threshold < math.inf:
+    if threshold is not None and not 0 < threshold < math.inf:
         raise UserError(f"--error: expected a number above 0, found {threshold:g}")
     found = comparable.together(sources, threshold=threshold, examples=examples)
     variants = set(found.rows["variant"])
@@ -117,4 +131,4 @@ def _compared(
     said: list[Answer] = []
     with said_if_not_shown("the answers in words", "given", missed=missed.append):
         said = answers(found, numbers)
-    return Compared(sources, found, numbers, said, path, tuple(missed))
+    return Compared(sources, found, numbers, said, path, tuple(missed), shown_metric())

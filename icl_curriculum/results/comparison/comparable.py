@@ -15,7 +15,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.printable import in_a_cell
 from icl_curriculum.results.comparison.outcomes import Outcomes, outcomes
 from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell, Source, unshifted_models
-from icl_curriculum.results.tables import METRICS
+from icl_curriculum.results.shown_metric import metric_titles
 
 #: Why banks of other content cannot stand side by side.
 OTHER_PROMPTS = "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or version)"
@@ -68,7 +68,7 @@ def _differ(one: ComparedBank, other: ComparedBank) -> str:
     if one.n_context != other.n_context:
         return f"prompts of {one.n_context} and of {other.n_context} examples"
     if one.metric != other.metric:
-        return f"for other errors, {METRICS[one.metric]} and {METRICS[other.metric]}"
+        return f"for other errors, {metric_titles()[one.metric]} and {metric_titles()[other.metric]}"
     if one.content is not None and other.content is not None:
         if one.content != other.content:
             return OTHER_PROMPTS
@@ -104,7 +104,7 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
         if models.empty or (*cell, variant) not in longest.index:
             continue
         n_context = int(longest[(*cell, variant)])
-        metric = next((metric for metric in METRICS if (models["metric"] == metric).any()), "")
+        metric = next((metric for metric in metric_titles() if (models["metric"] == metric).any()), "")
         others = own[own["learner_kind"] != "model"]
         label = f"{source.name_beside}/{variant}" if len(source.variants) > 1 else source.name_beside
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
@@ -132,7 +132,7 @@ def check(sources: Sequence[Source]) -> None:
         raise UserError("not comparable: " + "\nnot comparable: ".join(found[:5]) + more)
 
 
-def together(sources: Sequence[Source], *, threshold: float, examples: int | None = None) -> Outcomes:
+def together(sources: Sequence[Source], *, threshold: float | None = None, examples: int | None = None) -> Outcomes:
     """The outcomes of several experiments as if they were one; their variants are named so that all differ."""
     parts = [outcomes(source, threshold=threshold, examples=examples) for source in sources]
     if len(sources) == 1:

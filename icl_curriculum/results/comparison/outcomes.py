@@ -25,7 +25,7 @@ from icl_curriculum.results.comparison.sources import (
     in_cell,
     unshifted_models,
 )
-from icl_curriculum.results.statistics import THRESHOLD
+from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
 from icl_curriculum.results.tables import final, with_metric
@@ -120,6 +120,11 @@ class Outcomes:
     def cells(self) -> list[Cell]:
         return cells_of(self.rows)
 
+    @property
+    def limit(self) -> str:
+        """The threshold in words; empty where there is none."""
+        return "" if math.isnan(self.threshold) else f"{self.threshold:g}"
+
     def trained_on(self, cell: Cell) -> pd.DataFrame:
         """The rows of the variants that were trained on a cell."""
         own = in_cell(self.rows, cell)
@@ -139,13 +144,17 @@ def by_variant(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(variant): own for variant, own in rows.groupby("variant", sort=False, observed=True)}
 
 
-def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | None = None) -> Outcomes:
-    """Every run's outcome in each of the experiment's cells.
+def outcomes(source: Source, *, threshold: float | None = None, examples: int | None = None) -> Outcomes:
+    """Every run's outcome in each of the experiment's cells, by the metric that is shown at this moment.
+
+    ``threshold``: what counts as learned, by default `ShownMetric.usual_threshold`.
 
     ``examples``: the prompt length at which errors are taken, by default the longest of each cell. UserError for one
     that a cell's learning curves do not have.
     """
+    threshold = shown_metric().usual_threshold if threshold is None else threshold
     models = final(source.evaluation[source.evaluation["learner"] == MODEL])
+    sign = shown_metric().sign
     spent = _spent(source)
     planned = _last_trained(source)
     curves: dict[Key, Curve] = {}
@@ -156,8 +165,9 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
     for cell in cells:
         function_class, inputs = cell
         of_class = models[models["function_class"] == function_class]
-        learning = in_cell(source.on_own_prompts, cell)
-        measured = learning if source.knows_training else in_cell(unshifted_models(models), cell)
+        learning = of_shown(in_cell(source.on_own_prompts, cell))
+        along = source.knows_training and len(learning) > 0
+        measured = learning if along else in_cell(unshifted_models(models), cell)
         if not len(measured):
             continue
         longest = int(measured["n_context"].max()) if examples is None else examples
@@ -165,7 +175,7 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
             known = f"0 to {int(measured['n_context'].max())}"
             raise UserError(f"--examples {longest}: {source.name} has {function_class} with {known} examples")
         metric, at_longest = with_metric(measured[measured["n_context"] == longest])
-        learned = at_longest if source.knows_training else learning
+        learned = at_longest if along else learning
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
         own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]
         shifted = _shifted(of_class, inputs, inputs_of[function_class])
@@ -193,12 +203,16 @@ def outcomes(source: Source, *, threshold: float = THRESHOLD, examples: int | No
                     input_distribution=inputs, n_context=longest, metric=metric, steps=steps, trained=last > 0,
                     single=single, prompts=ledger[-1].prompts if ledger else math.nan,
                     flops=ledger[-1].flops if ledger else math.nan, error=error, error_low=low, error_high=high,
-                    plateau_end=plateau_end(curve.steps, curve.errors) if curve.measured else math.nan,
+                    # Where nothing says what knowing nothing is, there is no plateau to leave.
+                    plateau_end=plateau_end(curve.steps, curve.errors)
+                    if curve.measured and shown_metric().chosen is None else math.nan,
                     steps_to_error=(
-                        first_below(curve.steps, curve.errors, threshold) if curve.measured else math.nan
+                        first_below(curve.steps, sign * curve.errors, sign * threshold)
+                        if curve.measured and not math.isnan(threshold) else math.nan
                     ),
                     prompts_to_error=(
-                        first_below(curve.prompts, curve.errors, threshold) if last > 0 and ledger else math.nan
+                        first_below(curve.prompts, sign * curve.errors, sign * threshold)
+                        if last > 0 and ledger and curve.measured and not math.isnan(threshold) else math.nan
                     ),
                     error_after_block=after,
                     forgotten=_difference(curve.errors[-1], after) if curve.measured else math.nan,
@@ -275,8 +289,8 @@ def _after_block(curve: Curve, last: float, steps: float) -> float:
 
 
 def _difference(last: float, after: float) -> float:
-    """NaN where both are infinite."""
-    return math.nan if math.isinf(last) and math.isinf(after) else float(last - after)
+    """By how much it got worse; NaN where both are infinite."""
+    return math.nan if math.isinf(last) and math.isinf(after) else shown_metric().sign * float(last - after)
 
 
 def _shifted(of_class: pd.DataFrame, inputs: str, trained: set[str]) -> pd.DataFrame:
@@ -296,13 +310,14 @@ def _tidy(rows: pd.DataFrame, inputs: str) -> pd.DataFrame:
 
 def _errors(rows: pd.DataFrame) -> np.ndarray:
     """An error that is missing is that of a model that overflowed: infinitely bad."""
-    return np.where(rows["value"].isna(), np.inf, rows["value"])
+    return np.where(rows["value"].isna(), shown_metric().sign * np.inf, rows["value"])
 
 
 def _worst(rows: pd.DataFrame) -> tuple[float, str]:
     values = _errors(rows)
-    worst = rows.iloc[int(values.argmax())]
-    return float(values.max()), shift_name(str(worst["shift"]), str(worst["input_distribution"]))
+    place = int((shown_metric().sign * values).argmax())
+    worst = rows.iloc[place]
+    return float(values[place]), shift_name(str(worst["shift"]), str(worst["input_distribution"]))
 
 
 def shift_name(shift: str, inputs: str) -> str:

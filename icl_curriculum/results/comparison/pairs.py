@@ -17,6 +17,7 @@ from icl_curriculum.results.columns import SummaryRow
 from icl_curriculum.results.comparison.outcomes import Curve, Outcomes
 from icl_curriculum.results.comparison.sources import CELL, Cell
 from icl_curriculum.results.comparison.subjects import Subject
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.curves import value_at_exposure
 from icl_curriculum.results.statistics.seeds import paired_difference, probability_of_improvement
 
@@ -149,7 +150,7 @@ def _compared(
     subject: Subject, quantity: str, ours: pd.Series, theirs: pd.Series, confidence: float
 ) -> Iterator[SummaryRow]:
     """Two variants by one quantity: their means, the paired difference, the seeds won, P(improvement)."""
-    seeds = ours.index.intersection(theirs.index)
+    seeds, sign = ours.index.intersection(theirs.index), shown_metric().sign
     yield subject.number(quantity, "mean", float(ours.mean()), len(ours))
     yield subject.number(quantity, "versus_mean", float(theirs.mean()), len(theirs))
     if len(seeds):
@@ -157,6 +158,6 @@ def _compared(
         if np.isfinite(one).all() and np.isfinite(other).all():
             difference = paired_difference(one, other, confidence=confidence)
             yield subject.estimate(quantity, "paired_difference", difference)
-        yield subject.number(quantity, "seeds_better", int((one < other).sum()), len(seeds))
-    chance = probability_of_improvement(ours, theirs, confidence=confidence)
+        yield subject.number(quantity, "seeds_better", int((sign * one < sign * other).sum()), len(seeds))
+    chance = probability_of_improvement(sign * ours, sign * theirs, confidence=confidence)
     yield subject.estimate(quantity, "probability_of_improvement", chance)

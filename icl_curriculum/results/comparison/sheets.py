@@ -12,6 +12,7 @@ from icl_curriculum.results.comparison.sources import CELL, Cell, cells_of
 from icl_curriculum.results.comparison.summary import Numbers
 from icl_curriculum.results.comparison.wording import between, count, error, operations
 from icl_curriculum.results.labels import shift_label
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.seeds import Estimate, interquartile_mean
 
 #: From so many seeds on, single ones are not listed.
@@ -78,15 +79,20 @@ def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
     return made
 
 
+def _at_most(threshold: float) -> str:
+    sign = "≤" if shown_metric().improves == "down" else "≥"
+    return f"{sign} –" if math.isnan(threshold) else f"{sign} {threshold:g}"
+
+
 def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) -> Sheet:
     """What variants spent on a cell, how many seeds came down to the threshold and when, and what was lost."""
     made = Sheet(
-        ["variant", "steps", "prompts", "FLOP", f"≤ {threshold:g}", "interval", "plateau", "steps to it",
+        ["variant", "steps", "prompts", "FLOP", _at_most(threshold), "interval", "plateau", "steps to it",
          "prompts to it", "forgotten", "worst shift"],
         explained={
             "prompts": "of this cell, mean over seeds",
             "FLOP": "operations of the products on them, forward and backward",
-            f"≤ {threshold:g}": "seeds whose final error is at most that",
+            _at_most(threshold): "seeds whose final error is at most that",
             "interval": "of that share, binomial",
             "plateau": "median step at which the error leaves 0.9",
             "steps to it": f"median step at which the error is first at most {threshold:g}",
@@ -113,12 +119,13 @@ def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) ->
 
 def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> Sheet:
     """Every other variant against one: at the end of training, and after as many prompts of the cell."""
+    better = shown_metric().better
     made = Sheet(
-        [f"against {reference}", "difference", "interval", "seeds lower", "P(lower)", "interval of P", "at prompts",
-         "difference there", "interval there", "seeds lower there"],
+        [f"against {reference}", "difference", "interval", f"seeds {better}", f"P({better})", "interval of P",
+         "at prompts", "difference there", "interval there", f"seeds {better} there"],
         explained={
             "difference": "of the final errors, seed by seed, mean; below 0 it is lower than the reference's",
-            "P(lower)": "probability that a run ends lower than one of the reference",
+            f"P({better})": f"probability that a run ends {better} than one of the reference",
             "at prompts": "as many prompts of this cell as the one that saw fewer has seen; errors on the small bank",
         },
     )  # fmt: skip

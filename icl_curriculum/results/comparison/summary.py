@@ -21,6 +21,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.pairs import compared_with, of_pairs, single_task
 from icl_curriculum.results.comparison.sources import CELL, Cell, cells_of, in_cell
 from icl_curriculum.results.comparison.subjects import Subject
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.seeds import STATISTICS, Estimate, estimate, share_below, spreads
 
 #: In the place of a class and of inputs: all cells together.
@@ -96,8 +97,10 @@ def _of_variant(rows: pd.DataFrame, found: Outcomes) -> Iterator[SummaryRow]:
     apart = spreads(rows["error"], rows["error_low"], rows["error_high"], confidence=found.prompt_confidence)
     yield subject.number("error", "seed_sd", apart.seeds, n)
     yield subject.number("error", "prompt_sd", apart.prompts, n)
-    below = share_below(rows["error"], found.threshold, confidence=found.confidence)
-    yield subject.estimate("converged", "share", below)
+    if not math.isnan(found.threshold):
+        sign = shown_metric().sign
+        below = share_below(sign * rows["error"], sign * found.threshold, confidence=found.confidence)
+        yield subject.estimate("converged", "share", below)
 
 
 def _over_cells(rows: pd.DataFrame, confidence: float) -> Iterator[SummaryRow]:

@@ -11,7 +11,8 @@ import pandas as pd
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.results.adaptation import ADAPTED
 from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell
-from icl_curriculum.results.tables import METRICS, at_last_step
+from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.tables import at_last_step
 from icl_curriculum.results.transfer.row import UNADAPTED
 
 #: What `domain_errors` returns: an error of one run in one cell.
@@ -71,7 +72,7 @@ def domain_errors(evaluation: pd.DataFrame, dims: dict[str, int]) -> pd.DataFram
     )
     rows = rows[rows["domain"].notna()]
     # Of each answer the metric that comes first: the median where the mean is infinite.
-    rank = rows["metric"].astype(object).map({metric: number for number, metric in enumerate(METRICS)})
+    rank = rows["metric"].astype(object).map({metric: number for number, metric in enumerate(metric_titles())})
     keys = [name for name in ERRORS if name not in ("metric", "value")]
     rows = rows.assign(rank=rank).sort_values([*keys, "rank"], kind="stable")
     return rows.drop_duplicates(keys)[ERRORS].reset_index(drop=True)

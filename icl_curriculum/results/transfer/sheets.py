@@ -13,8 +13,9 @@ import pandas as pd
 from icl_curriculum.results.adaptation import AdaptedId
 from icl_curriculum.results.comparison.sheets import Sheet, SheetEntry
 from icl_curriculum.results.comparison.wording import between, error
+from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate
-from icl_curriculum.results.tables import METRICS, distinct
+from icl_curriculum.results.tables import distinct
 from icl_curriculum.results.transfer.row import COMPARISONS, UNADAPTED
 
 #: What each domain is called.
@@ -96,7 +97,7 @@ def transfer_sheets(table: pd.DataFrame) -> Iterator[TransferSheet]:
         if (few := int(rows["n_prompts"].min())) < int(table["n_prompts"].max()):
             cells += f", on {few} prompts"
         title = ", ".join(filter(None, parts))
-        title += f": {METRICS[first['metric']]} at {first['n_context']} examples, {cells}"
+        title += f": {metric_titles()[first['metric']]} at {first['n_context']} examples, {cells}"
         yield TransferSheet(title, *_sheet(rows))
 
 

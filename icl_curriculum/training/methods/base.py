@@ -34,7 +34,8 @@ class TrainingMethod(ConfiguredMethod):
       parameters; then calls `Session.step_optimizers`, once or several times;
     - may keep tensors and plain values (numbers, text, None, lists, dicts) in ``session.state``. They are in every
       checkpoint, and a resumed run continues from them to the same bytes;
-    - returns the losses before the update, by role and cell.
+    - returns the losses before the update, by role and cell. If these are means of `prompt_errors` on whole prompts,
+      which honour masks, weights of positions and classes, it says so by ``weighs_entries = True``.
 
     A method object is frozen, and made anew when a run is resumed: what is not in ``session.state``, the weights or the
     optimizers is gone. Errors that `update` raises end the run and name the method, with the line of the plugin. A
@@ -46,6 +47,7 @@ class TrainingMethod(ConfiguredMethod):
             "One step on each task's support prompts; then the model moves by the gradients of its query prompts."
 
             needs = frozenset({Capability.EXPLICIT_PARAMETERS})
+            weighs_entries = True
             signal = "support"
             tasks: int = Field(4, ge=1, description="functions an update")
             rate: float = Field(0.05, gt=0, description="rate of the step on the support prompts")
@@ -71,7 +73,7 @@ class TrainingMethod(ConfiguredMethod):
         def error(model, parameters, prompts):
             told = {} if prompts.instruction is None else {"instruction": prompts.instruction}
             predictions = model.forward_with(parameters, prompts.xs, prompts.ys, **told)
-            return prompt_errors(predictions, prompts.targets).mean()
+            return prompt_errors(predictions, prompts).mean()
     """
 
     #: The role whose losses stand in training.csv and are told to adaptive curricula. Choose one that is comparable

@@ -14,7 +14,14 @@ from icl_curriculum.models.calling import given
 from icl_curriculum.training.methods.base import Losses, register_method
 from icl_curriculum.training.methods.in_context import add_gradients
 from icl_curriculum.training.methods.inner_rule import stepped
-from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
+from icl_curriculum.training.methods.meta_training import (
+    QUERY,
+    SUPPORT,
+    MetaTask,
+    MetaTraining,
+    mean_error,
+    mean_losses,
+)
 from icl_curriculum.training.session import Portion, Session
 
 
@@ -66,7 +73,7 @@ class FirstOrderMaml(MetaTraining):
             asked = task.support[0]
             with torch.no_grad():
                 found = model(asked.xs, asked.ys, **given(instruction=asked.instruction))
-            errors.append(prompt_errors(found, asked.targets).mean())
+            errors.append(mean_error(prompt_errors(found, asked), asked))
         return errors
 
     def operations(self, role: str, forward: int) -> float:

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.calling import given
+from icl_curriculum.training.counting import counting_prompts
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
 
 
 @register_method("in_context")
 class InContext(TrainingMethod):
-    """Plain in-context training: the mean over prompts and all positions of the weighted squared error.
+    """Plain in-context training: the mean over prompts and all positions of the weighted error.
 
-    Source: Garg et al. 2022, equation 2.
+    Squared errors of numbers and vectors, the cross-entropy of classes; the positions that count, as ``[training]``
+    says. Source: Garg et al. 2022, equation 2.
     """
+
+    weighs_entries = True
 
     def update(self, session: Session) -> Losses:
         losses = add_gradients(session.model, session.batch())
@@ -28,18 +33,35 @@ class InContext(TrainingMethod):
 
 
 def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
-    """Add the gradients of the mean over prompts of the weighted squared error to ``.grad``; the errors by cell.
+    """Add the gradients of the mean over prompts of the weighted error to ``.grad``; the errors by cell.
 
-    The errors are unweighted means over all prompts of the cell and over positions, scalar tensors that are not waited
-    for. Raises ValueError for prompts with separate queries or a mask, which `Session.draw` never gives.
+    The errors are means over all prompts of the cell that count, and over positions as these count, without the cells'
+    weights: scalar tensors that are not waited for. Raises ValueError for prompts with separate queries, which
+    `Session.draw` never gives.
     """
     prompts = concatenate([portion.prompts for portion in batch])
-    sizes = [len(portion.prompts) for portion in batch]
-    weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=prompts.xs.device)
-    repeated = weights.repeat_interleave(torch.tensor(sizes, device=weights.device), output_size=len(prompts))
-    told = given(instruction=prompts.instruction)
+    entries = prompts.counted()
+    repeated = portion_weights(batch, counting_prompts(entries, len(prompts)))
+    told = given(instruction=prompts.instruction, entry_weights=entries)
     errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **told)
+    return means_by_cell(batch, errors, entries)
+
+
+def portion_weights(batch: Sequence[Portion], n: int) -> Float[Tensor, " prompts"]:
+    """The weight of every prompt of a batch, of which ``n`` count."""
+    sizes = [len(portion.prompts) for portion in batch]
+    device = batch[0].prompts.xs.device
+    weights = torch.tensor([portion.weight / n for portion in batch], device=device)
+    return weights.repeat_interleave(torch.tensor(sizes, device=device), output_size=sum(sizes))
+
+
+def means_by_cell(
+    batch: Sequence[Portion], errors: Float[Tensor, " prompts"], entries: Float[Tensor, "prompts points"] | None
+) -> dict[Cell, Tensor]:
+    """The mean error of each cell over those of its prompts that count."""
     parts: dict[Cell, list[Tensor]] = {}
-    for portion, part in zip(batch, torch.split(errors, sizes), strict=True):
-        parts.setdefault(portion.cell, []).append(part)
+    sizes = [len(portion.prompts) for portion in batch]
+    counts = None if entries is None else torch.split(entries.sum(dim=1) > 0, sizes)
+    for number, (portion, part) in enumerate(zip(batch, torch.split(errors, sizes), strict=True)):
+        parts.setdefault(portion.cell, []).append(part if counts is None else part[counts[number]])
     return {cell: (found[0] if len(found) == 1 else torch.cat(found)).mean() for cell, found in parts.items()}

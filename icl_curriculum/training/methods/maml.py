@@ -15,7 +15,7 @@ from torch import Tensor
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Capability, Model
-from icl_curriculum.models.calling import check_shape
+from icl_curriculum.models.calling import check_shape, mean_errors
 from icl_curriculum.training.methods.base import Losses, register_method
 from icl_curriculum.training.methods.inner_rule import stepped
 from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, MetaTraining, mean_losses
@@ -96,9 +96,11 @@ class Stacked:
     """The prompts of several tasks of equal shape, of which each is asked with parameters of its own."""
 
     xs: Float[Tensor, "tasks n points dims"]
-    ys: Float[Tensor, "tasks n points"]
-    targets: Float[Tensor, "tasks n points"]
+    ys: Float[Tensor, "tasks n points *labels"]
+    targets: Float[Tensor, "tasks n points *labels"]
     instruction: Int[Tensor, "tasks n"] | None
+    entries: Float[Tensor, "tasks n points"] | None
+    classes: bool
 
     @classmethod
     def of(cls, prompts: Sequence[Prompts]) -> Stacked:
@@ -109,6 +111,10 @@ class Stacked:
             torch.stack([item.ys for item in prompts]),
             torch.stack([item.targets for item in prompts]),
             torch.stack(told) if told else None,
+            torch.stack([item.entry_weights() for item in prompts])
+            if any(item.counted() is not None for item in prompts)
+            else None,
+            prompts[0].classes,
         )
 
     def errors(self, model: Model, parameters: Mapping[str, Tensor]) -> Float[Tensor, " tasks"]:
@@ -127,9 +133,17 @@ class Stacked:
 
         return self._means(_all_at_once(predictions, dict(parameters), inputs))
 
-    def _means(self, found: Float[Tensor, "tasks n points"]) -> Float[Tensor, " tasks"]:
+    def _means(self, found: Float[Tensor, "tasks n points *labels"]) -> Float[Tensor, " tasks"]:
         check_shape(found[0], self.targets[0])
-        return (found.to(self.targets.dtype) - self.targets).square().mean(dim=(1, 2))
+        if self.entries is None and not self.classes and self.targets.ndim == 3:
+            return (found.to(self.targets.dtype) - self.targets).square().mean(dim=(1, 2))
+        tasks, n = self.xs.shape[:2]
+        weights = None if self.entries is None else self.entries.flatten(0, 1)
+        whole = (found.flatten(0, 1), self.targets.flatten(0, 1))
+        errors = mean_errors(*whole, weights, classes=self.classes).view(tasks, n)
+        if self.entries is None:
+            return errors.mean(dim=1)
+        return errors.sum(dim=1) / (self.entries.sum(dim=2) > 0).sum(dim=1)
 
 
 def _all_at_once(call: Callable[..., Tensor], parameters: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from icl_curriculum.config.tables import TrainingConfig
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import concatenate
-from icl_curriculum.models.base import Model
-from icl_curriculum.models.calling import check_shape, given
+from icl_curriculum.models.base import Model, prompt_errors
+from icl_curriculum.models.calling import given
+from icl_curriculum.training.counting import counting_prompts, last_of
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
+from icl_curriculum.training.methods.in_context import means_by_cell, portion_weights
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
 
 
@@ -23,6 +29,12 @@ class MetaIcl(TrainingMethod):
     2022, arXiv 2110.15943.
     """
 
+    weighs_entries = True
+
+    def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:
+        if training.positions != "all":
+            raise UserError(f'expected "all", as {self.name} trains the last position alone', key="training.positions")
+
     def update(self, session: Session) -> Losses:
         losses = add_last_gradients(session.model, session.batch())
         session.step_optimizers()
@@ -30,19 +42,15 @@ class MetaIcl(TrainingMethod):
 
 
 def add_last_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
-    """Add to ``.grad`` the gradients of the mean over prompts of the weighted squared error at the last position.
+    """Add to ``.grad`` the gradients of the mean over prompts of the weighted error at the last position that counts.
 
-    Returns the unweighted errors by cell, means over prompts and all positions, without a graph.
+    Returns the errors by cell without these weights, means over prompts and the positions that count, without a graph.
     """
     prompts = concatenate([portion.prompts for portion in batch])
-    sizes = [len(portion.prompts) for portion in batch]
+    entries = prompts.counted()
     predictions = model(prompts.xs, prompts.ys, **given(instruction=prompts.instruction))
-    check_shape(predictions, prompts.targets)
-    errors = (predictions.float() - prompts.targets).square()
-    weights = torch.tensor([portion.weight / len(prompts) for portion in batch], device=errors.device)
-    last = weights.repeat_interleave(torch.tensor(sizes, device=errors.device), output_size=len(prompts))
-    (errors[:, -1] * last).sum().backward()
-    return {
-        portion.cell: part.detach().mean()
-        for portion, part in zip(batch, torch.split(errors, sizes), strict=True)
-    }  # fmt: skip
+    counting = torch.ones_like(prompts.defined()) if entries is None else entries > 0
+    last = replace(prompts, mask=None, loss_weights=last_of(counting).to(prompts.xs.dtype))
+    weights = portion_weights(batch, counting_prompts(entries, len(prompts)))
+    (prompt_errors(predictions, last) * weights).sum().backward()  # type: ignore[no-untyped-call]
+    return means_by_cell(batch, prompt_errors(predictions.detach(), prompts), entries)

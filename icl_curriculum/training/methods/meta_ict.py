@@ -22,5 +22,6 @@ class MetaIct(MetaIcl):
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.INSTRUCTION})
 
     def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:
+        super().check(training, cells=cells, draw=draw)
         if draw == "prompt":
             raise UserError('expected "batch", one cell for all prompts of an update', key="curriculum.draw")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
@@ -42,7 +43,7 @@ class MetaTraining(TrainingMethod):
 
     A task is a cell, a function class with an input distribution, drawn with replacement by the curriculum's shares;
     or one function of such a cell, with several prompts. All have equally many prompts, ``training.batch_size`` in all.
-    Squared errors are weighted as ``training.loss`` says, in both loops. The inner rate follows no schedule, and no
+    Errors are weighted as ``training.loss`` says, in both loops. The inner rate follows no schedule, and no
     inner gradient is clipped. Losses by role: the errors of the support prompts before any inner step, and those of the
     query prompts after all of them.
 
@@ -50,6 +51,7 @@ class MetaTraining(TrainingMethod):
     are not published, so these methods are in its style.
     """
 
+    weighs_entries = True
     signal: ClassVar[str] = SUPPORT
     roles: ClassVar[tuple[str, ...]] = (SUPPORT, QUERY)
 
@@ -152,6 +154,12 @@ class MetaTraining(TrainingMethod):
             f"the inner loop diverges, {steps} by {self.inner_rule} at training.method.inner_rate = "
             f"{self.inner_rate:g}; a lower one usually helps"
         )
+
+
+def mean_error(errors: Float[Tensor, " n"], prompts: Prompts) -> Tensor:
+    """The mean of the errors of those prompts that count."""
+    entries = prompts.counted()
+    return errors.mean() if entries is None else errors[entries.sum(dim=1) > 0].mean()
 
 
 def mean_losses(tasks: Sequence[MetaTask], by_role: dict[str, Iterable[Tensor]]) -> Losses:

@@ -1,0 +1,66 @@
+"""Which positions of a training prompt count in the loss, and how much: options of ``[training]``.
+
+Dimensions: n = prompts, points = K + 1 (entry k has k examples before it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from icl_curriculum.config.positions import Positions
+from icl_curriculum.core.prompts import Prompts, shares
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What ``training.positions``, ``training.shortest_prompt`` and ``training.label_smoothing`` say."""
+
+    positions: Positions = "all"
+    shortest: int | None = None
+    smoothing: float = 0.0
+
+    def weighed(self, prompts: Prompts, lengths: torch.Generator | None) -> Prompts:
+        """The prompts with the weights of their entries, and with smoothed labels; themselves where nothing is asked.
+
+        ``lengths``: the generator of the prompts' numbers of points, where these are random.
+        """
+        if self.smoothing:
+            uniform = 1 / prompts.label_dims
+            prompts = replace(prompts, targets=(1 - self.smoothing) * prompts.targets + self.smoothing * uniform)
+        if self.positions == "all" and self.shortest is None:
+            return prompts
+        counting = prompts.defined()
+        if self.shortest is not None:
+            counting = counting & _beginnings(len(prompts), prompts.points, self.shortest, lengths, prompts.xs.device)
+        weights = counting.to(prompts.xs.dtype)
+        if self.positions == "last":
+            weights = last_of(counting).to(prompts.xs.dtype)
+        elif isinstance(self.positions, int):
+            weights = weights.clone()
+            weights[:, : self.positions] = 0
+        elif self.positions != "all":
+            weights = weights * torch.tensor(self.positions[: prompts.points], device=weights.device)
+        return replace(prompts, loss_weights=shares(weights))
+
+
+def last_of(counting: Bool[Tensor, "n points"]) -> Bool[Tensor, "n points"]:
+    """Of the entries that count in each prompt the last one alone."""
+    later = counting.flip(1).cumsum(dim=1).flip(1)
+    return counting & (later == 1)
+
+
+def _beginnings(
+    n: int, points: int, shortest: int, made: torch.Generator | None, device: torch.device
+) -> Bool[Tensor, "n points"]:
+    """The first entries of each prompt, so many as its length drawn uniformly from ``shortest`` to all."""
+    drawn = torch.randint(min(shortest, points), points + 1, (n, 1), generator=made)
+    return (torch.arange(points) < drawn).to(device)
+
+
+def counting_prompts(weights: Float[Tensor, "n points"] | None, n: int) -> int:
+    """How many prompts count at all; waits for the device, but where all do."""
+    return n if weights is None else int((weights.sum(dim=1) > 0).sum())
