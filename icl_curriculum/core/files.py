@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import glob
 import json
 import os
 import platform
@@ -61,24 +62,42 @@ def atomic_path(path: Path, *, before: Callable[[], None] = allowed) -> Iterator
     file there, so that a group that shares a folder can go on with it.
     """
     name = path.name if len(os.fsencode(path.name)) < _LONGEST_NAME - 20 else ""
+    _remove_abandoned(path.parent, name)
     temporary = path.parent / f".{name}.{secrets.token_hex(4)}.tmp"
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        before()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _in_use(temporary):
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            before()
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path, of: str = "") -> None:
-    """Delete the temporary files that killed processes left behind. Call it only while holding the folder's lock.
+@contextlib.contextmanager
+def _in_use(temporary: Path) -> Iterator[None]:
+    """Make an empty file that is locked within the block, as long as the process lives."""
+    while True:
+        with temporary.open("xb", buffering=0) as handle:
+            with contextlib.suppress(OSError):  # Where there are no locks, nobody removes it either.
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(handle, temporary):
+                yield
+                return
 
-    ``of``: those of files alone whose names begin so, for who holds the lock of these.
-    """
-    for leftover in folder.glob(f".{of}*.tmp"):
+
+def _remove_abandoned(folder: Path, name: str) -> None:
+    """Delete the temporary files of a name that killed processes left behind: those that nobody has locked."""
+    for leftover in folder.glob(f".{glob.escape(name)}.*.tmp") if name else ():
+        with contextlib.suppress(OSError), leftover.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that killed processes left behind. Call it only while holding the folder's lock."""
+    for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

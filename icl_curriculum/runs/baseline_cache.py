@@ -15,7 +15,7 @@ from typing import Any
 import safetensors.numpy
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.files import locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import locked, write_atomically
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import versions
@@ -74,7 +74,6 @@ def baseline_rows(
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
     with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
-        remove_leftovers(cache, path.stem)
         # A cache that is damaged is no cache, and neither is that of a version that sealed none.
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
             return _read(path)
