@@ -14,6 +14,8 @@ from .function_classes import FunctionClass as FunctionClass
 from .function_classes import register_function_class as register_function_class
 from .inputs import InputDistribution as InputDistribution
 from .inputs import register_inputs as register_inputs
+from .metrics import Metric as Metric
+from .metrics import register_metric as register_metric
 from .models import Capability as Capability
 from .models import Model as Model
 from .models import ModelConfig as ModelConfig

@@ -16,7 +16,7 @@ FLOORS = [
     {"core"},
     {"function_classes", "inputs", "models", "curricula", "results"},
     {"tasks", "baselines", "figures"},
-    {"shifts", "pages"},
+    {"shifts", "metrics", "pages"},
     {"evaluation"},
     {"config"},
     {"training"},

@@ -19,7 +19,7 @@ from torch import Tensor
 from icl_curriculum.baselines.base import ALL_LABELS, Baseline, register_baseline
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, Parameters
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, Parameters, labels_of
 
 # How many numbers are held at once; and by which share of the members' root mean square a label may be off, as float32
 # rounds, and still count as a member's value.
@@ -53,6 +53,12 @@ class PoolPosteriorMean(Baseline):
         if not with_pool:
             raise UserError("dmmse: expected a function class with a pool_size to take the pool from, found none")
         return self.model_copy(update={"pool": with_pool[0], "given_id": self.id})
+
+    def why_not(self, function_class: FunctionClass) -> str | None:
+        own = None if self.pool is None else labels_of(self.pool)
+        if own in (None, labels_of(function_class)):
+            return super().why_not(function_class)
+        return f"the pool of the baseline {self.id} has {own}, and the labels are {labels_of(function_class)}"
 
     @staticmethod
     def _check(pool: FunctionClass) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import KINDS
-from icl_curriculum.testing import baselines, curricula, function_classes, inputs, methods, models, shifts
+from icl_curriculum.testing import baselines, curricula, function_classes, inputs, methods, metrics, models, shifts
 from icl_curriculum.testing.baselines.subject import BaselineSubject
 from icl_curriculum.testing.curricula.subject import CurriculumSubject
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.inputs.subject import InputsSubject
 from icl_curriculum.testing.methods.subject import MethodSubject
+from icl_curriculum.testing.metrics.subject import MetricSubject
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
 from icl_curriculum.testing.shifts.subject import ShiftSubject
@@ -56,6 +57,7 @@ CHECKED: dict[str, CheckedKind] = {
     "baselines": _checked(BaselineSubject, baselines.RULES),
     "models": _checked(ModelSubject, models.RULES),
     "methods": _checked(MethodSubject, methods.RULES),
+    "metrics": _checked(MetricSubject, metrics.RULES),
 }
 
 

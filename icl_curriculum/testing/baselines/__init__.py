@@ -9,6 +9,7 @@ from icl_curriculum.testing.rules import Rule
 RULES: tuple[Rule[BaselineSubject], ...] = (
     *components.RULES,
     dimensions,
+    answers.labels,
     answers.training_classes,
     answers.predict,
     answers.purity,

@@ -5,6 +5,7 @@ Dimensions: n = prompts, points = K + 1, dims = d.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.baselines import Baseline
+from icl_curriculum.baselines.base import ALL_LABELS
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.testing.baselines.subject import POINTS, TRAINED, BaselineSubject, at
@@ -22,8 +24,19 @@ from icl_curriculum.testing.rules import Finding, Note, rule
 PARTS = ("xs", "ys", "targets", "queries", "mask")
 
 
+@rule("labels", "answers names kinds of labels", requires=("construction",))
+def labels(subject: BaselineSubject) -> Iterator[Finding | Note]:
+    given: object = subject.as_given.answers
+    if not isinstance(given, frozenset | set) or not given or not given <= ALL_LABELS:
+        yield Finding(
+            expected=f"in answers, a set of {', '.join(map(repr, sorted(ALL_LABELS)))}",
+            found=repr(given),
+            mend='write answers = frozenset({"numbers", "vectors"}), or leave it out where labels are numbers',
+        )
+
+
 @rule("training classes", "for_training_on gives a baseline, or refuses with UserError; costly is a truth value",
-      requires=("dimensions",))  # fmt: skip
+      requires=("dimensions", "labels"))  # fmt: skip
 def training_classes(subject: BaselineSubject) -> Iterator[Finding | Note]:
     costly: object = subject.as_given.costly
     if not isinstance(costly, bool):
@@ -57,13 +70,13 @@ def training_classes(subject: BaselineSubject) -> Iterator[Finding | Note]:
         yield Note(f"refused for {TRAINED[0][0].id}: {refusals[0]}")
 
 
-@rule("predict", "predict gives finite numbers (n, points), for one prompt and more, of every length",
+@rule("predict", "predict gives finite numbers, shaped as labels, for one prompt and more, of every length",
       requires=("training classes",))  # fmt: skip
 def predict(subject: BaselineSubject) -> Iterator[Finding | Note]:
     for dims in subject.few_dims if not subject.learner.costly else (subject.size,):
-        for signs in subject.valued:
+        for labels in subject.valued:
             for n, points in ((subject.n, POINTS), (1, POINTS), (subject.n, 2), (subject.n, 1)):
-                for plain in _asked(subject, n, points, dims, signs):
+                for plain in _asked(subject, n, points, dims, labels):
                     asked = at(plain, subject.lengths(points)) if subject.learner.costly else plain
                     finding = _unlike_answers(subject, asked)
                     if finding is not None:
@@ -74,11 +87,11 @@ def predict(subject: BaselineSubject) -> Iterator[Finding | Note]:
         yield Note(f"it raises at {listed}; the prompts count as failed there")
 
 
-def _asked(subject: BaselineSubject, n: int, points: int, dims: int, signs: bool) -> Iterator[Prompts]:
+def _asked(subject: BaselineSubject, n: int, points: int, dims: int, labels: str) -> Iterator[Prompts]:
     """Prompts as learners see them, without and with separate queries."""
-    prompts = subject.prompts(n, points, dims, signs=signs).without_answers()
+    prompts = subject.prompts(n, points, dims, labels=labels).without_answers()
     yield prompts
-    yield replace(prompts, queries=subject.prompts(n, points, dims, 1, signs=signs).xs)
+    yield replace(prompts, queries=subject.prompts(n, points, dims, 1, labels=labels).xs)
 
 
 def _unlike_answers(subject: BaselineSubject, prompts: Prompts) -> Finding | None:
@@ -96,9 +109,17 @@ def _unlike_answers(subject: BaselineSubject, prompts: Prompts) -> Finding | Non
             mend="return one prediction for every entry of every prompt, shaped as prompts.ys; keep both axes where "
             "one is 1",
         )
-    kept = torch.ones(shape, dtype=torch.bool) if prompts.mask is None else prompts.mask.clone()
+    kept = prompts.defined().clone()
     kept[:, [k for k in subject.failures if k < shape[1]]] = False
-    unbounded = kept & ~found.isfinite()
+    unbounded = kept & ~subject.answered(found)
+    if prompts.classes and not bool(unbounded.any()):
+        sums = found.double().logsumexp(dim=-1)[kept]
+        if sums.numel() and float(sums.abs().max()) > 1e-3:
+            return Finding(
+                expected=f"log-probabilities of the classes from {subject.doing}, as prompts.classes is True",
+                found=f"an entry whose probabilities sum to {float(sums[sums.abs().argmax()].exp()):.4g}",
+                mend="end with .log_softmax(dim=-1), or with the logarithm of shares that sum to 1",
+            )
     if bool(unbounded.any()):
         where = sorted(set(unbounded.nonzero()[:, 1].tolist()))
         return Finding(
@@ -112,7 +133,7 @@ def _unlike_answers(subject: BaselineSubject, prompts: Prompts) -> Finding | Non
 
 @rule("purity", "predict leaves the prompts as they are", requires=("predict",))
 def purity(subject: BaselineSubject) -> Iterator[Finding | Note]:
-    for prompts in _asked(subject, subject.n, POINTS, subject.size, False):
+    for prompts in _asked(subject, subject.n, POINTS, subject.size, subject.valued[0]):
         asked = at(prompts, subject.lengths(POINTS))
         kept = {name: getattr(asked, name).clone() for name in PARTS if getattr(asked, name) is not None}
         subject.answers(asked)
@@ -148,7 +169,7 @@ def global_generators(subject: BaselineSubject) -> Iterator[Finding | Note]:
 
 @rule("determinism", "equal prompts give equal answers, bit by bit", requires=("global generators",))
 def determinism(subject: BaselineSubject) -> Iterator[Finding | Note]:
-    for prompts in _asked(subject, subject.n, POINTS, subject.size, False):
+    for prompts in _asked(subject, subject.n, POINTS, subject.size, subject.valued[0]):
         asked = at(prompts, subject.lengths(POINTS))
         first = subject.answers(asked).clone()
         subject.answers(
@@ -167,18 +188,20 @@ def determinism(subject: BaselineSubject) -> Iterator[Finding | Note]:
             return
 
 
-@rule("no examples", "at k = 0 the prediction is 0", requires=("determinism",))
+@rule("no examples", "at k = 0 the prediction is 0, and of classes chance", requires=("determinism",))
 def no_examples(subject: BaselineSubject) -> Iterator[Finding | Note]:
     """A baseline that knows the function classes, by for_training_on, may predict their mean."""
     prompts = subject.prompts(subject.n, 2, subject.size).without_answers()
     found = subject.answers(at(prompts, [0]))[:, 0]
+    if prompts.classes:
+        found = (found + math.log(prompts.label_dims)).where((found + math.log(prompts.label_dims)).abs() > 1e-6, 0.0)
     if not bool((found == 0).all()):
-        worst = float(found[found.abs().argmax()])
+        worst = float(found.flatten()[found.abs().argmax()])
         if type(subject.learner).for_training_on is not Baseline.for_training_on:
             yield Note(f"at k = 0 it predicts what it knows of the classes, such as {worst:.3g}")
             return
         yield Finding(
-            expected="0 at k = 0, where there is no example",
+            expected="0 at k = 0, where there is no example" + ", or equal chances of classes" * prompts.classes,
             found=f"{worst:.3g} from {subject.doing}",
             mend="leave entry 0 at zero: torch.zeros_like(prompts.ys) to begin with. What is known of the functions "
             "beforehand comes by for_training_on",
@@ -194,7 +217,7 @@ def mask(subject: BaselineSubject) -> Iterator[Finding | Note]:
     assert some is not None
     some &= (torch.arange(4).unsqueeze(1) + torch.arange(POINTS)) % 2 == 1
     found = subject.predict(replace(prompts, mask=some)) if not subject.failures else whole
-    known = some & whole.isfinite()
+    known = some & subject.answered(whole)
     if found.shape != whole.shape or differ(found[known], whole[known]):
         off = (
             float((found - whole)[known].abs().nan_to_num(torch.inf).max()) if found.shape == whole.shape else torch.inf

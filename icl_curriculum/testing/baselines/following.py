@@ -14,8 +14,8 @@ from icl_curriculum.testing.rules import Finding, Note, rule
 @rule("targets and truth", "answers are the same with and without the targets and the functions' parameters",
       requires=("determinism",))  # fmt: skip
 def answers_unseen(subject: BaselineSubject) -> Iterator[Finding | Note]:
-    for signs in subject.valued:
-        prompts = at(subject.prompts(subject.n, POINTS, subject.size, signs=signs), subject.lengths(POINTS))
+    for labels in subject.valued:
+        prompts = at(subject.prompts(subject.n, POINTS, subject.size, labels=labels), subject.lengths(POINTS))
         hidden = subject.answers(prompts.without_answers())
         shown = {
             "prompts.targets": replace(prompts, truth=None),
@@ -25,7 +25,7 @@ def answers_unseen(subject: BaselineSubject) -> Iterator[Finding | Note]:
         assert read is not None
         for what, told in shown.items():
             found = subject.answers(told)
-            known = read & hidden.isfinite()
+            known = read & subject.answered(hidden)
             if differ(found[known], hidden[known]):
                 yield Finding(
                     expected=f"the same answers from {subject.doing} whether {what} is shown or not",
@@ -40,8 +40,8 @@ def answers_unseen(subject: BaselineSubject) -> Iterator[Finding | Note]:
 def causality(subject: BaselineSubject) -> Iterator[Finding | Note]:
     """Changes labels, pairs, queries and prompts that an entry may not know of, with `evaluation.causality`."""
     lengths = subject.lengths(POINTS) if subject.learner.costly else None
-    for signs in subject.valued:
-        prompts, others = (subject.prompts(subject.n, POINTS, subject.size, index, signs=signs) for index in (0, 1))
+    for labels in subject.valued:
+        prompts, others = (subject.prompts(subject.n, POINTS, subject.size, index, labels=labels) for index in (0, 1))
         try:
             leak = first_leak(subject.answers, prompts, others, lengths=lengths)
         except Unrepeatable as error:

@@ -16,7 +16,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
-from icl_curriculum.function_classes import FunctionClass, Linear, LinearClassification
+from icl_curriculum.function_classes import FunctionClass, Linear, LinearClassification, LinearMap, MulticlassLinear
 from icl_curriculum.inputs import Gaussian
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.dimensions import InDimensions
@@ -28,6 +28,13 @@ POINTS, COSTLY_LENGTHS = 6, (0, 2, 5)
 #: Prompts of a batch, and those of a costly baseline.
 N, COSTLY_N = 3, 2
 NOISE, FLIPS = 0.3, 0.1
+#: By what their labels are, the functions that baselines are asked about.
+ASKED: dict[str, FunctionClass] = {
+    "numbers": Linear(label_noise=NOISE),
+    "signs": LinearClassification(label_noise=FLIPS),
+    "vectors": LinearMap(label_dims=3, label_noise=NOISE),
+    "classes": MulticlassLinear(n_classes=3, label_noise=FLIPS),
+}
 
 
 class BaselineSubject(InDimensions[Baseline]):
@@ -73,15 +80,15 @@ class BaselineSubject(InDimensions[Baseline]):
         return COSTLY_N if self.learner.costly else N
 
     @property
-    def valued(self) -> tuple[bool, ...]:
-        """Whether labels are signs, for each kind of prompt to ask; a costly baseline is asked about numbers alone."""
-        return (False,) if self.learner.costly else (False, True)
+    def valued(self) -> tuple[str, ...]:
+        """The labels of the prompts to ask, keys of `ASKED`; a costly baseline is asked about one kind alone."""
+        able = [labels for labels, of in ASKED.items() if self.learner.why_not(of) is None]
+        return tuple(able[:1] if self.learner.costly else able)
 
-    def prompts(self, n: int, points: int, dims: int, index: int = 0, *, signs: bool = False) -> Prompts:
-        """Noisy prompts with the functions' parameters: of linear functions, or of their signs."""
-        function_class = LinearClassification(label_noise=FLIPS) if signs else Linear(label_noise=NOISE)
-        task = Task(function_class, Gaussian(), dims)
-        return task.draw(n, points, self.streams(f"prompts/{'signs' if signs else 'numbers'}", index))
+    def prompts(self, n: int, points: int, dims: int, index: int = 0, *, labels: str = "") -> Prompts:
+        """Noisy prompts with the functions' parameters; ``labels``: one of `valued`, by default the first."""
+        labels = labels or self.valued[0]
+        return Task(ASKED[labels], Gaussian(), dims).draw(n, points, self.streams(f"prompts/{labels}", index))
 
     def predict(self, prompts: Prompts) -> Tensor:
         """The answers of one call of the baseline."""
@@ -112,7 +119,12 @@ class BaselineSubject(InDimensions[Baseline]):
         self.failures.update(failed)
         if failed and len(failed) == len([k for k in lengths if k > 0] or lengths):
             raise failed[max(failed)]
-        return torch.where(wanted, found, torch.nan)
+        return torch.where(wanted if found.ndim == 2 else wanted.unsqueeze(-1), found, torch.nan)
+
+    def answered(self, found: Tensor) -> Tensor:
+        """Which entries (n, points) have finite answers."""
+        finite = found.isfinite()
+        return finite if finite.ndim == 2 else finite.all(dim=-1)
 
     def lengths(self, points: int) -> list[int]:
         """The numbers of examples at which it is asked in prompts of so many points."""
@@ -122,6 +134,6 @@ class BaselineSubject(InDimensions[Baseline]):
 
 def at(prompts: Prompts, lengths: Sequence[int]) -> Prompts:
     """The prompts with a mask that leaves these lengths of what was asked."""
-    chosen = torch.zeros_like(prompts.ys, dtype=torch.bool)
+    chosen = torch.zeros(prompts.xs.shape[:2], dtype=torch.bool)
     chosen[:, list(lengths)] = True
     return replace(prompts, mask=chosen if prompts.mask is None else chosen & prompts.mask)

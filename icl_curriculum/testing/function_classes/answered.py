@@ -6,9 +6,11 @@ Dimensions: batch = prompts, points = K + 1; entry k has k examples before it.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.function_classes.base import OracleKind
+from icl_curriculum.models.calling import entry_errors
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 
@@ -46,7 +49,7 @@ class OracleCase:
         task = Task(self.subject.function_class, inputs, self.dims, self.label_noise)
         return task.draw(n, points, self.subject.streams(f"{purpose}/{self.dims}/{self.label_noise:.6g}"))
 
-    def ask(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def ask(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         """The oracle's predictions, without the targets; an optimum is not shown the functions either."""
         self.subject.doing = f"oracle of prompts of shape {tuple(prompts.xs.shape)}"
         hidden = prompts.without_answers()
@@ -58,15 +61,15 @@ class OracleCase:
         return self.draw(PROMPTS, self.dims + 5, "answered")
 
     @functools.cached_property
-    def targets(self) -> Float[Tensor, "batch points"]:
+    def targets(self) -> Float[Tensor, "batch points *labels"]:
         return self.prompts.targets.double()
 
     @functools.cached_property
-    def oracle(self) -> Float[Tensor, "batch points"]:
+    def oracle(self) -> Float[Tensor, "batch points *labels"]:
         return self.ask(self.prompts)
 
     @functools.cached_property
-    def baselines(self) -> dict[str, Float[Tensor, "batch points"]]:
+    def baselines(self) -> dict[str, Float[Tensor, "batch points *labels"]]:
         """What baselines say to all prompts or the first `FEW`, by id: the class's own and `ALWAYS`, none costly."""
         function_class = self.subject.function_class
         everyone = self.prompts.without_answers()
@@ -75,7 +78,7 @@ class OracleCase:
         for spec in (*function_class.baselines, *ALWAYS):
             baseline = BASELINES.build(spec, beside=function_class)
             assert isinstance(baseline, Baseline)
-            if baseline.costly or baseline.id in said:
+            if baseline.costly or baseline.id in said or baseline.why_not(function_class) is not None:
                 continue
             shown = everyone if baseline.id in always else everyone[:FEW]
             self.subject.doing = f"the baseline {baseline.id}"
@@ -88,8 +91,35 @@ class OracleCase:
 
     @functools.cached_property
     def trivial(self) -> float:
-        """The squared error of predicting zero, in the units of the targets."""
-        return float(self.targets.square().mean())
+        """The error of predicting zero, in the units of the targets; of classes that of chance."""
+        return float(errors_of(self.prompts, torch.zeros_like(self.targets)).mean())
+
+    def errors(self, predictions: Float[Tensor, "batch points *labels"]) -> Float[Tensor, "batch points"]:
+        """Squared errors to the first prompts' targets; of classes -log p of the right one."""
+        return errors_of(self.prompts[: len(predictions)], predictions)
+
+    def along(self, values: Float[Tensor, "batch points *labels"]) -> Float[Tensor, "batch points"]:
+        """One number for each label: its part along a fixed direction; of log-probabilities that of the probabilities.
+
+        What holds of the mean of a label holds of it along every direction.
+        """
+        return along(values, classes=self.prompts.classes)
+
+
+def errors_of(prompts: Prompts, predictions: Float[Tensor, "batch points *labels"]) -> Float[Tensor, "batch points"]:
+    """The squared error of each entry, in float64; of classes the cross-entropy."""
+    return entry_errors(predictions.double(), prompts.targets.double(), classes=prompts.classes)
+
+
+def along(
+    values: Float[Tensor, "batch points *labels"], *, classes: bool, probabilities: bool = False
+) -> Float[Tensor, "batch points"]:
+    """The part of labels along a fixed direction; ``probabilities``: classes are such already, or one-hot."""
+    if values.ndim == 2:
+        return values
+    size = values.shape[-1]
+    direction = torch.cos(torch.arange(1, size + 1, dtype=torch.float64)) * math.sqrt(2 / size)
+    return (values.exp() if classes and not probabilities else values).double() @ direction
 
 
 def oracle_cases(subject: FunctionClassSubject) -> Iterator[OracleCase]:
@@ -100,7 +130,7 @@ def oracle_cases(subject: FunctionClassSubject) -> Iterator[OracleCase]:
     kept: dict[tuple[int, float], OracleCase] = subject.kept.setdefault("oracle cases", {})
     function_class = subject.function_class
     for share in SHARES:
-        if function_class.sign_valued and 0 < share < 1:
+        if (function_class.sign_valued or function_class.class_valued) and 0 < share < 1:
             continue
         known = []
         for dims in subject.dims:

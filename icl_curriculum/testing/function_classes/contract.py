@@ -11,9 +11,10 @@ from torch import Tensor
 from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import BASELINES
+from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.testing.dimensions import SHAPES
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
-from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
 
 @rule("baselines", "`baselines` names registered baselines", requires=("construction",))
@@ -66,16 +67,19 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}" if value not in ({}, None) else repr(value)
 
 
-@rule("shape", "evaluate gives (n, points), at every n, points and d", requires=("sample", "reference inputs"))
+@rule("shape", "evaluate gives (n, points), or with a last axis of label_dims numbers, at every n, points and d",
+      requires=("sample", "reference inputs"))  # fmt: skip
 def shape(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     for dims in subject.dims:
         for n, points in SHAPES:
             parameters, xs = subject.example(n, points, dims)
             values = subject.evaluate(parameters, xs)
-            if not isinstance(values, Tensor) or values.shape != (n, points):
+            wanted, axes = subject.function_class.label_shape(n, points)
+            if not isinstance(values, Tensor) or values.shape != wanted:
                 got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else _kind(values)
                 yield Finding(
-                    expected=f"evaluate gives (n, points) = ({n}, {points}) for xs of shape {tuple(xs.shape)}",
+                    expected=f"evaluate gives ({axes.replace('prompts', 'n')}) = {wanted} for xs of shape "
+                    f"{tuple(xs.shape)}, as label_dims = {subject.function_class.label_dims}",
                     found=f"{got} at n = {n}, points = {points}, d = {dims}",
                     mend="keep both axes: name the one to be squeezed (squeeze(-1), not squeeze()), don't reshape "
                     "by a fixed size, and let every axis of xs have its own letter in an einsum",
@@ -127,7 +131,8 @@ def draw(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
         for n, points in SHAPES:
             xs, values, parameters = subject.draw(n, points, dims, subject.streams("draw"))
             shapes = (tuple(xs.shape), tuple(values.shape), {name: len(value) for name, value in parameters.items()})
-            wanted = ((n, points, dims), (n, points), dict.fromkeys(parameters, n))
+            of_labels, _ = subject.function_class.label_shape(n, points)
+            wanted = ((n, points, dims), of_labels, dict.fromkeys(parameters, n))
             if shapes != wanted:
                 yield Finding(
                     expected=f"from draw, xs and values of shapes {wanted[:2]} and parameters of leading axis {n}",
@@ -135,6 +140,8 @@ def draw(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
                     mend=mend,
                 )
                 return
+            if subject.function_class.drawn_labels:
+                continue  # They are no values of evaluate.
             again = subject.evaluate(parameters, xs)
             tolerance = 1e-4 * float(again.abs().max()) + 1e-6
             off = float((values - again).abs().max())
@@ -145,3 +152,41 @@ def draw(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
                     mend=f"{mend}; label noise is added later, by the task",
                 )
                 return
+
+
+@rule("counts", "counts gives (n, points) truth values that are each entry's own", requires=("shape",))
+def counts(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    if subject.cls.counts is FunctionClass.counts:
+        raise Inapplicable("every position counts")
+    for dims in subject.dims:
+        for n, points in SHAPES:
+            parameters, xs = subject.example(n, points, dims)
+            subject.doing = f"counts of xs of shape {tuple(xs.shape)}"
+            found: object = subject.function_class.counts(parameters, xs)
+            if found is None:
+                continue
+            if not isinstance(found, Tensor) or found.shape != (n, points) or found.dtype != torch.bool:
+                got = f"shape {tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else _kind(found)
+                yield Finding(
+                    expected=f"truth values (n, points) = ({n}, {points}) from {subject.doing}, or None",
+                    found=got,
+                    mend="return a comparison of what stands at each entry, as xs[..., 0] > 0, True where it counts",
+                )
+                return
+            order = torch.arange(points - 1, -1, -1)
+            turned = subject.function_class.counts(parameters, xs[:, order])
+            if turned is None or not turned.equal(found[:, order]):
+                yield Finding(
+                    expected="the same truth values for the points in reverse order: each is about its own input alone",
+                    found=f"others at n = {n}, points = {points}, d = {dims}",
+                    mend="look at one point at a time: no cumulative sums, no place in the prompt, no random numbers",
+                )
+                return
+    parameters, xs = subject.example(512, 8, subject.most_dims)
+    found = subject.function_class.counts(parameters, xs)
+    if found is not None and not bool(found.any()):
+        yield Finding(
+            expected="some entry that counts",
+            found="none of 4,096 under the reference inputs: nothing could be trained on or measured",
+            mend="return True where a value counts, not where it does not",
+        )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from icl_curriculum.function_classes.base import Parameters
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
-from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
 #: Correlations beyond this many standard errors are findings. For a correct class the chance is 1e-15 per pair of
 #: columns (normal tail), and 1e-8 at the rarest columns kept, whose counts are small; 10^4 pairs are compared at most.
@@ -111,7 +111,8 @@ def independent_prompts(subject: FunctionClassSubject) -> Iterator[Finding | Not
     drawn = {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
     at = subject.inputs(dims).sample(1, 8, dims, subject.generator("common inputs"))
     flat = {name: value.flatten(0, 1) for name, value in drawn.items()}
-    values = subject.evaluate(doubled(flat), at.double().expand(BATCHES * n, 8, dims)).reshape(BATCHES, n, 8)
+    values = subject.evaluate(doubled(flat), at.double().expand(BATCHES * n, 8, dims))
+    values = values.reshape(BATCHES, n, 8, -1)
 
     def prompt(i: int) -> dict[str, Tensor]:
         return {name: value[:, i] for name, value in drawn.items()}
@@ -189,6 +190,8 @@ def _rounded(values: Tensor) -> Tensor:
 )
 def independent_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Compares parameters with the first two points: in 256 batches of 16 (the first prompt), then in one of 4096."""
+    if subject.function_class.drawn_labels:
+        raise Inapplicable("labels are drawn with the inputs, which tell of the functions")
     dims = subject.most_dims
     batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
     first = (

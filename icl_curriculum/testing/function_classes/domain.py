@@ -195,3 +195,50 @@ def _shares_of_other(subject: FunctionClassSubject, dims: int, scale: float) -> 
             raise
         return 0.0
     return float((values.abs() != 1).double().mean())
+
+
+@rule("classes", "where class_valued, all values are one-hot, every class occurs, and label_noise is a probability",
+      requires=("dtype",))  # fmt: skip
+def classes(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    function_class = subject.function_class
+    if not function_class.class_valued:
+        raise Inapplicable("class_valued is False")
+    if function_class.label_dims < 2:
+        yield Finding(
+            expected="two classes or more, as class_valued is True",
+            found=f"label_dims = {function_class.label_dims}",
+            mend="let label_dims be the number of classes: derive from ClassValued, whose n_classes it is",
+        )
+        return
+    for dims in subject.dims:
+        _, values, _ = subject.draw(512, 8, dims, subject.streams("classes"))
+        if not bool(((values == 0) | (values == 1)).all()) or not bool((values.sum(-1) == 1).all()):
+            yield Finding(
+                expected="one-hot values, 1 at the class and 0 elsewhere, as class_valued is True",
+                found=f"others at d = {dims}",
+                mend="derive from ClassValued and define classify, which gives the index of the class; or end evaluate "
+                "with one_hot(index, n_classes)",
+            )
+            return
+        shares = values.double().mean(dim=(0, 1))
+        if bool((shares == 0).any()):
+            yield Finding(
+                expected=f"all {len(shares)} classes among 4,096 values, as chance is the trivial level",
+                found=f"no value of class {int((shares == 0).nonzero()[0])}, at d = {dims}",
+                mend="let n_classes be the number of classes that occur, about equally often",
+            )
+            return
+        if float(shares.max()) > 2 / len(shares):
+            yield Note(
+                f"one of {len(shares)} classes makes up {float(shares.max()):.0%} of the values at d = {dims}, so that "
+                f"chance, the trivial level, is easily surpassed"
+            )
+    try:
+        subject.as_given.model_validate({**subject.as_given.model_dump(by_alias=True), "label_noise": 1.5})
+    except ValidationError:
+        return
+    yield Finding(
+        expected="label_noise of at most 1, as it is the probability of another class where class_valued is True",
+        found="label_noise = 1.5 is accepted",
+        mend="derive from ClassValued",
+    )

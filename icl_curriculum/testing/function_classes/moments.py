@@ -201,7 +201,7 @@ def units(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     plain_ys, plain = drawn(outputs="raw", label_noise=0.0)
     _, unit = drawn(outputs="unit", label_noise=0.0)
     noisy_ys, noisy = drawn(outputs="unit", label_noise=subject.noise(dims, 0.5))
-    wanted = (n, points)
+    wanted, _ = subject.function_class.label_shape(n, points)
     if not plain.shape == unit.shape == noisy.shape == noisy_ys.shape == wanted:
         yield Finding(
             expected=f"labels and targets of shape {wanted}",

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.results.statistics.moments import MomentEstimate, beats, estimate_of
-from icl_curriculum.testing.function_classes.answered import OracleCase, oracle_cases
+from icl_curriculum.testing.function_classes.answered import OracleCase, along, oracle_cases
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
@@ -68,9 +68,9 @@ def without_truth(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
 def unbeaten(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Asks the class's own baselines, and those for every class, in up to three dimensions and under as many noises."""
     for case in _cases(subject, "optimum", "lower bound"):
-        own = (case.oracle - case.targets).square()
+        own = case.errors(case.oracle)
         for name, predictions in case.baselines.items():
-            theirs = (predictions - case.targets[: len(predictions)]).square()
+            theirs = case.errors(predictions)
             beaten = own[: len(predictions)]
             ahead = beats(theirs.numpy(), beaten.numpy(), BEATEN, rounding=ROUNDING * case.trivial)
             if ahead.any():
@@ -99,7 +99,7 @@ def posterior_mean(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     certainty. All g are cut off, which they may be, so that their tails don't hide anything.
     """
     for case in _cases(subject, "optimum"):
-        missed = case.targets - case.oracle
+        missed = along(case.targets, classes=False) - case.along(case.oracle)
         for name, g in _of_the_prompt(case):
             products = (g * missed[: len(g)] / case.trivial).numpy()
             for k in range(products.shape[1]):
@@ -123,7 +123,7 @@ def _against(estimate: MomentEstimate) -> str:
 
 def _of_the_prompt(case: OracleCase) -> Iterator[tuple[str, Float[Tensor, "batch points"]]]:
     """Functions of the prompt and the query, bounded, with a name for each."""
-    m, size = case.oracle, case.trivial**0.5
+    m, size = case.along(case.oracle), case.trivial**0.5
 
     def cut(values: Tensor, at: float) -> Tensor:
         return values.clamp(-at * size, at * size)
@@ -136,8 +136,9 @@ def _of_the_prompt(case: OracleCase) -> Iterator[tuple[str, Float[Tensor, "batch
     typical = m.square().mean(0).sqrt()
     yield "what the oracle predicts where that is large", cut(m, 3) * (m.abs() > typical)
     yield "what the oracle predicts where the query is large", cut(m, 3) * (asked > asked.median())
-    last = torch.cat([torch.zeros_like(m[:, :1]), case.prompts.ys.double()[:, :-1]], dim=1)
+    labels = along(case.prompts.ys.double(), classes=False)
+    last = torch.cat([torch.zeros_like(m[:, :1]), labels[:, :-1]], dim=1)
     yield "the last label, cut off", cut(last, 3)
     yield "the last label, cut off, times the sign of the prediction", cut(last, 3).abs() * m.sign()
     for name, predictions in case.baselines.items():
-        yield f"what {name} predicts, cut off", cut(predictions, 3)
+        yield f"what {name} predicts, cut off", cut(case.along(predictions), 3)

@@ -15,6 +15,7 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.function_classes.base import FunctionClass
 from icl_curriculum.tasks import Task
+from icl_curriculum.testing.function_classes.answered import errors_of
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
@@ -100,7 +101,8 @@ def _answers(subject: FunctionClassSubject, prompts: Prompts, how: str) -> Itera
             mend="give one prediction for every prompt length, k = 0 included",
         )
     elif not predictions.isfinite().all():
-        k = int((~predictions.isfinite()).any(dim=0).nonzero()[0])
+        wrong = ~predictions.isfinite()
+        k = int((wrong if wrong.ndim == 2 else wrong.any(dim=-1)).any(dim=0).nonzero()[0])
         yield Finding(
             expected="finite predictions from the oracle at every prompt length",
             found=f"infinite or NaN ones, first at k = {k}, with {how}",
@@ -159,9 +161,10 @@ def _against_zero(subject: FunctionClassSubject, prompts: Prompts, how: str) -> 
     The differences are cut off above, which can only make their mean smaller. Otherwise a few enormous errors, such
     as those of interpolation at k = d under noise, would hide behind their own standard error.
     """
-    targets = prompts.targets.double()
-    trivial = float(targets.square().mean())
-    excess = (_predict(subject, prompts).double() - targets).square() - targets.square()
+    # Of classes: as nothing but equal logits is what predicts nothing.
+    of_zero = errors_of(prompts, torch.zeros_like(prompts.targets))
+    trivial = float(of_zero.mean())
+    excess = errors_of(prompts, _predict(subject, prompts)) - of_zero
     excess = excess.clamp(max=CUT * trivial)
     mean, error = excess.mean(0), excess.std(0) / math.sqrt(len(excess))
     worse = mean > Z * error + 1e-6 * trivial
@@ -176,8 +179,8 @@ def _against_zero(subject: FunctionClassSubject, prompts: Prompts, how: str) -> 
 
 
 def _units(subject: FunctionClassSubject, prompts: Prompts, how: str) -> Iterator[Finding]:
-    """Checks that doubling the unit of labels and noise doubles the predictions. Signs have no unit."""
-    if subject.function_class.sign_valued:
+    """Checks that doubling the unit of labels and noise doubles the predictions. Signs and classes have no unit."""
+    if subject.function_class.sign_valued or subject.function_class.class_valued:
         return
     twice = replace(
         prompts,

@@ -17,7 +17,7 @@ from torch import Tensor
 from icl_curriculum.baselines import asked_members
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.results.statistics.moments import beats, estimate_of
-from icl_curriculum.testing.function_classes.answered import OracleCase, oracle_cases
+from icl_curriculum.testing.function_classes.answered import OracleCase, along, oracle_cases
 from icl_curriculum.testing.function_classes.optimum import BEATEN
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
@@ -60,10 +60,13 @@ def reference_posterior(case: OracleCase, prompts: Prompts, members: int) -> Ref
     likelihoods = torch.cat([part for part, _ in parts])
     weights = likelihoods.softmax(dim=0)
     answers = torch.cat([answers for _, answers in parts])
+    # Along one direction, where labels are vectors; of classes the answers are one-hot.
+    answers = torch.stack([along(each, classes=False) for each in answers]) if answers.ndim == 4 else answers
     mean = (weights * answers).sum(0)
     error = (weights * (answers - mean)).square().sum(0).sqrt()
     effective = 1 / weights.square().sum(0)
-    if case.label_noise == 0 and not subject.function_class.sign_valued:
+    discrete = subject.function_class.sign_valued or subject.function_class.class_valued
+    if case.label_noise == 0 and not discrete:
         # Likelihoods are those of a rounding error. A function that agrees with the examples has next to none.
         exact = (weights * likelihoods).sum(0) > -0.01 * torch.arange(prompts.points)
         effective = torch.where(exact | (torch.arange(prompts.points) == 0), effective, 0.0)
@@ -110,7 +113,7 @@ def _of_optimum(case: OracleCase) -> tuple[Finding | None, str]:
     """What is wrong, if anything, and the lengths at which the reference could tell."""
     prompts = case.draw(PROMPTS, _points(case), "reference prompts")
     found = reference_posterior(case, prompts, _members(case, MEMBERS))
-    predictions = case.ask(prompts)
+    predictions = case.along(case.ask(prompts))
     known = found.effective >= LEAST
     lengths = [k for k in range(prompts.points) if bool(known[:, k].any())]
     told = (
@@ -136,10 +139,10 @@ def _of_optimum(case: OracleCase) -> tuple[Finding | None, str]:
 
 def _of_bound(case: OracleCase) -> Finding | None:
     prompts = case.draw(PROMPTS_OF_BOUND, _points(case), "reference prompts")
-    targets = prompts.targets.double()
+    targets = along(prompts.targets.double(), classes=False)
     count = _members(case, MEMBERS_OF_BOUND)
     parts = [reference_posterior(case, prompts[start : start + 32], count).mean for start in range(0, len(prompts), 32)]
-    theirs, own = ((given - targets).square() for given in (torch.cat(parts), case.ask(prompts)))
+    theirs, own = ((given - targets).square() for given in (torch.cat(parts), case.along(case.ask(prompts))))
     ahead = beats(theirs.numpy(), own.numpy(), BEATEN, rounding=1e-4 * case.trivial)
     if not ahead.any():
         return None

@@ -66,7 +66,8 @@ class DrawnMoment:
         except UserError as error:
             self.refused = error
             return
-        drawn = estimate_of(values.double().square().mean(1).numpy())
+        squares = values.double().square()
+        drawn = estimate_of((squares if squares.ndim == 2 else squares.sum(dim=-1)).mean(1).numpy())
         self.numbers = POINTS * (self.dims + VALUE) + sum(value[0].numel() for value in parameters.values())
         self._estimate = drawn if self._estimate is None else self._estimate.merged(drawn)
         self.draws += 1

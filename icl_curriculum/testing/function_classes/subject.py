@@ -19,7 +19,7 @@ from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Para
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.testing.dimensions import InDimensions
 
-#: The label noise with which a class of sign values is checked: the probability of a flip.
+#: The label noise with which signs and classes are checked: the probability of a flip, or of another class.
 FLIPS = 0.25
 
 
@@ -49,7 +49,7 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
 
     def noise(self, dims: int, share: float) -> float:
         """A noise that the class's labels can have: `FLIPS`, or a share of the root of the trivial error."""
-        if self.function_class.sign_valued:
+        if self.function_class.sign_valued or self.function_class.class_valued:
             return FLIPS
         return share * math.sqrt(self.function_class.trivial_error(dims))
 

@@ -13,6 +13,7 @@ RULES: tuple[Rule[MethodSubject], ...] = (
     updates.prompts,
     updates.update,
     updates.losses,
+    updates.what_counts,
     updates.instructions,
     updates.global_generators,
     repeating.state,

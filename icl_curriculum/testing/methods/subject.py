@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Experiment, Run
@@ -76,8 +78,12 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
             return error
         return None
 
-    def training(self, drawing: Drawing, batch_size: int) -> TrainingConfig:
-        return TrainingConfig(method=equal_to(self.as_given), batch_size=batch_size, loss="normalized", clip=math.inf)
+    def training(self, drawing: Drawing, batch_size: int, *, weighed: bool = False) -> TrainingConfig:
+        """``weighed``: prompts of random length, so that some positions don't count."""
+        return TrainingConfig(
+            method=equal_to(self.as_given), batch_size=batch_size, loss="normalized", clip=math.inf,
+            shortest_prompt=2 if weighed else None,
+        )  # fmt: skip
 
     @functools.cached_property
     def drawings(self) -> dict[Drawing, int]:
@@ -90,16 +96,21 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
                 taken[drawing] = size
         return taken
 
-    def trainer(self, drawing: Drawing, *, told: bool = False) -> WatchedTrainer:
+    def trainer(
+        self, drawing: Drawing, *, told: bool = False, weighed: bool = False, classes: bool = False
+    ) -> WatchedTrainer:
         """A run that has not begun. Its method is equal to that under check, and shares nothing with it.
 
-        ``told``: of a model that reads instructions; any method that needs such a one has it.
+        ``told``: of a model that reads instructions; any method that needs such a one has it. ``weighed``: not all
+        positions count, and those that do not have no target. ``classes``: labels are classes.
         """
         told = told or Capability.INSTRUCTION in self.as_given.required()
         experiment = Experiment(
             dims=2,
             points=5,
-            function_classes=("linear", "quadratic"),
+            function_classes=("multiclass_linear", {"name": "multiclass_linear", "id": "other"})
+            if classes
+            else ("linear", "quadratic"),
             inputs=("gaussian",),
             curriculum=CurriculumConfig(
                 function_classes="random",  # type: ignore[arg-type]
@@ -108,10 +119,12 @@ class MethodSubject(ComponentSubject[TrainingMethod]):
             ),
             model=self.model,
             instruction=InstructionConfig(kind="preset" if told else "none"),
-            training=self.training(drawing, self.drawings[drawing]),
+            training=self.training(drawing, self.drawings[drawing], weighed=weighed),
         )
         self.doing = "initial_state"
-        return WatchedTrainer(Run(experiment, "conformity", 0))
+        made = WatchedTrainer(Run(experiment, "conformity", 0))
+        made.without_targets = weighed
+        return made
 
     def trainers(self) -> Iterator[tuple[WatchedTrainer, str]]:
         """A run for each value of ``curriculum.draw`` that the method takes, and how to name it."""
@@ -133,6 +146,8 @@ class WatchedTrainer(Trainer):
     """A trainer that keeps its latest session, and what was drawn in it."""
 
     latest: Session
+    #: Whether what does not count has no target.
+    without_targets: bool = False
     prompts: dict[tuple[str, Cell], list[Prompts]]
 
     def session(self) -> Session:
@@ -142,6 +157,9 @@ class WatchedTrainer(Trainer):
 
         def noted(cell: Cell, n: int, *, role: str = "training", **how: Any) -> Prompts:
             prompts = draw(cell, n, role=role, **how)
+            if self.without_targets and prompts.loss_weights is not None:
+                counts = prompts.entry_weights() > 0
+                prompts = replace(prompts, targets=torch.where(counts, prompts.targets, math.nan))
             self.prompts.setdefault((role, cell), []).append(prompts)
             return prompts
 

@@ -192,8 +192,31 @@ def _error(model: Model, drawn: list[Prompts]) -> float:
     errors = []
     for item in drawn:
         told = {} if item.instruction is None else {"instruction": item.instruction}
-        errors.append(prompt_errors(model(item.xs, item.ys, item.queries, **told), item.targets))
+        errors.append(prompt_errors(model(item.xs, item.ys, item.queries, **told), item))
     return float(torch.cat(errors).mean())
+
+
+@rule("what counts", "where weighs_entries says so, losses honour what counts in a prompt, and classes",
+      requires=("losses",))  # fmt: skip
+def what_counts(subject: MethodSubject) -> Iterator[Finding | Note]:
+    """With prompts of random length, whose later entries have no target; and with classes for labels."""
+    if not subject.as_given.weighs_entries:
+        raise Inapplicable("weighs_entries is False: experiments in which positions may not count are refused")
+    for drawing in subject.drawings:
+        for what, how in (("positions that do not count", {"weighed": True}), ("classes", {"classes": True})):
+            if how.get("classes") and subject.model.lacks(Capability.VECTOR_LABELS) is not None:
+                continue
+            trainer = subject.trainer(drawing, **how)
+            finding = _unlike_errors(subject, trainer, f'curriculum.draw = "{drawing}"')
+            broken = [name for name, value in weights_of(trainer).items() if not bool(value.isfinite().all())]
+            if finding is not None or broken:
+                yield Finding(
+                    expected=f"with {what}, the mean of prompt_errors over the prompts, and gradients of it alone",
+                    found=finding.found if finding is not None else f"weights that are no numbers in {broken[0]!r}",
+                    mend="take errors by prompt_errors(predictions, prompts), or by add_gradients(model, portions); or "
+                    "leave weighs_entries False",
+                )
+                return
 
 
 @rule("instructions", "update tells the model the instruction of the prompts", requires=("losses",))

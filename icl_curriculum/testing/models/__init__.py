@@ -1,7 +1,7 @@
 """The rules on models, in the order in which they are checked."""
 
 from icl_curriculum.testing import components
-from icl_curriculum.testing.models import attention, building, gradients, heads, instructions, predictions
+from icl_curriculum.testing.models import attention, building, gradients, heads, instructions, labels, predictions
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -20,6 +20,8 @@ RULES: tuple[Rule[ModelSubject], ...] = (
     predictions.batch,
     predictions.predict,
     gradients.gradients,
+    labels.vector_labels,
+    labels.what_counts,
     building.state,
     gradients.explicit_parameters,
     gradients.second_derivatives,

@@ -14,6 +14,7 @@ from torch import Tensor
 from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.shifts import Shift
+from icl_curriculum.tasks import Task
 from icl_curriculum.testing.generators import watched_generators
 from icl_curriculum.testing.rules import Finding, Note, rule
 from icl_curriculum.testing.shifts.subject import ShiftSubject
@@ -27,11 +28,11 @@ N, POINTS = 16, 9
       requires=("points", "columns"))  # fmt: skip
 def draw(subject: ShiftSubject) -> Iterator[Finding | Note]:
     for task in subject.tasks.values():
-        dims = subject.apply(task).dims
+        shifted = subject.apply(task)
         for n, trained in SHAPES:
             points = subject.points(trained)
             found: object = subject.draw(task, n, points, "draw")
-            wrong = _unlike_prompts(found, n, points, dims)
+            wrong = _unlike_prompts(found, n, points, shifted)
             if wrong is not None:
                 expected, got = wrong
                 yield Finding(
@@ -43,12 +44,13 @@ def draw(subject: ShiftSubject) -> Iterator[Finding | Note]:
                 return
 
 
-def _unlike_prompts(found: object, n: int, points: int, dims: int) -> tuple[str, str] | None:
+def _unlike_prompts(found: object, n: int, points: int, task: Task) -> tuple[str, str] | None:
     """What was expected and what was found, in words, where the first does not hold; None where all of it does."""
     if not isinstance(found, Prompts):
         return "Prompts", f"a {type(found).__name__}"
-    flat, deep = (n, points), (n, points, dims)
-    wanted = {"xs": deep, "ys": flat, "targets": flat, "queries": deep, "mask": flat}
+    flat, deep = (n, points), (n, points, task.dims)
+    labels, _ = task.function_class.label_shape(n, points)
+    wanted = {"xs": deep, "ys": labels, "targets": labels, "queries": deep, "mask": flat}
     for name, shape in wanted.items():
         value: object = getattr(found, name)
         if value is None and name in ("queries", "mask"):

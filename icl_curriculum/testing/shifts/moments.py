@@ -34,6 +34,8 @@ def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
         if prompts.truth is None:
             without.append(name)
             continue
+        if shifted.function_class.drawn_labels:
+            continue
         doing = subject.doing
         clean = _clean(shifted, prompts, prompts.query())
         defined = prompts.defined()
@@ -94,14 +96,20 @@ def noise(subject: ShiftSubject) -> Iterator[Finding | Note]:
     for task in subject.tasks.values():
         shifted = subject.apply(task)
         prompts = subject.draw(task, PROMPTS, subject.points(MEANS_POINTS), "noise")
-        if prompts.truth is None or prompts.label_noise == 0:
+        if prompts.truth is None or prompts.label_noise == 0 or shifted.function_class.drawn_labels:
             continue
         looked_at += 1
         clean = _clean(shifted, prompts, prompts.xs).double()
         # A flipped sign is off by 2, with the probability p.
         signs = shifted.function_class.sign_valued
         stated = 4 * prompts.flip_probability * prompts.scale**2 if signs else prompts.label_noise**2
-        drawn = estimate_of((prompts.ys.double() - clean).square().mean(1).numpy())
+        squares = (prompts.ys.double() - clean).square()
+        if squares.ndim == 3:
+            squares = squares.sum(dim=-1) / prompts.label_dims
+        if prompts.classes:
+            # Another class is off by 1 in two of C numbers.
+            stated = 2 * prompts.label_noise / prompts.label_dims
+        drawn = estimate_of(squares.mean(1).numpy())
         wrong = drawn.verdict(stated)
         if wrong:
             yield Finding(
@@ -158,7 +166,8 @@ def _estimates(subject: ShiftSubject, task: Task, stated: float) -> tuple[Moment
         for index in range(len(squares), rounds):
             prompts = subject.draw(task, PROMPTS, points, "denominator", index)
             masks.append(prompts.defined())
-            squares.append(torch.where(masks[-1], prompts.targets, 0.0).double().square())
+            squared = prompts.targets.double().square()
+            squares.append(torch.where(masks[-1], squared if squared.ndim == 2 else squared.sum(dim=-1), 0.0))
         found, defined = torch.cat(squares), torch.cat(masks)
         asked = defined.any(dim=1)
         overall = estimate_of((found.sum(1) / defined.sum(1))[asked].numpy())

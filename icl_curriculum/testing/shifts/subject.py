@@ -18,13 +18,17 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.testing.subject import ComponentSubject
 
 DIMS = 4
-#: A class that is linear, one of degree 2 with noise, one of signs, one that makes its own inputs, one on signs.
+#: A class that is linear, one of degree 2 with noise, one of signs, one that makes its own inputs, one on signs, one of
+#: vectors, one of classes, and one whose classes are drawn with their inputs.
 USUAL: dict[str, dict[str, float]] = {
     "linear": {},
     "quadratic": {"label_noise": 0.5},
     "linear_classification": {"label_noise": 0.2},
     "linear_dynamics": {},
     "parity": {},
+    "linear_map": {},
+    "multiclass_linear": {"label_noise": 0.2},
+    "gaussian_classes": {},
 }
 #: A task with inputs that are not those of most classes.
 OTHER = "linear with uniform inputs"
