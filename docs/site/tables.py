@@ -35,6 +35,7 @@ from icl_curriculum.core.registry import (
     FUNCTION_CLASSES,
     INPUTS,
     METHODS,
+    METRICS,
     MODELS,
     SHIFTS,
     Registered,
@@ -42,6 +43,10 @@ from icl_curriculum.core.registry import (
 )
 from icl_curriculum.curricula import Growth
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.function_classes import LinearClassification, LinearMap, MulticlassLinear
+from icl_curriculum.inputs import Gaussian
+from icl_curriculum.metrics import usual_metrics
+from icl_curriculum.tasks import Task
 
 DOCS = Path(__file__).parents[1]
 MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n(.*?)^<!-- /\1 -->$", re.MULTILINE | re.DOTALL)
@@ -125,6 +130,24 @@ def baselines() -> str:
     return markdown_table(["baseline", "its prediction", "asked on"], component_rows(BASELINES, columns))
 
 
+def metrics() -> str:
+    tasks = {
+        "numbers, vectors": Task(LinearMap(), Gaussian(), DIMS),
+        "signs": Task(LinearClassification(), Gaussian(), DIMS),
+        "classes": Task(MulticlassLinear(), Gaussian(), DIMS),
+    }
+
+    def columns(cls: Any) -> list[str]:
+        metric, where = cls(), []
+        for labels, task in tasks.items():
+            if metric.undefined(task) is None:
+                usual = metric.id in {item.id for item in usual_metrics(task)}
+                where.append(labels if usual else f"{labels} (asked for)")
+        return [", ".join(where), "less" if cls.improves == "down" else "more"]
+
+    return markdown_table(["metric", "what it is", "where labels are", "better is"], component_rows(METRICS, columns))
+
+
 def curricula() -> str:
     return markdown_table(["curriculum", "what it does"], component_rows(CURRICULA))
 
@@ -160,7 +183,9 @@ def default(info: FieldInfo) -> str:
     if info.is_required():
         return "must be given"
     if info.default_factory is not None:
-        return "by `training.steps`" if info.default_factory_takes_validated_data else "as below"
+        if not info.default_factory_takes_validated_data:
+            return "as below"
+        return "by `training.steps`" if info.annotation is int else "those of the classes"
     found = info.default
     if found is None:
         return "none"
@@ -235,6 +260,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters of shifts": lambda: parameters(SHIFTS),
     "baselines": baselines,
     "parameters of baselines": lambda: parameters(BASELINES),
+    "metrics": metrics,
     "curricula": curricula,
     "parameters of curricula": lambda: parameters(CURRICULA),
     "parameters of models": lambda: parameters(MODELS),

@@ -36,6 +36,16 @@ from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.tasks import Task
 
 
+def _usual_inputs(given: dict[str, Any]) -> tuple[str | dict[str, Any], ...]:
+    """The inputs where a file names none: Gaussian, unless all function classes are stated for the same other ones."""
+    classes, dims = given.get("function_classes", ()), given.get("dims", 1)
+    try:
+        stated = [item.reference(dims) for item in classes]
+    except Exception:  # A plugin's own mistake is named where the class is looked at.
+        stated = []
+    return (stated[0] if stated and all(one == stated[0] for one in stated) else "gaussian",)
+
+
 class Experiment(Strict):
     """One experiment file, resolved: every field has a value."""
 
@@ -60,11 +70,11 @@ class Experiment(Strict):
         description="function classes, in curriculum order",
     )
     inputs: tuple[AnyInputs, ...] = Field(
-        ("gaussian",),
+        default_factory=_usual_inputs,
         strict=False,
         min_length=1,
         validate_default=True,
-        description="input distributions, in order",
+        description="input distributions, in order; default: Gaussian, or those that all classes are stated for",
     )
     curriculum: CurriculumConfig = Field(default_factory=CurriculumConfig, description="what to train on when")
     model: AnyModel = Field("transformer", validate_default=True, description="the model")

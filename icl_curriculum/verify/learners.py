@@ -17,20 +17,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import BASELINES, SHIFTS
+from icl_curriculum.core.registry import BASELINES, METRICS, SHIFTS
 from icl_curriculum.evaluation import Bank, Oracle, answers
+from icl_curriculum.metrics import Metric
 from icl_curriculum.results.statistics.moments import estimate_of
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
 from icl_curriculum.verify.cases import Spec, named, task_of
 from icl_curriculum.verify.checks import Check, CheckOutcome, Figure, measured
 
-Metric = Literal["normalized_error", "squared_error"]
+MetricName = Literal["normalized_error", "squared_error", "negative_log_likelihood"]
 
 #: Stands in place of a baseline's name for the oracle of the class.
 ORACLE = "oracle"
-#: The metric of a figure that is not divided by E f(q)^2.
-RAW: Metric = "squared_error"
+#: The metric of a figure that is not divided by E f(q)^2, and one of classes.
+RAW: MetricName = "squared_error"
+LIKELIHOOD: MetricName = "negative_log_likelihood"
 #: The prompts of a case unless it says otherwise; those where an error is zero up to rounding; those drawn at once.
 PROMPTS = 5 << 12
 FEW = 1 << 10
@@ -46,13 +48,14 @@ Reference = Callable[[Prompts, int], Float[Tensor, " n"]]
 class Golden:
     """Golden errors of a learner by the number of examples: numbers, or formulas in the inputs of the same prompts.
 
-    ``metric``: divided by E f(q)^2 under the bank's own inputs, as in the tables, or raw.
+    ``metric``: divided by E f(q)^2 under the bank's own inputs, as in the tables, or raw; by the error of chance where
+    labels are classes, or what they were said to be likely.
     """
 
     learner: Spec
     figures: Mapping[int, Figure | Reference]
     source: str
-    metric: Metric = "normalized_error"
+    metric: MetricName = "normalized_error"
 
     @property
     def id(self) -> str:
@@ -95,11 +98,11 @@ def checks(cases: Sequence[Case]) -> Iterator[Check]:
 
 @dataclass(frozen=True)
 class _Answered:
-    """The squared errors of all prompts at one k, what a formula expects of each, and E f(q)^2."""
+    """The errors of all prompts at one k, what a formula expects of each, and what the metric divides them by."""
 
     errors: Float[Tensor, " n"]
     expected: Float[Tensor, " n"] | None
-    second_moment: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class _Errors:
         if isinstance(answered, Exception):
             raise answered
         found = answered[k]
-        scale = found.second_moment if golden.metric == "normalized_error" else 1.0
+        scale = found.scale
         estimate = estimate_of(found.errors / scale)
         if found.expected is None:
             return measured(cast(Figure, golden.figures[k]), estimate, golden.source)
@@ -147,31 +150,35 @@ class _Asked:
         self.lengths: dict[str, set[int]] = {}
         for item in golden:
             self.lengths.setdefault(item.id, set()).update(item.figures)
-        self.errors: dict[str, Float[Tensor, "n points"]] = {}
+        self.answers: dict[str, Float[Tensor, "n points *labels"]] = {}
 
     def answered(self, golden: Golden) -> dict[int, _Answered]:
-        if golden.id not in self.errors:
-            self.errors[golden.id] = self._errors(golden)
-        errors = self.errors[golden.id]
+        if golden.id not in self.answers:
+            self.answers[golden.id] = self._answers(golden)
+        found = self.answers[golden.id]
+        metric = METRICS.build(golden.metric)
+        assert isinstance(metric, Metric)
+        task = self.bank.drawn_task
+        targets = self.prompts.targets.double()[:, : found.shape[1]]
+        errors, scale = metric.errors(found, targets, task), metric.scale(targets, task)
         return {
             k: _Answered(
                 errors[:, k].clone(),
                 None if isinstance(figure, Figure) else figure(self.hidden, k),
-                self.bank.second_moment,
+                scale,
             )
             for k, figure in golden.figures.items()
         }
 
-    def _errors(self, golden: Golden) -> Float[Tensor, "n points"]:
+    def _answers(self, golden: Golden) -> Float[Tensor, "n points *labels"]:
         prompts = self.prompts if golden.learner == ORACLE else self.hidden
         ks = sorted(self.lengths[golden.id])
         prompts = prompts.first_points(ks[-1] + 1)
-        mask = torch.zeros_like(prompts.targets, dtype=torch.bool)
+        mask = torch.zeros(prompts.xs.shape[:2], dtype=torch.bool)
         mask[:, ks] = True
         if prompts.mask is not None and not bool((prompts.mask | ~mask).all()):
             raise ValueError(f"a golden number at a prompt length that {self.bank.shift_id} leaves undefined")
-        predictions = answers(golden.on(self.bank.task), replace(prompts, mask=mask))
-        return (torch.from_numpy(predictions) - prompts.targets.double()).square()
+        return torch.from_numpy(answers(golden.on(self.bank.task), replace(prompts, mask=mask)))
 
 
 def _joined(parts: Sequence[Mapping[int, _Answered]]) -> dict[int, _Answered]:
@@ -179,7 +186,7 @@ def _joined(parts: Sequence[Mapping[int, _Answered]]) -> dict[int, _Answered]:
         k: _Answered(
             torch.cat([part[k].errors for part in parts]),
             None if first.expected is None else torch.cat([cast(Tensor, part[k].expected) for part in parts]),
-            first.second_moment,
+            first.scale,
         )
         for k, first in parts[0].items()
     }

@@ -40,7 +40,8 @@ def second_moments(draw: Callable[[int], Prompts]) -> SecondMoments:
     for rounds, more in zip(ROUNDS, (*ROUNDS[1:], 0), strict=True):
         for index in range(len(parts), rounds):
             prompts = draw(index)
-            parts.append(prompts.targets.double().square())
+            squared = prompts.targets.double().square()
+            parts.append(squared if squared.ndim == 2 else squared.sum(dim=-1))
         squares = torch.cat(parts)
         defined = _defined(prompts)
         overall = estimate_of(squares[:, defined].mean(dim=1))

@@ -19,7 +19,7 @@ from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.verify.cases import Spec
 from icl_curriculum.verify.checks import Figure, printed
-from icl_curriculum.verify.learners import FEW, NONE, ORACLE, PROMPTS, RAW, Case, Golden
+from icl_curriculum.verify.learners import FEW, LIKELIHOOD, NONE, ORACLE, PROMPTS, RAW, Case, Golden
 from icl_curriculum.verify.trivial_errors import SINUSOID
 
 DIMS = 20
@@ -72,6 +72,8 @@ _POOL: Spec = {"name": "linear", "pool_size": 4}
 #: The error at k = 0, as E sin(x + phi) = 2 cos(x) / pi for phi ~ U[0, pi], and x ~ U[-5, 5].
 _SINUSOID = SINUSOID - (5.1 / 2 * 2 / math.pi) ** 2 * (1 / 2 + math.sin(10) / 20)
 _CATALOGUE = "catalogue, Monte Carlo"
+#: Of 400,000 prompts, each class's points as one normal vector of covariance 1 1^T + sigma^2 I; three standard errors.
+_CLOUDS = "Monte Carlo by conditioning normal vectors"
 _VARIANCE = "E |b - P b|^2, b the features at the query, P on the span of the examples'"
 
 
@@ -119,6 +121,25 @@ CASES = [
     ]),
     Case("gaussian_mixture", DIMS, [
         Golden(ORACLE, {1: printed("24.8"), 5: printed("16.1"), 10: printed("9.27")}, _CATALOGUE, RAW),
+    ]),
+    Case({"name": "linear_map", "label_dims": 3}, DIMS, [
+        Golden(ORACLE, {k: Figure(3 * (20.0 - k)) for k in (1, 5, 10, 15)}, "m max(0, d - k)", RAW),
+    ]),
+    Case("gaussian_classes", 5, [
+        Golden(
+            ORACLE,
+            {0: Figure(1.0, 1e-9), 1: Figure(0.5982, 0.0035), 2: Figure(0.3372, 0.003), 5: Figure(0.1224, 0.002),
+             10: Figure(0.0695, 0.0015), 20: Figure(0.0493, 0.0013)},
+            _CLOUDS,
+        ),
+        Golden(
+            ORACLE,
+            {0: Figure(math.log(3), 1e-9), 1: Figure(0.6940, 0.0026), 2: Figure(0.4541, 0.003), 5: Figure(0.2011, 0.0025),
+             10: Figure(0.1159, 0.002), 20: Figure(0.0819, 0.0017)},
+            _CLOUDS, LIKELIHOOD,
+        ),
+        Golden("zero", {5: Figure(1.0, 1e-9)}, "chance"),
+        Golden("zero", {5: Figure(math.log(3), 1e-9)}, "log C", LIKELIHOOD),
     ]),
     Case(_POOL, DIMS, [
         Golden(_pool_mean(_POOL), {0: partial(pool_spread, _POOL)}, "the pool's spread around its mean", RAW),

@@ -74,6 +74,9 @@ CATALOGUE = [
     GoldenTrivialError("low_rank_linear", 20, "d", 20.0),
     GoldenTrivialError({"name": "low_rank_linear", "rank": 2}, 20, "d", 20.0),
     GoldenTrivialError("linear_dynamics", 20, "rho^2 d", 0.9**2 * 20),
+    GoldenTrivialError({"name": "linear_map", "label_dims": 3}, 20, "m d", 60.0),
+    GoldenTrivialError({"name": "multiclass_linear", "n_classes": 4}, 20, "one-hot vectors", 1.0),
+    GoldenTrivialError("gaussian_classes", 5, "one-hot vectors", 1.0),
 ]
 
 
