@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from helpers import STUDENT_T_10, Spec, assert_mean, class_of, draw, inputs_of, reference_task, same, task_of
+from helpers import (
+    STUDENT_T_10,
+    Spec,
+    assert_mean,
+    class_of,
+    draw,
+    inputs_of,
+    reference_task,
+    same,
+    squares_of,
+    task_of,
+)
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,15 +30,16 @@ from icl_curriculum.function_classes.base import InputSampler
 from icl_curriculum.tasks import Task
 
 EVERY_CLASS = pytest.mark.parametrize("name", FUNCTION_CLASSES.names())
-#: Those whose noise is added; of sign-valued classes tests/test_sign_valued.py tells.
+#: Those whose noise is added to numbers; of signs and classes other tests tell.
 REAL_VALUED = pytest.mark.parametrize(
-    "name", [name for name in FUNCTION_CLASSES.names() if not class_of(name).sign_valued]
+    "name",
+    [name for name in FUNCTION_CLASSES.names() if not class_of(name).sign_valued and not class_of(name).class_valued],
 )
 #: Parameters that say where something is, not how much, or how much in another way than by a number of mean zero.
 PLACES = ("support", "coordinates", "subset", "phase", "amplitude")
 
 
-@EVERY_CLASS
+@pytest.mark.parametrize("name", [name for name in FUNCTION_CLASSES.names() if not class_of(name).drawn_labels])
 def test_without_noise_the_labels_are_the_values(name: str) -> None:
     task = reference_task(name, label_noise=0.0)
     prompts = draw(task, 4, 6)
@@ -75,10 +87,15 @@ def test_noise_has_the_stated_standard_deviation(name: str, outputs: str) -> Non
     noise = (prompts.ys - prompts.targets).double()
     expected = 0.5 if outputs == "raw" else 0.5 / math.sqrt(class_of(name).trivial_error(task.dims))
     assert prompts.label_noise == pytest.approx(expected)
-    assert_mean(noise, [0, 0])
-    assert_mean(noise.square(), [expected**2] * 2)
-    assert_mean(noise[:, 0] * noise[:, 1], 0)
-    assert_mean(noise * prompts.targets, [0, 0])
+    for own, targets in (
+        ((noise, prompts.targets),)
+        if noise.ndim == 2
+        else zip(noise.unbind(-1), prompts.targets.unbind(-1), strict=True)
+    ):
+        assert_mean(own, [0, 0])
+        assert_mean(own.square(), [expected**2] * 2)
+        assert_mean(own[:, 0] * own[:, 1], 0)
+        assert_mean(own * targets, [0, 0])
 
 
 def test_noise_is_not_rescaled_by_the_batch() -> None:
@@ -106,7 +123,7 @@ def test_functions_and_inputs_share_no_draws(name: str) -> None:
     """Where they did, w could be read off x1, and the mean squared first target came out at twice its true value."""
     task = reference_task(name)
     prompts = draw(task, 5000, 2)
-    assert_mean(prompts.targets.square(), [task.trivial_error()] * 2, rounding=1e-6)
+    assert_mean(squares_of(prompts.targets), [task.trivial_error()] * 2, rounding=1e-6)
     few = draw(task, 4, 2)
     assert few.truth is not None
     for parameter, value in few.truth.items():
@@ -213,7 +230,12 @@ def test_which_moments_exist(spec: Spec, inputs: Spec, moment_exists: bool, vari
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FUNCTION_CLASSES.names() if name not in ("chebyshev", "parity", "linear_dynamics")]
+    "name",
+    [
+        name
+        for name in FUNCTION_CLASSES.names()
+        if name not in ("chebyshev", "parity") and not class_of(name).owns_inputs
+    ],
 )
 def test_inactive_dimensions_are_zero_and_nothing_else_changes(name: str) -> None:
     task = task_of(name, label_noise=0.0)

@@ -85,7 +85,9 @@ def each_number(predict: Callable[[Any, Prompts], Tensor]) -> Callable[[Any, Pro
 
 
 def chance(prompts: Prompts) -> Float[Tensor, "batch points classes"]:
-    """The log-probabilities of equally likely classes, in float64."""
+    """The log-probabilities of equally likely classes, in float64. ValueError where labels are no classes."""
+    if not prompts.classes:
+        raise ValueError(f"expected prompts whose labels are classes, found labels of {prompts.label_dims} numbers")
     return torch.full(prompts.ys.shape, -math.log(prompts.label_dims), dtype=torch.float64, device=prompts.ys.device)
 
 

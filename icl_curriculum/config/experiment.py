@@ -37,13 +37,14 @@ from icl_curriculum.tasks import Task
 
 
 def _usual_inputs(given: dict[str, Any]) -> tuple[str | dict[str, Any], ...]:
-    """The inputs where a file names none: Gaussian, unless all function classes are stated for the same other ones."""
+    """The inputs where a file names none: Gaussian, but for classes that all make their own, and the same ones."""
     classes, dims = given.get("function_classes", ()), given.get("dims", 1)
     try:
-        stated = [item.reference(dims) for item in classes]
+        stated = [item.reference(dims) for item in classes if item.owns_inputs]
     except Exception:  # A plugin's own mistake is named where the class is looked at.
         stated = []
-    return (stated[0] if stated and all(one == stated[0] for one in stated) else "gaussian",)
+    alike = len(stated) == len(classes) and all(one == stated[0] for one in stated)
+    return (stated[0] if stated and alike else "gaussian",)
 
 
 class Experiment(Strict):
@@ -74,7 +75,7 @@ class Experiment(Strict):
         strict=False,
         min_length=1,
         validate_default=True,
-        description="input distributions, in order; default: Gaussian, or those that all classes are stated for",
+        description="input distributions, in order; default: Gaussian, or those that the classes make themselves",
     )
     curriculum: CurriculumConfig = Field(default_factory=CurriculumConfig, description="what to train on when")
     model: AnyModel = Field("transformer", validate_default=True, description="the model")

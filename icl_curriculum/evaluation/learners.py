@@ -53,7 +53,7 @@ class Oracle:
 
     function_class: FunctionClass
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         if self.function_class.pool_size is not None:
             return pool_posterior_mean(self.function_class, prompts, prompts.scale)
         return self.function_class.oracle(prompts)

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.names import GREY, plain
+from icl_curriculum.figures.names import plain
 from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import error_label, error_scale, log_count_scale
+from icl_curriculum.figures.scales import error_label, error_scale, log_count_scale, zero_handle, zero_line
 from icl_curriculum.figures.variant_curves import draw_curve
 from icl_curriculum.figures.variants import sample, variant_styles
 from icl_curriculum.results.comparison.sources import CELL, Cell
@@ -71,14 +70,14 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
             draw_curve(axes, xs, values, variant, styles[variant], singles=len(variants) * len(values))
             drawn.append(values)
             places.append(xs)
-        axes.axhline(1, color=GREY, linewidth=0.8, gid="zero")
+        zero_line(axes, "y", labelled=False)
         grid.title_panel(axes, _TITLES[panel])
     note = error_scale(grid.axes[0], "y", drawn)
     log_count_scale(grid.axes[0], places)
     grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: operations(value)))
     grid.label("floating-point operations of training", [error_label(str(errors["metric"].iloc[0]))] * len(panels))
     handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
-    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    handles |= zero_handle()
     seeds = several(learning.groupby("variant", observed=True)["seed"].nunique())
     bands = "; bands: from the least to the greatest" if len(variants) <= _MOST_BANDS and seeds != "1" else ""
     plural = "seed" if seeds == "1" else "seeds"

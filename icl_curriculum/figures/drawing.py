@@ -39,10 +39,11 @@ from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_ex
 from icl_curriculum.figures.variant_rows import errors_by_seed, forgetting
 from icl_curriculum.figures.variant_shifts import errors_under_shifts
 from icl_curriculum.results.adaptation import without_adapted
+from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
-from icl_curriculum.results.shown_metric import choose_metric, showing, shown_metric
+from icl_curriculum.results.shown_metric import showing, shown_metric
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
 from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
 

@@ -107,13 +107,16 @@ def _linear_scale(axes: Axes, which: Literal["x", "y"], found: NDArray[np.float6
     return []
 
 
-def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Draw the error of predicting zero on an axis of errors, where it is the same everywhere."""
+def zero_line(axes: Axes, which: Literal["x", "y"], *, labelled: bool = True) -> None:
+    """Draw the error of predicting zero on an axis of errors, where it is the same everywhere.
+
+    ``labelled``: for the legend; where that is made otherwise, `zero_handle` is for it.
+    """
     level = shown_metric().trivial
     if level is None:
         return
     draw = axes.axvline if which == "x" else axes.axhline
-    draw(level, color=GREY, linewidth=0.8, label=_zero_label(), gid=ZERO)
+    draw(level, color=GREY, linewidth=0.8, label=_zero_label() if labelled else None, gid=ZERO)
 
 
 def _zero_label() -> str:

@@ -81,7 +81,7 @@ def _curves(
         for variant, (xs, errors) in found[cell].items():
             draw_curve(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
         axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
-        zero_line(axes, "y")
+        zero_line(axes, "y", labelled=False)
     of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
     note = error_scale(grid.axes[0], "y", [errors for _, errors in of_all])
     if by_step:

@@ -18,9 +18,7 @@ def given(**options: object) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def prompt_errors(
-    predictions: Float[Tensor, "batch points *labels"], of: Prompts | Float[Tensor, "batch points *labels"]
-) -> Float[Tensor, " batch"]:
+def prompt_errors(predictions: Tensor, of: Prompts | Float[Tensor, "batch points *labels"]) -> Float[Tensor, " batch"]:
     """The error of each prompt that training descends, in float32; ValueError for another shape or type.
 
     ``of``: the prompts, or their targets where these are numbers and every entry counts alike. Numbers have squared
@@ -34,7 +32,7 @@ def prompt_errors(
 
 
 def mean_errors(
-    predictions: Float[Tensor, "batch points *labels"],
+    predictions: Tensor,
     targets: Float[Tensor, "batch points *labels"],
     entry_weights: Float[Tensor, "batch points"] | None = None,
     *,

@@ -192,7 +192,7 @@ class MaskedModel:
         self.model, self.heads, self.mask = model, tuple(heads), mask
         self.id = f"model/masked={choice}"
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         """The same as `Model.predict`, with the mask."""
         found: Tensor = self.model.predict(prompts, head_mask=self.mask)
         return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from icl_curriculum.pages.sections import PageSection, PageTable
+from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.comparison import sheets
 from icl_curriculum.results.comparison.answers import cell_name
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import MODEL, Source, in_cell
 from icl_curriculum.results.comparison.wording import error
 from icl_curriculum.results.labels import learner_label
-from icl_curriculum.results.shown_metric import choose_metric, metric_titles
+from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.tables import distinct
 
 #: They say the same as the normalized error, in other units.

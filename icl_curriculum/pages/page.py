@@ -16,8 +16,9 @@ from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.notices import warn_of
 from icl_curriculum.core.printable import harmless
 from icl_curriculum.pages.content import gather
+from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.comparison.command import Compared, describe
-from icl_curriculum.results.shown_metric import choose_metric, showing
+from icl_curriculum.results.shown_metric import showing
 
 
 @dataclass(frozen=True)

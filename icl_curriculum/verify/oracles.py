@@ -134,8 +134,8 @@ CASES = [
         ),
         Golden(
             ORACLE,
-            {0: Figure(math.log(3), 1e-9), 1: Figure(0.6940, 0.0026), 2: Figure(0.4541, 0.003), 5: Figure(0.2011, 0.0025),
-             10: Figure(0.1159, 0.002), 20: Figure(0.0819, 0.0017)},
+            {0: Figure(math.log(3), 1e-9), 1: Figure(0.6940, 0.0026), 2: Figure(0.4541, 0.003),
+             5: Figure(0.2011, 0.0025), 10: Figure(0.1159, 0.002), 20: Figure(0.0819, 0.0017)},
             _CLOUDS, LIKELIHOOD,
         ),
         Golden("zero", {5: Figure(1.0, 1e-9)}, "chance"),

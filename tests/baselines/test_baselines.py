@@ -83,8 +83,9 @@ def scikit_learn(make: Any, prompts: Prompts) -> Tensor:
 
 
 def test_every_registered_baseline_is_tested_here() -> None:
-    """`dmmse`, which wants a pool, and `lasso` have tests of their own, in test_dmmse.py and test_lasso.py."""
-    assert {baseline_of(spec).name for spec in SPECS} | {"dmmse", "lasso"} == set(BASELINES.names())
+    """Those that want a pool or classes, and `lasso`, have tests of their own: in test_dmmse.py and the like."""
+    others = {"dmmse", "lasso", "logistic_regression"}
+    assert {baseline_of(spec).name for spec in SPECS} | others == set(BASELINES.names())
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ class Nowhere(icl.Shift):
 '''
 
 BUILT_IN = (
-    "chebyshev", "decision_tree", "gaussian_mixture", "hermite", "linear", "linear_classification", "linear_dynamics",
-    "low_rank_linear", "noisy_linear", "parity", "quadratic", "relu_network", "sinusoid", "sparse_linear",
+    "chebyshev", "decision_tree", "gaussian_classes", "gaussian_mixture", "hermite", "linear", "linear_classification",
+    "linear_dynamics", "linear_map", "low_rank_linear", "multiclass_linear", "noisy_linear", "parity", "quadratic",
+    "relu_network", "sinusoid", "sparse_linear",
 )  # fmt: skip
 
 
@@ -79,11 +80,11 @@ def test_a_file_is_checked_for_all_that_it_registers(icl: Icl, monkeypatch: pyte
     monkeypatch.setattr(listing, "check", functools.partial(check, rules=["construction", "config"]))
     code, out, err = icl("check", "mine.py")
     assert (code, err) == (0, "")
-    names = ["halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice"]
+    names = ["halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice", "far_off"]
     assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == names
     assert out.splitlines()[-1] == (
-        "1 function class, 1 input distribution, 1 shift, 1 curriculum, 1 baseline, 1 model, 1 training method; all "
-        "keep the contract"
+        "1 function class, 1 input distribution, 1 shift, 1 curriculum, 1 baseline, 1 model, 1 training method, "
+        "1 metric; all keep the contract"
     )
 
 
@@ -95,6 +96,7 @@ def test_components_of_every_other_kind_are_checked_by_their_names(icl: Icl) -> 
         ("last_label", "causality"),
         ("scaled_mean", "causality"),
         ("twice", "resuming"),
+        ("far_off", "direction"),
     ):
         code, out, err = icl("check", name, "--plugin", "mine.py")
         assert (code, err) == (0, "")
@@ -138,7 +140,7 @@ def test_all_checks_every_class_there_is_a_line_each(icl: Icl, monkeypatch: pyte
     assert (code, err) == (0, "")
     named = re.findall(r"^(\w+) \((.+)\): 6 rules hold, 0 do not", out, re.MULTILINE)
     assert dict(named) == {"halved": "mine.py", **dict.fromkeys(BUILT_IN, "built in")}
-    assert out.splitlines()[-1] == "15 function classes; all keep the contract"
+    assert out.splitlines()[-1] == "18 function classes; all keep the contract"
 
 
 def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
@@ -153,7 +155,7 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
     [
         (
             [],
-            "expected the name of a function class, input distribution, shift, curriculum, baseline, model or training",
+            "expected the name of a function class, input distribution, shift, curriculum, baseline, model, training",
         ),
         (
             ["--all", "skewed", "--kind", "inputs"],
@@ -167,7 +169,7 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
             ["skewed"],
             "'skewed' is an input distribution and a shift; say which by --kind, in Python kind=...: inputs or",
         ),
-        (["xyz"], "curriculum, baseline, model or training method 'xyz'; known: averaging, "),
+        (["xyz"], "curriculum, baseline, model, training method or metric 'xyz'; known: absolute_error, accuracy, "),
         (["linear", "--kind", "models"], "unknown model 'linear'; known: transformer"),
         (["linear", "--kind", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
         (["linear", "--kind", "shift"], "unknown kind 'shift'; did you mean 'shifts'?"),
@@ -175,14 +177,14 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
         (["nowhere.py"], "nowhere.py does not exist"),
         (
             ["nothing.py"],
-            "nothing.py registers no function class, input distribution, shift, curriculum, baseline, model or",
+            "nothing.py registers no function class, input distribution, shift, curriculum, baseline, model, training",
         ),
         (["hermite", "--set", "degre=1"], "hermite: degre: unknown key; did you mean 'degree'?"),
         (["transformer", "--set", "widht=9"], "transformer: widht: unknown key; did you mean 'width'?"),
         (["hermite", "--set", "degree=9"], "hermite: degree: expected less than or equal to 4, found 9"),
         (
             ["broken.py", "--set", "label_noise=1"],
-            "--set: expected one function class, input distribution, shift, curriculum, baseline, model or training",
+            "--set: expected one function class, input distribution, shift, curriculum, baseline, model, training",
         ),
     ],
 )

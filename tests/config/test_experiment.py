@@ -357,7 +357,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     "text for a list": ('function_classes = "linear"', ["function_classes: expected", "found 'linear'"]),
     "wrong choice": (
         '[training]\nloss = "absolute"',
-        ["training.loss: expected 'squared' or 'normalized', found 'absolute'"],
+        ["training.loss: expected 'auto', 'squared', 'normalized' or 'cross_entropy', found 'absolute'"],
     ),
     "wrong choice of a component": (
         '[model]\npositions = "tokens"',

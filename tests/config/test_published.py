@@ -55,7 +55,7 @@ def test_every_model_has_the_9_5_million_parameters_that_are_printed(parameters:
 def test_what_all_published_settings_share(name: str) -> None:
     for experiment in experiments(name).values():
         training, model = experiment.training, experiment.model.spec()
-        assert (training.steps, training.batch_size, training.loss) == (500_000, 64, "squared")
+        assert (training.steps, training.batch_size, training.loss) == (500_000, 64, "auto")
         assert (training.optimizer.name, training.optimizer.learning_rate) == ("adam", 1e-4)
         assert (training.schedule.name, training.schedule.warmup) == ("constant", 0.0)
         assert (training.log_every, training.learning_every, training.checkpoint_every) == (500, 2000, "time")

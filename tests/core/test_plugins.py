@@ -30,10 +30,12 @@ NAMES = {
     "baselines": "last_label",
     "models": "scaled_mean",
     "methods": "twice",
+    "metrics": "far_off",
 }
 CLASSES = {
     "halved": "Halved", "wide": "Wide", "as_gaussian": "AsGaussian", "backwards": "Backwards",
     "last_label": "LastLabel", "scaled_mean": "ScaledMean", "twice": "Twice",
+    "far_off": "FarOff",
 }  # fmt: skip
 
 #: An experiment in which nothing but the loop is the suite's own.
@@ -45,7 +47,12 @@ EXPERIMENT: dict[str, Any] = {
     "curriculum": {"function_classes": "backwards"},
     "model": "scaled_mean",
     "training": {**TINY["training"], "method": "twice"},
-    "evaluation": {**TINY["evaluation"], "shifts": ["as_gaussian"], "baselines": ["zero", "last_label"]},
+    "evaluation": {
+        **TINY["evaluation"],
+        "shifts": ["as_gaussian"],
+        "baselines": ["zero", "last_label"],
+        "metrics": ["far_off"],
+    },
 }
 
 
@@ -113,6 +120,10 @@ def test_an_experiment_of_nothing_but_plugins_runs(ran: dict[str, Path], way: st
     assert set(evaluation["shift"]) == {"none", "as_gaussian"}
     assert set(evaluation.loc[evaluation["learner_kind"] == "baseline", "learner"]) == {"zero", "last_label"}
     assert set(evaluation["run"]) == {"backwards-seed0"}
+    off = evaluation[evaluation["metric"] == "far_off"]
+    assert set(off["learner"]) == set(evaluation["learner"])
+    assert off["value"].between(0, 1).all()
+    assert "far_off" in set(pd.read_csv(ran[way] / "learning.csv")["metric"])
     shares = pd.read_csv(ran[way] / "curriculum.csv").query("function_class == 'halved'")["planned_share"]
     assert shares.iloc[0] == 1
     assert shares.iloc[-1] == 0.5
@@ -138,6 +149,7 @@ def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(
         "halved": "f(x) = w·x / 2", "wide": "x ~ N(0, 4 I).", "as_gaussian": "Standard normal inputs",
         "backwards": "The last item in the first half", "last_label": "The label of the last example.",
         "scaled_mean": "The mean label so far", "twice": "Plain in-context training with two steps",
+        "far_off": "The share of answers that are off by more than 1/2.",
     }  # fmt: skip
     assert set(NAMES) == set(KINDS)
     for name, summary in summaries.items():

@@ -137,13 +137,6 @@ def test_concatenate_keeps_the_order() -> None:
     assert same(joined[2:], other, "xs", "ys", "targets")
 
 
-@pytest.mark.parametrize("missing", ["queries", "mask"])
-def test_concatenate_refuses_what_it_would_lose(missing: str) -> None:
-    special = replace(with_queries(), **{"mask" if missing == "queries" else "queries": None})
-    with pytest.raises(ValueError, match="only plain prompts"):
-        concatenate([draw(task_of("linear"), 6, 8), special])
-
-
 # The import hook that conftest.py installs
 
 

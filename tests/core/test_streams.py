@@ -96,10 +96,12 @@ def draw_everything() -> list[Prompts]:
 
 def answer_by_everything() -> None:
     """By every baseline."""
-    prompts = reference_task("linear", label_noise=0.5).draw(4, 6, Streams(0, "everything"))
+    numbers = reference_task("linear", label_noise=0.5).draw(4, 6, Streams(0, "everything"))
+    classes = reference_task("multiclass_linear").draw(4, 6, Streams(0, "everything"))
     for name in BASELINES.names():
         pool = {"pool": {"name": "linear", "pool_size": 3}} if name == "dmmse" else {}
-        baseline_of({"name": name, **pool}).predict(prompts)
+        learner = baseline_of({"name": name, **pool})
+        learner.predict(numbers if "numbers" in learner.answers else classes)
 
 
 def seed_everything(seed: int) -> None:

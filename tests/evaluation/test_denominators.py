@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import Spec, assert_mean, bank_of, class_of, inputs_of, reference_task, shift_of, task_of
+from helpers import Spec, assert_mean, bank_of, class_of, inputs_of, reference_task, shift_of, squares_of, task_of
 from pydantic import Field
 from torch import Tensor
 from undefined import SHIFT_SPECS, UNDEFINED
@@ -159,7 +159,7 @@ def test_the_denominator_is_the_mean_square_of_the_drawn_targets(function_class:
     bank = bank_of(function_class, SHIFT_SPECS[shift], None, n=4000, points=4)
     prompts = bank.draw()
     targets = prompts.targets if prompts.mask is None else prompts.targets[:, prompts.mask[0]]
-    squares = targets.double().square()
+    squares = squares_of(targets)
     assert squares.shape[1] == {"overlapping_queries": 3, "longer_prompts": 7}.get(shift, 4)
     assert_mean(squares, [bank.second_moment] * squares.shape[1], rounding=own_error(squares, bank))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import Spec, assert_mean, class_of, draw, reference_task, task_of
+from helpers import Spec, assert_mean, class_of, draw, reference_task, squares_of, task_of
 
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.tasks import Task
@@ -61,7 +61,7 @@ def test_trivial_error_of_other_parameters(spec: Spec, expected: float) -> None:
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if spec != hermite(3, "gaussian")], ids=str)
 def test_trivial_error_is_the_mean_square_of_the_values(spec: Spec) -> None:
     task = task_for(spec)
-    assert_mean(draw(task, 20_000, 2).targets[:, 1].square(), task.trivial_error())
+    assert_mean(squares_of(draw(task, 20_000, 2).targets)[:, 1], task.trivial_error())
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,7 @@ def test_functions_differ_within_a_batch(spec: Spec) -> None:
     assert len(torch.unique(rows, dim=0)) == min(n, functions_in(spec, dims))
     xs = task.inputs.sample(1, 4, dims, torch.Generator().manual_seed(1)).expand(n, 4, dims)
     values = chosen.evaluate(parameters, xs)
+    values = values if values.ndim == 2 else values[..., 0] - values[..., 1]
     # A shared component, support, subset or rotation makes the squares of neighbours alike, if not the values.
     # Their clipped values have moderate tails.
     squares = values.square().clamp(max=4 * float(values.square().mean()))
@@ -185,10 +186,14 @@ def test_labels_are_noisy_and_targets_are_not(spec: Spec) -> None:
         assert set(torch.unique(noisy.ys).tolist()) == {-1.0, 1.0}
         assert_mean((noisy.ys != noisy.targets).double(), [0.3, 0.3])
         assert noisy.label_noise == pytest.approx(float(np.sqrt(4 * 0.3 * 0.7)))
+    elif task.function_class.class_valued:
+        assert_mean((noisy.ys != noisy.targets).any(-1).double(), [0.3, 0.3])
+        assert noisy.label_noise == 0.3
     else:
         noise = noisy.ys.double() - noisy.targets.double()
-        assert_mean(noise, [0.0, 0.0])
-        assert_mean(noise.square(), [0.09, 0.09], rounding=1e-5)
+        assert_mean(noise if noise.ndim == 2 else noise.sum(-1), [0.0, 0.0])
+        numbers = task.function_class.label_dims
+        assert_mean(squares_of(noise), [0.09 * numbers] * 2, rounding=1e-5)
         assert noisy.label_noise == pytest.approx(0.3)
 
 

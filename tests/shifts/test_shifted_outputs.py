@@ -19,6 +19,7 @@ from helpers import (
     same,
     shift_of,
     shifted,
+    squares_of,
     task_of,
     values_of,
 )
@@ -29,7 +30,8 @@ from icl_curriculum.evaluation import content_hash, oracle_entry
 from icl_curriculum.runs.banks import evaluation_banks
 
 SIGN_VALUED = [name for name in FUNCTION_CLASSES.names() if class_of(name).sign_valued]
-REAL_VALUED = [name for name in FUNCTION_CLASSES.names() if name not in SIGN_VALUED]
+#: Vectors among them.
+REAL_VALUED = [name for name in FUNCTION_CLASSES.names() if name not in SIGN_VALUED and not class_of(name).class_valued]
 
 # Label noise
 
@@ -43,7 +45,8 @@ def test_label_noise_touches_the_labels_only(name: str) -> None:
     task = reference_task(name, label_noise=0.0)
     plain, noisy = draw(task, 2000, 3), shifted({"name": "label_noise", "level": 0.5}, task, 2000, 3)
     assert same(plain, noisy, "xs", "targets")
-    assert_mean((noisy.ys - plain.ys).square(), [0.25 * task.trivial_error()] * 3, rounding=1e-5)
+    numbers = task.function_class.label_dims
+    assert_mean(squares_of(noisy.ys - plain.ys), [0.25 * task.trivial_error() * numbers] * 3, rounding=1e-5)
     assert noisy.label_noise == pytest.approx(0.5 * math.sqrt(task.trivial_error()))
     assert shift_of("label_noise").apply(task).second_moment() == task.second_moment()
 

@@ -99,3 +99,17 @@ class Twice(icl.TrainingMethod):
         add_gradients(session.model, batch)
         session.step_optimizers()
         return {"training": losses}
+
+
+@icl.register_metric("far_off")
+class FarOff(icl.Metric):
+    """The share of answers that are off by more than 1/2."""
+
+    power = 0
+
+    def errors(self, predictions, targets, task):
+        off = (predictions - targets).abs()
+        return torch.where(off.isnan(), torch.nan, (off > 0.5).double())
+
+    def undefined(self, task):
+        return "its labels are no single numbers" if task.function_class.label_dims > 1 else None

@@ -79,6 +79,12 @@ def assert_mean(
     assert (off <= tolerance).all(), f"mean {mean}, expected {expected}, tolerance {tolerance}"
 
 
+def squares_of(values: Tensor) -> Tensor:
+    """Squares in float64, summed over the numbers of a label: (prompts, points)."""
+    squares = values.double().square()
+    return squares if squares.ndim == 2 else squares.sum(dim=-1)
+
+
 def same(one: Prompts, other: Prompts, *names: str) -> bool:
     """Whether the named tensors of two batches are equal bit by bit."""
     return all(getattr(one, name).equal(getattr(other, name)) for name in names)

@@ -17,14 +17,14 @@ WIDTH, LAYERS, HEADS = 6, 2, 3
 class Reader(Model):
     """Attention over instructions, then all pairs and then all queries, made of torch's own layers."""
 
-    def __init__(self, dims: int, points: int, instruction: Instruction | None = None) -> None:
+    def __init__(self, dims: int, points: int, instruction: Instruction | None = None, label_dims: int = 1) -> None:
         super().__init__()
         self.max_points = 2 * points
         self.instruction = instruction
-        self.pair, self.query = nn.Linear(dims + 1, WIDTH), nn.Linear(dims, WIDTH)
+        self.pair, self.query = nn.Linear(dims + label_dims, WIDTH), nn.Linear(dims, WIDTH)
         self.attend = nn.ModuleList(nn.Linear(WIDTH, 3 * WIDTH) for _ in range(LAYERS))
         self.mix = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS))
-        self.read_out = nn.Linear(WIDTH, 1)
+        self.read_out = nn.Linear(WIDTH, label_dims)
         self.register_buffer("scale", torch.tensor(1 / math.sqrt(WIDTH // HEADS)))
         if instruction is not None and instruction.kind != "one_hot":
             self.keep(torch.empty(len(instruction.names), instruction.vectors, WIDTH))
@@ -47,7 +47,8 @@ class Reader(Model):
         if xs.shape[1] > self.max_points:
             raise ValueError(f"{xs.shape[1]} points, of which {self.max_points} can be read")
         hidden = self.hidden(xs, ys, queries, instruction, head_mask)[0]
-        return self.read_out(hidden[:, -xs.shape[1] :]).squeeze(-1)
+        found = self.read_out(hidden[:, -xs.shape[1] :])
+        return found.squeeze(-1) if ys.ndim == 2 else found
 
     def attention(
         self, xs: Tensor, ys: Tensor, queries: Tensor | None = None, *, instruction: Tensor | None = None
@@ -65,7 +66,7 @@ class Reader(Model):
         instruction: Tensor | None = None,
         head_mask: HeadEdit | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        pairs = self.pair(torch.cat([xs, ys.unsqueeze(-1)], dim=-1))
+        pairs = self.pair(torch.cat([xs, ys.unsqueeze(-1) if ys.ndim == 2 else ys], dim=-1))
         told = self.told(xs, instruction)
         h = torch.cat([told, pairs, self.query(xs if queries is None else queries)], dim=1)
         first, maps = told.shape[1], []
@@ -120,11 +121,18 @@ class ReaderConfig(ModelConfig):
     model_type: ClassVar[type[Reader]] = Reader
 
     def build(
-        self, *, dims: int, points: int, generator: torch.Generator, instruction: Instruction | None = None
+        self,
+        *,
+        dims: int,
+        points: int,
+        generator: torch.Generator,
+        instruction: Instruction | None = None,
+        label_dims: int = 1,
     ) -> Model:
         # torch's layers draw as they are made.
         with torch.random.fork_rng(devices=[]):
-            model = self.model_type(dims, points, instruction)
+            more = {} if label_dims == 1 else {"label_dims": label_dims}
+            model = self.model_type(dims, points, instruction, **more)
         with torch.no_grad():
             for value in model.parameters():
                 value.copy_(torch.randn(value.shape, generator=generator) * 0.5)

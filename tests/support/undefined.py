@@ -9,6 +9,20 @@ _TRAJECTORY = "each input follows from the one before"
 _CORNERS = "every input is a corner of the cube"
 _SIGNS = "expected inputs of -1 and 1"
 _BOUNDED = "expected inputs within ±1"
+_OWN_CLOUDS = "it makes its own inputs, each of which is scaled/1.12"
+_DRAWN = "labels are drawn with their inputs, so other queries have none"
+
+
+def _other(asked: str, own: str) -> str:
+    return f"{asked} has other labels: numbers, not {own}"
+
+
+#: The labels of classes that have others than numbers.
+LABELS = {
+    "gaussian_classes": "3 classes",
+    "linear_map": "vectors of 2 numbers",
+    "multiclass_linear": "3 classes",
+}
 
 #: (function class, shift): the reason.
 UNDEFINED: dict[tuple[str, str], str] = {
@@ -17,7 +31,18 @@ UNDEFINED: dict[tuple[str, str], str] = {
     ("chebyshev", "other_inputs"): _BOUNDED,
     ("chebyshev", "scaled_inputs"): _BOUNDED,
     ("chebyshev", "skewed"): _BOUNDED,
+    ("gaussian_classes", "half_subspace"): _OWN_CLOUDS,
+    ("gaussian_classes", "opposite_quadrants"): _DRAWN,
+    ("gaussian_classes", "orthogonal_queries"): _DRAWN,
+    ("gaussian_classes", "other_inputs"): _OWN_CLOUDS,
+    ("gaussian_classes", "overlapping_queries"): _DRAWN,
+    ("gaussian_classes", "random_quadrants"): _DRAWN,
+    ("gaussian_classes", "scaled_inputs"): "it makes its own inputs",
+    ("gaussian_classes", "scaled_outputs"): "its values are classes",
+    ("gaussian_classes", "skewed"): _OWN_CLOUDS,
     ("linear_classification", "scaled_outputs"): "its values are signs",
+    ("multiclass_linear", "scaled_outputs"): "its values are classes",
+    **{(name, "other_class"): _other("linear", labels) for name, labels in LABELS.items()},
     ("linear_dynamics", "half_subspace"): _OWN,
     ("linear_dynamics", "opposite_quadrants"): _TRAJECTORY,
     ("linear_dynamics", "other_inputs"): _OWN,

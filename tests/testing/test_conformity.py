@@ -137,7 +137,7 @@ def test_some_rules_can_be_asked_for_alone() -> None:
 def test_wrong_arguments_are_errors_at_once() -> None:
     with pytest.raises(UserError, match="unknown function class 'liner'; did you mean 'linear'"):
         check("liner")
-    bases = "FunctionClass, InputDistribution, Shift, Curriculum, Baseline, ModelConfig or TrainingMethod"
+    bases = "FunctionClass, InputDistribution, Shift, Curriculum, Baseline, ModelConfig, TrainingMethod or Metric"
     with pytest.raises(TypeError, match=f"expected an instance of {bases}, a subclass of it or a registered name"):
         check(Path)  # type: ignore[arg-type]
     with pytest.raises(
@@ -247,7 +247,7 @@ def test_conformity(check):
 def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=TESTS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rfs")
-    ran.assert_outcomes(failed=1, passed=12, skipped=18)
+    ran.assert_outcomes(failed=1, passed=12, skipped=20)
     text = ran.stdout.str()
     assert "FAILED test_mine.py::test_conformity[Flawed-purity]" in text
     assert "found     evaluate changed xs at d = 1" in text
@@ -255,7 +255,7 @@ def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> 
 
 
 def test_the_ids_of_the_tests_are_readable() -> None:
-    others = ("sphere", "longer_prompts", "bandit", Ridge(penalty=0.5), "transformer", "in_context")
+    others = ("sphere", "longer_prompts", "bandit", Ridge(penalty=0.5), "transformer", "in_context", "accuracy")
     mark = parametrize_with_checks("linear", Linear(label_noise=0.5), *others).mark
     assert mark.args[0] == "check"
     ids = [case.id for case in mark.args[1]]
@@ -263,5 +263,6 @@ def test_the_ids_of_the_tests_are_readable() -> None:
     assert ids[2 * len(RULES) - 1] == "linear/label_noise=0.5-reference posterior"
     assert {"transformer-causality", "sphere-squared norm", "longer_prompts-denominator"} < {*ids}
     assert {"bandit-signals", "ridge/penalty=0.5-targets and truth"} < {*ids}
-    assert ids[-1] == "in_context-resuming"
+    assert "in_context-resuming" in ids
+    assert ids[-1] == "accuracy-missing answers"
     assert len(ids) == len(RULES) + sum(len(rules_of(kind)) for kind in KINDS)

@@ -60,7 +60,7 @@ def drawing(change: Any) -> type[Shift]:
 
 def masked(ks: slice) -> Any:
     def change(prompts: Prompts, streams: Streams) -> Prompts:
-        mask = torch.zeros_like(prompts.ys, dtype=torch.bool)
+        mask = torch.zeros(prompts.xs.shape[:2], dtype=torch.bool)
         mask[:, ks] = True
         return replace(prompts, mask=mask)
 
@@ -224,7 +224,7 @@ def test_what_is_not_claimed_is_said() -> None:
     )
     assert "other functions than without the shift for linear" in result_of(others, "values").note
     assert result_of(Mirrored, "values").note == ""
-    varied = drawing(lambda prompts, streams: replace(prompts, mask=prompts.ys > 0))
+    varied = drawing(lambda prompts, streams: replace(prompts, mask=prompts.xs[..., 0] > 0))
     assert "at some lengths errors are means over fewer prompts" in result_of(varied, "mask").note
     assert "no finite variance" in result_of("other_inputs", "denominator").note
 

@@ -171,5 +171,5 @@ def test_several_portions_of_a_cell_have_one_mean() -> None:
     whole = Portion(LINEAR, concatenate([portion.prompts for portion in portions]), 1.0)
     found, expected = (add_gradients(session.model, batch)[LINEAR] for batch in (portions, [whole]))
     torch.testing.assert_close(found, expected)
-    with pytest.raises(ValueError, match="only plain prompts"):
+    with pytest.raises(ValueError, match="only prompts without separate queries"):
         add_gradients(session.model, [Portion(LINEAR, replace(whole.prompts, queries=whole.prompts.xs), 1.0)])

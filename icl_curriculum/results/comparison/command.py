@@ -11,6 +11,7 @@ from pathlib import Path
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
+from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import COLLECTED
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
@@ -18,7 +19,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source, open_source
 from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
 from icl_curriculum.results.directory import find_results
-from icl_curriculum.results.shown_metric import USUAL, ShownMetric, choose_metric, showing, shown_metric
+from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing, shown_metric
 from icl_curriculum.results.surveying import survey
 
 

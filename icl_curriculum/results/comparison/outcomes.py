@@ -166,7 +166,8 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
         function_class, inputs = cell
         of_class = models[models["function_class"] == function_class]
         learning = of_shown(in_cell(source.on_own_prompts, cell))
-        along = source.knows_training and len(learning) > 0
+        # A metric that was asked for after training is in evaluation.csv alone.
+        along = source.knows_training and (len(learning) > 0 or shown_metric().chosen is None)
         measured = learning if along else in_cell(unshifted_models(models), cell)
         if not len(measured):
             continue
