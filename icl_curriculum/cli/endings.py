@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from icl_curriculum.cli.signals import Signals, Stopped
 from icl_curriculum.core.notices import LeftOut, MadeAnew, NotShown
 from icl_curriculum.core.printable import harmless, make_tolerant
+from icl_curriculum.core.stopping import stop_if_asked
 
 #: What a command that was stopped leaves behind, by the command's name.
 _LEFT = {
@@ -74,6 +75,9 @@ def end_with_a_message(command: Callable[[], object], *, signals: Signals | None
             finally:
                 for stream in filter(None, (sys.stdout, sys.stderr)):
                     stream.flush()
+        except Exception:
+            stop_if_asked()
+            raise
         finally:
             if signals is not None:
                 signals.ignore()

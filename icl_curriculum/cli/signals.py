@@ -11,10 +11,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from icl_curriculum.core.stopping import asked_to_stop
+
 #: What is said of a command that a signal stopped.
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 #: For so many seconds the command may clean up undisturbed: a second signal is often the same key, pressed twice.
 PATIENCE = 2.0
+#: Every so many seconds it is looked whether the command is on its way to stop.
+_LOOK_EVERY = 0.1
 
 
 class Stopped(BaseException):
@@ -34,6 +38,7 @@ class Signals:
     def __init__(self, hint: Callable[[], str]) -> None:
         self.hint = hint
         self.since: float | None = None
+        self.stop: Stopped | None = None
         self.over = False
 
     def listen(self) -> None:
@@ -46,6 +51,9 @@ class Signals:
     def ignore(self) -> None:
         """Hear no signal any more: what is left to do is short, and an exception would end it in a traceback."""
         self.over = True
+        if self.stop is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            asked_to_stop(None)
         for number in _WORDS:
             if signal.getsignal(number) == self.heard:
                 signal.signal(number, signal.SIG_IGN)
@@ -60,11 +68,31 @@ class Signals:
             return
         if self.since is None:
             self.since = now
-            if _importing(frame):
-                self.end_at_once(number)
-            raise Stopped(number)
+            self.stop = Stopped(number)
+            asked_to_stop(self.stop)
+            signal.signal(signal.SIGALRM, self._look)
+            signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+            self._raise(self.stop, frame)
         if now - self.since > PATIENCE:
             self.end_at_once(number)
+
+    def _raise(self, stop: Stopped, frame: FrameType | None) -> NoReturn:
+        if _importing(frame):
+            self.end_at_once(stop.number)
+        raise stop
+
+    def _look(self, number: int, frame: FrameType | None) -> None:
+        """Raise `Stopped` anew if code in C has dropped it, or has raised another exception in its place.
+
+        It was not dropped where it, or what was raised while it was dealt with, is being dealt with.
+        """
+        if self.over or self.stop is None:
+            return
+        handled = sys.exception()
+        while handled is not None and handled is not self.stop:
+            handled = handled.__context__
+        if handled is None:
+            self._raise(self.stop, frame)
 
     def end_at_once(self, number: int) -> NoReturn:
         """End the process without unwinding. Workers end with it, and files survive a sudden end at any moment."""

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from icl_curriculum.core.errors import RunFailed, UserError, described
+from icl_curriculum.core.stopping import stop_if_asked
 
 
 class NotShown(UserWarning):
@@ -56,4 +57,5 @@ def said_if_not_shown(
     except (UserError, RunFailed, OSError, NotShown):
         raise
     except Exception as error:
+        stop_if_asked()
         missed(NotShown(what, doing, described(error), traceback.format_exc()))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -20,12 +21,14 @@ class Ended(Exception):
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[Signals]:
     def end(code: int) -> None:
         raise Ended(code)
 
     monkeypatch.setattr(os, "_exit", end)
-    return Signals(lambda: "; more")
+    signals = Signals(lambda: "; more")
+    yield signals
+    signals.ignore()
 
 
 def test_the_first_signal_unwinds_and_one_soon_after_it_does_nothing(signals: Signals) -> None:
@@ -88,8 +91,8 @@ endings.end_with_a_message(work, signals=signals)
 """
 
 
-def started(*words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", COMMAND, *words]
+def started(*words: str, code: str = COMMAND) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -105,6 +108,47 @@ def test_a_key_that_is_pressed_twice_ends_a_command_once(number: signal.Signals)
     _, said = process.communicate(timeout=20)
     word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}[number]
     assert (process.returncode, said) == (128 + number, f"{word}; the same command continues where it stopped\n")
+
+
+# What code in C does to the exception of a signal: it puts another one in its place, or drops it.
+LOST = {
+    "replaced in a figure": """
+    with said_if_not_shown("the figure"):
+        try:
+            time.sleep(20)
+        except BaseException:
+            pass
+        raise ValueError("Invalid affine transformation matrix")
+    endings.echo("goes on")
+""",
+    "replaced": """
+    try:
+        time.sleep(20)
+    except BaseException:
+        pass
+    raise ValueError("Invalid affine transformation matrix")
+""",
+    "dropped": """
+    try:
+        time.sleep(20)
+    except BaseException:
+        pass
+    time.sleep(20)
+    endings.echo("goes on")
+""",
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_signal_that_is_lost_on_its_way_stops_the_command_all_the_same(how: str) -> None:
+    lost = COMMAND.partition("    if \"many\"")[0] + LOST[how] + COMMAND.splitlines()[-1]
+    process = started("run", code="from icl_curriculum.core.notices import said_if_not_shown\n" + lost)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=20)
+    assert (process.returncode, printed) == (130, "")
+    assert said == "interrupted; the same command continues where it stopped\n"
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("how", ["plain", "rich"])

@@ -132,7 +132,9 @@ def judged(
     if BROKEN.search(printed):
         faults.append(f"printed {printed!r}")
     # What comes in the last moment, or to a worker that is through, may change nothing.
-    expected = {0} if sent is None else sent.codes(early) | ({0} if command.site.is_finished() else set())
+    expected = {0} if sent is None else sent.codes(unhandled=early or not printed)
+    if command.site.is_finished():
+        expected |= {0}
     if code not in expected:
         faults.append(f"ended with {code}, not with {sorted(expected)}: {printed!r}")
     if code == 1 and "was ended by SIG" not in printed:

@@ -225,7 +225,7 @@ PHASES = [
     Phase("checkpoint", lambda command: any(command.site.experiment.glob("*/.state.pt.*.tmp"))),
     Phase("evaluation", lambda command: command.status("trained")),
     Phase("collecting", lambda command: command.said() != "" and command.site.is_finished()),
-    Phase("figures", lambda command: command.wrote("runs.csv")),
+    Phase("figures", lambda command: "drawing figures" in command.said()),
     Phase("report", lambda command: command.wrote("summary.csv")),
     Phase("ending", lambda command: command.wrote("report.html")),
 ]
@@ -276,13 +276,13 @@ class Blow:
                 return False
         return True
 
-    def codes(self, early: bool) -> set[int]:
-        """The exit codes that it may lead to. ``early``: also that of a signal which nobody handles yet."""
+    def codes(self, unhandled: bool) -> set[int]:
+        """The exit codes that it may lead to. ``unhandled``: also that of a signal which nobody handles yet."""
         if self.target == "a worker":
             return {1}
         if self.number == signal.SIGKILL:
             return {-self.number}
-        return {128 + self.number, -self.number} if early or self.number == signal.SIGHUP else {128 + self.number}
+        return {128 + self.number, -self.number} if unhandled or self.number == signal.SIGHUP else {128 + self.number}
 
 
 KILLS = [Blow(signal.SIGKILL, target) for target in ("the command", "all of it", "a worker")]
