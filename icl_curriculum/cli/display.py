@@ -12,6 +12,8 @@ from icl_curriculum.cli.screen import Screen
 from icl_curriculum.cli.similarity import TITLE, closest_table
 from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.results.adaptation import ADAPTED
+from icl_curriculum.results.chosen_metric import described_metric
+from icl_curriculum.results.shown_metric import USUAL, showing
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
@@ -32,6 +34,19 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     failed, and where the files lie.
     """
     last, folder = written[-1], written[-1].table.parent
+    for metric in (USUAL, *map(described_metric, last.metrics)):
+        with showing(metric):
+            _show_models(written, grid)
+    for reason in grid.undefined:
+        console.print(f"undefined: {reason}", soft_wrap=True)
+    show_baseline_failures(last.failures)
+    show_warnings(last.warnings)
+    _show_tables(folder, grid, last.models)
+    show_figures(last.figures)
+
+
+def _show_models(written: Sequence[WrittenEvaluation], grid: BankGrid) -> None:
+    last, folder = written[-1], written[-1].table.parent
     if len(written) > 1:
         plain = [bank.key for bank in grid.banks if bank.shift is None]
         title, table = step_table(folder, plain, [each.step for each in written], last.models)
@@ -42,12 +57,6 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
         print_whole(console, table)
     else:
         console.print(table)
-    for reason in grid.undefined:
-        console.print(f"undefined: {reason}", soft_wrap=True)
-    show_baseline_failures(last.failures)
-    show_warnings(last.warnings)
-    _show_tables(folder, grid, last.models)
-    show_figures(last.figures)
 
 
 def show_import(written: WrittenImport) -> None:
@@ -77,9 +86,12 @@ def _show_tables(folder: Path, grid: BankGrid, learners: Collection[str]) -> Non
 
 def show_scores(written: WrittenScores) -> None:
     """Show the errors of every learner, why cells are undefined, what failed, and where the files lie."""
-    for title, table in score_tables(written.folder, [bank.key for bank in written.grid.banks], written.learners):
-        console.print(title, soft_wrap=True)
-        console.print(table)
+    cells = [bank.key for bank in written.grid.banks]
+    for metric in (USUAL, *map(described_metric, written.metrics)):
+        with showing(metric):
+            for title, table in score_tables(written.folder, cells, written.learners):
+                console.print(title, soft_wrap=True)
+                console.print(table)
     for reason in written.grid.undefined:
         console.print(f"undefined: {reason}", soft_wrap=True)
     show_baseline_failures(written.failures)

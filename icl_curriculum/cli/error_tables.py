@@ -14,7 +14,7 @@ from rich.table import Table
 
 from icl_curriculum.cli.screen import Screen
 from icl_curriculum.results.adaptation import without_adapted
-from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.tables import read_table
 
 #: What a star in a table of errors means.
@@ -32,13 +32,14 @@ def error_table(directory: Path) -> Table:
     inputs = [*read_table(directory, "curriculum")["input_distribution"].unique()] or [
         *frame["input_distribution"].unique()
     ]
-    primary = frame["metric"].isin(["normalized_error", "median_error"])
-    frame = frame[primary & (frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
+    scale = _scale_of(frame)
+    frame = of_shown(frame)
+    frame = frame[(frame["shift"] == "none") & frame["input_distribution"].isin(inputs)]
     longest = int(frame.loc[frame["learner_kind"] == "model", "n_context"].max())
     lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
     seeds = frame["seed"].nunique()
     several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
-    title = f"Normalized error (1 = predicting zero, k = examples; seeds: {seeds}, their mean)"
+    title = f"Normalized error ({scale}, k = examples; seeds: {seeds}, their mean)"
     table = Table(
         title=title, min_width=len(title),
         title_justify="left", box=None, header_style="", pad_edge=False, padding=(0, 1, 0, 0),
@@ -63,7 +64,7 @@ def error_table(directory: Path) -> Table:
         best, note = _best_baseline(at_end)
         names = {"variant": str(variant), "input_distribution": str(input_distribution)}
         trained = bool(model["in_distribution"].any())
-        star = "*" if (model["metric"] == "median_error").any() else ""
+        star = "*" if _by_median(model) else ""
         notes |= dict.fromkeys(filter(None, [MEDIAN if star else "", note]))
         table.add_row(
             *(name for column, name in names.items() if several[column]),
@@ -76,6 +77,14 @@ def error_table(directory: Path) -> Table:
     if notes:
         table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
+
+
+def _scale_of(evaluation: pd.DataFrame) -> str:
+    """What the numbers of a table of errors are to be read against, in a few words."""
+    shown = shown_metric().of(evaluation)
+    if shown.chosen is not None:
+        return "more is better" if shown.improves == "up" else "less is better"
+    return f"1 = {shown.nothing}"
 
 
 def _best_baseline(errors: pd.DataFrame) -> tuple[str, str]:
@@ -99,12 +108,12 @@ def grid_table(
     ``asked``: the cells, each a function class, an input distribution and a shift. ``step``: of the model. ``models``:
     the ids of the model in each way in which it was asked; of several, each has rows of its own.
     """
-    frame = _asked_of_models(directory, asked, [step], models)
+    frame, scale = _asked_of_models(directory, asked, [step], models)
     plain = frame[frame["shift"] == "none"]
     longest = int((plain if len(plain) else frame)["n_context"].max())
     classes = list(dict.fromkeys(frame["function_class"]))
     table = Table(
-        title=f"Normalized error of the model at k = {longest} examples (1 = predicting zero)",
+        title=_title_of_models(longest, scale),
         title_justify="left", box=None, header_style="", pad_edge=False,
     )  # fmt: skip
     several = len(models) > 1
@@ -120,7 +129,7 @@ def grid_table(
         last = within if len(within) else rows
         last = last[last["n_context"] == last["n_context"].max()]
         k = int(last["n_context"].iloc[0])
-        if (last["metric"] == "median_error").any():
+        if _by_median(last):
             table.caption, table.caption_justify = MEDIAN, "left"
         numbers = [_shown(last[last["function_class"] == name]) for name in classes]
         shown = str(shift) if k == longest else f"{shift} (k = {k})"
@@ -135,11 +144,11 @@ def step_table(
 
     ``models``: as in `grid_table`.
     """
-    frame = _asked_of_models(directory, asked, steps, models)
+    frame, scale = _asked_of_models(directory, asked, steps, models)
     longest = int(frame["n_context"].max())
     keys = ["step", "learner", "function_class", "input_distribution"]
     at = frame[frame["n_context"] == longest].groupby(keys, observed=True)
-    title = f"Normalized error of the model at k = {longest} examples (1 = predicting zero)"
+    title = _title_of_models(longest, scale)
     table = Table(box=None, header_style="", pad_edge=False)
     table.add_column("step", justify="right")
     if len(models) > 1:
@@ -147,7 +156,7 @@ def step_table(
     several_inputs = len({inputs for _, inputs, _ in asked}) > 1
     for name, inputs, _ in asked:
         table.add_column(name.replace("_", " ") + (f", {inputs}" if several_inputs else ""), justify="right")
-    if (frame["metric"] == "median_error").any():
+    if _by_median(frame):
         table.caption, table.caption_justify = MEDIAN, "left"
     for step, learner in itertools.product(steps, models):
         cells = ((step, learner, name, inputs) for name, inputs, _ in asked)
@@ -156,21 +165,32 @@ def step_table(
     return title, table
 
 
+def _by_median(rows: pd.DataFrame) -> bool:
+    """Whether medians stand in the place of means that are infinite."""
+    return shown_metric().chosen is None and bool((rows["metric"] == "median_error").any())
+
+
+def _title_of_models(longest: int, scale: str) -> str:
+    title = shown_metric().title
+    return f"{title[:1].upper()}{title[1:]} of the model at k = {longest} examples ({scale})"
+
+
 def _asked_of_models(
     directory: Path, asked: Collection[tuple[str, str, str]], steps: Collection[int], models: Sequence[str]
-) -> pd.DataFrame:
-    """The errors of models at some steps in some cells, as far as tables show them."""
+) -> tuple[pd.DataFrame, str]:
+    """The errors of models at some steps in some cells, as far as tables show them, and what to read them against."""
     frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(metric_titles()) & frame["learner"].isin(models) & frame["step"].isin(steps)]
+    frame = frame[frame["learner"].isin(models) & frame["step"].isin(steps)]
     cells = zip(frame["function_class"], frame["input_distribution"], frame["shift"], strict=True)
-    return frame[[cell in asked for cell in cells]]
+    frame = frame[[cell in asked for cell in cells]]
+    return of_shown(frame), _scale_of(frame)
 
 
 def _shown(errors: pd.DataFrame) -> str:
     """A cell of `grid_table`, with a star where it is a median."""
     if not len(errors):
         return "–"
-    return f"{errors['value'].mean():.3g}{'*' if (errors['metric'] == 'median_error').any() else ''}"
+    return f"{errors['value'].mean():.3g}{'*' if _by_median(errors) else ''}"
 
 
 #: Prompt lengths that are shown, as shares of the longest.
@@ -182,7 +202,6 @@ def score_tables(
 ) -> Iterator[tuple[str, Table]]:
     """Errors of the learners and the oracle: a title and a table for each cell of class, inputs and shift."""
     frame = read_table(directory, "evaluation")
-    frame = frame[frame["metric"].isin(metric_titles())]
     frame = frame[frame["learner"].isin(learners) | (frame["learner_kind"] == "oracle")]
     for function_class, inputs, shift in asked:
         cell = frame[
@@ -190,10 +209,11 @@ def score_tables(
             & (frame["input_distribution"] == inputs)
             & (frame["shift"] == shift)
         ]
+        scale, cell = _scale_of(cell), of_shown(cell)
         if len(cell):
             names = ", ".join([function_class, f"{inputs} inputs", *[shift] * (shift != "none")])
-            median = (cell["metric"] == "median_error").any()
-            kind = "median error (the mean is infinite)" if median else "normalized error (1 = predicting zero)"
+            median = _by_median(cell)
+            kind = "median error (the mean is infinite)" if median else f"{shown_metric().title} ({scale})"
             yield f"{names}: {kind}", _score_table(cell)
 
 

@@ -166,7 +166,7 @@ def _draw_across(
         tables.get("exposure"),
     )  # fmt: skip
     drawn: list[Path] = []
-    with said_if_not_shown("the figures that compare variants"):
+    with showing(shown_metric().of(evaluation)), said_if_not_shown("the figures that compare variants"):
         found = dataclasses.replace(outcomes(source), named=tuple(named))
         for draw in ACROSS_VARIANTS:
             tell(draw.__name__)
@@ -198,6 +198,14 @@ def _draw(
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:  # fmt: skip
     """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own."""
+    with showing(shown_metric().of(tables["evaluation"])):
+        return _draw_each(directory, tables, baselines, own, tell)
+
+
+def _draw_each(
+    directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str],
+    tell: Callable[[str], None],
+) -> list[Path]:  # fmt: skip
     drawn: list[Path] = []
     for name, drawing in FIGURES.items():
         if not tables.keys() >= {*drawing.tables}:
@@ -260,7 +268,8 @@ def draw_prediction_differences(directory: Path) -> Path | None:
 
 def _draw_one(directory: Path, name: str) -> Path | None:
     tables = [read_table(directory, table) for table in FIGURES[name].tables]
-    return next(iter(_drawn(directory, name, partial(FIGURES[name].draw, *tables))), None)
+    with showing(shown_metric().of(tables[0])):
+        return next(iter(_drawn(directory, name, partial(FIGURES[name].draw, *tables))), None)
 
 
 def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:

@@ -25,9 +25,9 @@ FLOOR, CEILING = 1e-3, 1e2
 def error_label(metric: str) -> str:
     title, shown = metric_titles()[metric], shown_metric()
     if metric in USUAL.titles:
-        return f"{title}\n(1 = predicting zero)"
+        return f"{title}\n(1 = {shown.nothing})"
     if shown.trivial is not None:
-        return f"{title}\n({shown.trivial:.3g} = knowing nothing)"
+        return f"{title}\n({shown.trivial:.3g} = {shown.nothing})"
     return title if shown.improves == "down" else f"{title}\n(more is better)"
 
 
@@ -82,6 +82,8 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     span = limits[1] / limits[0]
     steps = (1, 2, 5) if span < 15 else (1, 3) if span < 150 else (1,)
     major = [step * 10.0**e for e in decades for step in steps if limits[0] <= step * 10.0**e <= limits[1]]
+    if not major:  # Numbers that lie close together, and no level that they are read against.
+        major = [tick for tick in MaxNLocator(3).tick_values(*limits) if limits[0] <= tick <= limits[1]]
     below, above = bool((found < floor).any()), bool((found > ceiling).any())
     marks = {float(f"{floor:g}"): "≤" if below else "", float(f"{ceiling:g}"): "≥" if above else ""}
     labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
@@ -116,11 +118,7 @@ def zero_line(axes: Axes, which: Literal["x", "y"], *, labelled: bool = True) ->
     if level is None:
         return
     draw = axes.axvline if which == "x" else axes.axhline
-    draw(level, color=GREY, linewidth=0.8, label=_zero_label() if labelled else None, gid=ZERO)
-
-
-def _zero_label() -> str:
-    return learner_label(ZERO) if shown_metric().chosen is None else "knowing nothing"
+    draw(level, color=GREY, linewidth=0.8, label=learner_label(ZERO) if labelled else None, gid=ZERO)
 
 
 def zero_handle() -> dict[str, Artist]:
@@ -128,7 +126,7 @@ def zero_handle() -> dict[str, Artist]:
     shown = shown_metric()
     if shown.trivial is None:
         return {}
-    return {_zero_label(): Line2D([], [], color=GREY, linewidth=0.8)}
+    return {learner_label(ZERO): Line2D([], [], color=GREY, linewidth=0.8)}
 
 
 def count_scale(axis: Axis, bins: int = 4) -> None:

@@ -12,7 +12,7 @@ from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import MODEL, Source, in_cell
 from icl_curriculum.results.comparison.wording import error
 from icl_curriculum.results.labels import learner_label
-from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.shown_metric import of_shown
 from icl_curriculum.results.tables import distinct
 
 #: They say the same as the normalized error, in other units.
@@ -22,7 +22,8 @@ _SCALED = ("squared_error", "error_over_reference")
 def other_metrics_sections(source: Source, found: Outcomes) -> list[PageSection]:
     """The section, or none where the tables have no other metric."""
     evaluation = source.evaluation
-    ids = [name for name in distinct(evaluation["metric"]) if name not in (*_SCALED, *metric_titles())]
+    shown_here = set(of_shown(evaluation)["metric"])
+    ids = [name for name in distinct(evaluation["metric"]) if name not in (*_SCALED, *shown_here)]
     if not ids:
         return []
     shown = {name: choose_metric(source.directory, name) for name in ids}

@@ -8,6 +8,7 @@ from typing import Any
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source
 from icl_curriculum.results.comparison.wording import count
+from icl_curriculum.results.shown_metric import shown_metric
 
 
 def what_was_run(source: Source, found: Outcomes) -> str:
@@ -18,10 +19,15 @@ def what_was_run(source: Source, found: Outcomes) -> str:
         f"({', '.join(map(str, seeds))})",
         *(part for part in (_prompts(configs), _steps(configs), _model(configs)) if part),
     ]
-    return (
-        f"{'; '.join(parts)}. Error: normalized, 1 is that of predicting zero. Intervals: {found.confidence:.0%}, over "
-        f"seeds."
-    )
+    return f"{'; '.join(parts)}. {_what_is_shown()} Intervals: {found.confidence:.0%}, over seeds."
+
+
+def _what_is_shown() -> str:
+    shown = shown_metric()
+    if shown.chosen is None:
+        return f"Error: normalized, 1 is that of {shown.nothing}."
+    level = f", {shown.trivial:.3g} is that of {shown.nothing}" if shown.trivial is not None else ""
+    return f"Numbers: {shown.title}{level}; {'less' if shown.improves == 'down' else 'more'} is better."
 
 
 def counted(number: int, what: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from icl_curriculum.core.errors import UserError, closest_and_known
@@ -37,10 +38,10 @@ def choose_metric(directory: Path, chosen: str | None) -> ShownMetric:
         if isinstance(found, dict) and isinstance(found.get(chosen), dict):
             described = found[chosen]
             break
-    return _described(chosen, described)
+    return described_metric(chosen, described)
 
 
-def _described(chosen: str, described: Mapping[str, Any]) -> ShownMetric:
+def described_metric(chosen: str, described: Mapping[str, Any] = MappingProxyType({})) -> ShownMetric:
     """What a manifest says of a metric; where it says nothing, what the metric of that name says itself."""
     title, improves = described.get("title"), described.get("improves")
     if not isinstance(title, str) or improves not in ("down", "up"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from icl_curriculum.core.identifiers import Identifier, IdentifierPart
+from icl_curriculum.results.shown_metric import shown_metric
 
 _INPUTS = {"half subspace": "half-subspace"}
 _SHIFTS = {
@@ -13,7 +14,6 @@ _SHIFTS = {
     "longer_prompts": "longer prompts ×{}",
 }
 _LEARNERS = {
-    "zero": "predicting zero",
     "oracle": "optimum (oracle)",
     "informed_oracle": "lower bound (oracle that knows more)",
     "dmmse": "posterior mean over the pool (dMMSE)",
@@ -43,6 +43,8 @@ def learner_label(learner: str) -> str:
     if parsed.name in _PARAMETERS and len(parsed.values) == 1:
         settings = {_PARAMETERS[parsed.name]: parsed.values[0], **parsed.settings}
         return pretty(str(Identifier.of(parsed.name, settings=settings)))
+    if learner == "zero":
+        return shown_metric().nothing
     return _LEARNERS.get(learner) or pretty(learner)
 
 

@@ -6,12 +6,14 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 
 from icl_curriculum.results.statistics import THRESHOLD
+
+PREDICTING_ZERO = "predicting zero"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class ShownMetric:
 
     ``titles``: what the metrics are called, by id, the first that a table has being shown. ``improves``: which way a
     better learner's number lies. ``trivial``: the number of a learner that knows nothing, where it is the same in all
-    cells. ``chosen``: the id of one that was asked for in the place of the usual ones.
+    cells. ``chosen``: the id of one that was asked for in the place of the usual ones. ``nothing``: what a learner that
+    knows nothing does, in two words.
     """
 
     titles: Mapping[str, str] = field(
@@ -29,11 +32,22 @@ class ShownMetric:
     improves: Literal["down", "up"] = "down"
     trivial: float | None = 1.0
     chosen: str | None = None
+    nothing: str = PREDICTING_ZERO
+
+    def of(self, evaluation: pd.DataFrame) -> ShownMetric:
+        """The same, worded for what is in a table: where labels are classes, chance is what knows nothing."""
+        classes = bool((evaluation["metric"] == "negative_log_likelihood").any())
+        return replace(self, nothing="chance" if classes else PREDICTING_ZERO)
 
     @property
     def sign(self) -> int:
         """1 where less is better, -1 where more is: times it, less is always better."""
         return 1 if self.improves == "down" else -1
+
+    @property
+    def title(self) -> str:
+        """What the first of the metrics is called."""
+        return next(iter(self.titles.values()))
 
     @property
     def folder(self) -> str:
@@ -91,5 +105,15 @@ def showing(metric: ShownMetric) -> Iterator[None]:
 
 
 def of_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table with the metrics that are shown."""
-    return table[table["metric"].isin(metric_titles())]
+    """The rows of a table with the metrics that are shown: in each cell the first of `metric_titles` that it has.
+
+    So a median that was asked for beside the normalized error isn't shown in its place.
+    """
+    rows = table[table["metric"].isin(metric_titles())]
+    there = [name for name in metric_titles() if (rows["metric"] == name).any()]
+    if len(there) < 2:
+        return rows
+    keys = [name for name in ("function_class", "input_distribution", "shift") if name in rows]
+    rank = rows["metric"].astype(object).map({name: number for number, name in enumerate(there)})
+    cells = rows[keys].astype(object).assign(rank=rank)
+    return rows[rank == cells.groupby(keys)["rank"].transform("min")]

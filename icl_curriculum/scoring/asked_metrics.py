@@ -15,7 +15,7 @@ from icl_curriculum.tasks import Task
 def asked_metrics(
     asked: Sequence[str | Metric], tasks: Sequence[Task], known: Sequence[Metric] = ()
 ) -> tuple[Metric, ...]:
-    """The metrics, by name, id or table, or as they are, each once; then those ``known`` from runs.
+    """The metrics, by name, id or table, or as they are, each once; ``known`` from runs are those an id may mean.
 
     UserError for an unknown one, and for one that means nothing for any of the tasks, saying why.
     """
@@ -28,4 +28,4 @@ def asked_metrics(
         if reasons and None not in reasons:
             raise UserError(f"the metric {metric.id!r} means nothing for {tasks[0].function_class.id!r}: {reasons[0]}")
         found[metric.id] = metric
-    return tuple({**found, **{metric.id: metric for metric in known}}.values())
+    return tuple(found.values())

@@ -37,7 +37,10 @@ COMMAND = "icl evaluate"
 
 @dataclass(frozen=True)
 class WrittenEvaluation:
-    """The table of errors, the step whose rows were written, the figures, what failed, and the models' ids."""
+    """The table of errors, the step whose rows were written, the figures, what failed, and the models' ids.
+
+    ``metrics``: the ids of those that were asked for beside the usual ones.
+    """
 
     table: Path
     step: int
@@ -45,6 +48,7 @@ class WrittenEvaluation:
     failures: Failures
     models: Sequence[str]
     warnings: Sequence[str] = ()
+    metrics: Sequence[str] = ()
 
 
 class Evaluation:
@@ -136,7 +140,8 @@ class Evaluation:
             drawn += [figures.draw_along_training(output), figures.draw_adaptation(output)] if draw else []
             there = [path for path in drawn if path is not None]
             said = worded({self.run.name: {item.name: item.doubts for item in answered}})
-            return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names, said)
+            asked = [metric.id for metric in metrics]
+            return WrittenEvaluation(output / "evaluation.csv", self.trained.step, there, failures, names, said, asked)
 
     def _tables(self, output: Path) -> GrowingTables:
         keys = {

@@ -72,6 +72,8 @@ class WrittenScores:
     silent: list[str]
     figures: list[Path]
     warnings: list[str]
+    #: The ids of the metrics that were asked for beside the usual ones.
+    metrics: Sequence[str] = ()
 
     @property
     def table(self) -> Path:
@@ -106,7 +108,9 @@ class Scoring:
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
         asked_of = [bank.drawn_task for bank in self.grid.banks]
-        self.metrics = asked_metrics(metrics, asked_of, [item for run in runs for item in run.evaluation.metrics])
+        known = [item for run in runs for item in run.evaluation.metrics]
+        self.asked_metrics = asked_metrics(metrics, asked_of, known)
+        self.metrics = tuple({metric.id: metric for metric in (*self.asked_metrics, *known)}.values())
         for item in self.contenders:
             reasons = [item.why_not(task.function_class) for task in asked_of]
             if None not in reasons:
@@ -155,7 +159,7 @@ class Scoring:
         silent = [name for name in learners if name not in answered]
         return WrittenScores(
             output, self.grid, learners, failures, silent, figures.draw_scores(output, baselines="all"),
-            worded({NAME: doubts}),
+            worded({NAME: doubts}), [metric.id for metric in self.asked_metrics],
         )  # fmt: skip
 
     def _rows(self, asked: AskedBank, item: Contender, tell: Tell) -> list[EvaluationRow]:

@@ -61,6 +61,11 @@ class Golden:
     def id(self) -> str:
         return ORACLE if self.learner == ORACLE else BASELINES.build(self.learner).id
 
+    @property
+    def name(self) -> str:
+        """The learner, and the metric where it is another one than an error."""
+        return f"{self.id}, {self.metric}" if self.metric == LIKELIHOOD else self.id
+
     def on(self, task: Task) -> Learner:
         return Oracle(task.function_class) if self.learner == ORACLE else cast(Learner, BASELINES.build(self.learner))
 
@@ -93,7 +98,7 @@ def checks(cases: Sequence[Case]) -> Iterator[Check]:
         errors = _Errors(case)
         for golden in case.golden:
             for k in golden.figures:
-                yield Check(str(case), f"{golden.id}, k = {k}", partial(errors.outcome, golden, k))
+                yield Check(str(case), f"{golden.name}, k = {k}", partial(errors.outcome, golden, k))
 
 
 @dataclass(frozen=True)

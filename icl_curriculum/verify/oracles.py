@@ -140,7 +140,7 @@ CASES = [
         ),
         Golden("zero", {5: Figure(1.0, 1e-9)}, "chance"),
         Golden("zero", {5: Figure(math.log(3), 1e-9)}, "log C", LIKELIHOOD),
-    ]),
+    ], prompts=4 * PROMPTS),
     Case(_POOL, DIMS, [
         Golden(_pool_mean(_POOL), {0: partial(pool_spread, _POOL)}, "the pool's spread around its mean", RAW),
         Golden(_pool_mean(_POOL), {2: NONE, 5: NONE}, "examples tell the functions apart", RAW),

@@ -141,7 +141,7 @@ LOST = {
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_signal_that_is_lost_on_its_way_stops_the_command_all_the_same(how: str) -> None:
-    lost = COMMAND.partition("    if \"many\"")[0] + LOST[how] + COMMAND.splitlines()[-1]
+    lost = COMMAND.partition('    if "many"')[0] + LOST[how] + COMMAND.splitlines()[-1]
     process = started("run", code="from icl_curriculum.core.notices import said_if_not_shown\n" + lost)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -132,4 +132,5 @@ def _compared(
     said: list[Answer] = []
     with said_if_not_shown("the answers in words", "given", missed=missed.append):
         said = answers(found, numbers)
-    return Compared(sources, found, numbers, said, path, tuple(missed), shown_metric())
+    shown = shown_metric().of(sources[0].evaluation)
+    return Compared(sources, found, numbers, said, path, tuple(missed), shown)
