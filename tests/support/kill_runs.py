@@ -30,6 +30,7 @@ from killed_commands import (
     EVALUATION,
     KILLS,
     LAST,
+    LATE,
     PHASES,
     SOON,
     STOPS,
@@ -101,11 +102,14 @@ def chain(site: Site, planned: Sequence[tuple[Phase, Blow]], spent: Mapping[str,
         there = command.wait_for(phase.opens)
         time.sleep(wait)
         hit = there and command.process.poll() is None and sent.strike(command, draw.choice)
+        struck = time.monotonic()
         code = command.end()
+        went_on = time.monotonic() - struck
         left, took = command.outlived_by()
         said = f"{command.out.name}: {sent} {wait:.3f} s into {phase.name}"
         history.append(f"{said}, exit code {code}" if hit else f"{said}, which came too late")
-        found = judged(command, sent if hit else None, code, left, early=phase.name in ("start-up", "ending"))
+        early = phase.name in ("start-up", "ending")
+        found = judged(command, sent if hit else None, code, left, early=early, went_on=went_on)
         faults += [f"{said}: {fault}" for fault in found]
         with tally.lock:
             (tally.missed if not hit else tally.kills if sent in KILLS else tally.stops)[phase.name] += 1
@@ -123,9 +127,13 @@ def chain(site: Site, planned: Sequence[tuple[Phase, Blow]], spent: Mapping[str,
 
 
 def judged(
-    command: Command, sent: Blow | None, code: int, left: Iterable[int], *, early: bool = False, within: float = SOON
-) -> list[str]:
-    """What is wrong with how a command ended. ``early``: it may have been struck before it could handle a signal."""
+    command: Command, sent: Blow | None, code: int, left: Iterable[int], *, early: bool = False, within: float = SOON,
+    went_on: float = 0.0,
+) -> list[str]:  # fmt: skip
+    """What is wrong with how a command ended. ``early``: it may have been struck before it could handle a signal.
+
+    ``went_on``: for how many seconds after that.
+    """
     faults = [f"process {pid} is still there" for pid in left]
     faults += [f"{lock} is still held" for lock in command.site.held_locks(within)]
     printed = command.said() + command.err.read_text(encoding="utf-8")
@@ -133,13 +141,14 @@ def judged(
         faults.append(f"printed {printed!r}")
     # What comes in the last moment, or to a worker that is through, may change nothing.
     expected = {0} if sent is None else sent.codes(unhandled=early or not printed)
-    if command.site.is_finished():
+    if command.site.is_finished() and (went_on < LATE or (sent is not None and sent.target == "a worker")):
         expected |= {0}
     if code not in expected:
         faults.append(f"ended with {code}, not with {sorted(expected)}: {printed!r}")
     if code == 1 and "was ended by SIG" not in printed:
         faults.append(f"does not say what became of its worker: {printed!r}")
-    if code in (129, 130, 143) and "the same command continues" not in printed:
+    nothing_began = early and printed in ("interrupted\n", "terminated\n")
+    if code in (129, 130, 143) and not nothing_began and "the same command continues" not in printed:
         faults.append(f"does not say how to go on: {printed!r}")
     return faults
 

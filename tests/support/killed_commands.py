@@ -36,6 +36,8 @@ UNEQUAL = ("started", "wall_seconds", "git_commit", "git_dirty", "seal")
 NOT_COMPARED = ("timing.csv", "state.pt", ".lock", "collected.json")
 #: What no process may print.
 BROKEN = re.compile(r"Traceback|Exception ignored|Fatal Python error|error of icl itself|could not be")
+#: A signal that comes too late to change anything finds a command that ends within so many seconds.
+LATE = 1.5
 #: Seconds within which whatever a command started is gone.
 SOON = 10.0
 
@@ -165,6 +167,11 @@ class Command:
                     found.append(pid)
         return found
 
+    def own(self) -> list[int]:
+        """The command alone, and what stands for it."""
+        workers = self.workers()
+        return [pid for pid in self.members() if pid not in workers]
+
     def wait_for(self, opens: Callable[[Command], bool], within: float = 600.0) -> bool:
         """Wait until it is so far; False if it ended before."""
         deadline = time.monotonic() + within
@@ -265,7 +272,8 @@ class Blow:
         for _ in range(self.times):
             try:
                 if self.target == "the command":
-                    os.kill(command.process.pid, self.number)
+                    for pid in command.own():
+                        os.kill(pid, self.number)
                 elif self.target == "all of it":
                     os.killpg(command.process.pid, self.number)
                 elif workers := command.workers():

@@ -125,7 +125,10 @@ def attend(connection: socket.socket) -> Request:
 
 
 def become(request: Request, streams: list[int]) -> None:
-    os.setpgid(0, request.group)
+    try:
+        os.setpgid(0, request.group)
+    except PermissionError:
+        os._exit(0)  # The whole group was killed, also who asked.
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
