@@ -24,7 +24,7 @@ from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
 from icl_curriculum.figures.names import inputs_label, learner_label, pretty
 from icl_curriculum.figures.notes import last_of_several
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.shown_metric import metric_titles, shown_metric
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
 
 
@@ -67,7 +67,8 @@ def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     k = several(errors.k for errors in shown if errors.category == UNSHIFTED)
     seeds = models["seed"].nunique()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    note = [f"The model's error{mean}, at k = {k} in-context examples unless a column says otherwise."]
+    shown_as = "error" if shown_metric().chosen is None else shown_metric().title
+    note = [f"The model's {shown_as}{mean}, at k = {k} in-context examples unless a column says otherwise."]
     note += last_of_several(evaluation)
     figure = table_figure(
         table_of_errors, metrics[0], title="Error by function class, inputs and shift", variant=variant, note=note

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ Cell = tuple[str, str]
 #: The role of the prompts that plain training draws.
 TRAINING = "training"
 #: First parts of the names of streams that are no training method's.
+#: How often prompts are drawn before it is said that nothing of them ever counts.
+_MOST_DRAWS = 1000
 _RESERVED = (
     "curriculum",
     "initialization",
@@ -201,6 +203,8 @@ class Session:
         are used, by default this one: ``of_step = step % 100`` goes round a fixed set of prompts again and again, of
         the size that the curriculum says now.
 
+        Prompts of which nothing counts, none of them, are drawn again, from streams of their own.
+
         With ``training.fixed_prompts`` the prompts are some of the cell's fixed ones, in an order of the update's own.
         No two draws that are the first of their roles have one in common, nor have the second ones, until all of them
         were taken: support and query prompts of one task differ.
@@ -228,7 +232,8 @@ class Session:
                 cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
             )
             self._taken[cell, number] += n
-            return self._given(name, role, cell, points, prompts)
+            found = self._given(name, points, prompts)
+            return found if self._note(role, cell, found) else self._nothing_counts(cell, f"{n} of the fixed prompts")
         source, n_functions = (name, step), n // prompts_per_function
         shared = None if functions_of is None else self._functions_of(functions_of, cell)
         if shared is not None:
@@ -237,27 +242,35 @@ class Session:
                 raise ValueError(
                     f"n / prompts_per_function = {n_functions} functions, and {functions_of!r} drew {shared.n}"
                 )
-        streams = Streams(
-            self._setting.seed, name, step, self._setting.device,
-            functions_from=source, prompts_per_function=prompts_per_function,
-        )  # fmt: skip
-        # Prompts are exact whatever the precision of training.
-        with arithmetic("float32", self._setting.device):
-            prompts = task.draw(n, plan.points, streams, active_dims=self._active_dims())
-        truth = prompts.truth or {}
-        different = {name: value[::prompts_per_function] for name, value in truth.items()}
-        if prompts_per_function > 1 or shared is not None:
-            wanted = different if shared is None else shared.truth
-            _expect_functions(task, truth, wanted, prompts_per_function)
-        self._functions[role, cell] = _Functions(source, n_functions, different)
-        return self._given(name, role, cell, points, prompts)
+        # Where none of the prompts counts there is nothing to learn from them, and others are drawn.
+        for again in range(_MOST_DRAWS):
+            own = f"{name}+{again}" if again else name
+            if shared is None:
+                source = (own, step)
+            streams = Streams(
+                self._setting.seed, own, step, self._setting.device,
+                functions_from=source, prompts_per_function=prompts_per_function,
+            )  # fmt: skip
+            # Prompts are exact whatever the precision of training.
+            with arithmetic("float32", self._setting.device):
+                prompts = task.draw(n, plan.points, streams, active_dims=self._active_dims())
+            truth = prompts.truth or {}
+            different = {name: value[::prompts_per_function] for name, value in truth.items()}
+            if prompts_per_function > 1 or shared is not None:
+                wanted = different if shared is None else shared.truth
+                _expect_functions(task, truth, wanted, prompts_per_function)
+            found = self._given(own, points, prompts)
+            if self._note(role, cell, found):
+                self._functions[role, cell] = _Functions(source, n_functions, different)
+                return found
+        return self._nothing_counts(cell, f"{_MOST_DRAWS} draws of {n} prompt{'s' * (n > 1)}")
 
     def _active_dims(self) -> int | None:
         """The coordinates that are not zero at this step, where they are not all."""
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
-    def _given(self, name: str, role: str, cell: Cell, points: int, prompts: Prompts) -> Prompts:
-        """Whole prompts as the method gets them: noted, with their instruction, of so many points, and weighed.
+    def _given(self, name: str, points: int, prompts: Prompts) -> Prompts:
+        """Whole prompts as the method gets them: with their instruction, of so many points, and weighed.
 
         ``name``: that of their streams.
         """
@@ -269,16 +282,22 @@ class Session:
         lengths = None
         if counting.shortest is not None:
             lengths = generator(self._setting.seed, f"lengths/{name}", self.step)
-        given = counting.weighed(given, lengths)
+        return counting.weighed(given, lengths)
+
+    def _note(self, role: str, cell: Cell, given: Prompts) -> bool:
+        """Note a draw, unless nothing of it counts; whether anything does."""
         counted = counting_prompts(given.counted(), len(given))
-        if not counted:
-            found = f"nothing that counts in {len(given)} prompts"
-            expected = "an entry at least that counts in the loss"
-            raise broken_contract(self._setting.tasks[cell].function_class, "counts", found=found, expected=expected)
-        self._drawn.append(Draw(role, cell, len(given), points, counted))
-        if self.kept_prompts is not None:
-            self.kept_prompts.append(given.copy())
-        return given
+        if counted:
+            self._drawn.append(Draw(role, cell, len(given), given.points, counted))
+            if self.kept_prompts is not None:
+                self.kept_prompts.append(given.copy())
+        return counted > 0
+
+    def _nothing_counts(self, cell: Cell, of: str) -> NoReturn:
+        raise broken_contract(
+            self._setting.tasks[cell].function_class, "counts", found=f"nothing that counts in the loss in {of}",
+            expected="values that count more often than that",
+        )  # fmt: skip
 
     def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
         """A fresh generator for random numbers of the method's own, a function of the seed, the name and the step.

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.training.counting import counting_prompts
 from icl_curriculum.training.methods.base import Losses, register_method
 from icl_curriculum.training.methods.fomaml import FirstOrderMaml, adapting
 from icl_curriculum.training.methods.meta_training import QUERY, SUPPORT, MetaTask, mean_losses
@@ -45,7 +46,9 @@ class Reptile(FirstOrderMaml):
             if self.inner_steps > 1:
                 # In one draw, so that no prompt of a fixed set comes twice.
                 later = self.draw(session, cell, each * (self.inner_steps - 1), QUERY)
-                batches += [later[start : start + each] for start in range(0, len(later), each)]
+                parts = [later[start : start + each] for start in range(0, len(later), each)]
+                # Where nothing of a batch counts, a step is taken on another one.
+                batches += [part for part in parts if counting_prompts(part.counted(), len(part))]
             tasks.append(MetaTask(cell, session.weight(cell), batches, None))
         return tasks
 
