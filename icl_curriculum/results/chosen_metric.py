@@ -26,10 +26,11 @@ def choose_metric(directory: Path, chosen: str | None) -> ShownMetric:
         return USUAL
     known = sorted(map(str, read_table(directory, "evaluation")["metric"].unique()))
     if chosen not in known:
-        raise UserError(
-            f"--metric: {directory / 'evaluation.csv'} has no metric {chosen!r}{closest_and_known(chosen, known)}",
-            way_out=f"add it to the experiment, evaluation.metrics = [{chosen!r}], or ask for it by icl evaluate",
-        )
+        missing = f"--metric: {directory / 'evaluation.csv'} has no metric {chosen!r}"
+        if Identifier.parse(chosen).name in METRICS.names():
+            way_out = f"add it to the experiment, evaluation.metrics = [{chosen!r}], or ask for it by icl evaluate"
+            raise UserError(missing, way_out=way_out)
+        raise UserError(f"{missing}{closest_and_known(chosen, known)}")
     if chosen in USUAL.titles:
         return ShownMetric({chosen: USUAL.titles[chosen]}, chosen=None if chosen == "normalized_error" else chosen)
     described: dict[str, Any] = {}

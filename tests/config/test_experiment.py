@@ -444,6 +444,75 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         ["variant 'wide'", "model.widht: unknown key; did you mean 'width'?"],
     ),
     "no table for a variant": ("variants = { wide = 3 }", ["variants.wide: expected", "found 3"]),
+    "labels of two kinds": (
+        'function_classes = ["linear", "linear_map"]',
+        ["function_classes.1: the labels of 'linear_map/2' are vectors of 2 numbers, those of 'linear' numbers; one"],
+    ),
+    "classes of two sizes": (
+        'function_classes = ["multiclass_linear", { name = "multiclass_linear", n_classes = 4 }]',
+        ["the labels of 'multiclass_linear/4' are 4 classes, those of 'multiclass_linear/3' 3 classes"],
+    ),
+    "a baseline asked for vectors": (
+        'function_classes = ["linear_map"]\n[evaluation]\nbaselines = ["sparse_posterior"]',
+        ["evaluation.baselines: the baseline sparse_posterior answers numbers alone, and the labels are vectors of 2"],
+    ),
+    "a baseline asked for classes": (
+        'function_classes = ["multiclass_linear"]\n[evaluation]\nbaselines = ["ridge"]',
+        ["evaluation.baselines: the baseline ridge answers numbers and vectors alone, and the labels are 3 classes"],
+    ),
+    "a metric that means nothing": (
+        '[evaluation]\nmetrics = ["accuracy"]',
+        ["evaluation.metrics.0: 'accuracy' means nothing for 'linear': its labels are neither signs nor classes"],
+    ),
+    "an unknown metric": (
+        '[evaluation]\nmetrics = ["acuracy"]', ["evaluation.metrics.0: unknown metric 'acuracy'; did you mean"],
+    ),
+    "smoothing of signs": (
+        'function_classes = ["linear_classification"]\n[training]\nlabel_smoothing = 0.1',
+        ["training.label_smoothing: only one-hot classes can be smoothed, and the labels are signs"],
+    ),
+    "squares of classes": (
+        'function_classes = ["multiclass_linear"]\n[training]\nloss = "squared"',
+        ['training.loss: expected "cross_entropy" or "normalized", as the labels are 3 classes, found "squared"'],
+    ),
+    "a cross-entropy of numbers": (
+        '[training]\nloss = "cross_entropy"',
+        ['training.loss: expected "squared" or "normalized", as the labels are numbers and no classes, found'],
+    ),
+    "positions that are no word": (
+        '[training]\npositions = "lst"',
+        ['training.positions: expected "all", "last", the number of examples from which positions count', "'lst'"],
+    ),
+    "positions after the end": (
+        "points = 5\n[training]\npositions = 5",
+        ["training.positions: no prompt of 5 points has a position with 5 examples before it; expected at most 4"],
+    ),
+    "weights that are too few": (
+        "points = 5\n[training]\npositions = [1, 1]",
+        ["training.positions: 2 weights; expected 5, one for each position"],
+    ),
+    "weights that are all zero": (
+        "points = 2\n[training]\npositions = [0, 0]", ["training.positions: expected", "found [0, 0]"],
+    ),
+    "weights of what short prompts lack": (
+        "points = 5\n[training]\npositions = [0, 0, 0, 0, 1]\nshortest_prompt = 3",
+        ["training.positions: all of the first 3 weights are 0, so nothing of a prompt of 3 points would count"],
+    ),
+    "prompts longer than they are": (
+        "points = 5\n[training]\nshortest_prompt = 6", ["training.shortest_prompt: 6: expected 2 to 5 points"],
+    ),
+    "prompts of growing length and any": (
+        "points = 5\n[curriculum]\npoints = { start = 3, every = 2 }\n[training]\nshortest_prompt = 4",
+        ["training.shortest_prompt: 4: expected 2 to 3 points, which the first prompts have"],
+    ),
+    "positions of a method that has its own": (
+        '[training]\nmethod = "meta_icl"\npositions = "last"',
+        ['training.positions: expected "all", as meta_icl trains the last position alone'],
+    ),
+    "inputs of a class that makes its own": (
+        'function_classes = ["gaussian_classes"]\ninputs = ["laplace"]',
+        ["gaussian_classes/3: it makes its own inputs, each of which is scaled/1.12, found laplace; set inputs = [{"],
+    ),
     "plugins that are no list": ("plugins = 3", ["plugins: expected", "found 3"]),
     "one plugin, not in a list": ('plugins = "my_plugin.py"', ["plugins: expected", "found 'my_plugin.py'"]),
 }
@@ -549,6 +618,9 @@ HASHED: dict[str, Any] = {
     "training.clip": 2.0,
     "training.log_every": 3,
     "training.learning_every": 3,
+    "training.positions": "last",
+    "training.shortest_prompt": 3,
+    "evaluation.metrics": ["absolute_error"],
     "evaluation.n_prompts": 17,
     "evaluation.bank_seed": 1,
     "evaluation.learning_prompts": 9,

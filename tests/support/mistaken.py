@@ -117,6 +117,17 @@ VALID: list[dict[str, Any]] = [
             ],
         }
     ),
+    tiny_values(
+        {
+            "function_classes": [{"name": "multiclass_linear", "n_classes": 4, "label_noise": 0.1}],
+            "training.loss": "cross_entropy",
+            "training.label_smoothing": 0.1,
+            "training.shortest_prompt": 3,
+            "training.positions": [0, 1, 2, 0, 1],
+            "evaluation.baselines": ["zero", {"name": "logistic_regression", "penalty": 0.5}],
+            "evaluation.metrics": ["accuracy", "negative_log_likelihood"],
+        }
+    ),
     *(read_toml(find(name)) for name in experiment_names()),
 ]
 

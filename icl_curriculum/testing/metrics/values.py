@@ -42,10 +42,8 @@ def statements(subject: MetricSubject) -> Iterator[Finding | Note]:
         )
         return
     for name in CLASSES:
-        if name in subject.tasks:
-            continue
         reason: object = metric.undefined(subject.task(name))
-        if not isinstance(reason, str) or not reason:
+        if reason is not None and (not isinstance(reason, str) or not reason):
             yield Finding(
                 expected=f"from {subject.doing}, a reason in words, or None",
                 found=repr(reason),
