@@ -229,7 +229,7 @@ PHASES = [
     Phase("start-up", lambda command: True),
     Phase("workers' start-up", lambda command: ": starting" in command.said()),
     Phase("training", lambda command: command.status("running")),
-    Phase("checkpoint", lambda command: any(command.site.experiment.glob("*/.state.pt.*.tmp"))),
+    Phase("checkpoint", lambda command: command.wrote("*/.state.pt.*.tmp")),
     Phase("evaluation", lambda command: command.status("trained")),
     Phase("collecting", lambda command: command.said() != "" and command.site.is_finished()),
     Phase("figures", lambda command: "drawing figures" in command.said()),

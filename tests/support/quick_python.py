@@ -99,6 +99,8 @@ def attend(connection: socket.socket) -> Request:
     if not header or len(asked) < int.from_bytes(header, "big"):
         os._exit(0)  # Who asked was killed while it did.
     request = Request(**json.loads(asked))
+    # What comes before the process can hear it waits until it can, which Linux does though it is ignored as yet.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     child = fork()
     if child == 0:
         connection.close()
@@ -148,6 +150,7 @@ def become(request: Request, streams: list[int]) -> None:
         2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def run(arguments: list[str]) -> None:

@@ -17,9 +17,8 @@ UNPORTABLE = ("RLIMIT_OFILE",)  # another name of RLIMIT_NOFILE
 
 
 def main(address: str, arguments: list[str]) -> None:
-    # Signals wait until there is somebody to pass them on to. SIGINT goes to the whole group.
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals wait until there is somebody to pass them on to.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [*PASSED_ON, signal.SIGINT])
     kinds = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_") and name not in UNPORTABLE]
     request = {
         "arguments": arguments,
@@ -41,7 +40,11 @@ def main(address: str, arguments: list[str]) -> None:
     process = int(answers.readline())
     for number in PASSED_ON:
         signal.signal(number, lambda number, frame: os.kill(process, number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    if signal.SIGINT in signal.sigpending():
+        os.kill(process, signal.SIGINT)
+    # From now on it goes to the whole group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*PASSED_ON, signal.SIGINT])
     ended = int(answers.readline())
     if ended < 0:
         signal.signal(-ended, signal.SIG_DFL) if -ended != signal.SIGKILL else None
