@@ -50,6 +50,16 @@ class ShownMetric:
         return next(iter(self.titles.values()))
 
     @property
+    def noun(self) -> str:
+        """What a number of it is called in a sentence."""
+        return "error" if self.chosen is None else self.title
+
+    @property
+    def grows_worse(self) -> str:
+        """What a number does that grows worse."""
+        return "rises" if self.improves == "down" else "falls"
+
+    @property
     def folder(self) -> str:
         """The folder for what is made with it; of the usual ones none."""
         return "" if self.chosen is None else "metric_" + self.chosen.replace("/", "-")

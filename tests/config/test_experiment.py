@@ -465,7 +465,8 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         ["evaluation.metrics.0: 'accuracy' means nothing for 'linear': its labels are neither signs nor classes"],
     ),
     "an unknown metric": (
-        '[evaluation]\nmetrics = ["acuracy"]', ["evaluation.metrics.0: unknown metric 'acuracy'; did you mean"],
+        '[evaluation]\nmetrics = ["acuracy"]',
+        ["evaluation.metrics.0: unknown metric 'acuracy'; did you mean"],
     ),
     "smoothing of signs": (
         'function_classes = ["linear_classification"]\n[training]\nlabel_smoothing = 0.1',
@@ -492,14 +493,16 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         ["training.positions: 2 weights; expected 5, one for each position"],
     ),
     "weights that are all zero": (
-        "points = 2\n[training]\npositions = [0, 0]", ["training.positions: expected", "found [0, 0]"],
+        "points = 2\n[training]\npositions = [0, 0]",
+        ["training.positions: expected", "found [0, 0]"],
     ),
     "weights of what short prompts lack": (
         "points = 5\n[training]\npositions = [0, 0, 0, 0, 1]\nshortest_prompt = 3",
         ["training.positions: all of the first 3 weights are 0, so nothing of a prompt of 3 points would count"],
     ),
     "prompts longer than they are": (
-        "points = 5\n[training]\nshortest_prompt = 6", ["training.shortest_prompt: 6: expected 2 to 5 points"],
+        "points = 5\n[training]\nshortest_prompt = 6",
+        ["training.shortest_prompt: 6: expected 2 to 5 points"],
     ),
     "prompts of growing length and any": (
         "points = 5\n[curriculum]\npoints = { start = 3, every = 2 }\n[training]\nshortest_prompt = 4",

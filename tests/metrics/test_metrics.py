@@ -21,6 +21,7 @@ from icl_curriculum.metrics import Metric, usual_metrics
 from icl_curriculum.tasks import Task
 
 CLASSES: Spec = {"name": "multiclass_linear", "n_classes": 3}
+SIGNS = "linear_classification"
 VECTORS: Spec = {"name": "linear_map", "label_dims": 2}
 
 
@@ -53,9 +54,9 @@ VALUES: list[tuple[str, Spec, Callable[[Tensor, Tensor], float]]] = [
     ("normalized_error", VECTORS, lambda found, wanted: float(((found - wanted) ** 2).sum(-1).mean()) / 6),
     ("error_over_reference", VECTORS, lambda found, wanted: float(((found - wanted) ** 2).sum(-1).mean()) / 6),
     ("accuracy", CLASSES, lambda found, wanted: accuracy_score(named(wanted), named(found))),
-    ("accuracy", "linear_classification", lambda found, wanted: accuracy_score(wanted > 0, found > 0)),
+    ("accuracy", SIGNS, lambda found, wanted: accuracy_score(wanted > 0, found > 0)),
     ("normalized_error", CLASSES, lambda found, wanted: 1.5 * (1 - accuracy_score(named(wanted), named(found)))),
-    ("normalized_error", "linear_classification", lambda found, wanted: 2 * (1 - accuracy_score(wanted > 0, found > 0))),
+    ("normalized_error", SIGNS, lambda found, wanted: 2 * (1 - accuracy_score(wanted > 0, found > 0))),
     ("negative_log_likelihood", CLASSES, lambda found, wanted: log_loss(named(wanted), found.exp(), labels=[0, 1, 2])),
 ]  # fmt: skip
 
@@ -107,8 +108,8 @@ def test_every_label_has_its_metrics(spec: Spec, inputs: Spec, expected: list[st
 
 def test_what_was_asked_for_is_beside_them_where_it_means_something() -> None:
     more = [metric_of(name) for name in ("absolute_error", "accuracy", "median_error")]
-    found = [[metric.id for metric in usual_metrics(task_of("linear", inputs), more)]
-             for inputs in ("gaussian", {"name": "student_t", "df": 1.5}, {"name": "student_t", "df": 0.9})]  # fmt: skip
+    inputs: list[Spec] = ["gaussian", {"name": "student_t", "df": 1.5}, {"name": "student_t", "df": 0.9}]
+    found = [[metric.id for metric in usual_metrics(task_of("linear", item), more)] for item in inputs]
     assert found[0] == [*USUAL[0][2], "absolute_error", "median_error"]
     assert found[1] == ["median_error", "absolute_error"]
     assert found[2] == ["median_error"]

@@ -147,7 +147,7 @@ def judged(
         faults.append(f"ended with {code}, not with {sorted(expected)}: {printed!r}")
     if code == 1 and "was ended by SIG" not in printed:
         faults.append(f"does not say what became of its worker: {printed!r}")
-    nothing_began = early and printed in ("interrupted\n", "terminated\n")
+    nothing_began = early and printed in ("interrupted\n", "terminated\n", "hung up\n")
     if code in (129, 130, 143) and not nothing_began and "the same command continues" not in printed:
         faults.append(f"does not say how to go on: {printed!r}")
     return faults

@@ -115,9 +115,13 @@ def test_an_update_descends_what_counts(change: str, method: str) -> None:
         entries = ((entries > 0) & (later == 1)).float()
     expected = torch.autograd.grad((by_entry(trainer, prompts) * entries).sum(1).mean(), trainer.model.parameters())
     found: list[Tensor] = []
-    trainer.optimizers.step = lambda factor: found.extend(  # type: ignore[method-assign]
-        value.grad.clone() for value in trainer.model.parameters()  # type: ignore[union-attr]
-    ) or trainer.model.zero_grad(set_to_none=True)
+    trainer.optimizers.step = lambda factor: (
+        found.extend(  # type: ignore[method-assign]
+            value.grad.clone()
+            for value in trainer.model.parameters()  # type: ignore[union-attr]
+        )
+        or trainer.model.zero_grad(set_to_none=True)
+    )
     update = trainer.update()
     for own, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(own, wanted, atol=1e-6, rtol=2e-4)
@@ -161,7 +165,7 @@ def test_every_method_trains_where_few_values_count(method: str, tmp_path: Path)
         assert bool((drawn.entry_weights().sum(dim=1) > 0).any())
         update = trainer.update()
         assert all(bool(loss.value.isfinite()) for loss in update.losses)
-        assert all(0 < loss.n_prompts for loss in update.losses)
+        assert all(loss.n_prompts > 0 for loss in update.losses)
     assert prompt_errors(trainer.model(drawn.xs, drawn.ys), drawn).isfinite().all()
 
 

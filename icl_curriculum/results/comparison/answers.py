@@ -62,7 +62,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
             interval = "" if pd.isna(low) else f" ({error(max(0.0, low))}–{error(high)})"
             parts.append(f"{name} {error(value)}{interval}")
         sentences.append(
-            f"Interquartile mean of the final error over all {len(cells)} {kind} and all seeds, with {level} "
+            f"Interquartile mean of the final {shown.noun} over all {len(cells)} {kind} and all seeds, with {level} "
             f"intervals, the {shown.best} first: {'; '.join(abridged(parts))}."
         )
     trained = rows[rows["trained"]]
@@ -87,7 +87,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
 def _a_number() -> str:
     """What errors are called: another metric by its name."""
     shown = shown_metric()
-    return "an error" if shown.chosen is None else f"the {shown.titles[shown.chosen]}"
+    return "an error" if shown.chosen is None else f"the {shown.noun}"
 
 
 def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
@@ -106,7 +106,11 @@ def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
             parts.append(f"`{variant}` on {listed(lost)}")
     if not parts:
         return ["Nothing is forgotten, beyond what seeds differ by, after its block has ended."]
-    return [f"From the end of its block to the end of training, the error rises with {'; '.join(abridged(parts))}."]
+    shown = shown_metric()
+    return [
+        f"From the end of its block to the end of training, the {shown.noun} {shown.grows_worse} with "
+        f"{'; '.join(abridged(parts))}."
+    ]
 
 
 def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
@@ -134,7 +138,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
             prompts = numbers("prompts", "mean", name, cell).value
             sentences.append(
                 f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
-                f"{count(prompts)} prompts), the error is {error(made[name].value)}"
+                f"{count(prompts)} prompts), the {shown_metric().noun} is {error(made[name].value)}"
                 f"{_in_brackets(between(made[name], least=0.0))}{_with_as_many(numbers, cell, name, prompts, ranked)}."
             )
     return sentences + _worst(rows)
@@ -181,7 +185,9 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
     said += [f"higher with {listed(abridged(worse))}"] * bool(worse)
     said += [f"not told apart with {listed(abridged(open_))}"] * bool(open_)
     said += [f"not judged with {listed(abridged(unpaired))}, of fewer than two seeds in common"] * bool(unpaired)
-    sentences = [f"Against `{alone}` after as many steps, the error is {'; '.join(said)}."] if said else []
+    sentences = (
+        [f"Against `{alone}` after as many steps, the {shown_metric().noun} is {'; '.join(said)}."] if said else []
+    )
     parts = []
     for name in others:
         ours = numbers("error_at_equal_exposure", "mean", name, cell, alone)
@@ -218,9 +224,9 @@ def _worst(rows: pd.DataFrame) -> list[str]:
     first, last = str(order.index[0]), str(order.index[-1])
     lowest = f"{error(float(order.iloc[0]))} ({shift_label(str(shifts[first]))})"
     if len(order) == 1:
-        return [f"Under the shift that is worst for it, the error is {lowest}."]
+        return [f"Under the shift that is worst for it, the {shown.noun} is {lowest}."]
     highest = f"{error(float(order.iloc[-1]))} ({shift_label(str(shifts[last]))})"
     return [
-        f"Under the shift that is worst for each, `{first}` keeps the {shown.best} error, {lowest}, `{last}` has the "
+        f"Under the shift that is worst for each, `{first}` keeps the {shown.best} {shown.noun}, {lowest}, `{last}` has the "
         f"{shown.worst}, {highest}."
     ]

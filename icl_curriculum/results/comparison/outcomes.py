@@ -25,6 +25,7 @@ from icl_curriculum.results.comparison.sources import (
     in_cell,
     unshifted_models,
 )
+from icl_curriculum.results.comparison.wording import level
 from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -123,7 +124,7 @@ class Outcomes:
     @property
     def limit(self) -> str:
         """The threshold in words; empty where there is none."""
-        return "" if math.isnan(self.threshold) else f"{self.threshold:g}"
+        return "" if math.isnan(self.threshold) else level(self.threshold)
 
     def trained_on(self, cell: Cell) -> pd.DataFrame:
         """The rows of the variants that were trained on a cell."""

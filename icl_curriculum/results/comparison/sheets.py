@@ -10,7 +10,7 @@ import pandas as pd
 from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
 from icl_curriculum.results.comparison.sources import CELL, Cell, cells_of
 from icl_curriculum.results.comparison.summary import Numbers
-from icl_curriculum.results.comparison.wording import between, count, error, operations
+from icl_curriculum.results.comparison.wording import between, count, error, level, operations
 from icl_curriculum.results.labels import shift_label
 from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.seeds import Estimate, interquartile_mean
@@ -81,24 +81,29 @@ def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
 
 def _at_most(threshold: float) -> str:
     sign = "≤" if shown_metric().improves == "down" else "≥"
-    return f"{sign} –" if math.isnan(threshold) else f"{sign} {threshold:g}"
+    return f"{sign} {level(threshold)}"
 
 
 def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) -> Sheet:
     """What variants spent on a cell, how many seeds came down to the threshold and when, and what was lost."""
+    shown = shown_metric()
+    most = "most" if shown.improves == "down" else "least"
+    there = not math.isnan(threshold)
     made = Sheet(
-        ["variant", "steps", "prompts", "FLOP", _at_most(threshold), "interval", "plateau", "steps to it",
-         "prompts to it", "forgotten", "worst shift"],
+        ["variant", "steps", "prompts", "FLOP",
+         *([_at_most(threshold), "interval", "plateau", "steps to it", "prompts to it"] if there else []),
+         "forgotten", "worst shift"],
         explained={
             "prompts": "of this cell, mean over seeds",
             "FLOP": "operations of the products on them, forward and backward",
-            _at_most(threshold): "seeds whose final error is at most that",
+            _at_most(threshold): f"seeds whose final {shown.noun} is at {most} that",
             "interval": "of that share, binomial",
             "plateau": "median step at which the error leaves 0.9",
-            "steps to it": f"median step at which the error is first at most {threshold:g}",
+            "steps to it": f"median step at which the {shown.noun} is first at {most} {level(threshold)}",
             "prompts to it": "median number of prompts of this cell until then",
-            "forgotten": "rise of the error from the end of its block to the end of training, mean",
-            "worst shift": "highest error under any shift, IQM",
+            "forgotten": f"by how much the {shown.noun} {shown.grows_worse} from the end of its block to the end of "
+            "training, mean",
+            "worst shift": f"{shown.worst} {shown.noun} under any shift, IQM",
         },
     )  # fmt: skip
     for variant, own in by_variant(rows).items():
@@ -109,8 +114,10 @@ def spent(rows: pd.DataFrame, numbers: Numbers, cell: Cell, threshold: float) ->
             variant, _count(float(own["steps"].iloc[0])),
             _count(numbers("prompts", "mean", variant, cell).value),
             SheetEntry(operations(flops), flops),
-            _of(share.value * share.n, share.n), _interval(share),
-            *(_count(numbers(name, "median", variant, cell).value) for name in events),
+            *([
+                _of(share.value * share.n, share.n), _interval(share),
+                *(_count(numbers(name, "median", variant, cell).value) for name in events),
+            ] if there else []),
             _error(numbers("forgotten", "mean", variant, cell).value),
             _error(numbers("worst_error", "iqm", variant, cell).value),
         )  # fmt: skip
@@ -124,9 +131,10 @@ def pairs(rows: pd.DataFrame, numbers: Numbers, cell: Cell, reference: str) -> S
         [f"against {reference}", "difference", "interval", f"seeds {better}", f"P({better})", "interval of P",
          "at prompts", "difference there", "interval there", f"seeds {better} there"],
         explained={
-            "difference": "of the final errors, seed by seed, mean; below 0 it is lower than the reference's",
+            "difference": f"of the final {shown_metric().noun}, seed by seed, mean; below 0 it is lower than the "
+            "reference's",
             f"P({better})": f"probability that a run ends {better} than one of the reference",
-            "at prompts": "as many prompts of this cell as the one that saw fewer has seen; errors on the small bank",
+            "at prompts": "as many prompts of this cell as the one that saw fewer has seen; on the small bank",
         },
     )  # fmt: skip
     for variant in dict.fromkeys(rows.loc[rows["variant"] != reference, "variant"]):
@@ -166,9 +174,11 @@ def ledger(rows: pd.DataFrame) -> Sheet:
 
 def seeds(rows: pd.DataFrame, threshold: float) -> Sheet:
     """Every run in every cell that it was trained on."""
+    noun, there = shown_metric().noun, not math.isnan(threshold)
     made = Sheet(
-        ["run", "class", "inputs", "error", "interval over prompts", "plateau", f"steps to {threshold:g}",
-         f"prompts to {threshold:g}", "after its block", "forgotten", "worst error", "under"]
+        ["run", "class", "inputs", noun, "interval over prompts",
+         *(["plateau", f"steps to {level(threshold)}", f"prompts to {level(threshold)}"] if there else []),
+         "after its block", "forgotten", f"worst {noun}", "under"]
     )  # fmt: skip
     for row in rows[rows["trained"]].to_dict("records"):
         over_prompts = Estimate(row["error"], row["error_low"], row["error_high"], 1)
@@ -176,7 +186,8 @@ def seeds(rows: pd.DataFrame, threshold: float) -> Sheet:
         made.add(
             f"{row['variant']}, seed {row['seed']}",
             SheetEntry(row["function_class"]), SheetEntry(row["input_distribution"]),
-            _error(row["error"]), _interval(over_prompts), *map(_count, events), _error(row["error_after_block"]),
+            _error(row["error"]), _interval(over_prompts), *map(_count, events if there else ()),
+            _error(row["error_after_block"]),
             _error(row["forgotten"]), _error(row["worst_error"]),
             SheetEntry(shift_label(row["worst_shift"]) if row["worst_shift"] else "–"),
         )  # fmt: skip

@@ -21,6 +21,15 @@ def error(value: float) -> str:
     return text.replace("-", "−")
 
 
+def level(value: float) -> str:
+    """A number that others are held against, to four digits.
+
+    >>> level(0.5), level(2 / 3), level(1000.0)
+    ('0.5', '0.6667', '1000')
+    """
+    return f"{float(f'{value:.4g}'):g}"
+
+
 def between(made: Estimate, *, least: float = -math.inf) -> str:
     """An interval, ``0.016–0.023``; with ``to`` where a sign would be read as the dash. Cut off at ``least``."""
     if math.isnan(made.low):
