@@ -109,8 +109,8 @@ def test_evaluate_and_score_print_what_was_asked_for(icl: Icl, tmp_path: Path, m
     assert code == 0
     found = final(tmp_path / "tiny" / run.name / "evaluate", "absolute_error")["model"]
     said = " ".join(printed.split())
-    assert f"Absolute error of the model at k = 4 examples (less is better) inputs shift linear gaussian none {found:.3g}"\
-        in said  # fmt: skip
+    row = f"inputs shift linear gaussian none {found:.3g}"
+    assert f"Absolute error of the model at k = 4 examples (less is better) {row}" in said
     # The median that was asked for stands by itself, and nowhere in the place of the usual error.
     assert "Median error of the model" in said
     usual = final(tmp_path / "tiny" / run.name / "evaluate", "normalized_error")["model"]

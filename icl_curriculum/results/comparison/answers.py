@@ -227,6 +227,6 @@ def _worst(rows: pd.DataFrame) -> list[str]:
         return [f"Under the shift that is worst for it, the {shown.noun} is {lowest}."]
     highest = f"{error(float(order.iloc[-1]))} ({shift_label(str(shifts[last]))})"
     return [
-        f"Under the shift that is worst for each, `{first}` keeps the {shown.best} {shown.noun}, {lowest}, `{last}` has the "
-        f"{shown.worst}, {highest}."
+        f"Under the shift that is worst for each, `{first}` keeps the {shown.best} {shown.noun}, {lowest}, `{last}` "
+        f"has the {shown.worst}, {highest}."
     ]
