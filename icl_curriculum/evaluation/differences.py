@@ -83,10 +83,11 @@ def prediction_differences(
 
     - ``normalized_difference``: the mean of (a - b)^2, the squared prediction difference of Akyürek et al. 2023 (arXiv
       2211.15661), over E f(q)^2 under the bank's own inputs, as errors are. Where b is the posterior mean, as of an
-      oracle that is the optimum, it is by how much the expected error of a exceeds that of b.
-    - ``disagreement``: for sign-valued classes the share of queries that get different signs, where a prediction of 0
-      is half of each. Their normalized difference compares the numbers that were answered, not these signs. Where
-      labels are classes it is given alone: the share of queries whose most probable classes differ.
+      oracle that is the optimum, it is by how much the expected error of a exceeds that of b. Of vectors the squares
+      are summed; where labels are classes they are of the probabilities, beside one-hot labels, whose E |f(q)|^2 is 1.
+    - ``disagreement``: for signs and classes the share of queries that get different ones, where a prediction of 0 is
+      half of each sign, and of classes the most probable ones count. Their normalized difference compares the numbers,
+      or probabilities, that were answered.
     - ``median_difference``: the median of (a - b)^2 over the median of f(q)^2; given alone, where E f(q)^2 is infinite.
 
     All are taken over the prompts that both have answered: a costly baseline was asked fewer, and one may have failed.
@@ -164,7 +165,10 @@ class _DifferenceMetric:
 def _metrics(bank: Bank, targets: Array) -> list[_DifferenceMetric]:
     task = bank.drawn_task
     if task.function_class.class_valued:
-        return [_DifferenceMetric("disagreement", _other_class, 1.0, lambda values: values.mean(axis=0), mean_interval)]
+        return [
+            _DifferenceMetric(name, of, 1.0, lambda values: values.mean(axis=0), mean_interval)
+            for name, of in (("normalized_difference", _probabilities), ("disagreement", _other_class))
+        ]
     if not task.has_second_moment():
         median = float(np.median(_summed(np.square(targets), 1))) or math.nan
         return [_DifferenceMetric("median_difference", _squared, median, lower_median, median_interval)]
@@ -187,6 +191,10 @@ def _summed(values: Array, axes: int) -> Array:
     """Values summed over the numbers of a label, if there is an axis of them beside so many others."""
     found: Array = values if values.ndim == axes else values.sum(axis=-1)
     return found
+
+
+def _probabilities(a: Array, b: Array) -> Array:
+    return _squared(np.exp(a), np.exp(b))
 
 
 def _other_class(a: Array, b: Array) -> Array:

@@ -170,7 +170,7 @@ def _note(
     else:
         said.append("k: in-context examples.")
     if (whole["metric"] == "disagreement").any():
-        said.append("Of sign-valued classes the numbers are compared that were answered, not their signs.")
+        said.append("Of signs and classes, the numbers or probabilities are compared that were answered.")
     groups = []
     for block in blocks:
         counts: dict[str, set[int]] = {}

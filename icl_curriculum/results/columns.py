@@ -103,12 +103,17 @@ class LearningRow(NamedTuple):
     ]
     n_context: Annotated[int, N_CONTEXT]
     metric: Annotated[
-        str, TableColumn("`normalized_error`, or `median_error` where the mean squared error is infinite", key=True)
+        str,
+        TableColumn(
+            "`normalized_error`, or `median_error` where the mean squared error is infinite; and those of "
+            "`evaluation.metrics`",
+            key=True,
+        ),
     ]
     value: Annotated[
         float,
         TableColumn(
-            "the error: mean over the bank's prompts, or median; 1 is no better than zero",
+            "the error: mean over the bank's prompts, or median; 1 is no better than zero, or chance",
             empty="where the model's answers are not numbers", negative=True,
         ),
     ]  # fmt: skip
@@ -143,8 +148,9 @@ class EvaluationRow(NamedTuple):
     metric: Annotated[
         str,
         TableColumn(
-            "`squared_error`, `normalized_error`, `error_over_reference`, `accuracy` (sign-valued classes), or "
-            "`median_error` where the mean squared error is infinite",
+            "`squared_error`, `normalized_error`, `error_over_reference`; `accuracy` (signs and classes), "
+            "`negative_log_likelihood` (classes, which have no `squared_error`); `median_error` alone where the mean "
+            "squared error is infinite; and those that were asked for",
             key=True,
         ),
     ]

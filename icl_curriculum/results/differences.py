@@ -42,8 +42,9 @@ class PredictionDifferenceRow(NamedTuple):
     metric: Annotated[
         str,
         TableColumn(
-            "`normalized_difference`, the mean squared difference over E f(q)^2; `disagreement` (sign-valued classes), "
-            "the share of queries that get different signs; `median_difference` where E f(q)^2 is infinite",
+            "`normalized_difference`, the mean squared difference over E f(q)^2, of classes that of the probabilities; "
+            "`disagreement`, the share of queries that get different signs or classes; `median_difference` where "
+            "E f(q)^2 is infinite",
             key=True,
         ),
     ]
