@@ -114,6 +114,20 @@ def test_of_sign_valued_classes_numbers_are_compared_and_beside_them_signs() -> 
     assert {row.value for row in rows if row.metric == "disagreement"} == {(0 + 1 + 0 + 0.5) / 4}
 
 
+def test_of_classes_probabilities_are_compared_and_beside_them_the_most_probable_ones() -> None:
+    bank = bank_of({"name": "multiclass_linear", "n_classes": 2}, n=4)
+    prompts = bank.draw()
+    a, b = np.array([[0.5], [0.9], [0.1], [0.8]]), np.array([[0.5], [0.6], [0.7], [0.8]])
+    both = [
+        answers(name, prompts, np.log(np.stack([np.broadcast_to(p, (4, 5)), np.broadcast_to(1 - p, (4, 5))], axis=-1)))
+        for name, p in (("a", a), ("b", b))
+    ]
+    rows = prediction_differences([(both[0], both[1])], bank, prompts, 0.9)
+    squares = [row.value for row in rows if row.metric == "normalized_difference"]
+    assert squares == pytest.approx([2 * (0.3**2 + 0.6**2) / 4] * 5, abs=1e-6)
+    assert {row.value for row in rows if row.metric == "disagreement"} == {0.25}
+
+
 def test_what_only_one_was_asked_or_answered_is_left_out(bank: Bank, prompts: Prompts) -> None:
     costly = CostlyConfig(n_prompts=4, lengths=(2, 3))
     few = of_baseline({"name": "greedy_tree"}, prompts, costly)

@@ -102,14 +102,12 @@ def test_the_note_and_the_scale_say_what_the_numbers_are(figure: Figure) -> None
     assert "at k = 20 in-context examples unless a column says otherwise" in note
     assert "On 128 prompts instead of 640: MLP by gradient descent." in note
     assert "† median difference, as the mean is infinite." in note
-    assert "numbers are compared that were answered" not in note
+    assert "numbers or probabilities are compared" not in note
     assert figure.axes[1].get_xlabel() == "normalized difference of predictions (0 = alike)"
     assert not figure.axes[1].lines
     assert legend_labels(figure) == ["closest to the model", "n/a: undefined, or not evaluated"]
     signs = differences({"ridge": values(0.1)}, metric="disagreement")
-    assert "numbers are compared that were answered" in said(
-        figures.prediction_differences(pd.concat([table(), signs]))
-    )
+    assert "numbers or probabilities are compared" in said(figures.prediction_differences(pd.concat([table(), signs])))
 
 
 def test_nothing_overlaps_or_leaves_the_figure(figure: Figure) -> None:
