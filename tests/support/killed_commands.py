@@ -272,8 +272,13 @@ class Blow:
         for _ in range(self.times):
             try:
                 if self.target == "the command":
+                    struck = False
                     for pid in command.own():
-                        os.kill(pid, self.number)
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, self.number)
+                            struck = True
+                    if not struck:
+                        return False
                 elif self.target == "all of it":
                     os.killpg(command.process.pid, self.number)
                 elif workers := command.workers():

@@ -56,9 +56,11 @@ def portion_weights(batch: Sequence[Portion], n: int) -> Float[Tensor, " prompts
 
 
 def means_by_cell(
-    batch: Sequence[Portion], errors: Float[Tensor, " prompts"], entries: Float[Tensor, "prompts points"] | None
+    batch: Sequence[Portion],
+    errors: Float[Tensor, "prompts ..."],
+    entries: Float[Tensor, "prompts points"] | None,
 ) -> dict[Cell, Tensor]:
-    """The mean error of each cell over those of its prompts that count."""
+    """The mean error of each cell over those of its prompts that count; ``errors``: of prompts, or of all entries."""
     parts: dict[Cell, list[Tensor]] = {}
     sizes = [len(portion.prompts) for portion in batch]
     counts = None if entries is None else torch.split(entries.sum(dim=1) > 0, sizes)

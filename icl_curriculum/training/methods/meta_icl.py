@@ -13,7 +13,7 @@ from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.models.base import Model, prompt_errors
-from icl_curriculum.models.calling import given
+from icl_curriculum.models.calling import entry_errors, given
 from icl_curriculum.training.counting import counting_prompts, last_of
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.methods.in_context import means_by_cell, portion_weights
@@ -53,4 +53,8 @@ def add_last_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Ten
     last = replace(prompts, mask=None, loss_weights=last_of(counting).to(prompts.xs.dtype))
     weights = portion_weights(batch, counting_prompts(entries, len(prompts)))
     (prompt_errors(predictions, last) * weights).sum().backward()  # type: ignore[no-untyped-call]
-    return means_by_cell(batch, prompt_errors(predictions.detach(), prompts), entries)
+    found = predictions.detach()
+    if entries is None:  # The mean over prompts and positions together, as ever: it is rounded once.
+        errors = entry_errors(found.float(), prompts.targets, classes=prompts.classes)
+        return means_by_cell(batch, errors, None)
+    return means_by_cell(batch, prompt_errors(found, prompts), entries)
