@@ -40,6 +40,7 @@ class Signals:
         self.since: float | None = None
         self.stop: Stopped | None = None
         self.over = False
+        self.listening = False
 
     def listen(self) -> None:
         """Raise `Stopped` at a signal from now on. What ``nohup`` has ignored stays ignored."""
@@ -47,6 +48,7 @@ class Signals:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self.heard)
         sys.unraisablehook = self._unraisable
+        self.listening = True
 
     def ignore(self) -> None:
         """Hear no signal any more: what is left to do is short, and an exception would end it in a traceback."""
@@ -68,11 +70,13 @@ class Signals:
             return
         if self.since is None:
             self.since = now
-            self.stop = Stopped(number)
-            asked_to_stop(self.stop)
-            signal.signal(signal.SIGALRM, self._look)
-            signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
-            self._raise(self.stop, frame)
+            stop = Stopped(number)
+            if self.listening:
+                self.stop = stop
+                asked_to_stop(stop)
+                signal.signal(signal.SIGALRM, self._look)
+                signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+            self._raise(stop, frame)
         if now - self.since > PATIENCE:
             self.end_at_once(number)
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -21,14 +20,12 @@ class Ended(Exception):
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[Signals]:
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
     def end(code: int) -> None:
         raise Ended(code)
 
     monkeypatch.setattr(os, "_exit", end)
-    signals = Signals(lambda: "; more")
-    yield signals
-    signals.ignore()
+    return Signals(lambda: "; more")
 
 
 def test_the_first_signal_unwinds_and_one_soon_after_it_does_nothing(signals: Signals) -> None:
