@@ -61,15 +61,19 @@ class TrainingRow(NamedTuple):
     loss: Annotated[
         float,
         TableColumn(
-            "mean squared error of the training prompts of this cell since the rows before, each before its update",
-            unit="squared unit of the targets", empty="where it is not a number, with which the run ends",
+            "mean squared error of the training prompts of this cell since the rows before, each before its update; "
+            "where labels are classes their cross-entropy",
+            unit="squared unit of the targets, of classes nats",
+            empty="where it is not a number, with which the run ends",
         ),
     ]  # fmt: skip
     normalized_loss: Annotated[
         float,
         TableColumn(
-            "the loss over the error of predicting zero: 1 is no better than zero",
-            empty="where it is not a number, with which the run ends",
+            "the loss over the class's trivial error, that of predicting zero under its reference inputs, or over log "
+            "C of C classes: 1 is no better than zero, or chance, there",
+            empty="where E f^2 is infinite, so that no loss can be held against it; and where it is not a number, with "
+            "which the run ends",
         ),
     ]
     learning_rate: Annotated[float, TableColumn("the learning rate of the last update")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -129,7 +130,8 @@ class Recorder:
         rows = [
             TrainingRow(
                 step=step, function_class=cell[0], input_distribution=cell[1], role=role,
-                n_prompts=n, loss=loss, normalized_loss=loss / self.trainer.trivial[cell],
+                n_prompts=n, loss=loss,
+                normalized_loss=loss / self.trainer.trivial[cell] if self.trainer.comparable[cell] else math.nan,
                 learning_rate=interval.learning_rate, prompts_seen=seen.total(),
                 class_prompts_seen=classes[cell[0]],
             )
@@ -153,7 +155,8 @@ class Recorder:
         self.directory.append("timing", [TimingRow(step, "training", seconds, prompts_per_second=drawn / seconds)])
         self.live.scalars(step, {
             **{f"training/loss/{'/'.join(cell)}": loss for cell, loss in losses.items()},
-            **{f"training/normalized_loss/{'/'.join(cell)}": loss for cell, loss in normalized.items()},
+            **{f"training/normalized_loss/{'/'.join(cell)}": loss
+               for cell, loss in normalized.items() if self.trainer.comparable[cell]},
             **{f"training/{role}_loss/{'/'.join(cell)}": loss
                for (role, cell), (loss, _) in means.items() if role != signal},
             "training/learning_rate": interval.learning_rate,

@@ -65,6 +65,8 @@ class Trainer:
         self.plan = experiment.plan()
         self.tasks = experiment.tasks()
         self.trivial = {cell: task.trivial_loss() for cell, task in self.tasks.items()}
+        #: Whether a loss can be held against the trivial one: not where E f^2 is infinite.
+        self.comparable = {cell: task.has_second_moment() for cell, task in self.tasks.items()}
         assert isinstance(self.config.method, TrainingMethod)
         self.method = self.config.method
         with at_work(experiment.model, "build"):

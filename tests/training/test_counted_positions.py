@@ -190,3 +190,16 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path, change: str) -> 
     for place in ("resumed", "whole"):
         execute(run, tmp_path / place)
     assert_same_results(Finished(run, tmp_path / "resumed", []), Finished(run, tmp_path / "whole", []))
+
+
+def test_the_normalized_loss_stands_only_where_a_loss_can_be_held_against_a_trivial_one(tmp_path: Path) -> None:
+    inputs = {"inputs": [{"name": "student_t", "df": 1.5}], "evaluation.shifts": []}
+    for name, change, trivial in (("heavy", inputs, None), ("classes", {**inputs, **CLASSES}, math.log(3))):
+        run = tiny_run({**change, "curriculum.function_classes": "single"})
+        execute(run, tmp_path / name)
+        table = Finished(run, tmp_path / name, []).table("training")
+        assert table["loss"].notna().all()
+        if trivial is None:
+            assert table["normalized_loss"].isna().all()
+        else:
+            assert table["normalized_loss"].to_numpy() == pytest.approx(table["loss"] / trivial, rel=1e-6)
