@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from icl_curriculum.results.masking import masking_rows
+from icl_curriculum.results.shown_metric import USUAL
 from icl_curriculum.results.tables import distinct, read_table
 
 #: Heads of each score that are shown.
@@ -24,7 +25,7 @@ def head_tables(folder: Path) -> Iterator[Table]:
         yield _highest(heads)
     evaluation = read_table(folder, "evaluation")
     if len(evaluation):
-        yield _masked(pd.DataFrame(masking_rows(evaluation)))
+        yield _masked(pd.DataFrame(masking_rows(evaluation)), USUAL.of(evaluation).nothing)
 
 
 def _highest(heads: pd.DataFrame) -> Table:
@@ -40,11 +41,11 @@ def _highest(heads: pd.DataFrame) -> Table:
     return table
 
 
-def _masked(rows: pd.DataFrame) -> Table:
+def _masked(rows: pd.DataFrame, nothing: str) -> Table:
     k = ", ".join(str(k) for k in sorted({*rows["n_context"]}))
     seeds = int(rows["n_seeds"].max())
     of = f", mean over {seeds} seeds and its interval" if seeds > 1 else ""
-    table = _table(f"Normalized error at k = {k} with heads masked (1 = predicting zero{of})")
+    table = _table(f"Normalized error at k = {k} with heads masked (1 = {nothing}{of})")
     columns = ("variant", "class", "masked", "none masked", "masked heads", "control sets", "worst control", "below")
     for column in columns:
         table.add_column(column, no_wrap=True)

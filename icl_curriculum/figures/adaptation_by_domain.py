@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.names import GREY, plain
+from icl_curriculum.figures.names import plain
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid
-from icl_curriculum.figures.scales import error_label, error_scale, short_count, zero_line
+from icl_curriculum.figures.scales import error_label, error_scale, short_count, zero_handle, zero_line
 from icl_curriculum.figures.variant_curves import draw_curve
 from icl_curriculum.figures.variants import sample, variant_styles
 from icl_curriculum.results.adaptation import ADAPTED, AdaptedId
@@ -66,7 +65,7 @@ def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
     grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
     grid.label("adaptation steps", [error_label(_METRIC)] * len(panels))
     handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
-    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
+    handles |= zero_handle()
     k, seeds = several(errors["n_context"]), several(errors.groupby("variant", observed=True)["seed"].nunique())
     said = (
         f"At k = {k} in-context examples; 0 steps: the model as it is. Mean over {seeds} "

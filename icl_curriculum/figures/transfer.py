@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.names import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
+from icl_curriculum.figures.names import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_handle, zero_line
 from icl_curriculum.figures.variants import label_rows, row_height
 from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -113,5 +113,4 @@ def _legend(looks: dict[str, tuple[str, str]]) -> dict[str, Artist]:
         adaptation_label(name): Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.3)
         for name, (colour, marker) in looks.items()
     }
-    handles["predicting zero"] = Line2D([], [], color=GREY, linewidth=0.8)
-    return handles
+    return handles | zero_handle()

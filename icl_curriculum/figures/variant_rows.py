@@ -122,7 +122,7 @@ def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figur
             [], [], linestyle="none", marker="o", markersize=4.5, color=BLACK, markerfacecolor="white"
         ),
         "at the end of the run": Line2D([], [], linestyle="none", marker="o", markersize=4.5, color=BLACK),
-        "predicting zero": Line2D([], [], color=GREY, linewidth=0.8),
+        **zero_handle(),
     }
     return shown.finish(grid, "Error when training on a class ended, and at the end of the run", note, handles)
 

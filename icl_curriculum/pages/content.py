@@ -29,6 +29,7 @@ from icl_curriculum.results.comparison.sources import Cell, Source
 from icl_curriculum.results.comparison.summary import Numbers
 from icl_curriculum.results.comparison.wording import count, error
 from icl_curriculum.results.doubts import doubts_in, worded
+from icl_curriculum.results.shown_metric import shown_metric
 
 T = TypeVar("T")
 
@@ -221,8 +222,13 @@ _LIGHTEST = 0.003
 
 
 def _shade(one: sheets.CellError) -> Shade:
-    """The shade goes by the logarithm of the error."""
-    bounded = min(1.0, max(_LIGHTEST, one.value)) if not np.isnan(one.value) else 1.0
+    """The shade goes by the logarithm of the error, as a share of that of who knows nothing; none where it has none."""
+    shown = shown_metric()
+    if shown.trivial is None:
+        return Shade(error(one.value), np.nan, one.trained)
+    up = shown.improves == "up"  # to 1, if perfect
+    share = (1 - one.value) / (1 - shown.trivial) if up else one.value / shown.trivial
+    bounded = min(1.0, max(_LIGHTEST, share)) if not np.isnan(share) else 1.0
     return Shade(error(one.value), 1 - float(np.log(bounded) / np.log(_LIGHTEST)), one.trained)
 
 

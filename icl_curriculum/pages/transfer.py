@@ -7,6 +7,7 @@ from functools import partial
 from icl_curriculum import figures
 from icl_curriculum.pages.sections import PageSection, PageTable, drawn
 from icl_curriculum.results.comparison.sources import Source
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import read_table
 from icl_curriculum.results.transfer.sheets import of_most_steps, reading, transfer_sheets
 
@@ -20,7 +21,8 @@ def transfer_sections(source: Source) -> list[PageSection]:
     notes = dict.fromkeys(f"{note}." for made in sheets for note in made.notes)
     pictures = drawn(
         partial(figures.transfer, table),
-        "Interquartile mean over cells and seeds with its interval; left of the line, better than predicting zero.",
+        "Interquartile mean over cells and seeds with its interval; left of the line, better than "
+        f"{shown_metric().nothing}.",
         "Errors of every variant on seen cells, unseen classes and unseen inputs; the tables have the numbers.",
         wide=True,
     )
