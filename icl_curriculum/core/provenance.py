@@ -46,7 +46,9 @@ def versions() -> dict[str, str | None]:
 _COMPUTING = ("numba", "numpy", "scipy", "scikit-learn", "safetensors")
 
 
+@functools.cache
 def _installed(name: str) -> str | None:
+    """Looked up once, which takes milliseconds: what this process has imported stays the same."""
     try:
         return version(name)
     except PackageNotFoundError:

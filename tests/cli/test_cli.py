@@ -122,6 +122,9 @@ def test_run_ends_with_a_table_of_errors_and_the_paths_of_its_figures(smoke: Res
     assert (smoke.answer.code, smoke.answer.err) == (0, "")
     assert "smoke: 1 run of 40 steps, 16 prompts of 7 points in 3 dimensions, on" in smoke.answer.words
     assert "Normalized error" in smoke.answer.out
+    # No notice hides a fault of the package's own.
+    assert "could not be" not in smoke.answer.out
+    assert "could not be" not in (smoke.directory / "report.html").read_text(encoding="utf-8")
     for column in ("k=1", "k=3", "k=6", "best baseline", "oracle"):
         assert column in smoke.answer.out
     assert figures_named(smoke.answer) == list(FIGURES)

@@ -195,6 +195,7 @@ def test_provenance_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
         return version(name)
 
     monkeypatch.setattr(provenance, "version", missing)
+    monkeypatch.setattr(provenance, "_installed", provenance._installed.__wrapped__)
     assert provenance.provenance()["numba_version"] is None
 
 

@@ -78,7 +78,8 @@ STRUCK = [
 def struck(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Tally:
     """What became of an experiment of two seeds whose commands were stopped and killed, and that was then finished."""
     folder, tally = tmp_path_factory.mktemp("struck"), Tally()
-    values = merge(VALUES, {"function_classes": ["linear"], "evaluation": {"shifts": [], "baselines": ["zero"]}})
+    shorter = {"training": {"steps": 200}, "evaluation": {"shifts": [], "baselines": ["zero"]}}
+    values = merge(VALUES, {"function_classes": ["linear"], **shorter})
     python = [str(quick_python)]
     _, whole = undisturbed([new_site(folder / "whole", python, values)], tally)
     site = new_site(folder / "struck", python, values)

@@ -194,15 +194,3 @@ def test_a_damaged_table_alone_is_still_a_mistake_to_be_mended(icl: Icl, tmp_pat
         code, _, err = icl(name, "alone", "--results", tmp_path)
         assert code == 2
         assert "learning.csv" in err
-
-
-def test_a_shipped_experiment_shows_everything(icl: Icl, tmp_path: Path) -> None:
-    """So that the notices hide no fault of the package's own."""
-    shorter = (
-        "--set", "training.steps=8", "--set", 'function_classes=["linear", "quadratic"]', "--set",
-        "evaluation.n_prompts=16",
-    )  # fmt: skip
-    code, out, err = icl("run", "smoke", *shorter, "--results", tmp_path, "--device", "cpu", "--jobs", "1")
-    assert (code, err) == (0, "")
-    assert "could not be" not in out
-    assert "could not be" not in (tmp_path / "smoke/report.html").read_text()

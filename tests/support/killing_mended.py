@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from killing import Torn, describe, in_a_child, watch, weights
+from killing import Torn, describe, in_a_child, told_apart, watch, weights
 from tiny_runs import Killed, killed_at, tables, tiny_run
 
 from icl_curriculum.config.experiment import Run
@@ -88,7 +88,7 @@ def main(folder: Path) -> None:
     # What comes after is an evaluation like any other.
     operations = operations[: operations.index("append timing")]
     attempts = []
-    for number, name in enumerate(operations, start=1):
+    for number, name in told_apart(operations):
         # A file that is half written is none, so the old config is told nothing new by it.
         for again in (NEW, OLD) if name.startswith("replace") else (NEW,):
             results = in_a_copy(f"killed-{number}-{again.hash()}")
