@@ -138,12 +138,15 @@ def metrics() -> str:
     }
 
     def columns(cls: Any) -> list[str]:
-        metric, where = cls(), []
+        metric, where = cls(), list[tuple[str, bool]]()
         for labels, task in tasks.items():
             if metric.undefined(task) is None:
                 usual = metric.id in {item.id for item in usual_metrics(task)}
-                where.append(labels if usual else f"{labels} (asked for)")
-        return [", ".join(where), "less" if cls.improves == "down" else "more"]
+                where.append((labels, usual))
+        usually = ", ".join(labels for labels, usual in where if usual)
+        asked = ", ".join(labels for labels, usual in where if not usual)
+        said = [*filter(None, [usually]), *([f"if asked for: {asked}"] if asked else [])]
+        return ["; ".join(said), "less" if cls.improves == "down" else "more"]
 
     return markdown_table(["metric", "what it is", "where labels are", "better is"], component_rows(METRICS, columns))
 

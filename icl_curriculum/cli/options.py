@@ -37,7 +37,7 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")
 Device = Annotated[str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")]
 Error = Annotated[
     float | None,
-    typer.Option(metavar="E", help="the error that counts as converged, where 1 is predicting zero; default: 0.5"),
+    typer.Option(metavar="E", help="the error that counts as converged; default: 0.5, halfway to perfect"),
 ]
 ShownMetricName = Annotated[
     str | None,

@@ -26,13 +26,17 @@ class Metric(Component):
 
         @register_metric("sign_error")
         class SignError(Metric):
-            "The share of answers with the wrong sign."
+            "The share of answers with the wrong sign; an answer of 0 counts half."
 
             title = "wrong signs"
             power = 0
 
+            def undefined(self, task):
+                return "its labels are no single numbers" if task.function_class.label_dims > 1 else None
+
             def errors(self, predictions, targets, task):
-                return (predictions.sign() != targets.sign()).double()
+                wrong = (1 - predictions.sign() * targets.sign()) / 2
+                return torch.where(predictions.isnan(), torch.nan, wrong)
 
             def trivial(self, task):
                 return 0.5

@@ -48,7 +48,7 @@ class SquaredError(OfNumbers):
 
 @register_metric("normalized_error")
 class NormalizedError(Metric):
-    """The error that is 1 for who knows nothing and 0 if perfect, whatever the labels are.
+    """1 for a learner that knows nothing, 0 for a perfect one, whatever the labels are.
 
     For numbers and vectors the squared error over E|f(q)|^2 under the bank's own inputs, in closed form or from one
     fixed Monte Carlo; for signs and classes the share of wrong answers over that of chance, 1/2 or 1 - 1/C.
@@ -79,7 +79,7 @@ class NormalizedError(Metric):
 
 @register_metric("error_over_reference")
 class ErrorOverReference(SquaredError):
-    """The squared error over the class's trivial error under its reference inputs (Garg et al. 2022, their text)."""
+    """The squared error over the class's trivial error under its reference inputs, as Garg et al. 2022 define it."""
 
     def scale(self, targets: Float[Tensor, "n lengths *labels"], task: Task) -> float:
         return task.trivial_error()
