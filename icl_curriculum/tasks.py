@@ -19,7 +19,7 @@ from torch import Tensor
 
 from icl_curriculum.core.arguments import whole_number
 from icl_curriculum.core.component import Component, code_of
-from icl_curriculum.core.contracts import as_number, at_work, expect_shape
+from icl_curriculum.core.contracts import as_number, at_work, broken_contract, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS
@@ -189,16 +189,20 @@ class Task:
         """E f(x)^2 under this task's inputs, in the units of the targets; infinite where it does not exist.
 
         It is the class's closed form where there is one, the trivial error under the reference inputs, and else a
-        Monte Carlo estimate from 2^18 functions and inputs of a stream of its own, the same for every bank.
+        Monte Carlo estimate from 2^18 functions and inputs of a stream of its own, the same for every bank; always that
+        where a class says which values count, of which it is the moment then.
         """
         if not self.has_second_moment():
             return float("inf")
-        closed = self.function_class.second_moment(
-            self.dims,
-            squared_norm=self.inputs.squared_norm(self.dims),
-            spectrum=self.inputs.spectrum(self.dims),
-        )
-        if closed is None and self._has_reference_inputs():
+        closed = None
+        all_count = type(self.function_class).counts is FunctionClass.counts
+        if all_count:
+            closed = self.function_class.second_moment(
+                self.dims,
+                squared_norm=self.inputs.squared_norm(self.dims),
+                spectrum=self.inputs.spectrum(self.dims),
+            )
+        if closed is None and all_count and self._has_reference_inputs():
             closed = self.function_class.trivial_error(self.dims)
         if closed is None:
             closed = _monte_carlo_second_moment(_Moment.of(self))
@@ -246,11 +250,17 @@ class _Moment:
 
 @lru_cache(maxsize=256)
 def _monte_carlo_second_moment(moment: _Moment) -> float:
-    total, task = 0.0, moment.task
+    total, counting, task = 0.0, 0, moment.task
     for chunk in range(DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
         streams = Streams(0, f"denominator/{moment.family}/{task.inputs.id}/{moment.dims}", chunk)
-        total += float(task.draw(_DENOMINATOR_CHUNK, 1, streams).targets.double().square().sum())
-    return total / DENOMINATOR_PROMPTS
+        drawn = task.draw(_DENOMINATOR_CHUNK, 1, streams)
+        targets = drawn.targets if drawn.mask is None else drawn.targets[drawn.mask]
+        total += float(targets.double().square().sum())
+        counting += _DENOMINATOR_CHUNK if drawn.mask is None else int(drawn.mask.sum())
+    if not counting:
+        found = f"nothing that counts in {DENOMINATOR_PROMPTS} values"
+        raise broken_contract(task.function_class, "counts", found=found, expected="values that count more often")
+    return total / counting
 
 
 def _other_classes(

@@ -55,6 +55,8 @@ class PoolPosteriorMean(Baseline):
         return self.model_copy(update={"pool": with_pool[0], "given_id": self.id})
 
     def why_not(self, function_class: FunctionClass) -> str | None:
+        if self.pool is not None and self.pool.drawn_labels:
+            return f"the labels of {self.pool.id} are drawn with their inputs, and {self.id} knows values alone"
         own = None if self.pool is None else labels_of(self.pool)
         if own in (None, labels_of(function_class)):
             return super().why_not(function_class)

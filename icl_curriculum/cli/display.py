@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ from icl_curriculum.cli.error_tables import error_table, grid_table, print_whole
 from icl_curriculum.cli.head_tables import head_tables
 from icl_curriculum.cli.screen import Screen
 from icl_curriculum.cli.similarity import TITLE, closest_table
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.results.adaptation import ADAPTED
-from icl_curriculum.results.chosen_metric import described_metric
-from icl_curriculum.results.shown_metric import USUAL, showing
+from icl_curriculum.results.chosen_metric import choose_metric
+from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
     from icl_curriculum.evaluation.failures import Failures
@@ -34,7 +36,7 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     failed, and where the files lie.
     """
     last, folder = written[-1], written[-1].table.parent
-    for metric in (USUAL, *map(described_metric, last.metrics)):
+    for metric in (USUAL, *_asked(folder, last.metrics)):
         with showing(metric):
             _show_models(written, grid)
     for reason in grid.undefined:
@@ -43,6 +45,13 @@ def show_evaluation(written: Sequence[WrittenEvaluation], grid: BankGrid) -> Non
     show_warnings(last.warnings)
     _show_tables(folder, grid, last.models)
     show_figures(last.figures)
+
+
+def _asked(folder: Path, metrics: Sequence[str]) -> Iterator[ShownMetric]:
+    """The metrics that were asked for, as far as there are any numbers."""
+    for name in metrics:
+        with contextlib.suppress(UserError):
+            yield choose_metric(folder, name)
 
 
 def _show_models(written: Sequence[WrittenEvaluation], grid: BankGrid) -> None:
@@ -87,7 +96,7 @@ def _show_tables(folder: Path, grid: BankGrid, learners: Collection[str]) -> Non
 def show_scores(written: WrittenScores) -> None:
     """Show the errors of every learner, why cells are undefined, what failed, and where the files lie."""
     cells = [bank.key for bank in written.grid.banks]
-    for metric in (USUAL, *map(described_metric, written.metrics)):
+    for metric in (USUAL, *_asked(written.folder, written.metrics)):
         with showing(metric):
             for title, table in score_tables(written.folder, cells, written.learners):
                 console.print(title, soft_wrap=True)

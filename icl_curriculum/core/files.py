@@ -80,8 +80,9 @@ def _in_use(temporary: Path) -> Iterator[None]:
     """Make an empty file that is locked within the block, as long as the process lives."""
     while True:
         with temporary.open("xb", buffering=0) as handle:
-            with contextlib.suppress(OSError):  # Where there are no locks, nobody removes it either.
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who removes what is abandoned may hold it a moment. Where there are no locks, nobody removes it either.
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             if _is_still(handle, temporary):
                 yield
                 return

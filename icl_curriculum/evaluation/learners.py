@@ -79,7 +79,7 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
         return []
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
-        told_by_inputs = function_class.owns_inputs and task.raw_noise > 0
+        told_by_inputs = function_class.owns_inputs and (task.raw_noise > 0 or function_class.drawn_labels)
         kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_by_inputs else None
     if kind is None:
         return []

@@ -46,6 +46,7 @@ from icl_curriculum.figures.scales import (
     range_label,
     zero_line,
 )
+from icl_curriculum.results.shown_metric import under_shifts
 from icl_curriculum.results.tables import (
     Cell,
     NothingToDraw,
@@ -117,6 +118,7 @@ def along_training(evaluation: pd.DataFrame, *, variant: str | None = None) -> F
 
 
 @styled
+@under_shifts()
 def learning_under_shifts(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """Errors under the shifts of `evaluation.learning_shifts` while training goes on: a panel per cell.
 

@@ -14,6 +14,7 @@ from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.figures.curves import look_alike
 from icl_curriculum.figures.names import ZERO
 from icl_curriculum.figures.scales import as_costs
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import distinct
 
 #: ``"best"``, ``"all"``, or ids of baselines.
@@ -84,12 +85,14 @@ def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: S
 
     chosen: list[str] = []
     alike: set[str] = set()
-    lowest = np.zeros(len(lengths))
+    # Where nothing says what zero's error is, they are held against the worst of them.
+    worst = np.nanmax([*logs.values()], axis=0) if logs and shown_metric().trivial is None else np.zeros(len(lengths))
+    lowest = worst
     while len(chosen) < MOST:
         gains = {learner: np.fmax(lowest - logs[learner], 0) for learner in waiting}
         # Rounded, so that baselines that differ in the last digit alone are sorted by name.
         further = sorted((-round(float(gain.mean()), 9), name) for name, gain in gains.items() if gain.max() >= GAIN)
-        near = [name for name in waiting if len(chosen) < ENOUGH and np.nanmean(logs[name]) < 0]
+        near = [name for name in waiting if len(chosen) < ENOUGH and np.nanmean(logs[name] - worst) < 0]
         following = next(iter([*(name for _, name in further), *near]), None)
         if following is None:
             break

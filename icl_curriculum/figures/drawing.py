@@ -285,8 +285,9 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
     ]  # fmt: skip
     if run_dir is not None:
         calls.append((heads_along_training, (heads, *(read_table(run_dir, name) for name in _TRAINING))))
-    for draw, tables in calls:
-        drawn += _drawn(directory, draw.__name__, partial(draw, *tables))
+    with showing(shown_metric().of(evaluation)):
+        for draw, tables in calls:
+            drawn += _drawn(directory, draw.__name__, partial(draw, *tables))
     return drawn
 
 

@@ -24,7 +24,7 @@ from icl_curriculum.figures.coloured_cells import NumberTable, table_figure
 from icl_curriculum.figures.names import inputs_label, learner_label, pretty
 from icl_curriculum.figures.notes import last_of_several
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.results.shown_metric import metric_titles, shown_metric
+from icl_curriculum.results.shown_metric import metric_titles, shown_metric, under_shifts
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, evaluated_cells, final, of_variant
 
 
@@ -38,6 +38,7 @@ class HeatMapRow:
 
 
 @styled
+@under_shifts()
 def heat_map(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """The model's error, mean over seeds: a row for each cell, a column for each way to draw its prompts.
 

@@ -72,6 +72,7 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
         return _linear_scale(axes, which, found, across)
     floor, ceiling = bounds()
     drawn = bounded(found)
+    drawn = drawn[np.isfinite(drawn)] if np.isfinite(drawn).any() else np.ones(1)
     low, high = float(drawn.min()), float(drawn.max())
     # A line that runs along the edge needs room for its width.
     limits = low / 1.3, high * 1.3

@@ -25,7 +25,7 @@ from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
-from icl_curriculum.results.shown_metric import metric_titles
+from icl_curriculum.results.shown_metric import metric_titles, shown_metric, under_shifts
 from icl_curriculum.results.tables import Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
 #: Within a row the model stands above, the learner that it is compared with below.
@@ -59,6 +59,7 @@ class Point:
 
 
 @styled
+@under_shifts()
 def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """The model's error under every shift, beside the oracle's or else the best baseline's: a panel per cell.
 
@@ -131,11 +132,11 @@ def _points(found: Sequence[tuple[Cell, CategoryErrors]]) -> list[Point]:
         table[~is_model & ~table["learner"].isin(_NO_RIVALS)].groupby(keys, observed=True)["value"].mean().reset_index()
     )
     prompts = table.groupby(keys, observed=True)["n_prompts"].min()
-    points = []
+    points, sign = [], shown_metric().sign
     for place, (cell, errors) in enumerate(found):
         values = {str(name): numbers for at, name, *numbers in models.itertuples(index=False) if at == place}
         others = {str(name): error for at, name, error in rivals.itertuples(index=False) if at == place}
-        best = "oracle" if "oracle" in others else min(others, key=others.__getitem__, default=None)
+        best = "oracle" if "oracle" in others else min(others, key=lambda name: sign * others[name], default=None)
         if best is not None:
             values[best] = [others[best]] * 3
         for name, (mean, low, high) in values.items():

@@ -149,7 +149,8 @@ def _draw_estimate(axes: Axes, found: Estimate, row: int, variant: str, style: L
         return
     height = row + _STATISTIC
     if not math.isnan(found.low):
-        ends = np.maximum([found.low, found.high], np.finfo(float).tiny)
+        least = np.finfo(float).tiny if shown_metric().improves == "down" else -np.inf
+        ends = np.maximum([found.low, found.high], least)
         axes.plot(ends, [height] * 2, color=style.colour, linewidth=1.4, marker="|", markersize=5,
                   gid=f"{variant} interval", zorder=3)  # fmt: skip
     axes.plot(

@@ -14,6 +14,7 @@ from icl_curriculum.figures.scales import bounded, error_label, error_scale, zer
 from icl_curriculum.figures.variants import Shown, shade_rows
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, in_cell
+from icl_curriculum.results.shown_metric import under_shifts
 from icl_curriculum.results.statistics.seeds import interquartile_mean
 
 #: The share of a row's height over which markers of variants are spread, the inches for each, and the least of a row.
@@ -27,6 +28,7 @@ Shift = tuple[str, str] | None
 
 
 @styled
+@under_shifts()
 def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """The error under each shift: a panel per cell, a row per shift, a marker per variant that was trained on the cell.
 

@@ -13,8 +13,8 @@ from icl_curriculum.results.transfer.sheets import of_most_steps, reading, trans
 
 
 def transfer_sections(source: Source) -> list[PageSection]:
-    """The section, or none where the experiment has no transfer.csv."""
-    if not (source.directory / "transfer.csv").is_file():
+    """The section, or none where the experiment has no transfer.csv, or another metric is shown than that has."""
+    if shown_metric().chosen is not None or not (source.directory / "transfer.csv").is_file():
         return []
     table = read_table(source.directory, "transfer")
     sheets = list(transfer_sheets(of_most_steps(table)))

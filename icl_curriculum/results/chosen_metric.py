@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.registry import METRICS
+from icl_curriculum.results.manifests import MANIFEST, read_sealed
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric
 from icl_curriculum.results.surveying import survey
 from icl_curriculum.results.tables import read_table
@@ -33,13 +34,27 @@ def choose_metric(directory: Path, chosen: str | None) -> ShownMetric:
         raise UserError(f"{missing}{closest_and_known(chosen, known)}")
     if chosen in USUAL.titles:
         return ShownMetric({chosen: USUAL.titles[chosen]}, chosen=None if chosen == "normalized_error" else chosen)
-    described: dict[str, Any] = {}
-    for _, manifest in survey(directory).finished:
-        found = manifest.get("metrics")
-        if isinstance(found, dict) and isinstance(found.get(chosen), dict):
-            described = found[chosen]
-            break
-    return described_metric(chosen, described)
+    manifests = [manifest for _, manifest in survey(directory).finished]
+    if (directory / MANIFEST).is_file():  # That of a command's own folder, which holds no runs.
+        with contextlib.suppress(OSError, ValueError):
+            manifests.append(read_sealed(directory / MANIFEST))
+    found = [said for manifest in manifests if (said := _of(chosen, manifest))]
+    levels = [said["trivial"] for said in found if isinstance(said.get("trivial"), dict)]
+    under = [said["shifted"] for said in found if isinstance(said.get("shifted"), dict)]
+    joined = {"trivial": _numbered(levels), "shifted": _numbered(under)}
+    return described_metric(chosen, {**found[0], **joined} if found else {})
+
+
+def _of(chosen: str, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a manifest says of a metric."""
+    described = manifest.get("metrics")
+    said = described.get(chosen) if isinstance(described, dict) else None
+    return said if isinstance(said, dict) else None
+
+
+def _numbered(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The levels of several runs, each by a key of its own."""
+    return {f"{number}/{name}": level for number, each in enumerate(levels) for name, level in each.items()}
 
 
 def described_metric(chosen: str, described: Mapping[str, Any] = MappingProxyType({})) -> ShownMetric:
@@ -49,13 +64,20 @@ def described_metric(chosen: str, described: Mapping[str, Any] = MappingProxyTyp
         with contextlib.suppress(UserError):
             cls: Any = METRICS.get(Identifier.parse(chosen).name)
             title, improves = cls.wording(), cls.improves
-    levels = described.get("trivial")
-    numbers = set(levels.values()) if isinstance(levels, dict) else set()
-    level = next(iter(numbers)) if len(numbers) == 1 else None
-    known = isinstance(level, int | float) and math.isfinite(level)
+    trivial = _common(described.get("trivial"))
+    shifted = _common(described.get("shifted"), trivial)
     return ShownMetric(
         {chosen: title if isinstance(title, str) else chosen.replace("_", " ")},
         "up" if improves == "up" else "down",
-        float(level) if known and level is not None else None,
+        trivial,
+        shifted,
         chosen,
     )
+
+
+def _common(levels: object, *others: float | None) -> float | None:
+    """The number that all levels are, and the ``others``; None if there is none, or several."""
+    numbers = [*levels.values(), *others] if isinstance(levels, dict) else list(others)
+    known = [float(item) for item in numbers if isinstance(item, int | float) and math.isfinite(item)]
+    same = known and len(known) == len(numbers) and max(known) - min(known) <= 1e-9 * abs(known[0])
+    return known[0] if same else None

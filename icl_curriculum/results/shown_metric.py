@@ -22,8 +22,8 @@ class ShownMetric:
 
     ``titles``: what the metrics are called, by id, the first that a table has being shown. ``improves``: which way a
     better learner's number lies. ``trivial``: the number of a learner that knows nothing, where it is the same in all
-    cells. ``chosen``: the id of one that was asked for in the place of the usual ones. ``nothing``: what a learner that
-    knows nothing does, in two words.
+    cells, and ``shifted`` where it is that also under every shift. ``chosen``: the id of one that was asked for in the
+    place of the usual ones. ``nothing``: what a learner that knows nothing does, in two words.
     """
 
     titles: Mapping[str, str] = field(
@@ -31,6 +31,7 @@ class ShownMetric:
     )
     improves: Literal["down", "up"] = "down"
     trivial: float | None = 1.0
+    shifted: float | None = 1.0
     chosen: str | None = None
     nothing: str = PREDICTING_ZERO
 
@@ -48,6 +49,11 @@ class ShownMetric:
     def title(self) -> str:
         """What the first of the metrics is called."""
         return next(iter(self.titles.values()))
+
+    @property
+    def least(self) -> float:
+        """Below which no number can be: an interval that reaches further is cut there."""
+        return 0.0 if self.improves == "down" else -math.inf
 
     @property
     def noun(self) -> str:
@@ -84,7 +90,7 @@ class ShownMetric:
         """The number that counts as learned where nobody says one: halfway to what is best; NaN if that is unknown."""
         if self.chosen is None:
             return THRESHOLD
-        if self.trivial is None:
+        if self.trivial is None or (self.improves == "up" and not self.trivial < 1):
             return math.nan
         return self.trivial / 2 if self.improves == "down" else (1 + self.trivial) / 2
 
@@ -112,6 +118,14 @@ def showing(metric: ShownMetric) -> Iterator[None]:
         yield
     finally:
         _SHOWN.reset(token)
+
+
+@contextlib.contextmanager
+def under_shifts() -> Iterator[None]:
+    """For figures that show numbers under shifts: what is known of the trivial level is what holds under all."""
+    shown = shown_metric()
+    with showing(replace(shown, trivial=shown.shifted)):
+        yield
 
 
 def of_shown(table: pd.DataFrame) -> pd.DataFrame:

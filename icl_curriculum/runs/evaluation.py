@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,21 +117,29 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     seconds = time.monotonic() - began
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
-    return Evaluated(hashes, failures, doubts, _described(banks, trained.run.experiment.evaluation.metrics))
+    return Evaluated(hashes, failures, doubts, described_metrics(banks, trained.run.experiment.evaluation.metrics))
 
 
-def _described(banks: Sequence[Bank], more: Sequence[Metric]) -> dict[str, dict[str, Any]]:
-    """What a manifest says of the metrics of a run, so that they can be shown where no plugin is loaded."""
-    found: dict[str, dict[str, Any]] = {}
+def described_metrics(
+    banks: Sequence[Bank], more: Sequence[Metric], known: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What a manifest says of the metrics on banks, so that they can be shown where no plugin is loaded.
+
+    ``known``: what it says already, and goes on to say of other banks.
+    """
+    found: dict[str, dict[str, Any]] = {name: copy.deepcopy(said) for name, said in (known or {}).items()}
     for bank in banks:
         task = bank.drawn_task
         for metric in usual_metrics(task, more):
             with at_work(metric, "trivial"):
                 level = metric.trivial(task)
                 title, improves = metric.wording(), metric.improves
-            said = found.setdefault(metric.id, {"title": title, "improves": improves, "trivial": {}})
-            if bank.shift_id == "none" and level is not None:
-                said["trivial"]["/".join(bank.key[:2])] = as_number(metric, "trivial", level)
+            said = found.setdefault(metric.id, {})
+            said.update(title=title, improves=improves)
+            levels = said.setdefault("trivial" if bank.shift is None else "shifted", {})
+            if level is not None:
+                name = "/".join(bank.key[:2] if bank.shift is None else bank.key)
+                levels[name] = as_number(metric, "trivial", level)
     return found
 
 

@@ -21,7 +21,7 @@ from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
 from icl_curriculum.function_classes.apart import functions_depend_on_inputs
 from icl_curriculum.models.base import Model, ModelConfig
-from icl_curriculum.models.calling import check_shape, given
+from icl_curriculum.models.calling import check_shape, given, mean_errors
 from icl_curriculum.models.descent import copied
 from icl_curriculum.models.stirring import stir
 from icl_curriculum.results.doubts import Doubt
@@ -194,6 +194,14 @@ def _expect_answers(entry: NamedLearner, config: ModelConfig, banks: Sequence[Ba
             )  # fmt: skip
 
 
+def _labels(prompts: Prompts, made: torch.Generator) -> Tensor:
+    """Random labels of the kind of a task's."""
+    drawn = torch.randn(prompts.ys.shape, generator=made)
+    if not prompts.classes:
+        return drawn
+    return torch.zeros_like(drawn).scatter_(-1, drawn.argmax(dim=-1, keepdim=True), 1.0)
+
+
 def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int) -> Iterator[Doubt]:
     """ComponentFailed unless gradients reach the weights; says which weights none reaches."""
     prompts = probe_prompts(task, points)
@@ -201,12 +209,12 @@ def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int
     rows = None if model.instruction is None else model.instruction.rows(prompts).to(device)
     made = generator(0, "probe/labels")
     # Not those of the task: where functions are zero, so are errors.
-    ys, targets = (torch.randn(prompts.ys.shape, generator=made).to(device) for _ in range(2))
+    ys, targets = (_labels(prompts, made).to(device) for _ in range(2))
     xs = prompts.xs.to(device)
     model.zero_grad(set_to_none=True)
     with at_work(config, "predict"):
         answers = model.predict(replace(prompts, ys=ys.cpu()).without_answers()).to(device)
-    wanted = (answers.float() - targets).square().mean(dim=1)
+    wanted = mean_errors(answers, targets, classes=prompts.classes)
     try:
         with at_work(config, "backward"):
             errors = model.backward(xs, ys, targets, torch.ones(len(prompts), device=device), **given(instruction=rows))

@@ -24,8 +24,12 @@ def asked_metrics(
         metric = item if isinstance(item, Metric) else component(item, METRICS, "--metric", known)
         assert isinstance(metric, Metric)
         with at_work(metric, "undefined"):
-            reasons = [metric.undefined(task) for task in tasks]
+            reasons = [metric.undefined(task) or _without_mean(metric, task) for task in tasks]
         if reasons and None not in reasons:
             raise UserError(f"the metric {metric.id!r} means nothing for {tasks[0].function_class.id!r}: {reasons[0]}")
         found[metric.id] = metric
     return tuple(found.values())
+
+
+def _without_mean(metric: Metric, task: Task) -> str | None:
+    return None if metric.exists(task) else f"under {task.inputs.id} inputs it has no finite mean"

@@ -25,7 +25,7 @@ from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.doubts import doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
-from icl_curriculum.runs.evaluation import Scored, score_banks
+from icl_curriculum.runs.evaluation import Scored, described_metrics, score_banks
 from icl_curriculum.scoring.asked_models import asked_models
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
 from icl_curriculum.scoring.trained_runs import open_run
@@ -133,7 +133,7 @@ class Evaluation:
                 raise RunFailed(f"{bank}: {_reason(error)}; {_kept(len(answered), output)}") from error
             finally:
                 if answered:
-                    self._write(output, answered, plugins, claim)
+                    self._write(output, answered, plugins, claim, metrics)
             failures = {item.name: item.failures for item in answered}
             names = [*(entry.id for entry in models), *dict.fromkeys(item.learner for item in adaptations)]
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
@@ -155,7 +155,9 @@ class Evaluation:
             return None
         return f"the evaluation of {manifest.get('run')} with other weights or other banks"
 
-    def _write(self, output: Path, answered: Sequence[Scored], plugins: Sequence[str], claim: Claim) -> None:
+    def _write(
+        self, output: Path, answered: Sequence[Scored], plugins: Sequence[str], claim: Claim, metrics: Sequence[Metric]
+    ) -> None:
         hashed = {item.name: item.content for item in answered}
         failed = {item.name: item.failures for item in answered}
         doubted = {item.name: item.doubts for item in answered}
@@ -168,6 +170,11 @@ class Evaluation:
                 "plugins": sorted({*manifest.get("plugins", []), *plugins}),
                 "bank_version": BANK_VERSION,
                 "banks": {**manifest.get("banks", {}), **hashed},
+                "metrics": described_metrics(
+                    [item.bank for item in answered],
+                    [*self.run.experiment.evaluation.metrics, *metrics],
+                    manifest.get("metrics", {}),
+                ),
                 "baseline_failures": for_manifest({**failures_in(manifest), **failed}),
                 "warnings": doubts_for_manifest({**doubts_in(manifest), **doubted}),
                 **provenance(),

@@ -28,6 +28,7 @@ from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.results.surveying import finished_runs
+from icl_curriculum.runs.evaluation import described_metrics
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid, usual_points
@@ -203,6 +204,7 @@ class Scoring:
                 "costly": self.costly.model_dump(exclude_none=True),
                 "plugins": sorted({*manifest.get("plugins", []), *self.plugins}),
                 "banks": {**manifest.get("banks", {}), asked.name: asked.content},
+                "metrics": described_metrics([asked.bank], self.metrics, manifest.get("metrics", {})),
                 "baseline_failures": for_manifest({**known, asked.name: [*kept, *failed]}),
                 "warnings": doubts_for_manifest({**doubts_in(manifest), asked.name: doubts}),
                 **provenance(),

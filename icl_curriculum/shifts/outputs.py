@@ -40,13 +40,19 @@ class LabelNoise(Shift):
 
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
 
-    level: float = Field(0.5, gt=0, le=1e6, description="standard deviation over the root of the trivial error")
+    level: float = Field(
+        0.5,
+        gt=0,
+        le=1e6,
+        description="standard deviation over the root of the trivial error, of vectors of each number's share of it",
+    )
     flips: float = Field(0.1, gt=0, le=0.5, description="probability that a sign is flipped, or a class another one")
 
     def apply(self, task: Task) -> Task:
         if task.function_class.sign_valued or task.function_class.class_valued:
             return replace(task, label_noise=self.flips)
-        return replace(task, label_noise=self.level * math.sqrt(task.function_class.trivial_error(task.dims)))
+        power = task.function_class.trivial_error(task.dims) / task.function_class.label_dims
+        return replace(task, label_noise=self.level * math.sqrt(power))
 
     def columns(self, task: Task) -> tuple[str, str]:
         if self.given_id is not None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.machine import arithmetic
-from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.prompts import Prompts, concatenate
 from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.tasks import Task
 
+#: How often so many prompts are drawn before it is said that too few count.
+_MOST_DRAWS = 100
 #: A function class and an input distribution, by the ids that the tables show.
 _Cell = tuple[str, str]
 
@@ -34,13 +37,32 @@ class FixedPrompts:
     _kept: dict[tuple[_Cell, int | None], Prompts] = field(default_factory=dict, repr=False, compare=False)
 
     def all_of(self, cell: _Cell, active_dims: int | None = None) -> Prompts:
-        """The fixed prompts of a cell; with ``active_dims``, the same with coordinates from there on at zero."""
+        """The fixed prompts of a cell; with ``active_dims``, the same with coordinates from there on at zero.
+
+        Something counts in each, for whole prompts with all coordinates; those in which nothing does are passed over.
+        """
         if (cell, active_dims) not in self._kept:
-            streams = Streams(self.seed, f"fixed/{self.stream_names[cell]}", 0, self.device)
-            with arithmetic("float32", self.device):
-                drawn = self.tasks[cell].draw(self.n, self.points, streams, active_dims=active_dims)
-            self._kept[cell, active_dims] = drawn
+            found: list[Prompts] = []
+            counting = 0
+            while counting < self.n and len(found) < _MOST_DRAWS:
+                whole = self._drawn(cell, len(found), None)
+                drawn = whole if active_dims is None else self._drawn(cell, len(found), active_dims)
+                if whole.mask is not None:
+                    drawn = drawn[whole.mask.any(dim=1).nonzero().squeeze(1)]
+                found.append(drawn)
+                counting += len(drawn)
+            if counting < self.n:
+                raise broken_contract(
+                    self.tasks[cell].function_class, "counts", found=f"something that counts in {counting} prompts of "
+                    f"{_MOST_DRAWS * self.n}", expected=f"that in the {self.n} fixed ones at least",
+                )  # fmt: skip
+            self._kept[cell, active_dims] = found[0] if len(found) == 1 else _joined(found)[: self.n]
         return self._kept[cell, active_dims]
+
+    def _drawn(self, cell: _Cell, index: int, active_dims: int | None) -> Prompts:
+        streams = Streams(self.seed, f"fixed/{self.stream_names[cell]}", index, self.device)
+        with arithmetic("float32", self.device):
+            return self.tasks[cell].draw(self.n, self.points, streams, active_dims=active_dims)
 
     def taken(
         self, cell: _Cell, n: int, step: int, number: int, first: int, *, active_dims: int | None = None
@@ -61,3 +83,12 @@ class FixedPrompts:
     def _order(self, cell: _Cell, step: int, number: int, turn: int) -> Int[Tensor, " n"]:
         made = generator(self.seed, f"fixed/order/{number}/{turn}/{self.stream_names[cell]}", step)
         return torch.randperm(self.n, generator=made)
+
+
+def _joined(drawn: Sequence[Prompts]) -> Prompts:
+    """Prompts of one task, drawn one after another; without the functions."""
+    first = drawn[0]
+    return replace(
+        concatenate(drawn), loss_weights=None, function_class=first.function_class,
+        input_distribution=first.input_distribution, label_noise=first.label_noise, scale=first.scale,
+    )  # fmt: skip

@@ -203,7 +203,7 @@ class Session:
         are used, by default this one: ``of_step = step % 100`` goes round a fixed set of prompts again and again, of
         the size that the curriculum says now.
 
-        Prompts of which nothing counts, none of them, are drawn again, from streams of their own.
+        If nothing counts in any of the prompts, others are drawn, from streams of their own, or the next fixed ones.
 
         With ``training.fixed_prompts`` the prompts are some of the cell's fixed ones, in an order of the update's own.
         No two draws that are the first of their roles have one in common, nor have the second ones, until all of them
@@ -228,12 +228,15 @@ class Session:
         if self._setting.fixed is not None:
             if prompts_per_function > 1 or functions_of is not None:
                 raise ValueError("training.fixed_prompts: a fixed set has one prompt of every function")
-            prompts = self._setting.fixed.taken(
-                cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
-            )
-            self._taken[cell, number] += n
-            found = self._given(name, points, prompts)
-            return found if self._note(role, cell, found) else self._nothing_counts(cell, f"{n} of the fixed prompts")
+            for again in range(_MOST_DRAWS):
+                prompts = self._setting.fixed.taken(
+                    cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
+                )
+                self._taken[cell, number] += n
+                found = self._given(_again(name, again), step, points, prompts)
+                if self._note(role, cell, found):
+                    return found
+            return self._nothing_counts(cell, "any of the fixed prompts")
         source, n_functions = (name, step), n // prompts_per_function
         shared = None if functions_of is None else self._functions_of(functions_of, cell)
         if shared is not None:
@@ -244,7 +247,7 @@ class Session:
                 )
         # Where none of the prompts counts there is nothing to learn from them, and others are drawn.
         for again in range(_MOST_DRAWS):
-            own = f"{name}+{again}" if again else name
+            own = _again(name, again)
             if shared is None:
                 source = (own, step)
             streams = Streams(
@@ -259,7 +262,7 @@ class Session:
             if prompts_per_function > 1 or shared is not None:
                 wanted = different if shared is None else shared.truth
                 _expect_functions(task, truth, wanted, prompts_per_function)
-            found = self._given(own, points, prompts)
+            found = self._given(own, step, points, prompts)
             if self._note(role, cell, found):
                 self._functions[role, cell] = _Functions(source, n_functions, different)
                 return found
@@ -269,10 +272,10 @@ class Session:
         """The coordinates that are not zero at this step, where they are not all."""
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
-    def _given(self, name: str, points: int, prompts: Prompts) -> Prompts:
+    def _given(self, name: str, step: int, points: int, prompts: Prompts) -> Prompts:
         """Whole prompts as the method gets them: with their instruction, of so many points, and weighed.
 
-        ``name``: that of their streams.
+        ``name``, ``step``: those of their streams.
         """
         told = self.model.instruction
         if told is not None:
@@ -281,7 +284,7 @@ class Session:
         counting = self._setting.counting
         lengths = None
         if counting.shortest is not None:
-            lengths = generator(self._setting.seed, f"lengths/{name}", self.step)
+            lengths = generator(self._setting.seed, f"lengths/{name}", step)
         return counting.weighed(given, lengths)
 
     def _note(self, role: str, cell: Cell, given: Prompts) -> bool:
@@ -341,6 +344,11 @@ class Session:
         self._counts[f"{role}/{rest}"] += 1
         first = f"{role}#{number}" if number else role
         return f"{first}/{rest}" if rest else first
+
+
+def _again(name: str, number: int) -> str:
+    """The name of the streams of a draw that is made for the ``number``-th time anew."""
+    return f"{name}+{number}" if number else name
 
 
 @dataclass(frozen=True)

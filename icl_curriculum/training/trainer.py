@@ -200,10 +200,11 @@ class Trainer:
         what = "the loss" if role == self.method.signal else f"the {role} loss"
         with at_work(self.method, "why_diverged"):
             why = self.method.why_diverged(role)
+        nothing = "chance" if self.tasks[cell].function_class.class_valued else "predicting zero"
         way_out = f": {why}" if why else "; a lower training.optimizer learning rate usually helps"
         raise Diverged(
             f"training diverged {f'by step {self.step}' if step is None else f'at step {step}'}: {what} on {cell[0]} "
-            f"with {cell[1]} inputs is {loss:.4g}, {loss / self.trivial[cell]:.4g} times that of predicting zero "
+            f"with {cell[1]} inputs is {loss:.4g}, {loss / self.trivial[cell]:.4g} times that of {nothing} "
             f"(limit training.divergence = {self.config.divergence:g}){way_out}"
         )
 

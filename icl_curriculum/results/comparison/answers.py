@@ -59,7 +59,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
         parts = []
         for variant, value, low, high in over[["variant", "value", "ci_low", "ci_high"]].itertuples(index=False):
             name = "single-task training, a model for each" if variant == SINGLE_TASK else f"`{variant}`"
-            interval = "" if pd.isna(low) else f" ({error(max(0.0, low))}–{error(high)})"
+            interval = "" if pd.isna(low) else f" ({error(max(shown.least, low))}–{error(high)})"
             parts.append(f"{name} {error(value)}{interval}")
         sentences.append(
             f"Interquartile mean of the final {shown.noun} over all {len(cells)} {kind} and all seeds, with {level} "
@@ -124,7 +124,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
     ranked = sorted(full, key=lambda variant: shown_metric().sign * made[variant].value)
     k, best = int(rows["n_context"].iloc[0]), ranked[0]
     at_end = [f"`{name}` {error(made[name].value)}" for name in ranked[1:]]
-    ends = f"{error(made[best].value)}{_in_brackets(between(made[best], least=0.0))}"
+    ends = f"{error(made[best].value)}{_in_brackets(between(made[best], least=shown_metric().least))}"
     sentences = [f"At {k} examples, after {count(steps.max())} steps, `{best}` ends at {ends}."]
     if at_end:
         sentences = [
@@ -139,7 +139,8 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
             sentences.append(
                 f"Trained on it alone to the end of a schedule of {count(steps[name])} steps (`{name}`, "
                 f"{count(prompts)} prompts), the {shown_metric().noun} is {error(made[name].value)}"
-                f"{_in_brackets(between(made[name], least=0.0))}{_with_as_many(numbers, cell, name, prompts, ranked)}."
+                f"{_in_brackets(between(made[name], least=shown_metric().least))}"
+                f"{_with_as_many(numbers, cell, name, prompts, ranked)}."
             )
     return sentences + _worst(rows)
 

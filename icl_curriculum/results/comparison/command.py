@@ -115,8 +115,10 @@ def _compared(
     examples: int | None = None,
     *, all_pairs: bool = False,
 ) -> Compared:  # fmt: skip
-    if threshold is not None and not 0 < threshold < math.inf:
-        raise UserError(f"--error: expected a number above 0, found {threshold:g}")
+    least = shown_metric().least
+    if threshold is not None and not least < threshold < math.inf:
+        expected = "a number above 0" if least == 0 else "a finite number"
+        raise UserError(f"--error: expected {expected}, found {threshold:g}")
     found = comparable.together(sources, threshold=threshold, examples=examples)
     variants = set(found.rows["variant"])
     if against is not None and against not in variants:

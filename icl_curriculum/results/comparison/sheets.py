@@ -72,7 +72,7 @@ def errors(rows: pd.DataFrame, numbers: Numbers, cell: Cell) -> Sheet:
         }
         each = " ".join(error(value) for value in own["error"]) if len(own) < MANY else f"{len(own)} seeds"
         made.add(
-            variant, _error(found["iqm"].value), _interval(found["iqm"], 0.0),
+            variant, _error(found["iqm"].value), _interval(found["iqm"], shown_metric().least),
             *(_error(found[name].value) for name in ("mean", "median", "seed_sd", "prompt_sd")),
             SheetEntry(each, float(own["error"].min())),
         )  # fmt: skip
