@@ -150,7 +150,7 @@ class _Asked:
     config: ModelConfig
     model: Model
 
-    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
+    def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         separate = prompts.queries is not None
         try:
             with at_work(self.config, "predict of separate queries" if separate else "predict"):

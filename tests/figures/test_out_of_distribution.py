@@ -9,6 +9,8 @@ from made_up_tables import FOUR, K, make_scores, make_tables, model_error
 from matplotlib.figure import Figure
 from reading_figures import check_layout, draw, drawn, line, panels, said, small, tick_labels
 
+from icl_curriculum.results.shown_metric import ShownMetric, showing
+
 
 def categories(figure: Figure) -> list[str]:
     return [label.get_text() for label in tick_labels(figure.axes[0], "y")]
@@ -47,6 +49,20 @@ def test_rows_hold_the_model_beside_the_oracle_or_the_best_baseline() -> None:
     # At 20 examples averaging is better, and is what the model is compared with.
     assert [rows[round(y)] for y in line(panels(figure)["ReLU network"], "averaging")[1]] == rows[-1:]
     assert [np.asarray(item.get_xdata())[0] for item in axes.lines if item.get_gid() == "zero"] == [1]
+
+
+def test_where_more_is_better_the_best_baseline_is_the_one_with_most() -> None:
+    evaluation = small()["evaluation"]
+    evaluation = evaluation[evaluation["learner_kind"] != "oracle"]
+    with showing(ShownMetric({"normalized_error": "mark"}, "up", None, None, "normalized_error")):
+        figure = draw("out_of_distribution", {"evaluation": evaluation})
+    plain = evaluation[(evaluation["shift"] == "none") & (evaluation["learner_kind"] == "baseline")]
+    for name, axes in panels(figure).items():
+        own = plain[(plain["function_class"] == name.lower().replace(" ", "_")) & (plain["n_context"] == K)]
+        own = own[(own["metric"] == "normalized_error") & (own["learner"] != "zero")]
+        if len(own):
+            best = own.groupby("learner")["value"].mean().idxmax()
+            assert best in {item.get_gid() for item in axes.lines}
 
 
 def test_an_oracle_is_shown_even_where_a_baseline_is_better() -> None:

@@ -123,6 +123,14 @@ def test_clouds_have_no_oracle_under_noise_and_no_other_queries() -> None:
     assert why_undefined(shift_of("scaled_outputs"), task) == "its values are classes"
 
 
+def test_a_pool_of_clouds_has_no_oracle_that_would_take_drawn_labels_for_values() -> None:
+    pool = {**CLOUDS, "pool_size": 4}
+    assert oracle_entry(Bank(reference_task(pool, dims=2), None, 4, 3, 0)) == []
+    reason = baseline_of({"name": "dmmse", "pool": pool}).why_not(class_of(CLOUDS))
+    assert reason is not None
+    assert "are drawn with their inputs" in reason
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_the_posterior_over_a_pool_of_classes_is_that_of_a_sum(noise: float) -> None:
     pool = class_of({"name": "multiclass_linear", "n_classes": 3, "pool_size": 7, "label_noise": noise})

@@ -138,6 +138,22 @@ def test_each_length_is_over_the_prompts_that_count_there_and_says_how_many() ->
         assert row.value == pytest.approx(float(plain.targets[counting[:, k], k].double().square().mean()))
 
 
+class Far(Linear):
+    """Linear functions that are asked about far out."""
+
+    def counts(self, parameters: Any, xs: Tensor) -> Tensor:
+        return xs.square().sum(-1) > 4
+
+
+def test_errors_are_divided_by_the_second_moment_of_what_counts() -> None:
+    """Of x ~ N(0, I) in two dimensions |x|^2 is exponential with mean 2, so its mean above 4 is 6."""
+    bank = bank_of("linear", n=4096, points=3)
+    bank = replace(bank, task=replace(bank.task, function_class=Far(), dims=2))
+    assert bank.second_moment == pytest.approx(6, rel=0.02)
+    rows = score([NamedLearner("zero", "baseline", baseline_of("zero"))], bank, bank.draw(), 0.9)
+    assert all(row.ci_low < 1.05 and row.ci_high > 0.95 for row in rows if row.metric == "normalized_error")
+
+
 class Wrong:
     """Predicts one number too many of each label."""
 

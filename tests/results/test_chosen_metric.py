@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_up_tables import make_scores
+from matplotlib.figure import Figure
 from several_variants import train
 from tiny_runs import Icl, tiny_run
 
 from icl_curriculum import figures
-from icl_curriculum.results.chosen_metric import described_metric
-from icl_curriculum.results.shown_metric import USUAL, of_shown
+from icl_curriculum.core.registry import METRICS
+from icl_curriculum.figures.scales import error_scale
+from icl_curriculum.results.chosen_metric import choose_metric, described_metric
+from icl_curriculum.results.shown_metric import USUAL, ShownMetric, of_shown, showing
 from icl_curriculum.runs.execution import execute
 
 CLASSES: dict[str, Any] = {
@@ -153,3 +157,76 @@ def test_a_metric_says_itself_what_no_manifest_says() -> None:
         == 0.5
     )
     assert USUAL.of(make_scores({"ridge": {1: 0.5}})).nothing == "predicting zero"
+
+
+def test_a_level_that_is_not_the_same_everywhere_is_none(tmp_path: Path) -> None:
+    def folder(*dims: int) -> Path:
+        variants = {f"d{d}": {"dims": d} for d in dims}
+        changes = {"function_classes": ["linear"], "variants": variants, "seeds": (0,)}
+        return train(tmp_path / "-".join(variants), "several", **changes)
+
+    alone, both = folder(3), folder(3, 2)
+    assert choose_metric(alone, "squared_error").trivial == 3
+    # One of its shifts is scaled_inputs, under which zero has another error.
+    assert choose_metric(alone, "squared_error").shifted is None
+    assert choose_metric(both, "squared_error").trivial is None
+    assert choose_metric(both, "normalized_error").shifted == 1
+
+
+def test_scores_keep_what_a_plugins_metric_is(icl: Icl, tmp_path: Path, fresh_registries: None) -> None:
+    plugin = tmp_path / "closeness.py"
+    plugin.write_text(CLOSENESS)
+    code, printed, _ = icl(
+        "score", "zero", "--function-class", "linear", "--dims", "2", "--points", "3", "--n-prompts", "8", "--metric",
+        "closeness", "--plugin", plugin, "--output", tmp_path / "score",
+    )  # fmt: skip
+    assert code == 0
+    assert "linear, gaussian inputs: how close (more is better)" in printed
+    METRICS._classes.pop("closeness")  # as in a process that has loaded no plugin
+    shown = choose_metric(tmp_path / "score", "closeness")
+    assert (shown.improves, shown.title, shown.trivial) == ("up", "how close", 0.5)
+    assert icl("plot", tmp_path / "score", "--metric", "closeness")[0] == 0
+
+
+CLOSENESS = """
+from icl_curriculum import Metric, register_metric
+
+@register_metric("closeness")
+class Closeness(Metric):
+    "1 / (1 + |error|)."
+    title, improves, power = "how close", "up", 0
+
+    def errors(self, predictions, targets, task):
+        return 1 / (1 + (predictions - targets).abs())
+
+    def trivial(self, task):
+        return 0.5
+"""
+
+
+def test_a_metric_without_a_mean_under_the_inputs_is_refused(icl: Icl, tmp_path: Path) -> None:
+    asked = ("score", "zero", "--function-class", "linear", "--dims", "2", "--metric", "absolute_error")
+    code, _, said = icl(*asked, "--inputs", "cauchy", "--output", tmp_path)
+    assert (code, said) == (
+        2, "error: the metric 'absolute_error' means nothing for 'linear': under cauchy inputs it has no finite mean\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("improves", "trivial", "threshold"), [("down", 2.0, 1.0), ("up", 0.25, 0.625), ("up", None, None)]
+)
+def test_numbers_that_grow_better_upwards_may_be_negative(
+    improves: Any, trivial: float | None, threshold: float | None
+) -> None:
+    shown = ShownMetric({"m": "m"}, improves, trivial, trivial, "m")
+    assert shown.least == (0 if improves == "down" else -math.inf)
+    assert shown.usual_threshold == threshold if threshold else math.isnan(shown.usual_threshold)
+
+
+def test_an_axis_of_numbers_without_a_level_has_ticks_and_room_for_what_overflowed() -> None:
+    with showing(ShownMetric({"m": "m"}, "down", None, None, "m")):
+        for values in ([1.001, 1.002], [1.0, 2.0, math.inf], [math.nan]):
+            axes = Figure().subplots()
+            error_scale(axes, "y", [values])
+            assert math.isfinite(axes.get_ylim()[1])
+            assert len(axes.get_yticks())

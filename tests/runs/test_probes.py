@@ -181,3 +181,18 @@ def test_a_baseline_is_probed_on_every_class() -> None:
     assert probed(baseline) == []
     with pytest.raises(ComponentFailed, match=r"'told/way=label where labels are signs' .* leaks: entry 0 changes"):
         probed({"function_classes": ["linear", "linear_classification"], **baseline})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"function_classes": [{"name": "linear_map", "label_dims": 3}]},
+        {"function_classes": ["multiclass_linear"], "evaluation.baselines": ["zero"]},
+    ],
+    ids=["vectors", "classes"],
+)
+def test_a_right_model_from_outside_trains_on_every_kind_of_label(changes: dict[str, Any], tmp_path: Path) -> None:
+    run = tiny_run({**changes, "evaluation.shifts": [], "model": {"name": "own_transformer", "width": 8, "layers": 1}})
+    execute(run, tmp_path)
+    manifest = json.loads((tmp_path / "tiny" / run.name / "manifest.json").read_text())
+    assert manifest["status"] == "finished"

@@ -46,8 +46,8 @@ def test_label_noise_touches_the_labels_only(name: str) -> None:
     plain, noisy = draw(task, 2000, 3), shifted({"name": "label_noise", "level": 0.5}, task, 2000, 3)
     assert same(plain, noisy, "xs", "targets")
     numbers = task.function_class.label_dims
-    assert_mean(squares_of(noisy.ys - plain.ys), [0.25 * task.trivial_error() * numbers] * 3, rounding=1e-5)
-    assert noisy.label_noise == pytest.approx(0.5 * math.sqrt(task.trivial_error()))
+    assert_mean(squares_of(noisy.ys - plain.ys), [0.25 * task.trivial_error()] * 3, rounding=1e-5)
+    assert noisy.label_noise == pytest.approx(0.5 * math.sqrt(task.trivial_error() / numbers))
     assert shift_of("label_noise").apply(task).second_moment() == task.second_moment()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import icl_curriculum as icl
 from icl_curriculum.baselines import LeastSquares
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.models import Model
+from icl_curriculum.models import Model, TransformerConfig
 from icl_curriculum.training import add_gradients
 
 
@@ -229,3 +229,8 @@ class Changing(icl.TrainingMethod):
         losses = add_gradients(session.model, batch)
         session.step_optimizers()
         return {"training": losses}
+
+
+@icl.register_model("own_transformer")
+class OwnTransformer(TransformerConfig):
+    """The suite's own transformer, as a plugin's."""

@@ -169,6 +169,23 @@ def test_every_method_trains_where_few_values_count(method: str, tmp_path: Path)
     assert prompt_errors(trainer.model(drawn.xs, drawn.ys), drawn).isfinite().all()
 
 
+def test_fixed_prompts_are_those_in_which_something_counts() -> None:
+    run = tiny_run({
+        "training.fixed_prompts": 8, "curriculum.draw": "prompt", "training.batch_size": 4,
+        "curriculum.function_classes": "random", "instruction.kind": "learned",
+    })  # fmt: skip
+    trainer = Trainer(run)
+    trainer.tasks["linear", "gaussian"] = replace(trainer.tasks["linear", "gaussian"], function_class=Seldom())
+    assert trainer.setting.fixed is not None
+    kept = trainer.setting.fixed.all_of(("linear", "gaussian"))
+    assert len(kept) == 8
+    assert kept.mask is not None
+    assert bool(kept.mask.any(dim=1).all())
+    assert kept.function_class == Seldom().id
+    for _ in range(12):
+        assert all(bool(loss.value.isfinite()) for loss in trainer.update().losses)
+
+
 def test_a_class_of_which_nothing_ever_counts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Never(Seldom):
         def counts(self, parameters: Any, xs: Tensor) -> Tensor:
