@@ -195,7 +195,7 @@ def toy(command: Command) -> list[str]:
     if command[1] == "evaluate":  # by default of every input distribution there is
         return [] if "--inputs" in command else ["--inputs", "gaussian", "--inputs", "laplace"]
     if command[1] == "bench":
-        return ["--rounds", "1"] if command[2] in ("step", "methods") else overriding([*TOY.items(), ("points", "8")])
+        return ["--rounds", "2"] if command[2] in ("step", "methods") else overriding([*TOY.items(), ("points", "8")])
     return []
 
 
