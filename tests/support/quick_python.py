@@ -201,12 +201,27 @@ class Ending:
             raise
 
 
+def load_kernels() -> None:
+    """Load the kernels of the hand-written pass, which every process that trains would take a second for."""
+    import torch
+
+    from icl_curriculum.models import TransformerConfig
+
+    # No process may be forked from one that has computed in several threads.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = torch.Generator().manual_seed(0)
+    TransformerConfig(width=8, layers=1, heads=2).build(dims=2, points=3, generator=made).prepare()
+    torch.set_num_threads(threads)
+
+
 def main(address: str) -> None:
     # First, so that it comes last at the end.
     ending = Ending()
     gc.disable()
     for name in PREPARED:
         importlib.import_module(name)
+    load_kernels()
     # The collector would touch, and by that copy, whatever is shared.
     gc.freeze()
     gc.enable()
