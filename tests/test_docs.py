@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import io
@@ -25,6 +26,7 @@ from test_house import FLOOR
 
 import icl_curriculum
 from icl_curriculum import bench, figures
+from icl_curriculum.bench import methods
 from icl_curriculum.cli import main
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.finding import experiment_names
@@ -32,6 +34,7 @@ from icl_curriculum.core.registry import BUILT_IN, FUNCTION_CLASSES, KINDS
 from icl_curriculum.figures import drawing
 from icl_curriculum.pages import page
 from icl_curriculum.results.comparison.command import Compared
+from icl_curriculum.runs import experiment
 from icl_curriculum.runs.execution import execute as executing
 from icl_curriculum.runs.launch import RunFailure
 from icl_curriculum.runs.pool import WorkerPool
@@ -81,8 +84,8 @@ def files() -> Iterator[tuple[str, str]]:
 
 #: The experiments whose figures are drawn, by the command that draws them; all would take as long as all else.
 DRAWN = {"run": Path("results/my_classes"), "plot": Path("results/smoke")}
-#: The one whose report is written.
-REPORTED = Path("results/mixed")
+#: The one whose report is written, and the scores that are drawn.
+REPORTED, SCORED = Path("results/mixed"), Path("results/alike")
 ICL = [command for command in commands() if command[0] == "icl"]
 MAKE = [command for command in commands() if command[0] == "make"]
 
@@ -219,6 +222,19 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
         return draw_one(directory, name) if new else None
 
     monkeypatch.setattr(drawing, "_draw_one", draw_once)
+    draw_scores = figures.draw_scores
+
+    def draw_those(directory: Path, **options: Any) -> list[Path]:
+        return draw_scores(directory, **options) if directory == SCORED else []
+
+    monkeypatch.setattr(figures, "draw_scores", draw_those)
+    report_on = experiment.report_on
+
+    def report_some(directory: Path) -> page.WrittenReport:
+        written = page.WrittenReport(directory / "summary.csv", directory / "report.html", ())
+        return report_on(directory) if directory == REPORTED else written
+
+    monkeypatch.setattr(experiment, "report_on", report_some)
     write_report = page.write_report
 
     def write_some(compared: Compared) -> Path:
@@ -231,6 +247,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
     monkeypatch.setattr("icl_curriculum.bench.quality.in_children", measured_in_this_process)
     tiny = bench.ModelSize("tiny", width=8, layers=1, heads=2, points=5, dims=3, batch=4)
     monkeypatch.setattr(bench, "Settings", functools.partial(bench.Settings, sizes=(tiny,)))
+    monkeypatch.setattr(methods.jobs, "__defaults__", ((dataclasses.replace(tiny, batch=16),),))
     # Beside Hugging Face's model, which takes ten seconds to import and to tune, `icl bench step` runs in tests/bench.
     monkeypatch.setitem(sys.modules, "transformers", None)
     for command in ICL:

@@ -106,6 +106,7 @@ def test_a_metric_that_is_not_there_is_named(classes: Path, icl: Icl, name: str,
 
 def test_evaluate_and_score_print_what_was_asked_for(icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw_scores", lambda output, **options: [])
+    monkeypatch.setattr(figures, "draw_prediction_differences", lambda output: None)
     run = tiny_run()
     execute(run, tmp_path)
     command = ("evaluate", tmp_path / "tiny" / run.name, "--function-class", "linear", "--metric", "absolute_error")

@@ -27,7 +27,8 @@ from icl_curriculum.shifts import STANDARD
 def icl(icl: Icl, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, fresh_registries: None) -> Icl:
     """``icl evaluate``, which draws its figure only where a test is about that."""
     if "figure" not in request.node.name:
-        monkeypatch.setattr(figures, "draw_heat_map", lambda output: None)
+        for name in ("draw_heat_map", "draw_prediction_differences"):
+            monkeypatch.setattr(figures, name, lambda output: None)
     return functools.partial(icl, "evaluate")
 
 

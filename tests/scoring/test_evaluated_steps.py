@@ -24,7 +24,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture
 def icl(icl: Icl, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Icl:
     if "figure" not in request.node.name:
-        for name in ("draw_heat_map", "draw_along_training"):
+        for name in ("draw_heat_map", "draw_along_training", "draw_prediction_differences"):
             monkeypatch.setattr(figures, name, lambda output: None)
     return functools.partial(icl, "evaluate")
 

@@ -98,7 +98,8 @@ def test_evaluate_and_score_ask_it_longer_prompts_and_flag_them(
     icl: Icl, imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained on 7 points, its positions allow 12."""
-    monkeypatch.setattr(figures, "draw_heat_map", lambda output: None)
+    for name in ("draw_heat_map", "draw_prediction_differences"):
+        monkeypatch.setattr(figures, name, lambda output: None)
     monkeypatch.setattr(figures, "draw_scores", lambda output, **options: [])
     assert icl("evaluate", imported, "--shift", "longer_prompts/1.5", "--output", tmp_path / "evaluated")[0] == 0
     frame = rows(tmp_path / "evaluated")
