@@ -32,7 +32,7 @@ def error_label(metric: str) -> str:
 
 
 def bounds() -> tuple[float, float]:
-    """The bounds of what is drawn: `FLOOR` and `CEILING`, times the trivial level of the metric that is shown.
+    """The bounds of what is drawn: 0.001 and 100, times the trivial level of the metric that is shown.
 
     Of a metric without one, of which nothing is known, only 0 is moved; nothing is of one that improves upwards.
     """
