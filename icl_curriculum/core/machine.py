@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from icl_curriculum.core.errors import UserError
 
@@ -28,10 +30,20 @@ def computing_threads(number: int) -> Iterator[None]:
     torch.set_num_threads(number)
     try:
         # torch obeys its own setting; this one is for the libraries behind numpy.
-        with threadpool_limits(limits=number):
+        with _libraries().limit(limits=number):
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _libraries() -> ThreadpoolController:
+    """The libraries that compute with threads. They are looked for anew only where something was imported since."""
+    return _libraries_of(frozenset(sys.modules))
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries_of(modules: frozenset[str]) -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 Precision = Literal["float32", "tf32", "bfloat16"]

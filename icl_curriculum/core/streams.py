@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from icl_curriculum.core.arguments import whole_number
@@ -18,6 +19,7 @@ from icl_curriculum.core.arguments import whole_number
 # next, then the 624 words of the twister, then the Box-Muller cache. A test holds torch to it.
 _TWISTER_WORDS = 624
 _TWISTER_START = 3
+_SEEDED_STATE = torch.Generator().manual_seed(0).get_state().numpy().view(np.int64)
 
 
 def generator(seed: int, stream: str, index: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
@@ -33,12 +35,11 @@ def generator(seed: int, stream: str, index: int = 0, device: str | torch.device
     if device.type != "cpu":
         word = int.from_bytes(hashlib.shake_128(key).digest(8), "little")
         return torch.Generator(device=device).manual_seed(word >> 1)
+    state = _SEEDED_STATE.copy()
+    words = np.frombuffer(hashlib.shake_128(key).digest(4 * _TWISTER_WORDS), dtype=np.uint32)
+    state[_TWISTER_START : _TWISTER_START + _TWISTER_WORDS] = words
     made = torch.Generator()
-    made.manual_seed(0)
-    state = made.get_state()
-    words = torch.frombuffer(bytearray(hashlib.shake_128(key).digest(4 * _TWISTER_WORDS)), dtype=torch.int32)
-    state.view(torch.int64)[_TWISTER_START : _TWISTER_START + _TWISTER_WORDS] = words.long() & 0xFFFFFFFF
-    made.set_state(state)
+    made.set_state(torch.frombuffer(state, dtype=torch.uint8))
     return made
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_runs import TINY, Icl, tiny_values, write_toml
+from tiny_runs import Icl, tiny_values, write_toml
 
 import icl_curriculum
 from icl_curriculum import figures
@@ -35,7 +35,7 @@ def test_the_command_line_and_python_leave_the_same_files(
     icl: Icl, quick_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(quick_python))
-    file = write_toml(tmp_path / "my.toml", TINY)
+    file = write_toml(tmp_path / "my.toml", tiny_values({"function_classes": ["linear"]}))
     assert icl("run", file, "--results", tmp_path / "typed", "--device", "cpu")[0] == 0
     directory = icl_curriculum.run(file, results=tmp_path / "called", device="cpu")
     typed, called = written(tmp_path / "typed/tiny"), written(directory)

@@ -82,7 +82,9 @@ def estimate_of(values: ArrayLike) -> MomentEstimate:
     numbers = np.asarray(values, dtype=np.float64)
     mean = float(numbers.mean())
     centred = numbers - mean
-    return _estimate(mean, float(np.square(centred).sum()), float((centred**3).sum()), len(numbers))
+    squares = np.square(centred)
+    # `centred**3` would take ten times as long.
+    return _estimate(mean, float(squares.sum()), float((squares * centred).sum()), len(numbers))
 
 
 def beats(
