@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from beartype.roar import BeartypeCallHintReturnViolation
+from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturnViolation
 from helpers import baseline_of, class_of, draw, same, shift_of, task_of
-from jaxtyping import TypeCheckError
 
 from icl_curriculum.core.prompts import Learner, Prompts, concatenate
 from icl_curriculum.core.registry import BASELINES
@@ -145,7 +144,7 @@ def test_concatenate_keeps_the_order() -> None:
 def test_shapes_of_arguments_are_checked(wrong: str) -> None:
     tensors = {"xs": torch.zeros(2, 3, 4), "ys": torch.zeros(2, 3), "targets": torch.zeros(2, 3)}
     Prompts(**tensors)
-    with pytest.raises(TypeCheckError, match=wrong):
+    with pytest.raises(BeartypeCallHintParamViolation, match=f"parameter {wrong}="):
         Prompts(**{**tensors, wrong: torch.zeros(2, 5)})
 
 

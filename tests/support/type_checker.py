@@ -31,8 +31,12 @@ def check_shapes(package: str) -> None:
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with those arguments and results checked that are annotated like ``Float[Tensor, "n dims"]``."""
-    annotations = function.__annotations__.items()
-    function.__annotations__ = {name: annotation for name, annotation in annotations if _states_shape(annotation)}
+    names, annotations = function.__globals__, function.__annotations__.items()
+    # beartype doesn't find the names that a dataclass uses.
+    function.__annotations__ = {
+        name: eval(annotation, names) if isinstance(annotation, str) else annotation
+        for name, annotation in annotations if _states_shape(annotation)
+    }  # fmt: skip
     return beartype(function) if function.__annotations__ else function
 
 
@@ -46,7 +50,10 @@ def _where_shapes_are_stated(*, typechecker: Any) -> Callable[[Any], Any]:
             annotations = decorated.__annotations__
         if not any(_states_shape(annotation) for annotation in annotations.values()):
             return decorated
-        if inspect.isclass(decorated) or inspect.isgeneratorfunction(decorated):
+        if inspect.isclass(decorated):
+            decorated.__init__ = _checked(decorated.__init__)
+            return decorated
+        if inspect.isgeneratorfunction(decorated):
             return _jaxtyped(decorated, typechecker=typechecker)
         return _checked(decorated)
 
