@@ -41,7 +41,8 @@ class Task:
     """A function class, inputs, dimensions and noise, from which prompts are drawn.
 
     ``label_noise``: its standard deviation in raw units, or for sign-valued classes the probability that a label
-    is flipped; None: the class's own. ``factor``: multiplies the functions, but not the noise.
+    is flipped; None: the class's own. ``factor``: multiplies the functions, but not the noise. ``unit``: what raw
+    values and noise are multiplied by to give labels; None: what the class's ``outputs`` say.
     """
 
     function_class: FunctionClass
@@ -49,6 +50,7 @@ class Task:
     dims: int
     label_noise: float | None = None
     factor: float = 1.0
+    unit: float | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("function_class", FunctionClass), ("inputs", InputDistribution)):
@@ -62,6 +64,10 @@ class Task:
     @property
     def raw_noise(self) -> float:
         return self.function_class.label_noise if self.label_noise is None else self.label_noise
+
+    @property
+    def output_unit(self) -> float:
+        return self.function_class.output_scale(self.dims) if self.unit is None else self.unit
 
     def check(self) -> None:
         """Raise UserError if the function class is not defined for these inputs or dimensions."""
@@ -133,7 +139,7 @@ class Task:
         Entries that don't count for the function class are left out of the mask.
         """
         mask = self._counting(truth, xs if queries is None else queries, mask)
-        unit, noise = self.function_class.output_scale(self.dims), self.raw_noise
+        unit, noise = self.output_unit, self.raw_noise
         scale = unit * self.factor
         targets = values if query_values is None else query_values
         targets, ys = (value * scale if scale != 1 else value for value in (targets, values))
@@ -177,7 +183,7 @@ class Task:
     def trivial_error(self) -> float:
         """The squared error of predicting zero under the reference inputs, in the units of the class's outputs."""
         stated = as_number(self.function_class, "trivial_error", self.function_class.trivial_error(self.dims))
-        return stated * self.function_class.output_scale(self.dims) ** 2
+        return stated * self.output_unit**2
 
     def trivial_loss(self) -> float:
         """The loss of training of who knows nothing: the trivial error, or log C of C classes, that of chance."""
@@ -207,7 +213,7 @@ class Task:
         if closed is None:
             closed = _monte_carlo_second_moment(_Moment.of(self))
         closed = as_number(self.function_class, "second_moment", closed)
-        return closed * (self.function_class.output_scale(self.dims) * self.factor) ** 2
+        return closed * (self.output_unit * self.factor) ** 2
 
     def _has_reference_inputs(self) -> bool:
         return bool(self.inputs.without_given_ids() == self.reference_inputs())

@@ -6,6 +6,7 @@ its own (`Component.id`); whoever reads one, from a table or the command line, t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ _WORDS = {
     "cauchy": "Cauchy", "student": "Student", "rademacher": "Rademacher", "knn": "nearest neighbours",
     "mlp": "MLP", "gd": "by gradient descent", "sklearn": "scikit-learn",
 }  # fmt: skip
+
+#: What may be the name of a component, and is no path or text of somebody's own.
+_NAME = re.compile(r"\w+\Z")
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,11 @@ class Identifier:
     def words(self) -> str:
         """The name and the values without one, in words.
 
-        >>> Identifier.parse("relu_network/hidden=4").words, Identifier.parse("hermite/3").words
-        ('ReLU network', 'Hermite 3')
+        >>> Identifier.parse("relu_network/hidden=4").words, Identifier.parse("other_class/sparse_linear").words
+        ('ReLU network', 'other class sparse linear')
         """
-        return " ".join([_in_words(self.name), *self.values])
+        values = (_in_words(value) if _NAME.match(value) else value for value in self.values)
+        return " ".join([_in_words(self.name), *values])
 
     @property
     def settings_in_words(self) -> str:

@@ -20,6 +20,7 @@ from icl_curriculum.function_classes.linear import Linear, LinearClassification,
 from icl_curriculum.function_classes.linear_dynamics import LinearDynamics
 from icl_curriculum.function_classes.linear_map import LinearMap
 from icl_curriculum.function_classes.low_rank_linear import LowRankLinear
+from icl_curriculum.function_classes.other_weights import CapLinear, PowerLawLinear
 from icl_curriculum.function_classes.parity import Parity
 from icl_curriculum.function_classes.quadratic import Quadratic
 from icl_curriculum.function_classes.relu_network import ReluNetwork
@@ -27,6 +28,7 @@ from icl_curriculum.function_classes.sinusoid import Sinusoid
 
 __all__ = [
     "AnyFunctionClass",
+    "CapLinear",
     "Chebyshev",
     "ClassValued",
     "DecisionTree",
@@ -44,6 +46,7 @@ __all__ = [
     "OutsideDomain",
     "Parameters",
     "Parity",
+    "PowerLawLinear",
     "Quadratic",
     "ReluNetwork",
     "SignValued",

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.component import ADDED_LATER
 from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -69,7 +70,8 @@ class NoisyLinear(Linear):
 class SparseLinear(Linear):
     """f(x) = w·x where all but ``sparsity`` coordinates of w ~ N(0, I) are set to zero.
 
-    The support is uniform and drawn afresh for every function. Trivial error s. Oracle: least squares on
+    The support is uniform among the coordinates from ``first`` to ``last`` and drawn afresh for every function. Trivial
+    error s. Oracle: least squares on
     the true support, an informed lower bound with error max(0, s - k) for Gaussian inputs.
     Source: Garg et al. 2022, section 4.
     """
@@ -83,22 +85,46 @@ class SparseLinear(Linear):
     )  # fmt: skip
 
     sparsity: int = Field(3, ge=1, le=1_000_000, description="number of non-zero coordinates, s")
+    first: int = Field(
+        1, ge=1, le=1_000_000, description="first coordinate that may be non-zero", json_schema_extra=ADDED_LATER
+    )
+    last: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="last coordinate that may be non-zero; none: d",
+        json_schema_extra=ADDED_LATER,
+    )
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)
         w = normal(n, dims, generator=generator)
-        order = torch.rand(n, dims, generator=generator, device=generator.device).argsort(dim=1)
+        drawn = torch.rand(n, dims, generator=generator, device=generator.device)
+        # Those that stay zero come last.
+        drawn[:, : self.first - 1] = 2.0
+        drawn[:, self.last or dims :] = 2.0
+        order = drawn.argsort(dim=1)
         support = torch.zeros_like(w).scatter_(1, order[:, : self.sparsity], 1.0)
         return {"w": w * support, "support": support}
 
     def check_dims(self, dims: int) -> None:
         if self.sparsity > dims:
             raise UserError(f"sparsity {self.sparsity} exceeds the number of dimensions {dims}", subject=self.name)
+        last = dims if self.last is None else self.last
+        if last > dims:
+            raise UserError(f"last {last} exceeds the number of dimensions {dims}", subject=self.name)
+        if self.sparsity > last - self.first + 1:
+            raise UserError(
+                f"sparsity {self.sparsity} exceeds the number of coordinates from {self.first} to {last}",
+                subject=self.name,
+            )
 
     def trivial_error(self, dims: int) -> float:
         return float(self.sparsity)
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
+        if spectrum is None and (self.first > 1 or self.last not in (None, dims)):
+            return None  # It depends on how large which coordinate is.
         return squared_norm * self.sparsity / dims
 
     def oracle(self, prompts: Prompts) -> Float[Tensor, "batch points"]:

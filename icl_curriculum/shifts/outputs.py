@@ -9,9 +9,16 @@ from typing import ClassVar
 from pydantic import Field
 
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.function_classes import AnyFunctionClass, labels_of
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, labels_of
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
+
+#: The methods that make values of parameters.
+_FORM = ("evaluate", "classify", "draw", "counts")
+
+
+def _other_labels(own: FunctionClass, other: FunctionClass) -> str:
+    return f"{other.id} has other labels: {labels_of(other)}, not {labels_of(own)}"
 
 
 @register_shift("scaled_outputs")
@@ -76,14 +83,46 @@ class OtherClass(Shift):
     function_class: AnyFunctionClass = Field("linear", validate_default=True, description="the class at test time")
 
     def undefined(self, task: Task) -> str | None:
-        own, other = (labels_of(item) for item in (task.function_class, self.function_class))
-        return None if own == other else f"{self.function_class.id} has other labels: {other}, not {own}"
+        own, other = task.function_class, self.function_class
+        return None if labels_of(own) == labels_of(other) else _other_labels(own, other)
 
     def apply(self, task: Task) -> Task:
         return replace(task, function_class=self.function_class, label_noise=None)
 
     def columns(self, task: Task) -> tuple[str, str]:
         return task.inputs.id, "none"
+
+
+@register_shift("other_functions")
+class OtherFunctions(Shift):
+    """Functions of the same form from another distribution: the tables go on calling them by the trained class.
+
+    The form is the same where the other class inherits `evaluate` from the trained one, or both from a third. The unit
+    of the labels and their noise stay as they are. Source: Goddard et al. 2025, for weights from a cap of the sphere.
+    """
+
+    id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
+
+    function_class: AnyFunctionClass = Field(
+        "power_law_linear", validate_default=True, description="the class whose functions are asked at test time"
+    )
+
+    def undefined(self, task: Task) -> str | None:
+        own, other = task.function_class, self.function_class
+        if labels_of(own) != labels_of(other):
+            return _other_labels(own, other)
+        alike = all(getattr(type(own), name, None) is getattr(type(other), name, None) for name in _FORM)
+        return None if alike else f"the functions of {other.id} have another form"
+
+    def apply(self, task: Task) -> Task:
+        own = task.function_class
+        kept = {"outputs": own.outputs, "label_noise": own.label_noise, "given_id": None}
+        other = self.function_class.model_copy(update=kept)
+        if other.id != own.id:
+            other = other.model_copy(update={"given_id": own.id})
+        if other == own:
+            return task
+        return replace(task, function_class=other, unit=task.output_unit if own.outputs == "unit" else task.unit)
 
 
 @register_shift("longer_prompts")

@@ -39,6 +39,13 @@ def quadratic_error(prompts: Prompts, k: int) -> Float[Tensor, " n"]:
     return _outside(prompts.xs.square() / math.sqrt(3), prompts.query().square() / math.sqrt(3), k)
 
 
+def power_law_error(prompts: Prompts, k: int) -> Float[Tensor, " n"]:
+    """The posterior variance at the query, for the features sqrt(s_i) x_i, where s_i falls like 1 / i and sums to d."""
+    shares = 1 / torch.arange(1, prompts.dims + 1, dtype=torch.float64)
+    spread = (shares * prompts.dims / shares.sum()).sqrt()
+    return _outside(prompts.xs.double() * spread, prompts.query().double() * spread, k)
+
+
 def chebyshev_error(prompts: Prompts, k: int) -> Float[Tensor, " n"]:
     """The posterior variance at the query, for the features T_3(x) to T_11(x), as numpy computes them."""
 
@@ -97,6 +104,9 @@ CASES = [
     ], prompts=1 << 11),
     Case("noisy_linear", DIMS, [
         Golden(ORACLE, dict.fromkeys((5, 10, 20), ridge_error), "sigma^2 E tr (X^T X + sigma^2 I)^-1", RAW),
+    ]),
+    Case("power_law_linear", DIMS, [
+        Golden(ORACLE, dict.fromkeys((1, 5, 10, 15), power_law_error), _VARIANCE, RAW),
     ]),
     Case("quadratic", DIMS, [
         Golden(

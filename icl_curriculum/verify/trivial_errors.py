@@ -58,6 +58,8 @@ CATALOGUE = [
     GoldenTrivialError("noisy_linear", 20, "d, of the clean function", 20.0),
     GoldenTrivialError("sparse_linear", 20, "s", 3.0),
     GoldenTrivialError({"name": "sparse_linear", "sparsity": 2}, 20, "s", 2.0),
+    *(GoldenTrivialError({"name": "cap_linear", "angle": a}, 20, "d, as |w|^2 = d", 20.0) for a in (30.0, 180.0)),
+    GoldenTrivialError("power_law_linear", 20, "d", 20.0),
     GoldenTrivialError("linear_classification", 20, "signs", 1.0),
     GoldenTrivialError("quadratic", 20, "d", 20.0),
     GoldenTrivialError("relu_network", 20, "d", 20.0),

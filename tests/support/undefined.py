@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from helpers import Spec
 
+from icl_curriculum.core.registry import FUNCTION_CLASSES
+
 _OWN = "it makes its own inputs, each of which is gaussian"
 _TRAJECTORY = "each input follows from the one before"
 _CORNERS = "every input is a corner of the cube"
@@ -24,6 +26,12 @@ LABELS = {
     "multiclass_linear": "3 classes",
 }
 
+#: Classes with the functions of the linear one.
+_LINEAR = (
+    "cap_linear", "gaussian_mixture", "linear", "low_rank_linear", "noisy_linear", "power_law_linear", "sparse_linear",
+)  # fmt: skip
+_FORM = "the functions of power_law_linear/1 have another form"
+
 #: (function class, shift): the reason.
 UNDEFINED: dict[tuple[str, str], str] = {
     ("chebyshev", "half_subspace"): "half_subspace: expected 2 dimensions or more, found 1",
@@ -43,6 +51,8 @@ UNDEFINED: dict[tuple[str, str], str] = {
     ("linear_classification", "scaled_outputs"): "its values are signs",
     ("multiclass_linear", "scaled_outputs"): "its values are classes",
     **{(name, "other_class"): _other("linear", labels) for name, labels in LABELS.items()},
+    **{(name, "other_functions"): _FORM for name in FUNCTION_CLASSES.names() if name not in _LINEAR},
+    **{(name, "other_functions"): _other("power_law_linear/1", labels) for name, labels in LABELS.items()},
     ("linear_dynamics", "half_subspace"): _OWN,
     ("linear_dynamics", "opposite_quadrants"): _TRAJECTORY,
     ("linear_dynamics", "other_inputs"): _OWN,
@@ -67,6 +77,7 @@ SHIFT_SPECS: dict[str, Spec] = {
     "opposite_quadrants": "opposite_quadrants",
     "orthogonal_queries": "orthogonal_queries",
     "other_class": {"name": "other_class", "function_class": {"name": "decision_tree", "depth": 2}},
+    "other_functions": {"name": "other_functions", "function_class": "power_law_linear"},
     "other_inputs": {"name": "other_inputs", "inputs": "laplace"},
     "overlapping_queries": "overlapping_queries",
     "random_quadrants": "random_quadrants",

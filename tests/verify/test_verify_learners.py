@@ -33,7 +33,7 @@ ALL = [*oracles.CASES, *baselines.CASES]
 FORMULAS = {
     ("noisy_linear, d = 20", "oracle"), ("noisy_linear, d = 20", "ridge"), ("quadratic, d = 20", "oracle"),
     ("noisy_linear/label_noise=0.5, d = 8", "ridge"), ("chebyshev, d = 1", "oracle"),
-    ("linear/pool_size=4, d = 20", "dmmse"),
+    ("linear/pool_size=4, d = 20", "dmmse"), ("power_law_linear/1, d = 20", "oracle"),
 }  # fmt: skip
 
 
