@@ -17,6 +17,7 @@ from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
 from icl_curriculum.evaluation.learners import oracle_entry, owns_oracle
+from icl_curriculum.function_classes.estimates import estimated_trivial_error
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.statistics.moments import beats, estimate_of
 from icl_curriculum.results.statistics.prompts import Array
@@ -46,6 +47,13 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
     if (wrong := _denominator(bank, prompts)) is not None:
         yield wrong
     function_class = bank.drawn_task.function_class
+    if not function_class.states_trivial_error:
+        found = estimated_trivial_error(function_class, bank.drawn_task.dims)
+        yield Doubt(
+            "denominator",
+            f"the class {function_class.id!r} states no trivial error, so that its errors are divided by a Monte Carlo "
+            f"estimate: {found} in raw units",
+        )
     if not owns_oracle(function_class) and function_class.oracle_kind is not None:
         yield Doubt(
             "oracle",

@@ -27,6 +27,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import FUNCTION_CLASSES, Registered
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.core.streams import generator as stream_generator
+from icl_curriculum.function_classes.estimates import estimated_trivial_error
 
 Parameters = dict[str, Tensor]
 OracleKind = Literal["optimum", "lower bound"] | None
@@ -45,7 +46,7 @@ class InputSampler(Protocol):
 class FunctionClass(Component):
     """A family of functions from R^d to R, to vectors or to classes, with a distribution over them.
 
-    A subclass gives `sample`, `evaluate` and `trivial_error`; the rest has defaults. Register it with
+    A subclass gives `sample`, `evaluate` and best also `trivial_error`; the rest has defaults. Register it with
     ``@register_function_class("name")``; its pydantic fields become parameters in experiment files.
     """
 
@@ -121,12 +122,18 @@ class FunctionClass(Component):
         Shape (n, points), and (n, points, label_dims) where a label is several numbers.
         """
 
-    @abstractmethod
     def trivial_error(self, dims: int) -> float:
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
 
-        Summed over the numbers of a label, so E|f(x)|^2 of vectors.
+        Summed over the numbers of a label, so E|f(x)|^2 of vectors. A class that does not override it has a Monte Carlo
+        estimate from 2^18 functions, which `icl check`, the manifest and the report name as one.
         """
+        return estimated_trivial_error(self, dims).mean
+
+    @property
+    def states_trivial_error(self) -> bool:
+        """Whether the class, or one that it inherits from, gives a trivial error; else it is an estimate."""
+        return type(self).trivial_error is not FunctionClass.trivial_error
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
         """E[f(x)^2] for other inputs, in raw units, or None where there is no closed form.

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.function_classes.estimates import estimated_trivial_error
 from icl_curriculum.inputs import Gaussian, InputDistribution, Scaled, Skewed, StudentT
 from icl_curriculum.results.statistics.moments import Z
 from icl_curriculum.tasks import Task
@@ -25,6 +26,10 @@ from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
     "trivial error", "trivial_error(d) is E f(x)^2 under the reference inputs", requires=("draw", "independent prompts")
 )
 def trivial_error(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    if not subject.function_class.states_trivial_error:
+        subject.doing = "the estimate of the trivial error"
+        told = [f"{estimated_trivial_error(subject.function_class, d)} in {d} dimensions" for d in subject.dims]
+        yield Note(f"the class states none, so that errors are divided by an estimate: {', '.join(told)}")
     moments: list[DrawnMoment] = []
     for dims in subject.dims:
         subject.doing = f"trivial_error({dims})"
