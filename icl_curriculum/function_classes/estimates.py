@@ -8,16 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from icl_curriculum.core.component import code_of
+from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
-
-if TYPE_CHECKING:
-    from icl_curriculum.function_classes.base import FunctionClass
 
 #: Functions behind an estimate, and those of one draw.
 DRAWN, _CHUNK = 1 << 18, 1 << 14
@@ -34,12 +31,12 @@ class EstimatedMoment:
         return f"{self.mean:.5g} ± {self.error:.2g}"
 
 
-def estimated_trivial_error(function_class: FunctionClass, dims: int) -> EstimatedMoment:
-    """E f(x)^2 of the whole class in raw units, whatever its pool, unit and id; the same at every call.
+def estimated_trivial_error(function_class: Component, dims: int) -> EstimatedMoment:
+    """E f(x)^2 of the whole function class in raw units, whatever its pool, unit and id; the same at every call.
 
     Raises ComponentFailed where it is no positive number.
     """
-    own = function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
+    own: Any = function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
     return _estimated(_Key(type(own), own.family, code_of(own), dims, own))
 
 
@@ -47,11 +44,11 @@ def estimated_trivial_error(function_class: FunctionClass, dims: int) -> Estimat
 class _Key:
     """All that decides an estimate, hashable whatever the class's fields are."""
 
-    cls: type[FunctionClass]
+    cls: type[Component]
     family: str
     code: tuple[type, ...]
     dims: int
-    function_class: FunctionClass = field(compare=False)
+    function_class: Any = field(compare=False)
 
 
 @lru_cache(maxsize=256)
