@@ -185,6 +185,8 @@ def toy(command: Command) -> list[str]:
     """Options that come last and make a command quick; what `smoke` is told, which is small already, stays."""
     if command[1] == "run":
         kept = {part.split("=")[0] for part in command} if command[2] == "smoke" else set()
+        if 'model="growing"' in command:  # which has no fields
+            kept |= {"model.layers", "model.heads", "model.width"}
         if command[2] == "my_model.toml":  # which has neither
             kept |= {"model.layers", "model.heads"}
         if command[2] in ("classes.toml", "my_rings.toml"):  # of which least squares answers nothing

@@ -7,7 +7,7 @@ label, an axis that is only there if they are several.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -86,8 +86,8 @@ class Model(nn.Module):
     What holds of every model:
 
     - An entry of its predictions depends on its own prompt alone, and there on earlier pairs and its own query alone.
-    - It draws no random numbers after it was built, and predicts the same in training and in evaluation mode, which a
-      run does not switch between: no dropout, no batch normalisation.
+    - It draws no random numbers after it was built, but those that `before_update` is given, and predicts the same in
+      training and in evaluation mode, which a run does not switch between: no torch.nn.Dropout, no batch normalisation.
     - Its parameters and buffers are all there is to it. They are saved as ``model.safetensors``, loaded into a model
       that the same config builds by another generator, and moved to the device that the run is on. A tensor in a
       plain attribute is neither saved nor moved; ``register_buffer`` keeps one.
@@ -250,6 +250,35 @@ class Model(nn.Module):
         first = self.instruction_tokens
         inputs = first + 2 * torch.arange(points)
         return TokenPlaces(inputs, inputs[:-1] + 1)
+
+    def before_update(self, step: int, steps: int, generator: torch.Generator) -> None:
+        """Called before every update of training; does nothing by default.
+
+        ``step``: of how many updates the weights are now, from 0; ``steps``: of how many there will be. ``generator``:
+        random numbers of this update alone, on the CPU. For what a schedule or chance changes while training: how many
+        layers are passed, a temperature, which units are dropped. It is kept in buffers, so that it is in checkpoints
+        and with the weights; a resumed run goes on to the same bytes. Parameters are left to the optimizer. A method
+        calls the model as often as it likes in one update; adapting at test time is no update.
+        """
+
+    def after_update(self) -> None:
+        """Called after every update, before anything is evaluated: ends what was for the update alone, as a drop-out.
+
+        Does nothing by default.
+        """
+
+    @property
+    def changes_between_updates(self) -> bool:
+        """Whether `before_update` or `after_update` does anything."""
+        own = type(self)
+        return own.before_update is not Model.before_update or own.after_update is not Model.after_update
+
+    def cost_key(self) -> Hashable:
+        """What the operations of a forward pass depend on beside the points of a prompt: counted anew at other values.
+
+        By default nothing does. A model that passes ever more layers returns their number.
+        """
+        return None
 
     @property
     def instruction_tokens(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,7 @@ class Trainer:
         self.offered: set[Cell] = set()
         #: In what way the method was seen to change its prompts, in words; then no cell is known to be in distribution.
         self.changes_prompts: str | None = None
-        self._counted: dict[tuple[int, bool], int] = {}
+        self._counted: dict[tuple[int, bool, Hashable], int] = {}
         self._foreign = any(origin_of(item) != BUILT_IN for item in (experiment.model, self.method))
 
     def session(self) -> Session:
@@ -128,6 +129,7 @@ class Trainer:
         if watched is not None:
             session.kept_prompts = []
             self._counted.clear()  # What a forward pass costs may have changed.
+        self._begin_update()
         with (
             at_work(self.run.experiment.model, "training"),
             at_work(self.method, "update"),
@@ -147,6 +149,8 @@ class Trainer:
             operations = operations_of(self.method, draw.role, self.forward_operations(draw.points))
             self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
+        with at_work(self.run.experiment.model, "after_update"):
+            self.model.after_update()
         self.prompts_seen.update(drawn)
         self.offered |= {
             (c, i) for c, p in shares.function_classes.items() for i, q in shares.inputs.items() if p * q > 0
@@ -160,6 +164,14 @@ class Trainer:
             self.curriculum_state = self.plan.update(self.curriculum_state, signals)
         return update
 
+    def _begin_update(self) -> None:
+        """Tell the model that an update begins, if it wants to know."""
+        if not self.model.changes_between_updates:
+            return
+        made = generator(self.run.seed, "initialization/update", self.step)
+        with at_work(self.run.experiment.model, "before_update"):
+            self.model.before_update(self.step, self.config.steps, made)
+
     def _looks_on(self) -> bool:
         """Whether this update is one at which a model or a method from outside is looked at more closely."""
         return self._foreign and (self.step < 2 or self.step % self.config.learning_every == 0)
@@ -171,7 +183,9 @@ class Trainer:
         """
         if separate and not self.model.takes_queries:
             return sum(self.forward_operations(k + 1) for k in range(points))
-        if (points, separate) not in self._counted:
+        with at_work(self.run.experiment.model, "cost_key"):
+            key = points, separate, self.model.cost_key()
+        if key not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             label_dims = next(iter(self.tasks.values())).function_class.label_dims
             ys = xs[..., 0] if label_dims == 1 else xs.new_zeros(1, points, label_dims)
@@ -180,8 +194,8 @@ class Trainer:
                 rows = self.model.no_instruction(1)
                 more = {} if rows is None else {"instruction": rows}
                 queries = (xs,) if separate else ()
-                self._counted[points, separate] = count(lambda: self.model.forward(xs, ys, *queries, **more))
-        return self._counted[points, separate]
+                self._counted[key] = count(lambda: self.model.forward(xs, ys, *queries, **more))
+        return self._counted[key]
 
     def diverges(self, cell: Cell, loss: float) -> bool:
         """Whether a loss is not finite, or, where E f^2 is finite, above the configured limit."""
@@ -223,7 +237,7 @@ class Trainer:
             "flops": [[*cell, n] for cell, n in self.flops.items()],
             "trained_points": self.trained_points,
             "changes_prompts": self.changes_prompts,
-            "counted": [[points, separate, n] for (points, separate), n in self._counted.items()],
+            "counted": [[points, separate, n] for (points, separate, cost), n in self._counted.items() if cost is None],
             "offered": [list(cell) for cell in sorted(self.offered)],
         }
 
@@ -238,5 +252,5 @@ class Trainer:
         self.flops = Counter({(c, i): n for c, i, n in state["flops"]})
         self.trained_points = state["trained_points"]
         self.changes_prompts = state.get("changes_prompts")
-        self._counted = {(points, separate): n for points, separate, n in state.get("counted", [])}
+        self._counted = {(points, separate, None): n for points, separate, n in state.get("counted", [])}
         self.offered = {(c, i) for c, i in state["offered"]}

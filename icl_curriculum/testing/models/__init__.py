@@ -1,7 +1,16 @@
 """The rules on models, in the order in which they are checked."""
 
 from icl_curriculum.testing import components
-from icl_curriculum.testing.models import attention, building, gradients, heads, instructions, labels, predictions
+from icl_curriculum.testing.models import (
+    attention,
+    building,
+    gradients,
+    heads,
+    instructions,
+    labels,
+    predictions,
+    updates,
+)
 from icl_curriculum.testing.models.subject import ModelSubject
 from icl_curriculum.testing.rules import Rule
 
@@ -23,6 +32,7 @@ RULES: tuple[Rule[ModelSubject], ...] = (
     labels.vector_labels,
     labels.what_counts,
     building.state,
+    updates.updates,
     gradients.explicit_parameters,
     gradients.second_derivatives,
     attention.attention,

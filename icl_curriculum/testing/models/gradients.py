@@ -44,7 +44,8 @@ def gradients(subject: ModelSubject) -> Iterator[Finding | Note]:
         return
     still = [name for name, value in model.named_parameters() if value.requires_grad and not _moves(value)]
     if still:
-        yield Note(f"no gradient reaches {', '.join(still)}: they stay as they were built")
+        until = "unless updates change that" if model.changes_between_updates else "they stay as they were built"
+        yield Note(f"no gradient reaches {', '.join(still)}: {until}")
 
 
 def unlike_autograd(subject: ModelSubject, model: Model, other: Model, rows: Tensor | None = None) -> Finding | None:
