@@ -3,6 +3,7 @@ from .baselines import register_baseline as register_baseline
 from .config.loading import load as load
 from .core.errors import RunFailed as RunFailed
 from .core.errors import UserError as UserError
+from .core.named_files import File as File
 from .core.notices import NotShown as NotShown
 from .core.prompts import Learner as Learner
 from .core.prompts import Prompts as Prompts

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -102,6 +103,7 @@ def folder(tmp_path: Path) -> Path:
     for path in (ROOT / "experiments").glob("*.toml"):
         (made / "experiments").mkdir(exist_ok=True)
         shutil.copy(path, made / "experiments")
+    np.savetxt(made / "weights.csv", np.arange(6).reshape(2, 3), delimiter=",")
     (made / "results").mkdir()
     (made / "results/example_mixed").symlink_to(ROOT / "results/example_mixed")
     theirs = write_state(made / "checkpoints/linear_regression", foreign_weights(positions=101, width=16), PUBLISHED)

@@ -28,6 +28,7 @@ from icl_curriculum.config.tables import (
     TrainingConfig,
 )
 from icl_curriculum.core.component import Component
+from icl_curriculum.core.named_files import NamedFile
 from icl_curriculum.core.registry import (
     BASELINES,
     BUILT_IN,
@@ -224,7 +225,8 @@ def values(annotation: Any, metadata: Iterable[Any]) -> str:
         return "a table"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "a table"
-    words = {bool: "true or false", int: "whole number", float: "number", str: "text"}.get(annotation, "anything")
+    plain = {bool: "true or false", int: "whole number", float: "number", str: "text", NamedFile: "a path"}
+    words = plain.get(annotation, "anything")
     bounds = [
         f"{sign} {amount(bound)}"
         for item in flattened(metadata)

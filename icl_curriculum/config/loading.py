@@ -15,6 +15,7 @@ from icl_curriculum.config.mistakes import message, named, problems, refuse_impo
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.named_files import files_lie_in
 from icl_curriculum.core.package_hashes import package_hashes
 from icl_curriculum.core.plugin_files import PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
@@ -102,12 +103,14 @@ def _load(
     if loaded:
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]
-    base = build(values, source=str(path))
+    with files_lie_in(path.parent, Path()):
+        base = build(values, source=str(path))
     check_names(base, str(path))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         source = f"{path}, variant {variant!r}" if variant else str(path)
-        experiment = build(merge(values, changes), source=source) if variant else base
+        with files_lie_in(path.parent, Path()):
+            experiment = build(merge(values, changes), source=source) if variant else base
         check_ids(experiment, source)
         hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
         name = variant or variant_name(experiment)
@@ -149,16 +152,22 @@ def load_run(config_file: Path, *, plugin_hashes: Sequence[str] | None = None) -
         raise UserError(f"{config_file}: plugins: expected a list of file names, found {shown(plugins)}")
     return rebuild(
         config, read_copies(config_file.parent / "plugins", plugins), source=str(config_file),
-        plugin_hashes=plugin_hashes,
+        plugin_hashes=plugin_hashes, folder=config_file.parent,
     )  # fmt: skip
 
 
 def rebuild(
-    config: dict[str, Any], plugins: Sequence[PluginFiles], *, source: str, plugin_hashes: Sequence[str] | None = None
+    config: dict[str, Any],
+    plugins: Sequence[PluginFiles],
+    *,
+    source: str,
+    plugin_hashes: Sequence[str] | None = None,
+    folder: Path = Path(),
 ) -> Run:
     """The run whose `Run.config` this is, with its plugins loaded from their files or from copies of these.
 
     No other plugin files are known to it. ``plugin_hashes``: what `Run.plugin_hashes` is to be, see `load_run`.
+    ``folder``: where the copies of other files lie.
     """
     variant, seed = config.get("variant"), config.get("seed")
     if not isinstance(variant, str) or not isinstance(seed, int):
@@ -169,7 +178,8 @@ def rebuild(
     with plugins_of_a_run(replacing=False):
         hashes = [load_files(plugin) for plugin in plugins]
         values = {key: value for key, value in config.items() if key not in ("variant", "seed")}
-        experiment = build({**values, "seeds": [seed]}, source=source)
+        with files_lie_in(folder):
+            experiment = build({**values, "seeds": [seed]}, source=source)
         packages = package_hashes(experiment.components())
     if plugin_hashes is not None:
         _expect_packages(source, packages, plugin_hashes[len(plugins) :])

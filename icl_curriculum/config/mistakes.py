@@ -124,6 +124,10 @@ def _explain(error: Any, prefix: tuple[str | int, ...] = (), known: Iterable[str
         names = list(known) or _fields_at(Experiment, error["loc"][:-1])
         hint = did_you_mean(str(location[-1]), (name for name in names if name != "given_id"))
         return [at(key, f"unknown key{hint}")]
+    if error["type"] == "value_error":
+        # A validator's own words, which may say what was found.
+        words = str(context["error"])
+        return [at(key, words if "found" in words else f"{words}, found {shown(error['input'])}")]
     message = error["msg"]
     for said, meant in _WORDING.items():
         message = re.sub(said, meant, message)

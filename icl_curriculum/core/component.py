@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.named_files import NamedFile
 
 #: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
 LARGEST = 1_000_000
@@ -118,6 +119,8 @@ class Component(Strict):
 def _deciding(value: Any) -> Any:
     if isinstance(value, Strict):
         return value.deciding()
+    if isinstance(value, NamedFile):
+        return value.hash
     if isinstance(value, list | tuple):
         return type(value)(_deciding(item) for item in value)
     return {key: _deciding(item) for key, item in value.items()} if isinstance(value, dict) else value

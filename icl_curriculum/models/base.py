@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 
-from icl_curriculum.core.component import Component
+from icl_curriculum.core.component import ADDED_LATER, Component
 from icl_curriculum.core.contracts import at_work, broken_contract
 from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.capabilities import Capability
+from icl_curriculum.models.initial import InitialWeights
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.model import GradientStrategy, Model
 
@@ -35,6 +37,13 @@ class ModelConfig(Component):
     `lacks` where it depends on the fields. A training method that needs more is refused when the experiment file is
     read. `Model` has an example.
     """
+
+    initial: InitialWeights | None = Field(
+        None,
+        description="what training starts from: the folder of a finished run, EXPERIMENT/RUN in results/, or a file of "
+        "weights; none: fresh weights for every seed",
+        json_schema_extra=ADDED_LATER,
+    )
 
     #: The abilities that every model of this kind has. A model whose forward pass does not read its parameters anew
     #: at each call must leave `Capability.EXPLICIT_PARAMETERS` out.

@@ -24,7 +24,7 @@ FORMAT = 2
 TRAINED = "trained"
 
 #: Beside config.toml: the folders of a run whose files decide what it is.
-DECIDING_FOLDERS = ("plugins", "trained_with")
+DECIDING_FOLDERS = ("plugins", "files", "trained_with")
 
 #: The name of a run's folder, ``<variant>-seed<seed>``.
 _RUN_NAME = re.compile(r".+-seed\d+", re.DOTALL)

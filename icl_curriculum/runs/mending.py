@@ -25,7 +25,7 @@ from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import TRAINED, read_manifest
 from icl_curriculum.runs.changes import AFTER_TRAINING, changed_keys, touching_training
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint
-from icl_curriculum.runs.description import copies_in, write_config
+from icl_curriculum.runs.description import copies, copies_in, write_config
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.training import Diverged, Trainer
@@ -232,9 +232,9 @@ def _adopt(run: Run, directory: RunDirectory, manifest: Mapping[str, Any], known
 
 
 def renew_config(run: Run, directory: RunDirectory) -> None:
-    """Write the config and the copies of the plugins that a mended run has now, and remove those of others."""
+    """Write the config and the copies of the files that a mended run has now, and remove those of others."""
     write_config(directory, run)
-    copies = {directory.path / "plugins" / name for name in run.plugin_copies()}
+    own = {directory.path / name for name in copies(run)}
     for file in copies_in(directory.path):
-        if file not in copies:
+        if file not in own:
             directory.remove(file)

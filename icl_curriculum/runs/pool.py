@@ -26,9 +26,9 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.interactive import is_interactive
 from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.runs import start_worker
+from icl_curriculum.runs.description import copies
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
-from icl_curriculum.runs.worker import PLUGINS
 
 # CUDA's matrix products repeat bit by bit only with a workspace of fixed size, set before the device is first
 # used; MPS leaves a few operations to the CPU.
@@ -83,8 +83,8 @@ class WorkerPool:
     def _start(self, run: Run, units: Path) -> None:
         folder = units / run.name
         folder.mkdir()
-        for name, content in run.plugin_copies().items():
-            copy = folder / PLUGINS / name
+        for name, content in copies(run).items():
+            copy = folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
         values = {

@@ -42,7 +42,7 @@ def work(unit: Path, say: Say) -> int:
     name = f"{config['variant']}-seed{config['seed']}"
     try:
         copies = read_copies(unit.parent / PLUGINS, config["plugins"], known_as=config["plugins"])
-        run = rebuild(config, copies, source=str(unit))
+        run = rebuild(config, copies, source=str(unit), folder=unit.parent)
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
         execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])

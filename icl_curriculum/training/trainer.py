@@ -23,6 +23,7 @@ from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
+from icl_curriculum.models.initial import start_from
 from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.methods import TrainingMethod
@@ -71,7 +72,10 @@ class Trainer:
         assert isinstance(self.config.method, TrainingMethod)
         self.method = self.config.method
         with at_work(experiment.model, "build"):
-            self.model: Model = experiment.build_model(generator(run.seed, "initialization")).to(device)
+            self.model: Model = experiment.build_model(generator(run.seed, "initialization"))
+        if experiment.model.initial is not None:
+            start_from(self.model, experiment.model.initial)
+        self.model.to(device)
         check_precision(self.config.precision, device)
         if self.config.compile:
             # A graph spares a GPU the launching of every kernel, which for small models is most of a step.

@@ -1,0 +1,150 @@
+"""Files that a field names: hashed into the config, copied into the run, and read from the copy."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from finished_runs import Finished, assert_same_results
+from tiny_runs import Icl, tables, tiny_values, write_toml
+
+from icl_curriculum import UserError
+from icl_curriculum.config.loading import load, load_run
+from icl_curriculum.core.component import Component
+from icl_curriculum.core.named_files import LARGEST_FILE, File, NamedFile, files_lie_in
+from icl_curriculum.runs.checkpoints import load_model
+from icl_curriculum.runs.execution import directory_of, execute
+
+PLUGIN = '''
+import io
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from icl_curriculum import File, FunctionClass, register_function_class
+
+
+@register_function_class("lines")
+class Lines(FunctionClass):
+    """f(x) = w·x with w a line of a file."""
+
+    rows: File | None = Field(None, description="vectors of weights")
+
+    def sample(self, n, dims, generator):
+        rows = torch.tensor(np.loadtxt(io.BytesIO(self.rows.data), ndmin=2)).float()
+        return {"w": rows[torch.randint(len(rows), (n,), generator=generator)]}
+
+    def evaluate(self, parameters, xs):
+        return torch.einsum("npd,nd->np", xs, parameters["w"])
+
+    def trivial_error(self, dims):
+        return 1.0
+'''
+
+
+class Holder(Component):
+    """Names a file."""
+
+    rows: File | None = None
+    more: tuple[File, ...] = ()
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_registries: None) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "lines.py").write_text(PLUGIN)
+    (folder / "weights.txt").write_text("1 0\n0 1\n")
+    changes = {
+        "plugins": ["lines.py"], "function_classes": [{"name": "lines", "rows": "weights.txt"}],
+        "evaluation.shifts": [], "evaluation.baselines": ["zero"],
+    }  # fmt: skip
+    return write_toml(folder / "tiny.toml", tiny_values(changes))
+
+
+def test_the_run_has_a_copy_and_needs_no_other(experiment: Path, tmp_path: Path) -> None:
+    (run,) = load(experiment)
+    execute(run, tmp_path / "results")
+    path = directory_of(run, tmp_path / "results").path
+    (copy,) = (path / "files").iterdir()
+    assert copy.read_text() == "1 0\n0 1\n"
+    assert f'rows = "files/{copy.name}"' in (path / "config.toml").read_text()
+    shutil.rmtree(experiment.parent)
+    shutil.move(path.parent, tmp_path / "elsewhere")
+    again = load_run(tmp_path / "elsewhere" / path.name / "config.toml")
+    assert again.hash() == run.hash()
+    assert again.files() == run.files()
+    assert load_model(tmp_path / "elsewhere" / path.name) is not None
+    moved = tmp_path / "elsewhere" / path.name / "files" / copy.name
+    moved.write_text("2 0\n0 1\n")
+    with pytest.raises(UserError, match=r"files/\w{16}-weights.txt is damaged: it is not what the run wrote"):
+        load_model(moved.parents[1])
+    moved.unlink()
+    with pytest.raises(UserError, match=r"-weights.txt is damaged: it is missing"):
+        load_model(moved.parents[1])
+
+
+def test_the_content_decides_and_not_the_place(experiment: Path, tmp_path: Path) -> None:
+    (run,) = load(experiment)
+    execute(run, tmp_path / "one")
+    shutil.move(experiment.parent, tmp_path / "other")
+    (same,) = load(tmp_path / "other/tiny.toml")
+    assert same.hash() == run.hash()
+    execute(same, tmp_path / "two")
+    assert_same_results(Finished(same, tmp_path / "two", []), Finished(run, tmp_path / "one", []))
+    (tmp_path / "other/weights.txt").write_text("1 0\n0 -1\n")
+    (edited,) = load(tmp_path / "other/tiny.toml")
+    assert edited.hash() != run.hash()
+    with pytest.raises(UserError, match=r"holds a run of another config; changed: function_classes.0.rows"):
+        execute(edited, tmp_path / "two")
+
+
+def test_workers_read_the_copy_that_they_are_given(experiment: Path, tmp_path: Path, icl: Icl) -> None:
+    (run,) = load(experiment)
+    execute(run, tmp_path / "here")
+    code, _, complaint = icl("run", experiment, "--device", "cpu", "--results", tmp_path / "there")
+    assert (code, complaint) == (0, "")
+    assert tables(tmp_path / "there/tiny/mixed-seed0") == tables(tmp_path / "here/tiny/mixed-seed0")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere.txt", r"tiny.toml: function_classes.0.rows: expected a file that is there, found none called "
+                        r"'nowhere.txt' in \S+/mine or \S+$"),
+        (3, "function_classes.0.rows: expected the path of a file, found 3$"),
+        (".", "function_classes.0.rows: expected a file that can be read, found .*: Is a directory$"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_one_message(experiment: Path, icl: Icl, value: object, message: str) -> None:
+    shown = f'"{value}"' if isinstance(value, str) else value
+    code, out, complaint = icl("run", experiment, "--set", f'function_classes=[{{name="lines", rows={shown}}}]')
+    assert (code, out) == (2, "")
+    assert complaint.count("\n") == 1
+    assert re.search(message, complaint.strip())
+
+
+def test_a_file_too_large_to_be_copied_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(ValueError, match="expected a file of at most 256 MiB, as runs copy it"):
+        Holder(rows=tmp_path / "large.bin")  # type: ignore[arg-type]
+
+
+def test_values_are_equal_by_name_and_content(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.csv").write_text("1")
+    with files_lie_in(tmp_path / "a", tmp_path):
+        one = Holder.model_validate({"rows": "x.csv", "more": ("b/x.csv",)})
+    assert isinstance(one.rows, NamedFile)
+    assert one.rows == one.more[0]
+    assert (one.rows.name, one.rows.data, one.rows.place) == ("x.csv", b"1", str(tmp_path / "a/x.csv"))
+    assert one.id == "/rows=x.csv/more=('x.csv',)"
+    assert Holder.model_validate({key: value for key, value in one.spec().items() if key != "name"}) == one
+    assert one.model_dump(mode="json")["rows"] == one.rows.hash
+    assert one.deciding()["rows"] == one.rows.hash
