@@ -111,8 +111,12 @@ def _written(file: NamedFile, info: SerializationInfo) -> str:
 #: Marks the type of a field that holds a `NamedFile`, whatever reads it.
 AS_PATH = PlainSerializer(_written, return_type=str)
 
-#: The type of a field that names a file.
 File = Annotated[NamedFile, PlainValidator(read_named), AS_PATH]
+"""The type of a field that names a file, of at most 256 MiB: a path in a TOML, and a `NamedFile` in Python.
+
+Paths are relative to the experiment file or to the working directory. The content is hashed into the config, whatever
+the path, and copied into every run.
+"""
 
 
 def files_in(value: Any) -> Iterator[NamedFile]:
