@@ -32,6 +32,7 @@ from .scoring import score as score
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift
 from .tasks import Task as Task
+from .tasks import from_table as from_table
 from .training import Session as Session
 from .training import TrainingMethod as TrainingMethod
 from .training import register_method as register_method

@@ -12,6 +12,7 @@ import math
 import reprlib
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,8 +26,9 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.function_classes import table_of
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
-from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.inputs import Gaussian, InputDistribution
 
 #: Inputs behind a denominator without a closed form.
 DENOMINATOR_PROMPTS = 1 << 18
@@ -229,6 +231,18 @@ class Task:
     def has_error_variance(self) -> bool:
         """Whether the squared error has a finite variance, so that intervals of its mean make sense."""
         return self.inputs.tail_index > 4 * self.function_class.growth
+
+
+def from_table(frame: Any, *, target: str | None = None, dims: int | None = None) -> Task:
+    """A task of a data frame: every prompt has rows of its own, and ``dims`` of the features, in a random order.
+
+    Rows are drawn without replacement; features and target are standardised over the frame. ``frame``: a pandas data
+    frame of numbers, or what makes one. ``target``: the column to predict; None: the last one. ``dims``: as many as a
+    model reads; where the frame has fewer features the last coordinates are zero; None: as many as it has. UserError
+    for what is no such frame. See `function_classes.Table`.
+    """
+    table = table_of(frame, target)
+    return Task(table, Gaussian(), table.numbers()[0].shape[1] if dims is None else dims)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from icl_curriculum.function_classes.parity import Parity
 from icl_curriculum.function_classes.quadratic import Quadratic
 from icl_curriculum.function_classes.relu_network import ReluNetwork
 from icl_curriculum.function_classes.sinusoid import Sinusoid
+from icl_curriculum.function_classes.table import Table, table_of
 
 __all__ = [
     "AnyFunctionClass",
@@ -52,7 +53,9 @@ __all__ = [
     "SignValued",
     "Sinusoid",
     "SparseLinear",
+    "Table",
     "labels_of",
     "one_hot",
     "register_function_class",
+    "table_of",
 ]

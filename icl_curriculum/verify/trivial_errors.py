@@ -79,6 +79,7 @@ CATALOGUE = [
     GoldenTrivialError({"name": "linear_map", "label_dims": 3}, 20, "m d", 60.0),
     GoldenTrivialError({"name": "multiclass_linear", "n_classes": 4}, 20, "one-hot vectors", 1.0),
     GoldenTrivialError("gaussian_classes", 5, "one-hot vectors", 1.0),
+    GoldenTrivialError("table", 5, "a standardised target", 1.0),
 ]
 
 

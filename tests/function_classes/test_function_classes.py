@@ -151,7 +151,9 @@ def test_functions_differ_within_a_batch(spec: Spec) -> None:
     rows = torch.cat([value.reshape(n, -1).double() for value in parameters.values()], dim=1)
     if chosen.name == "parity":
         rows = rows.sort(dim=1).values
-    assert len(torch.unique(rows, dim=0)) == min(n, functions_in(spec, dims))
+    # Of 10! / 2! orders of features about one is drawn twice.
+    twice = 5 if chosen.name == "table" else 0
+    assert 0 <= min(n, functions_in(spec, dims)) - len(torch.unique(rows, dim=0)) <= twice
     xs = task.inputs.sample(1, 4, dims, torch.Generator().manual_seed(1)).expand(n, 4, dims)
     values = chosen.evaluate(parameters, xs)
     values = values if values.ndim == 2 else values[..., 0] - values[..., 1]

@@ -37,10 +37,12 @@ def test_a_pool_of_one_is_one_function_and_a_larger_pool_than_the_batch_is_sampl
     pool = rows(class_of(pooled(spec, 5000)).pool(dims))
     different = len(np.unique(pool, axis=0))
     # The ordered pairs, or triples, of eight coordinates are all that make a parity.
-    assert different == (8 * 7 * (6 if "size" in str(spec) else 1) if class_of(spec).name == "parity" else 5000)
+    # Of the 10! / 2! orders of features, about 7 are drawn twice.
+    name, most = class_of(spec).name, 8 * 7 * (6 if "size" in str(spec) else 1)
+    assert 0 <= (most if name == "parity" else 5000) - different <= (20 if name == "table" else 0)
     assert len(pool) == 5000
     some = drawn(pooled(spec, 5000), dims=dims)
-    assert len(np.unique(some, axis=0)) > (35 if different == 5000 else 20)
+    assert len(np.unique(some, axis=0)) > (20 if name == "parity" else 35)
     assert len(np.unique(np.concatenate([pool, some]), axis=0)) == different
 
 
