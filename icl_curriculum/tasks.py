@@ -263,7 +263,7 @@ class _Moment:
     def of(cls, task: Task) -> _Moment:
         own = task.function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
         inputs = task.inputs.without_given_ids()
-        spec = json.dumps(inputs.spec(), sort_keys=True, default=str)
+        spec = json.dumps(inputs.spec(by_content=True), sort_keys=True, default=str)
         code = (*code_of(own), *code_of(inputs))
         return cls(type(own), own.family, spec, code, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
 
@@ -272,7 +272,7 @@ class _Moment:
 def _monte_carlo_second_moment(moment: _Moment) -> float:
     total, counting, task = 0.0, 0, moment.task
     for chunk in range(DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
-        streams = Streams(0, f"denominator/{moment.family}/{task.inputs.id}/{moment.dims}", chunk)
+        streams = Streams(0, f"denominator/{moment.family}/{task.inputs.canonical_id}/{moment.dims}", chunk)
         drawn = task.draw(_DENOMINATOR_CHUNK, 1, streams)
         targets = drawn.targets if drawn.mask is None else drawn.targets[drawn.mask]
         total += float(targets.double().square().sum())

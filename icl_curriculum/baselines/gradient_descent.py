@@ -169,7 +169,7 @@ class _Inputs:
     @classmethod
     def of(cls, inputs: InputDistribution) -> _Inputs:
         plain = inputs.without_given_ids()
-        return cls(json.dumps(plain.spec(), sort_keys=True), code_of(plain), plain)
+        return cls(json.dumps(plain.spec(by_content=True), sort_keys=True), code_of(plain), plain)
 
 
 @lru_cache(maxsize=64)

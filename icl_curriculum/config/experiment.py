@@ -26,14 +26,14 @@ from icl_curriculum.config.tables import (
 from icl_curriculum.core.component import ADDED_LATER, LARGEST, Component, Strict
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.named_files import files_as_copies, files_in
+from icl_curriculum.core.named_files import files_in, files_written_as
 from icl_curriculum.core.plugins import copies_of
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass, labels_of
 from icl_curriculum.inputs import AnyInputs
 from icl_curriculum.models.base import Capability, Model, build_model, expect_model
-from icl_curriculum.models.initial import start_from
+from icl_curriculum.models.initial import expect_same_model, start_from
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.tasks import Task
 
@@ -193,8 +193,9 @@ class Experiment(Strict):
                     Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
             self.model.check(dims=self.dims, points=self.points)
-        if self.model.initial is not None:
-            start_from(self.build_model(torch.Generator().manual_seed(0)), self.model.initial)
+        if self.model.starts_from is not None:
+            expect_same_model(self.model, self.model.starts_from)
+            start_from(self.build_model(torch.Generator().manual_seed(0)), self.model.starts_from)
         self._check_labels()
         self._check_method()
         self._check_instruction()
@@ -428,7 +429,7 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """What is written as the run's config.toml. Files that it names are named as their copies (`files`)."""
-        with files_as_copies():
+        with files_written_as("copy"):
             values = self.experiment.resolved()
         for key in ("seeds", "variants"):
             values.pop(key, None)

@@ -15,7 +15,7 @@ from icl_curriculum.config.mistakes import message, named, problems, refuse_impo
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.named_files import files_lie_in
+from icl_curriculum.core.named_files import files_lie_in, placed
 from icl_curriculum.core.package_hashes import package_hashes
 from icl_curriculum.core.plugin_files import PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
@@ -103,14 +103,12 @@ def _load(
     if loaded:
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]
-    with files_lie_in(path.parent, Path()):
-        base = build(values, source=str(path))
+    base = build(values, source=str(path))
     check_names(base, str(path))
     runs = []
     for variant, changes in (base.variants or {"": {}}).items():
         source = f"{path}, variant {variant!r}" if variant else str(path)
-        with files_lie_in(path.parent, Path()):
-            experiment = build(merge(values, changes), source=source) if variant else base
+        experiment = build(merge(values, changes), source=source) if variant else base
         check_ids(experiment, source)
         hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
         name = variant or variant_name(experiment)
@@ -232,7 +230,7 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's values merged over those it extends. Plugin paths become absolute."""
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
-    values = read_toml(path)
+    values: dict[str, Any] = placed(read_toml(path), path.parent)
     if values.get("plugins", []) != []:
         values["plugins"] = _absolute(values["plugins"], path.parent, f"{path}: plugins")
     parent = values.pop("extends", None)

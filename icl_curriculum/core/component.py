@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icl_curriculum.core.arguments import plain
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.core.named_files import NamedFile
+from icl_curriculum.core.named_files import NamedFile, files_written_as
 
 #: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
 LARGEST = 1_000_000
@@ -86,7 +86,8 @@ class Component(Strict):
     @property
     def canonical_id(self) -> str:
         """The id that the component has without any ``id = "..."``; it names the streams that data are drawn from."""
-        return self.without_given_ids().id
+        with files_written_as("content"):
+            return self.without_given_ids().id
 
     def without_given_ids(self) -> Self:
         """The same component as if no ``id = "..."`` had been written, neither for it nor for what it holds."""
@@ -96,8 +97,14 @@ class Component(Strict):
     def deciding(self) -> dict[str, Any]:
         return {"name": self.name, **super().deciding()}
 
-    def spec(self) -> dict[str, Any]:
-        """The component as a TOML table that builds it again, defaults written out."""
+    def spec(self, *, by_content: bool = False) -> dict[str, Any]:
+        """The component as a TOML table that builds it again, defaults written out.
+
+        ``by_content``: with hashes in the place of the paths of files, for what names a stream or a cache.
+        """
+        if by_content:
+            with files_written_as("content"):
+                return self.spec()
         values = self.model_dump(by_alias=True, exclude_none=True)
         return {"name": self.name, **values}
 
@@ -120,7 +127,8 @@ def _deciding(value: Any) -> Any:
     if isinstance(value, Strict):
         return value.deciding()
     if isinstance(value, NamedFile):
-        return value.hash
+        # The name stands in ids, and so in tables.
+        return f"{value.name}/{value.hash}"
     if isinstance(value, list | tuple):
         return type(value)(_deciding(item) for item in value)
     return {key: _deciding(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, PlainSerializer, PlainValidator, SerializationInfo
 
@@ -22,10 +22,35 @@ FOLDER = "files"
 #: The largest file that is copied, in bytes.
 LARGEST_FILE = 1 << 28
 
-#: The folders in which relative paths are looked for, in their order.
-_PLACES: ContextVar[tuple[Path, ...]] = ContextVar("places", default=(Path(),))
-#: Whether files are written as their copies in a run's folder, not as the paths that they were read from.
-_AS_COPIES: ContextVar[bool] = ContextVar("as_copies", default=False)
+#: The folder that relative paths are relative to, where the text itself does not know it.
+_PLACE: ContextVar[Path] = ContextVar("place", default=Path())
+#: The longest name, in bytes, that a copy can have beside its hash.
+LONGEST_NAME = 200
+
+_How = Literal["path", "copy", "content"]
+#: How files are written: as the paths that they were read from, as their copies in a run's folder, or as hashes.
+_WRITTEN_AS: ContextVar[_How] = ContextVar("written_as", default="path")
+
+
+class PlacedText(str):
+    """A text of a TOML file, which knows the ``folder`` that paths in it are relative to."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, text: str, folder: Path) -> PlacedText:
+        made = cls(text)
+        made.folder = folder
+        return made
+
+
+def placed(value: Any, folder: Path) -> Any:
+    """The values of a TOML file with the folder that paths in them are relative to, at any depth."""
+    if type(value) is str:
+        return PlacedText.of(value, folder)
+    if isinstance(value, list):
+        return [placed(item, folder) for item in value]
+    return {key: placed(item, folder) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,31 +73,34 @@ class NamedFile:
         return f"{FOLDER}/{self.hash}-{self.name}"
 
     def __str__(self) -> str:
-        return self.name
+        return self.hash if _WRITTEN_AS.get() == "content" else self.name
 
     def __repr__(self) -> str:
         # It stands in ids, in which no path must be.
-        return repr(self.name)
+        return repr(str(self))
 
 
 @contextlib.contextmanager
-def files_lie_in(*folders: Path) -> Iterator[None]:
-    """Look for relative paths in these folders during the block; otherwise it is the working directory."""
-    token = _PLACES.set(folders)
+def files_lie_in(folder: Path) -> Iterator[None]:
+    """Take paths to be relative to this folder during the block; otherwise it is the working directory."""
+    token = _PLACE.set(folder)
     try:
         yield
     finally:
-        _PLACES.reset(token)
+        _PLACE.reset(token)
 
 
 @contextlib.contextmanager
-def files_as_copies() -> Iterator[None]:
-    """Write files as their copies in a run's folder during the block."""
-    token = _AS_COPIES.set(True)
+def files_written_as(how: _How) -> Iterator[None]:
+    """Write files as their copies in a run's folder during the block, or as hashes of their content.
+
+    Whatever names a stream or a cache is written by content: neither a path nor a name decides what is drawn.
+    """
+    token = _WRITTEN_AS.set(how)
     try:
         yield
     finally:
-        _AS_COPIES.reset(token)
+        _WRITTEN_AS.reset(token)
 
 
 def read_named(value: Any) -> NamedFile:
@@ -82,30 +110,36 @@ def read_named(value: Any) -> NamedFile:
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"expected the path of a file, found {value!r}")
     path = find_named(value)
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise ValueError(f"expected a file name of at most {LONGEST_NAME} bytes, as runs copy it, found {path}")
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"expected a file of at most {LARGEST_FILE >> 20} MiB, as runs copy it, found {path}")
-        return NamedFile.of(path, path.read_bytes())
+        # What is no plain file may never end.
+        if not path.is_file():
+            raise ValueError(
+                f"expected a file, found {path}, which is {'a folder' if path.is_dir() else 'no plain file'}"
+            )
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ValueError(f"expected a file that can be read, found {path}: {error.strerror}") from None
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"expected a file of at most {LARGEST_FILE >> 20} MiB, as runs copy it, found {path}")
+    return NamedFile.of(path, data)
 
 
 def find_named(value: str | os.PathLike[str]) -> Path:
     """The absolute path of what a value names, a file or a folder; ValueError where there is nothing."""
-    for folder in _PLACES.get():
-        with contextlib.suppress(OSError, ValueError):
-            if (folder / value).exists():
-                return (folder / value).resolve()
-    places = " or ".join(dict.fromkeys(str(folder.resolve()) for folder in _PLACES.get()))
-    where = "" if Path(value).is_absolute() else f" in {places}"
+    folder = value.folder if isinstance(value, PlacedText) else _PLACE.get()
+    with contextlib.suppress(OSError, ValueError):
+        if (folder / value).exists():
+            return (folder / value).resolve()
+    where = "" if Path(value).is_absolute() else f" in {folder.resolve()}"
     raise ValueError(f"expected a file that is there, found none called {os.fspath(value)!r}{where}")
 
 
 def _written(file: NamedFile, info: SerializationInfo) -> str:
-    # What is written as JSON names streams, which no path must change.
-    if info.mode == "json":
-        return file.hash
-    return file.copy if _AS_COPIES.get() else file.place
+    how = "content" if info.mode == "json" else _WRITTEN_AS.get()
+    return {"path": file.place, "copy": file.copy, "content": file.hash}[how]
 
 
 #: Marks the type of a field that holds a `NamedFile`, whatever reads it.
@@ -114,8 +148,8 @@ AS_PATH = PlainSerializer(_written, return_type=str)
 File = Annotated[NamedFile, PlainValidator(read_named), AS_PATH]
 """The type of a field that names a file, of at most 256 MiB: a path in a TOML, and a `NamedFile` in Python.
 
-Paths are relative to the experiment file or to the working directory. The content is hashed into the config, whatever
-the path, and copied into every run.
+A path in a TOML is relative to the file that says it, any other one to the working directory. Name and content are
+hashed into the config, whatever the folder, and copied into every run.
 """
 
 

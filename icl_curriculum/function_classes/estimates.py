@@ -57,7 +57,7 @@ def _estimated(key: _Key) -> EstimatedMoment:
     own, total, squares, counted = key.function_class, 0.0, 0.0, 0
     inputs = cast(Any, INPUTS.build(own.reference(key.dims), beside=own))
     for chunk in range(DRAWN // _CHUNK):
-        streams = Streams(0, f"denominator/{own.family}/{inputs.id}/{key.dims}", chunk)
+        streams = Streams(0, f"denominator/{own.family}/{inputs.canonical_id}/{key.dims}", chunk)
         xs, values, parameters = own.draw(_CHUNK, 1, key.dims, inputs, streams)
         counting = own.counts(parameters, xs)
         squared = values.double().square()

@@ -19,6 +19,8 @@ from icl_curriculum.core.regression import predict_every_prefix
 from icl_curriculum.function_classes.base import OracleKind, Parameters, register_function_class
 from icl_curriculum.function_classes.linear import Linear
 
+#: The narrowest band of angles, in degrees.
+NARROWEST = 0.001
 #: Angles between which the quantiles of an angle are interpolated, and the log density that is as good as none.
 _ANGLES, _NEGLIGIBLE = 4097, -40.0
 
@@ -34,13 +36,18 @@ class CapLinear(Linear):
 
     id_fields: ClassVar[tuple[str, ...]] = ("angle",)
 
-    angle: float = Field(45.0, gt=0, le=180, description="largest angle between w and the first axis, in degrees")
+    angle: float = Field(
+        45.0, ge=NARROWEST, le=180, description="largest angle between w and the first axis, in degrees"
+    )
     least_angle: float = Field(0.0, ge=0, lt=180, description="smallest angle between w and the first axis, in degrees")
 
     @model_validator(mode="after")
     def _in_order(self) -> CapLinear:
-        if self.least_angle >= self.angle:
-            raise ValueError(f"expected a least_angle below the angle {self.angle:g}, found {self.least_angle:g}")
+        if self.least_angle > self.angle - NARROWEST:
+            raise ValueError(
+                f"expected a least_angle below the angle {self.angle:g} by {NARROWEST:g} or more, found "
+                f"{self.least_angle:g}"
+            )
         return self
 
     @property

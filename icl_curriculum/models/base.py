@@ -11,6 +11,7 @@ from pydantic import Field
 
 from icl_curriculum.core.component import ADDED_LATER, Component
 from icl_curriculum.core.contracts import at_work, broken_contract
+from icl_curriculum.core.named_files import NamedFile
 from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models.calling import given, prompt_errors
 from icl_curriculum.models.capabilities import Capability
@@ -51,6 +52,11 @@ class ModelConfig(Component):
     #: Whether its models take separate queries. One that does not is asked each of them as the last input of a plain
     #: prompt of its own, which gives the same errors in as many passes as a prompt has points.
     takes_queries: ClassVar[bool] = True
+
+    @property
+    def starts_from(self) -> NamedFile | None:
+        """What ``initial`` names; None for a model that uses a field of this name otherwise."""
+        return self.initial if isinstance(self.initial, NamedFile) else None
 
     @abstractmethod
     def build(self, *, dims: int, points: int, generator: torch.Generator) -> Model:

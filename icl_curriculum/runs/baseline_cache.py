@@ -66,10 +66,11 @@ def baseline_rows(
     chosen = run.experiment.baselines_for(function_class)
     entries = [NamedLearner(baseline.id, "baseline", baseline, baseline) for baseline in chosen] + oracle_entry(bank)
     confidence, costly = run.experiment.evaluation.confidence, run.experiment.evaluation.costly
-    specs = [[baseline.id, baseline.spec()] for baseline in chosen] + [function_class.spec()]
+    specs: list[Any] = [[baseline.id, baseline.spec(by_content=True)] for baseline in chosen]
+    specs += [function_class.spec(by_content=True)]
     # Threads and the libraries' versions decide the last bits.
     made_by = [_versions(), run.experiment.threads, [*run.plugin_hashes, *plugins]]
-    measured = None if metrics is None else [[metric.id, metric.spec()] for metric in metrics]
+    measured = None if metrics is None else [[metric.id, metric.spec(by_content=True)] for metric in metrics]
     asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by, measured]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.contracts import at_work, broken_contract
 from icl_curriculum.core.machine import arithmetic, check_precision, device_kind
 from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.core.streams import generator
@@ -73,8 +73,8 @@ class Trainer:
         self.method = self.config.method
         with at_work(experiment.model, "build"):
             self.model: Model = experiment.build_model(generator(run.seed, "initialization"))
-        if experiment.model.initial is not None:
-            start_from(self.model, experiment.model.initial)
+        if experiment.model.starts_from is not None:
+            start_from(self.model, experiment.model.starts_from)
         self.model.to(device)
         check_precision(self.config.precision, device)
         if self.config.compile:
@@ -188,7 +188,13 @@ class Trainer:
         if separate and not self.model.takes_queries:
             return sum(self.forward_operations(k + 1) for k in range(points))
         with at_work(self.run.experiment.model, "cost_key"):
-            key = points, separate, self.model.cost_key()
+            cost: object = self.model.cost_key()
+        if not isinstance(cost, Hashable):
+            found = f"a {type(cost).__name__}"
+            raise broken_contract(
+                self.run.experiment.model, "cost_key", found=found, expected="what can be a key, as a number"
+            )
+        key = points, separate, cost
         if key not in self._counted:
             xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
             label_dims = next(iter(self.tasks.values())).function_class.label_dims

@@ -76,10 +76,19 @@ def test_what_cannot_be_started_from_is_one_message(first: Path, icl: Icl, tmp_p
     )
     assert message("results/tiny").startswith("expected the folder of a finished run, found no run in ")
     weights_file = first / "model.safetensors"
-    assert message("tiny/mixed-seed0", **{"model.width": 16}) == (
+    assert message("tiny/mixed-seed0", **{"model.heads": 4}) == (
+        f"{first} is a run of another model: expected heads = 4, found 2; name a copy of its weights file to "
+        "start from them all the same"
+    )
+    weights_file = Path(shutil.copy(weights_file, tmp_path))
+    assert message("model.safetensors", **{"model.width": 16}) == (
         f"{weights_file} holds the weights of another model: expected 'read_in' of shape (16, 5), found of shape (8, 5)"
     )
+    weights_file = first / "model.safetensors"
     assert "holds the weights of another model, with 'blocks.1" in message_of_more(message, first, tmp_path)
+    held = safetensors.torch.load_file(weights_file)
+    safetensors.torch.save_file({name: value.to(torch.int8) for name, value in held.items()}, "int8.safetensors")
+    assert "another model: expected 'read_in' of type torch.float32, found torch.int8" in message("int8.safetensors")
     assert message("second.toml").startswith(f"{tmp_path / 'second.toml'} is no weights file, or damaged (")
     weights_file.write_bytes(weights_file.read_bytes() + b"x")
     assert (

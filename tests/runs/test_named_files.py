@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 from finished_runs import Finished, assert_same_results
+from helpers import task_of
 from tiny_runs import Icl, tables, tiny_values, write_toml
 
 from icl_curriculum import UserError
-from icl_curriculum.config.loading import load, load_run
+from icl_curriculum.config.loading import build, load, load_run
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.named_files import LARGEST_FILE, File, NamedFile, files_lie_in
+from icl_curriculum.evaluation import Bank, content_hash
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.execution import directory_of, execute
 
@@ -115,13 +118,17 @@ def test_workers_read_the_copy_that_they_are_given(experiment: Path, tmp_path: P
     ("value", "message"),
     [
         ("nowhere.txt", r"tiny.toml: function_classes.0.rows: expected a file that is there, found none called "
-                        r"'nowhere.txt' in \S+/mine or \S+$"),
+                        r"'nowhere.txt' in \S+$"),
         (3, "function_classes.0.rows: expected the path of a file, found 3$"),
-        (".", "function_classes.0.rows: expected a file that can be read, found .*: Is a directory$"),
+        (".", "function_classes.0.rows: expected a file, found .*, which is a folder$"),
+        ("fifo", "function_classes.0.rows: expected a file, found .*/fifo, which is no plain file$"),
+        ("x" * 220, "function_classes.0.rows: expected a file name of at most 200 bytes, as runs copy it, found "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_message(experiment: Path, icl: Icl, value: object, message: str) -> None:
     shown = f'"{value}"' if isinstance(value, str) else value
+    os.mkfifo("fifo")
+    Path("x" * 220).touch()
     code, out, complaint = icl("run", experiment, "--set", f'function_classes=[{{name="lines", rows={shown}}}]')
     assert (code, out) == (2, "")
     assert complaint.count("\n") == 1
@@ -139,12 +146,49 @@ def test_values_are_equal_by_name_and_content(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.csv").write_text("1")
-    with files_lie_in(tmp_path / "a", tmp_path):
-        one = Holder.model_validate({"rows": "x.csv", "more": ("b/x.csv",)})
+    with files_lie_in(tmp_path / "a"):
+        one = Holder.model_validate({"rows": "x.csv", "more": ("../b/x.csv",)})
     assert isinstance(one.rows, NamedFile)
     assert one.rows == one.more[0]
     assert (one.rows.name, one.rows.data, one.rows.place) == ("x.csv", b"1", str(tmp_path / "a/x.csv"))
     assert one.id == "/rows=x.csv/more=('x.csv',)"
     assert Holder.model_validate({key: value for key, value in one.spec().items() if key != "name"}) == one
     assert one.model_dump(mode="json")["rows"] == one.rows.hash
-    assert one.deciding()["rows"] == one.rows.hash
+    assert one.deciding()["rows"] == f"x.csv/{one.rows.hash}"
+    # No path and no name is in what names streams.
+    assert one.canonical_id == f"/rows={one.rows.hash}/more=('{one.rows.hash}',)"
+    assert one.spec(by_content=True)["rows"] == one.rows.hash
+
+
+def test_a_path_is_relative_to_the_file_that_says_it(experiment: Path, tmp_path: Path) -> None:
+    """On the command line to the working directory, as plugins are."""
+    for folder, content in ((tmp_path / "child", "3 0\n"), (tmp_path, "4 0\n")):
+        folder.mkdir(exist_ok=True)
+        (folder / "weights.txt").write_text(content)
+    child = tmp_path / "child/child.toml"
+    child.write_text('extends = "../mine/tiny.toml"\n')
+    (run,) = load(child)
+    assert list(run.files().values()) == [b"1 0\n0 1\n"]
+    (run,) = load(child, overrides=['function_classes=[{name="lines", rows="weights.txt"}]'])
+    assert list(run.files().values()) == [b"4 0\n"]
+    child.write_text('extends = "../mine/tiny.toml"\nfunction_classes = [{ name = "lines", rows = "weights.txt" }]\n')
+    (run,) = load(child)
+    assert list(run.files().values()) == [b"3 0\n"]
+
+
+def test_neither_name_nor_folder_decides_what_is_drawn(tmp_path: Path) -> None:
+    """A name stands in the tables, and is part of the config; streams, moments and caches are of the content."""
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    for path in (first, second):
+        path.write_text("p,q,y\n1,2,3\n2,1,5\n0,4,1\n")
+
+    def drawn(path: Path) -> object:
+        task = task_of({"name": "table", "rows": str(path)}, dims=2)
+        bank = Bank(task, None, 5, 3, 0)
+        experiment = build({"function_classes": [task.function_class.spec()], "dims": 2}, source="test")
+        return task.function_class.family, content_hash(bank.draw()), experiment.stream_names().popitem()[1]
+
+    assert drawn(first) == drawn(second)
+    before = drawn(first)
+    first.write_text("p,q,y\n1,2,3\n2,1,5\n0,4,2\n")
+    assert drawn(first) != before

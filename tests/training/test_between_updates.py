@@ -12,6 +12,7 @@ from tiny_runs import Killed, killed_at, tiny_run
 from torch import Tensor, nn
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models import Model, ModelConfig
 from icl_curriculum.runs.execution import execute
@@ -103,3 +104,22 @@ def test_killed_and_resumed_it_ends_at_the_same_bytes(tmp_path: Path) -> None:
             execute(run, tmp_path / "killed", report=killed_at("training", step))
     execute(run, tmp_path / "killed")
     assert_same_results(Finished(run, tmp_path / "killed", []), whole)
+
+
+def test_a_cost_that_can_be_no_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Growing, "cost_key", lambda self: [int(self.used)])
+    with pytest.raises(ComponentFailed, match=r"cost_key returned a list, expected what can be a key, as a number"):
+        Trainer(growing_run()).update()
+
+
+def test_a_model_of_a_plugin_may_have_a_field_called_initial() -> None:
+    class Own(GrowingConfig):
+        """Its field has nothing to do with weights."""
+
+        initial: float = 0.5  # type: ignore[assignment]
+
+    run = growing_run()
+    experiment = run.experiment.model_copy(update={"model": Own()})
+    assert Own().starts_from is None
+    experiment.check()
+    assert Trainer(Run(experiment, run.variant, run.seed)).step == 0
