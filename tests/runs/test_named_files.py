@@ -12,7 +12,7 @@ from finished_runs import Finished, assert_same_results
 from helpers import task_of
 from tiny_runs import Icl, tables, tiny_values, write_toml
 
-from icl_curriculum import UserError
+from icl_curriculum import RunFailed, UserError
 from icl_curriculum.config.loading import build, load, load_run
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.named_files import LARGEST_FILE, File, NamedFile, files_lie_in
@@ -192,3 +192,38 @@ def test_neither_name_nor_folder_decides_what_is_drawn(tmp_path: Path) -> None:
     before = drawn(first)
     first.write_text("p,q,y\n1,2,3\n2,1,5\n0,4,2\n")
     assert drawn(first) != before
+
+
+SHIFT = '''
+
+@register_shift("late")
+class Late(Shift):
+    """Fails where the final bank is drawn, until it is mended."""
+
+    def draw(self, task, n, points, streams):
+        if n == 16:
+            raise KeyError("not yet")
+        return replace(task.draw(n, points, streams), xs=task.draw(n, points, streams).xs * 1)
+
+    def columns(self, task):
+        return "late", "none"
+'''
+
+
+def test_a_mended_run_keeps_its_training_and_the_file(experiment: Path, tmp_path: Path) -> None:
+    plugin = experiment.parent / "lines.py"
+    imports = "from dataclasses import replace\nfrom icl_curriculum import Shift, register_shift\n"
+    plugin.write_text(imports + PLUGIN + SHIFT)
+    (run,) = load(experiment, overrides=['evaluation.shifts=["late"]'])
+    with pytest.raises(RunFailed, match="not yet"):
+        execute(run, tmp_path / "results")
+    path = directory_of(run, tmp_path / "results").path
+    trained = (path / "training.csv").read_bytes()
+    plugin.write_text(imports + PLUGIN + SHIFT.replace("n == 16", "n == 0"))
+    (mended,) = load(experiment, overrides=['evaluation.shifts=["late"]'])
+    assert mended.hash() != run.hash()
+    execute(mended, tmp_path / "results")
+    assert (path / "training.csv").read_bytes() == trained
+    copies = [file.relative_to(path).as_posix() for file in path.rglob("*-weights.txt")]
+    assert sorted(copies) == [*mended.files(), *(f"trained_with/{name}" for name in run.files())]
+    assert load_model(path) is not None
