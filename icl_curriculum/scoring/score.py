@@ -19,11 +19,12 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.metrics import Metric
+from icl_curriculum.models import Model
 from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.grid import usual_points
-from icl_curriculum.scoring.learners import contenders, for_training_on
+from icl_curriculum.scoring.learners import Contender, contenders, for_training_on
 from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.tasks import Task
 
@@ -155,6 +156,7 @@ class _Asking:
                 if shift is not None and reason is not None:
                     raise UserError(f"{task.function_class.id} under {shift.id}: {reason}")
                 bank = Bank(task, shift, self.n_prompts, self.points or usual_points(task.dims), self.bank_seed)
+                _expect_readable(found, bank)
                 self.costly.check((bank.points if shift is None else shift.points(bank.points)) - 1, "lengths")
                 failures: list[BaselineFailure] = []
                 asked = AskedBank(
@@ -165,6 +167,21 @@ class _Asking:
                     # Where the caller of the public function stands.
                     warnings.warn(f"{'/'.join(bank.key)}: {said}", stacklevel=4)
                 yield asked, rows
+
+
+def _expect_readable(found: Sequence[Contender], bank: Bank) -> None:
+    """UserError for prompts that a model cannot read: of other dimensions than it was trained in, or too long."""
+    for item in found:
+        trained = None if item.trained is None else item.trained.run.experiment.dims
+        if trained not in (None, bank.task.dims):
+            raise UserError(
+                f"{item.entry.id}: the model was trained in {trained} dimensions, found {bank.task.dims}", key="tasks"
+            )
+        most = item.entry.learner.max_points if isinstance(item.entry.learner, Model) else bank.length
+        if bank.length > most:
+            raise UserError(
+                f"{item.entry.id}: prompts of {bank.length} points, the model reads at most {most}", key="points"
+            )
 
 
 def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:

@@ -185,3 +185,15 @@ def test_lengths_that_no_prompt_has_are_named() -> None:
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected the directory of a finished run, found no run"):
         scored(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dims", "points", "message"),
+    [
+        (3, 5, "tasks: model: the model was trained in 2 dimensions, found 3"),
+        (2, 50, r"points: model: prompts of 50 points, the model reads at most \d+"),
+    ],
+)
+def test_prompts_that_a_model_cannot_read_are_refused(finished: Finished, dims: int, points: int, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        icl.score(str(finished.path), task_of("linear", dims=dims), points=points, n_prompts=4)
