@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_curriculum.core.arguments import whole_number
-from icl_curriculum.core.component import Component, code_of
-from icl_curriculum.core.contracts import as_number, at_work, broken_contract, expect_shape
+from icl_curriculum.core.component import Component
+from icl_curriculum.core.contracts import as_number, at_work, expect_shape
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS
@@ -28,12 +27,9 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import table_of
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
+from icl_curriculum.function_classes.checked import checked_counts, checked_draw
+from icl_curriculum.function_classes.estimates import estimated_moment
 from icl_curriculum.inputs import Gaussian, InputDistribution
-
-#: Inputs behind a denominator without a closed form.
-DENOMINATOR_PROMPTS = 1 << 18
-_DENOMINATOR_CHUNK = 1 << 14
-
 
 _SUCH_AS = {"function_class": 'FUNCTION_CLASSES.build("linear")', "inputs": 'INPUTS.build("gaussian")'}
 
@@ -110,12 +106,8 @@ class Task:
         self, n: int, points: int, streams: Streams, *, active_dims: int | None = None
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points *labels"], dict[str, Tensor]]:
         """Draw inputs, clean raw values and the functions' parameters, which `draw` then labels."""
-        sampler = self.inputs if active_dims is None else _Truncated(self.inputs, active_dims)
-        with at_work(self.function_class, "draw"):
-            xs, values, truth = self.function_class.draw(n, points, self.dims, _Checked(sampler, self.inputs), streams)
-        expect_shape(self.function_class, "draw (inputs)", xs, (n, points, self.dims), "prompts, points, dims")
-        expect_shape(self.function_class, "draw (values)", values, *self.function_class.label_shape(n, points))
-        return xs, values, truth
+        sampler = None if active_dims is None else _Truncated(self.inputs, active_dims)
+        return checked_draw(self.function_class, self.inputs, n, points, self.dims, streams, sampler=sampler)
 
     def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
         """The clean raw values of functions at inputs other than their own."""
@@ -175,11 +167,9 @@ class Task:
         self, truth: dict[str, Tensor], asked: Float[Tensor, "n points dims"], mask: Bool[Tensor, "n points"] | None
     ) -> Bool[Tensor, "n points"] | None:
         """The mask without the entries that don't count for the function class."""
-        with at_work(self.function_class, "counts"):
-            counting = self.function_class.counts(truth, asked)
+        counting = checked_counts(self.function_class, truth, asked)
         if counting is None:
             return mask
-        expect_shape(self.function_class, "counts", counting, tuple(asked.shape[:2]), "prompts, points", torch.bool)
         return counting if mask is None else counting & mask
 
     def trivial_error(self) -> float:
@@ -213,7 +203,7 @@ class Task:
         if closed is None and all_count and self._has_reference_inputs():
             closed = self.function_class.trivial_error(self.dims)
         if closed is None:
-            closed = _monte_carlo_second_moment(_Moment.of(self))
+            closed = estimated_moment(self.function_class, self.inputs, self.dims).mean
         closed = as_number(self.function_class, "second_moment", closed)
         return closed * (self.output_unit * self.factor) ** 2
 
@@ -245,44 +235,6 @@ def from_table(frame: Any, *, target: str | None = None, dims: int | None = None
     return Task(table, Gaussian(), table.numbers()[0].shape[1] if dims is None else dims)
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """All that decides a moment by Monte Carlo, hashable whatever the fields of a class are.
-
-    The moment is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it.
-    """
-
-    cls: type[FunctionClass]
-    family: str
-    inputs: str
-    code: tuple[type, ...]
-    dims: int
-    task: Task = field(compare=False)
-
-    @classmethod
-    def of(cls, task: Task) -> _Moment:
-        own = task.function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
-        inputs = task.inputs.without_given_ids()
-        spec = json.dumps(inputs.spec(by_content=True), sort_keys=True, default=str)
-        code = (*code_of(own), *code_of(inputs))
-        return cls(type(own), own.family, spec, code, task.dims, Task(own, inputs, task.dims, label_noise=0.0))
-
-
-@lru_cache(maxsize=256)
-def _monte_carlo_second_moment(moment: _Moment) -> float:
-    total, counting, task = 0.0, 0, moment.task
-    for chunk in range(DENOMINATOR_PROMPTS // _DENOMINATOR_CHUNK):
-        streams = Streams(0, f"denominator/{moment.family}/{task.inputs.canonical_id}/{moment.dims}", chunk)
-        drawn = task.draw(_DENOMINATOR_CHUNK, 1, streams)
-        targets = drawn.targets if drawn.mask is None else drawn.targets[drawn.mask]
-        total += float(targets.double().square().sum())
-        counting += _DENOMINATOR_CHUNK if drawn.mask is None else int(drawn.mask.sum())
-    if not counting:
-        found = f"nothing that counts in {DENOMINATOR_PROMPTS} values"
-        raise broken_contract(task.function_class, "counts", found=found, expected="values that count more often")
-    return total / counting
-
-
 def _other_classes(
     labels: Float[Tensor, "n points classes"], probability: float, made: torch.Generator
 ) -> Float[Tensor, "n points classes"]:
@@ -292,20 +244,6 @@ def _other_classes(
     turns = torch.randint(1, n_classes, labels.shape[:2], generator=made, device=labels.device)
     turned = (labels.argmax(dim=-1) + turns * wrong) % n_classes
     return torch.zeros_like(labels).scatter_(-1, turned.unsqueeze(-1), 1.0)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A sampler whose results are checked against the contract; errors name the distribution ``inputs``."""
-
-    sampler: InputSampler
-    inputs: InputDistribution
-
-    def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        with at_work(self.inputs, "sample"):
-            xs = self.sampler.sample(n, points, dims, generator)
-        expect_shape(self.inputs, "sample", xs, (n, points, dims), "prompts, points, dims")
-        return xs
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,16 @@ from helpers import (
 from jaxtyping import Float
 from torch import Tensor
 
-from icl_curriculum import tasks
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.function_classes import FunctionClass, Linear, Parameters, Quadratic, register_function_class
+from icl_curriculum.function_classes import (
+    FunctionClass,
+    Linear,
+    Parameters,
+    Quadratic,
+    estimates,
+    register_function_class,
+)
 from icl_curriculum.function_classes.base import InputSampler
 from icl_curriculum.tasks import Task
 
@@ -167,7 +173,7 @@ def without_closed_form(base: type[FunctionClass]) -> type[FunctionClass]:
 def test_monte_carlo_agrees_with_the_closed_form(
     monkeypatch: pytest.MonkeyPatch, base: type[FunctionClass], inputs: Spec, relative_error: float, outputs: str
 ) -> None:
-    monkeypatch.setattr(tasks, "DENOMINATOR_PROMPTS", 1 << 16)
+    monkeypatch.setattr(estimates, "DRAWN", 1 << 16)
     closed = Task(base.model_validate({"outputs": outputs}), inputs_of(inputs), 3).second_moment()
     drawn = Task(
         without_closed_form(base).model_validate({"outputs": outputs}), inputs_of(inputs), 3, label_noise=1.0

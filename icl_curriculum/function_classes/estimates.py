@@ -1,22 +1,24 @@
-"""E f(x)^2 under the reference inputs by Monte Carlo, for classes that state no trivial error.
+"""E f(x)^2 by Monte Carlo, where no closed form is known.
 
 Dimensions: n = functions, each at one point, dims = d.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.function_classes.checked import checked_counts, checked_draw
 
-#: Functions behind an estimate, and those of one draw.
+#: Functions and inputs behind an estimate, and those of one draw.
 DRAWN, _CHUNK = 1 << 18, 1 << 14
 
 
@@ -31,45 +33,58 @@ class EstimatedMoment:
         return f"{self.mean:.5g} ± {self.error:.2g}"
 
 
-def estimated_trivial_error(function_class: Component, dims: int) -> EstimatedMoment:
-    """E f(x)^2 of the whole function class in raw units, whatever its pool, unit and id; the same at every call.
+def estimated_moment(function_class: Component, inputs: Component, dims: int) -> EstimatedMoment:
+    """E f(x)^2 of the values that count, in raw units, from `DRAWN` functions and inputs of a stream of its own.
 
-    Raises ComponentFailed where it is no positive number.
+    It is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed
+    over the numbers of a label. ComponentFailed where nothing counts.
     """
     own: Any = function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
-    return _estimated(_Key(type(own), own.family, code_of(own), dims, own))
+    plain = inputs.without_given_ids()
+    spec = json.dumps(plain.spec(by_content=True), sort_keys=True, default=str)
+    return _estimated(_Moment(type(own), own.family, spec, (*code_of(own), *code_of(plain)), dims, own, plain))
+
+
+def estimated_trivial_error(function_class: Component, dims: int) -> EstimatedMoment:
+    """`estimated_moment` under the class's reference inputs. ComponentFailed where it is no positive number."""
+    reference: Any = function_class
+    found = estimated_moment(function_class, INPUTS.build(reference.reference(dims), beside=function_class), dims)
+    if not 0 < found.mean < math.inf:
+        what = f"E f(x)^2 = {found.mean:g} over {DRAWN:,} functions in {dims} dimensions"
+        raise broken_contract(
+            function_class, "sample or evaluate", found=what, expected="values with a positive mean square"
+        )
+    return found
 
 
 @dataclass(frozen=True)
-class _Key:
-    """All that decides an estimate, hashable whatever the class's fields are."""
+class _Moment:
+    """All that decides a moment, hashable whatever the fields of a class are."""
 
     cls: type[Component]
     family: str
+    spec: str
     code: tuple[type, ...]
     dims: int
     function_class: Any = field(compare=False)
+    inputs: Any = field(compare=False)
 
 
 @lru_cache(maxsize=256)
 @own_settings()
-def _estimated(key: _Key) -> EstimatedMoment:
-    own, total, squares, counted = key.function_class, 0.0, 0.0, 0
-    inputs = cast(Any, INPUTS.build(own.reference(key.dims), beside=own))
+def _estimated(moment: _Moment) -> EstimatedMoment:
+    own, total, fourth, counted = moment.function_class, 0.0, 0.0, 0
     for chunk in range(DRAWN // _CHUNK):
-        streams = Streams(0, f"denominator/{own.family}/{inputs.canonical_id}/{key.dims}", chunk)
-        xs, values, parameters = own.draw(_CHUNK, 1, key.dims, inputs, streams)
-        counting = own.counts(parameters, xs)
-        squared = values.double().square()
-        squared = squared if squared.ndim == 2 else squared.sum(dim=-1)
-        squared = squared.flatten() if counting is None else squared[counting]
-        total, squares, counted = (
-            total + float(squared.sum()),
-            squares + float(squared.square().sum()),
-            counted + len(squared),
-        )
-    mean = total / counted if counted else math.nan
-    if not 0 < mean < math.inf:
-        found = f"E f(x)^2 = {mean:g} over {counted:,} functions in {key.dims} dimensions"
-        raise broken_contract(own, "sample or evaluate", found=found, expected="values with a positive mean square")
-    return EstimatedMoment(mean, math.sqrt(max(0.0, squares / counted - mean**2) / counted))
+        streams = Streams(0, f"denominator/{moment.family}/{moment.inputs.canonical_id}/{moment.dims}", chunk)
+        xs, values, truth = checked_draw(own, moment.inputs, _CHUNK, 1, moment.dims, streams)
+        counting = checked_counts(own, truth, xs)
+        squares = (values if counting is None else values[counting]).double().square()
+        total += float(squares.sum())
+        # Of vectors, of the squares' sum.
+        fourth += float(squares.reshape(-1, own.label_dims).sum(dim=1).square().sum())
+        counted += _CHUNK if counting is None else int(counting.sum())
+    if not counted:
+        found = f"nothing that counts in {DRAWN} values"
+        raise broken_contract(own, "counts", found=found, expected="values that count more often")
+    mean = total / counted
+    return EstimatedMoment(mean, math.sqrt(max(0.0, fourth / counted - mean**2) / counted))

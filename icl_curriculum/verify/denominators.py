@@ -10,9 +10,10 @@ from typing import cast
 
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
+from icl_curriculum.function_classes.estimates import DRAWN
 from icl_curriculum.results.statistics.moments import MomentEstimate
 from icl_curriculum.shifts import Shift
-from icl_curriculum.tasks import DENOMINATOR_PROMPTS, Task
+from icl_curriculum.tasks import Task
 from icl_curriculum.verify.cases import Spec, banks_of, named, task_of, tasks
 from icl_curriculum.verify.checks import Check, CheckOutcome, drawn, exact
 from icl_curriculum.verify.monte_carlo import PROMPTS, second_moments
@@ -137,7 +138,7 @@ def drawn_from(bank: Bank) -> CheckOutcome:
     source = "closed form" if closed is not None else "Monte Carlo of its own"
     # A denominator drawn by Monte Carlo has an error of its own.
     own = 0.0 if closed is not None else max(_deviation(estimate) for estimate in found.at.values())
-    own /= math.sqrt(DENOMINATOR_PROMPTS)
+    own /= math.sqrt(DRAWN)
     outcome = drawn(bank.second_moment, _less_certain(found.overall, own), source)
     for k, estimate in found.at.items():
         if not outcome.holds:

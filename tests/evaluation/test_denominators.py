@@ -18,7 +18,8 @@ from undefined import SHIFT_SPECS, UNDEFINED
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import Linear, Parameters
-from icl_curriculum.tasks import DENOMINATOR_PROMPTS, Task
+from icl_curriculum.function_classes.estimates import DRAWN
+from icl_curriculum.tasks import Task
 from icl_curriculum.verify.denominators import DIMS, SPECTRA
 from icl_curriculum.verify.trivial_errors import gaussian_hermite
 
@@ -150,7 +151,7 @@ PAIRS = [
 
 def own_error(squares: Tensor, bank: Bank) -> float:
     """Five standard errors of a denominator by Monte Carlo, and the rounding of float32."""
-    return 5 * float(squares.std()) / math.sqrt(DENOMINATOR_PROMPTS) + 1e-6 * bank.second_moment
+    return 5 * float(squares.std()) / math.sqrt(DRAWN) + 1e-6 * bank.second_moment
 
 
 @pytest.mark.parametrize(("function_class", "shift"), PAIRS, ids=str)

@@ -119,3 +119,14 @@ def test_a_run_says_so_on_the_terminal_in_the_manifest_and_on_the_page(
     over = rows.query("metric == 'error_over_reference'")["value"].to_numpy()
     squared = rows.query("metric == 'squared_error'")["value"].to_numpy()
     assert squared / over == pytest.approx(0.6, abs=0.01)
+
+
+def test_what_a_class_raises_while_it_is_estimated_names_it() -> None:
+    class Raising(Unstated):
+        """f is not there."""
+
+        def evaluate(self, parameters: Parameters, xs: Tensor) -> Tensor:
+            raise KeyError("oops")
+
+    with pytest.raises(ComponentFailed, match=r"failed in draw: KeyError: 'oops'"):
+        Task(Raising(outputs="unit"), inputs_of("gaussian"), 2).trivial_error()
