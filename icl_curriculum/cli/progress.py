@@ -121,22 +121,28 @@ class View:
         return sum(share * self.work.get(run, 1.0) for run, share in shares.items())
 
     def _overall(self) -> str:
-        """Returns ``1 of 3 runs done, 1 failed; about 2m05s left``, by how fast all runs together have advanced."""
+        """Returns ``1 of 3 runs done, 1 failed; about 2m05s of training left``, by how fast all runs have advanced.
+
+        Evaluation comes after that, with an estimate in the line of each run.
+        """
         done, failed = self.endings.count("done"), self.endings.count("failed")
         text = f"{done} of {len(self.shares)} runs done" + (f", {failed} failed" if failed else "")
         # What a resumed run had done before it was resumed says nothing about the speed now.
         advanced = self._worth(self.shares) - self._worth(self.shares_at_start)
         left = self._worth({run: 1.0 - share for run, share in self.shares.items()})
         seconds = time.monotonic() - self.began if self.began else 0.0
-        estimate = time_left(advanced, left, seconds)
+        estimate = time_left(advanced, left, seconds, " of training")
         return f"{text}; {estimate}" if estimate else text
 
 
-def time_left(done: float, left: float, seconds: float) -> str:
-    """``about 2m05s left``, if work goes on as it has gone for so many seconds; empty where these say nothing yet."""
+def time_left(done: float, left: float, seconds: float, of: str = "") -> str:
+    """``about 2m05s left``, if work goes on as it has gone for so many seconds; empty where these say nothing yet.
+
+    ``of``: of what, as in ``about 2m05s of training left``.
+    """
     if done <= 0 or left <= 0 or seconds <= ESTIMATE_AFTER:
         return ""
-    return f"about {duration(seconds * left / done)} left"
+    return f"about {duration(seconds * left / done)}{of} left"
 
 
 def duration(seconds: float) -> str:

@@ -122,7 +122,7 @@ def test_without_a_terminal_every_report_is_a_line(plain: View, capsys: pytest.C
         "a-seed0: done",
         "a-seed1: failed",
     ]
-    assert re.fullmatch(r"all: 0 of 2 runs done; about \d+s left", lines[4])
+    assert re.fullmatch(r"all: 0 of 2 runs done; about \d+s of training left", lines[4])
 
 
 def test_between_lines_only_the_latest_of_each_run_is_kept(
@@ -149,7 +149,7 @@ def test_what_a_resumed_run_had_done_before_does_not_flatter_the_estimate(
     plain.report(Progress("a", "training", 50, 100))
     now = 110.0
     plain.report(Progress("a", "training", 75, 100))
-    assert plain._overall() == "0 of 1 runs done; about 10s left"
+    assert plain._overall() == "0 of 1 runs done; about 10s of training left"
 
 
 def test_a_long_run_weighs_more_than_a_short_one(
@@ -164,7 +164,7 @@ def test_a_long_run_weighs_more_than_a_short_one(
         view.report(Progress(brief.name, "training", 0, 100))
         now = 110.0
         view.report(Progress(brief.name, "training", 100, 100))
-    assert view._overall() == "0 of 2 runs done; about 1m40s left"
+    assert view._overall() == "0 of 2 runs done; about 1m40s of training left"
     assert capsys.readouterr().out.splitlines()[0] == (
         "tiny: 2 runs of 100–1000 steps, 8 prompts of 5 points in 2 dimensions, on cpu"
     )
