@@ -17,7 +17,7 @@ from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_num
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.named_files import files_lie_in, placed
 from icl_curriculum.core.package_hashes import package_hashes
-from icl_curriculum.core.plugin_files import PluginFiles, read_copies
+from icl_curriculum.core.plugin_files import COPIES, PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
 from icl_curriculum.core.printable import harmless
 
@@ -149,7 +149,7 @@ def load_run(config_file: Path, *, plugin_hashes: Sequence[str] | None = None) -
     if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
         raise UserError(f"{config_file}: plugins: expected a list of file names, found {shown(plugins)}")
     return rebuild(
-        config, read_copies(config_file.parent / "plugins", plugins), source=str(config_file),
+        config, read_copies(config_file.parent / COPIES, plugins), source=str(config_file),
         plugin_hashes=plugin_hashes, folder=config_file.parent,
     )  # fmt: skip
 

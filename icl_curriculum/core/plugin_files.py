@@ -22,6 +22,8 @@ from typing import Literal
 
 from icl_curriculum.core.errors import UserError
 
+#: Where the copies of plugins lie in the folder of a run, or of a launch unit.
+COPIES = "plugins"
 #: The variable in which a plugin names the data files that it reads, as paths from the file that says so.
 DATA_FILES = "data_files"
 

@@ -12,6 +12,7 @@ from typing import Any
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import allowed, write_atomically
 from icl_curriculum.core.named_files import FOLDER
+from icl_curriculum.core.plugin_files import COPIES
 from icl_curriculum.core.version import __version__
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, bytes_hash, csv_text, text_hash
 
@@ -25,7 +26,7 @@ FORMAT = 2
 TRAINED = "trained"
 
 #: Beside config.toml: the folders of a run whose files decide what it is.
-DECIDING_FOLDERS = ("plugins", FOLDER, "trained_with")
+DECIDING_FOLDERS = (COPIES, FOLDER, "trained_with")
 
 #: The name of a run's folder, ``<variant>-seed<seed>``.
 _RUN_NAME = re.compile(r".+-seed\d+", re.DOTALL)

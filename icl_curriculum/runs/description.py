@@ -8,6 +8,7 @@ from typing import Any
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.named_files import FOLDER
+from icl_curriculum.core.plugin_files import COPIES
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.evaluation.failures import for_manifest
@@ -25,12 +26,12 @@ def write_config(directory: RunDirectory, run: Run) -> None:
 
 def copies(run: Run) -> dict[str, bytes]:
     """The copies of a run's plugins and of the files that its config names, by their paths in its folder."""
-    return {**{f"plugins/{name}": content for name, content in run.plugin_copies().items()}, **run.files()}
+    return {**{f"{COPIES}/{name}": content for name, content in run.plugin_copies().items()}, **run.files()}
 
 
 def copies_in(run_dir: Path) -> list[Path]:
     """The files in a run's folder that were copied into it; no temporary ones."""
-    files = sorted(file for folder in ("plugins", FOLDER) for file in (run_dir / folder).rglob("*"))
+    files = sorted(file for folder in (COPIES, FOLDER) for file in (run_dir / folder).rglob("*"))
     return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
 

@@ -19,13 +19,10 @@ from typing import Any
 
 from icl_curriculum.config.loading import rebuild
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.plugin_files import read_copies
+from icl_curriculum.core.plugin_files import COPIES, read_copies
 from icl_curriculum.core.printable import make_tolerant
 from icl_curriculum.runs.execution import Progress, execute
 from icl_curriculum.runs.failures import RunFailure
-
-#: Where in the folder of a launch unit the copies of its plugins lie.
-PLUGINS = "plugins"
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -41,7 +38,7 @@ def work(unit: Path, say: Say) -> int:
     config = values["run"]
     name = f"{config['variant']}-seed{config['seed']}"
     try:
-        copies = read_copies(unit.parent / PLUGINS, config["plugins"], known_as=config["plugins"])
+        copies = read_copies(unit.parent / COPIES, config["plugins"], known_as=config["plugins"])
         run = rebuild(config, copies, source=str(unit), folder=unit.parent)
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")

@@ -30,9 +30,9 @@ from icl_curriculum.training.optimizers import Optimizers
 Cell = tuple[str, str]
 #: The role of the prompts that plain training draws.
 TRAINING = "training"
-#: First parts of the names of streams that are no training method's.
 #: How often prompts are drawn before it is said that nothing of them ever counts.
 _MOST_DRAWS = 1000
+#: First parts of the names of streams that are no training method's.
 _RESERVED = (
     "curriculum",
     "initialization",
