@@ -34,7 +34,7 @@ class EstimatedMoment:
 
 
 def estimated_moment(function_class: Component, inputs: Component, dims: int) -> EstimatedMoment:
-    """E f(x)^2 of the values that count, in raw units, from `DRAWN` functions and inputs of a stream of its own.
+    """E f(x)^2 of the values that count, in raw units, from 2^18 functions and inputs of a stream of its own.
 
     It is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed
     over the numbers of a label. ComponentFailed where nothing counts.
