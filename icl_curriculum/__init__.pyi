@@ -21,6 +21,8 @@ from .models import Capability as Capability
 from .models import Model as Model
 from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
+from .observations import Observation as Observation
+from .observations import register_observation as register_observation
 from .results.transfer.command import transfer as transfer
 from .runs.checkpoints import load_model as load_model
 from .runs.cost import RunCost as RunCost

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from icl_curriculum.core.arguments import whole_number
 from icl_curriculum.core.component import Component
-from icl_curriculum.core.contracts import as_number, at_work, expect_shape
+from icl_curriculum.core.contracts import as_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import INPUTS
@@ -27,9 +27,10 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import table_of
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
-from icl_curriculum.function_classes.checked import checked_counts, checked_draw
+from icl_curriculum.function_classes.checked import checked_counts, checked_draw, checked_show, checked_values
 from icl_curriculum.function_classes.estimates import estimated_moment
 from icl_curriculum.inputs import Gaussian, InputDistribution
+from icl_curriculum.observations import OF_NUMBERS, Pairs
 
 _SUCH_AS = {"function_class": 'FUNCTION_CLASSES.build("linear")', "inputs": 'INPUTS.build("gaussian")'}
 
@@ -71,6 +72,8 @@ class Task:
         """Raise UserError if the function class is not defined for these inputs or dimensions."""
         self.function_class.check_dims(self.dims)
         self.inputs.check_dims(self.dims)
+        if (unseen := self.not_to_be_shown()) is not None:
+            raise UserError(unseen, key="observation")
         reason = self.outside_domain()
         if reason is not None:
             raise UserError(
@@ -87,6 +90,16 @@ class Task:
         if inputs.largest(self.dims) > function_class.largest_input:
             return f"expected inputs within ±{function_class.largest_input:g}"
         return None
+
+    def not_to_be_shown(self) -> str | None:
+        """Why the class's labels cannot be shown as its observation does; None: they can."""
+        observation, kind = self.function_class.observation, self.function_class.label_kind
+        if observation is None or kind in observation.kinds:
+            return None
+        able = " and ".join(sorted(observation.kinds))
+        return (
+            f"the observation {observation.id!r} changes {able}, and the labels of {self.function_class.id} are {kind}"
+        )
 
     def _way_out(self) -> str:
         reference = self.function_class.reference(self.dims)
@@ -111,11 +124,13 @@ class Task:
 
     def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
         """The clean raw values of functions at inputs other than their own."""
-        with at_work(self.function_class, "evaluate"):
-            values = self.function_class.evaluate(truth, xs)
-        shape, axes = self.function_class.label_shape(xs.shape[0], xs.shape[1])
-        expect_shape(self.function_class, "evaluate", values, shape, axes, xs.dtype)
-        return values
+        return checked_values(self.function_class, truth, xs, asked=False)
+
+    def asked(
+        self, truth: dict[str, Tensor], queries: Float[Tensor, "n points dims"]
+    ) -> Float[Tensor, "n points *labels"]:
+        """What is to be predicted at queries, in raw units: the clean values there, unless the class asks otherwise."""
+        return checked_values(self.function_class, truth, queries, asked=True)
 
     def label(
         self,
@@ -128,14 +143,21 @@ class Task:
         query_values: Float[Tensor, "n points *labels"] | None = None,
         mask: Bool[Tensor, "n points"] | None = None,
     ) -> Prompts:
-        """Make prompts of clean raw values: apply label noise from its own stream, the class's unit and the factor.
+        """Make prompts of clean raw values: what is asked, and what is shown of them.
 
-        Entries that don't count for the function class are left out of the mask.
+        Label noise comes from its own stream, then the class's unit and the factor, and then what the class's `show`
+        makes of the pairs, from a stream of its own. Entries that don't count for the function class are left out of
+        the mask. ``query_values``: the clean values at ``queries``; None: what the class asks there.
         """
-        mask = self._counting(truth, xs if queries is None else queries, mask)
+        asked = xs if queries is None else queries
+        mask = self._counting(truth, asked, mask)
         unit, noise = self.output_unit, self.raw_noise
         scale = unit * self.factor
-        targets = values if query_values is None else query_values
+        targets = query_values
+        if self.function_class.asks_itself or (targets is None and queries is not None):
+            targets = self.asked(truth, asked)
+        elif targets is None:
+            targets = values
         targets, ys = (value * scale if scale != 1 else value for value in (targets, values))
         deviation = noise * unit
         if noise > 0:
@@ -149,6 +171,8 @@ class Task:
                 deviation = noise
             else:
                 ys = ys + deviation * torch.randn(values.shape, generator=made, device=values.device)
+        if self.function_class.shows_itself:
+            xs, ys, queries, deviation = self._shown(xs, ys, queries, truth, deviation, streams)
         return Prompts(
             xs=xs,
             ys=ys,
@@ -162,6 +186,35 @@ class Task:
             classes=self.function_class.class_valued,
             truth=truth,
         )
+
+    def _shown(
+        self,
+        xs: Float[Tensor, "n points dims"],
+        ys: Float[Tensor, "n points *labels"],
+        queries: Float[Tensor, "n points dims"] | None,
+        truth: dict[str, Tensor],
+        deviation: float,
+        streams: Streams,
+    ) -> tuple[Tensor, Tensor, Tensor | None, float]:
+        """Inputs, labels and queries as the class shows them, and the standard deviation of all noise in labels."""
+        function_class = self.function_class
+        kind = function_class.label_kind
+        power = as_number(function_class, "trivial_error", function_class.trivial_error(self.dims))
+        size = math.sqrt(power / (function_class.label_dims if kind == "vectors" else 1)) * self.output_unit
+        pairs = Pairs(xs, ys, queries, size=size, scale=self.output_unit * self.factor, kind=kind)
+        shown = checked_show(function_class, pairs, truth, self.dims, streams.generator("shown"))
+        observation = function_class.observation
+        if observation is not None and kind in OF_NUMBERS:
+            added = as_number(observation, "noise_variance", observation.noise_variance) * size**2
+            if math.isfinite(added):
+                deviation = math.sqrt(deviation**2 + added)
+        return shown.xs, shown.ys, shown.queries, deviation
+
+    @property
+    def shown_dims(self) -> int:
+        """How many numbers an input is shown as, which is what models and baselines read."""
+        shown = self.function_class.shown_dims(self.dims)
+        return whole_number(shown, f"{self.function_class.id}: shown_dims({self.dims})", least=1)
 
     def _counting(
         self, truth: dict[str, Tensor], asked: Float[Tensor, "n points dims"], mask: Bool[Tensor, "n points"] | None

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "icl_curriculum"
 # From the ground up. A folder, or a file beside the folders, is one room; it imports rooms of lower floors alone.
 FLOORS = [
     {"core"},
+    {"observations"},
     {"function_classes", "inputs", "models", "curricula", "results"},
     {"tasks", "baselines", "figures"},
     {"shifts", "metrics", "pages"},

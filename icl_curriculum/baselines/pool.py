@@ -27,6 +27,8 @@ _CHUNK = 1 << 24
 _ROUNDING = 1e-5
 #: The probability of a class that no function of the pool gives: none that is 0 could be judged by its logarithm.
 _IMPOSSIBLE = 1e-12
+#: Dimensions in which it is looked whether inputs are shown as so many numbers.
+_SOME = 4
 
 
 @register_baseline("dmmse")
@@ -57,6 +59,8 @@ class PoolPosteriorMean(Baseline):
     def why_not(self, function_class: FunctionClass) -> str | None:
         if self.pool is not None and self.pool.drawn_labels:
             return f"the labels of {self.pool.id} are drawn with their inputs, and {self.id} knows values alone"
+        if function_class.shown_dims(_SOME) != _SOME or (self.pool is not None and self.pool.shows_by_method):
+            return f"{self.id} reads inputs and values as functions have them, and {function_class.id} shows others"
         own = None if self.pool is None else labels_of(self.pool)
         if own in (None, labels_of(function_class)):
             return super().why_not(function_class)
@@ -118,19 +122,26 @@ def asked_members(
     for start in range(0, size, step):
         part = {name: value[start : start + step] for name, value in members.items()}
         labels = _values(function_class, part, prompts.xs) * scale
-        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
+        if prompts.queries is None and not function_class.asks_itself:
+            answers = labels
+        else:
+            answers = _values(function_class, part, prompts.query(), asked=True) * scale
         # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
         each = _log_likelihoods(function_class, labels, prompts, scale)
         yield F.pad(each[..., :-1].cumsum(dim=-1), (1, 0)), answers
 
 
 def _values(
-    function_class: FunctionClass, members: dict[str, Tensor], xs: Float[Tensor, "batch points dims"]
+    function_class: FunctionClass,
+    members: dict[str, Tensor],
+    xs: Float[Tensor, "batch points dims"],
+    *,
+    asked: bool = False,
 ) -> Float[Tensor, "members batch points *labels"]:
     """The values of every member at every input of every prompt, with all inputs as points of one long prompt."""
     count = len(next(iter(members.values())))
     flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
-    values = function_class.evaluate(members, flat).double()
+    values = (function_class.ask if asked else function_class.evaluate)(members, flat).double()
     return values.reshape(count, len(xs), xs.shape[1], *values.shape[2:])
 
 

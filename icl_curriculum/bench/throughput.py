@@ -181,7 +181,7 @@ def baselines(extent: Extent) -> list[Timed]:
     suited: dict[str, tuple[Baseline, Task]] = {}
     for name in ("linear", *built_in(FUNCTION_CLASSES)):
         task = living_in(name, extent.dims)
-        for spec in task.function_class.baselines:
+        for spec in task.function_class.suited_baselines():
             baseline = cast(Baseline, BASELINES.build(spec))
             suited.setdefault(spec if isinstance(spec, str) else str(spec["name"]), (baseline, task))
     timed = []

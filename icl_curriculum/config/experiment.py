@@ -113,6 +113,11 @@ class Experiment(Strict):
             for inputs in self.inputs
         }
 
+    @property
+    def shown_dims(self) -> int:
+        """How many numbers an input is shown as in the prompts, which is what the model reads."""
+        return next(iter(self.tasks().values())).shown_dims
+
     def stream_names(self) -> dict[tuple[str, str], str]:
         """What the streams of each cell (function class id, input distribution id) are called: ``linear/gaussian``.
 
@@ -134,7 +139,7 @@ class Experiment(Strict):
         """A freshly initialised model of this experiment, on the CPU, that draws from ``generator`` alone."""
         first = self.function_classes[0]
         model = build_model(
-            self.model, dims=self.dims, points=self.points, generator=generator, instruction=self.told(),
+            self.model, dims=self.shown_dims, points=self.points, generator=generator, instruction=self.told(),
             label_dims=first.label_dims, classes=first.class_valued,
         )  # fmt: skip
         expect_model(self.model, model)
@@ -182,7 +187,7 @@ class Experiment(Strict):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
                 for baseline in self.baselines_for(function_class):
-                    baseline.check_dims(self.dims)
+                    baseline.check_dims(function_class.shown_dims(self.dims))
                 self._check_growth(function_class)
         for number, inputs in enumerate(self.inputs):
             with _located(f"inputs.{number}", inputs):
@@ -192,7 +197,7 @@ class Experiment(Strict):
                 with _located(f"function_classes.{number}", function_class):
                     Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
-            self.model.check(dims=self.dims, points=self.points)
+            self.model.check(dims=self.shown_dims, points=self.points)
         if self.model.starts_from is not None:
             expect_same_model(self.model, self.model.starts_from)
             start_from(self.build_model(torch.Generator().manual_seed(0)), self.model.starts_from)
@@ -240,6 +245,13 @@ class Experiment(Strict):
                     f"the labels of {other.id!r} are {labels_of(other)}, those of {first.id!r} {labels}; one model "
                     f"predicts labels of one kind",
                     key=f"function_classes.{number}",
+                )
+            if other.shown_dims(self.dims) != first.shown_dims(self.dims):
+                raise UserError(
+                    f"{other.id!r} shows inputs as {other.shown_dims(self.dims)} numbers, {first.id!r} as "
+                    f"{first.shown_dims(self.dims)}; one model reads inputs of one kind",
+                    key=f"function_classes.{number}",
+                    way_out="give all of them an observation, such as missing_features with share = 0",
                 )
         if first.label_dims > 1:
             with _located("model", self.model):
@@ -340,7 +352,7 @@ class Experiment(Strict):
                 key="instruction.kind",
                 way_out='choose another model, or set instruction.kind = "none"',
             )
-        self.instruction.check(len(told.names), self.dims)
+        self.instruction.check(len(told.names), self.shown_dims)
 
     def _check_growth(self, function_class: FunctionClass) -> None:
         """UserError if growing dimensions, whose other coordinates are zero, would leave the class's domain."""
@@ -352,7 +364,8 @@ class Experiment(Strict):
         """The baselines to evaluate on a class: those that the experiment names, else those that suit the class."""
         chosen: Sequence[Component] | None = self.evaluation.baselines
         if chosen is None:
-            chosen = [BASELINES.build(name, beside=function_class) for name in function_class.baselines]
+            built = [BASELINES.build(name, beside=function_class) for name in function_class.suited_baselines()]
+            chosen = list({item.id: item for item in built}.values())
         able = [item for item in chosen if isinstance(item, Baseline) and item.why_not(function_class) is None]
         return tuple(item.for_training_on(self.function_classes) for item in able)
 

@@ -23,6 +23,16 @@ def unit_vectors(n: int, dims: int, generator: torch.Generator) -> Float[Tensor,
     return torch.where(norms > 0, z / norms, torch.full_like(z, dims**-0.5))
 
 
+def student_t(*shape: int, df: float, generator: torch.Generator) -> Tensor:
+    """Numbers from Student's t distribution with ``df`` degrees of freedom."""
+    z = normal(*shape, generator=generator)
+    # Chi-squared with df degrees is 2 Gamma(df / 2); the public Gamma sampler takes no generator.
+    half = torch.full(shape, df / 2, device=generator.device)
+    chi_squared = 2 * torch._standard_gamma(half, generator=generator)
+    drawn: Tensor = z / (chi_squared / df).sqrt()
+    return drawn
+
+
 def random_rotations(n: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n dims dims"]:
     """Orthogonal matrices of the Haar measure, by QR with R's diagonal made positive (Mezzadri 2007)."""
     q, r = torch.linalg.qr(normal(n, dims, dims, generator=generator))

@@ -281,6 +281,7 @@ def _file_of(module: str) -> Path | None:
 
 FUNCTION_CLASSES = Registry("function class", "function_classes", "function_classes")
 INPUTS = Registry("input distribution", "inputs", "inputs")
+OBSERVATIONS = Registry("observation", "observations", "observations")
 SHIFTS = Registry("shift", "shifts", "shifts")
 CURRICULA = Registry("curriculum", "curricula", "curricula")
 BASELINES = Registry("baseline", "baselines", "baselines")
@@ -291,6 +292,7 @@ METRICS = Registry("metric", "metrics", "metrics")
 KINDS: dict[str, Registry] = {
     "function_classes": FUNCTION_CLASSES,
     "inputs": INPUTS,
+    "observations": OBSERVATIONS,
     "shifts": SHIFTS,
     "curricula": CURRICULA,
     "baselines": BASELINES,

@@ -117,7 +117,7 @@ class Bank:
         assert self.shift is not None
         if not isinstance(prompts, Prompts):
             raise broken_contract(self.shift, "draw", found=f"a {type(prompts).__name__}", expected="Prompts")
-        entries, inputs = (self.n_prompts, points), (self.n_prompts, points, self.drawn_task.dims)
+        entries, inputs = (self.n_prompts, points), (self.n_prompts, points, self.drawn_task.shown_dims)
         labels, label_axes = self.drawn_task.function_class.label_shape(*entries)
         shapes = {"xs": inputs, "ys": labels, "targets": labels, "queries": inputs, "mask": entries}
         axes_of = {"ys": label_axes, "targets": label_axes, "mask": "prompts, points"}

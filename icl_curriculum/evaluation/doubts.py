@@ -57,8 +57,8 @@ def doubts_on_bank(bank: Bank, prompts: Prompts) -> Iterator[Doubt]:
     if not owns_oracle(function_class) and function_class.oracle_kind is not None:
         yield Doubt(
             "oracle",
-            f"no oracle: the class {function_class.id!r} inherits one and draws or evaluates other functions; where it "
-            f"is right for these, let the class say so by its own oracle_kind",
+            f"no oracle: the class {function_class.id!r} inherits one and draws or evaluates other functions, or asks "
+            f"or shows something else; where it is right for these, let the class say so by its own oracle_kind",
         )
     if bank.shift is not None:
         if (same := _unchanged(bank, bank.shift, prompts)) is not None:

@@ -61,7 +61,7 @@ class Oracle:
 
 def owns_oracle(function_class: FunctionClass) -> bool:
     """Whether the oracle of a class is about its own functions, and not of a built-in class that it changes."""
-    changes = ("sample", "evaluate", "draw", "draw_functions")
+    changes = ("sample", "evaluate", "draw", "draw_functions", "ask", "show")
     return claims_itself(type(function_class), ("oracle", "oracle_kind", "oracle_for"), changes)
 
 
@@ -71,16 +71,17 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
     pool; not where inputs tell of the function, and noise keeps the labels from telling it alone. There is none on
     prompts that a shift makes in a way of its own, unless it says that the oracle holds; nor where a class inherits it
-    and changes the functions.
+    and changes the functions, what is asked or what is shown; nor where an observation shows the examples otherwise.
     """
     task = bank.drawn_task
     function_class = task.function_class
-    if not keeps_oracle(bank.shift, task) or not owns_oracle(function_class):
+    if not keeps_oracle(bank.shift, task) or not owns_oracle(function_class) or function_class.observation is not None:
         return []
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
         told_by_inputs = function_class.owns_inputs and (task.raw_noise > 0 or function_class.drawn_labels)
-        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_by_inputs else None
+        known = not (told_by_inputs or function_class.shows_itself or function_class.asks_itself)
+        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and known else None
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.core.component import Component, code_of
+from icl_curriculum.core.component import ADDED_LATER, Component, code_of
 from icl_curriculum.core.contracts import as_number, broken_contract, expect_shape, kind_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -28,6 +28,7 @@ from icl_curriculum.core.registry import FUNCTION_CLASSES, Registered
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.core.streams import generator as stream_generator
 from icl_curriculum.function_classes.estimates import estimated_trivial_error
+from icl_curriculum.observations import AnyObservation, LabelKind, Pairs
 
 Parameters = dict[str, Tensor]
 OracleKind = Literal["optimum", "lower bound"] | None
@@ -84,6 +85,11 @@ class FunctionClass(Component):
         description="draw functions, with replacement, from this many fixed ones; none: a fresh one each time",
     )
     pool_seed: int = Field(0, ge=0, description="seed of the pool, which all runs share whatever their own seed")
+    observation: AnyObservation | None = Field(
+        None,
+        description="how the context shows the examples, such as 'outliers'; none: each input and its label",
+        json_schema_extra=ADDED_LATER,
+    )
 
     def __init_subclass__(cls, **options: Any) -> None:
         # It may be a field of a class, as the contract says, which pydantic doubts.
@@ -121,6 +127,55 @@ class FunctionClass(Component):
 
         Shape (n, points), and (n, points, label_dims) where a label is several numbers.
         """
+
+    def ask(self, parameters: Parameters, queries: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
+        """What is to be predicted at each query, in raw units: by default the clean value there, `evaluate`.
+
+        A class that asks for something else than it shows (a slope, the next value, the best action) overrides it. It
+        is a pure function with values of the same shape as `evaluate`; `trivial_error` and `second_moment` are of it.
+        """
+        return self.evaluate(parameters, queries)
+
+    @property
+    def asks_itself(self) -> bool:
+        """Whether the class asks for something else than the values that it shows."""
+        return type(self).ask is not FunctionClass.ask
+
+    def show(self, pairs: Pairs, parameters: Parameters, generator: torch.Generator) -> Pairs:
+        """What the context shows of pairs of inputs and labels, noise included: by default as ``observation`` says.
+
+        A class whose context is of its own kind (rewards in the place of values, comparisons) overrides it, under the
+        rules of `Observation.show`, and `shown_dims` if inputs are shown as more or fewer numbers. ``parameters``: the
+        functions. ``generator``: the only source of chance, on the device of the tensors.
+        """
+        return pairs if self.observation is None else self.observation.show(pairs, generator)
+
+    @property
+    def shows_by_method(self) -> bool:
+        """Whether the class overrides `show`."""
+        return type(self).show is not FunctionClass.show
+
+    @property
+    def shows_itself(self) -> bool:
+        """Whether the context shows something else than each input and its label."""
+        return self.observation is not None or self.shows_by_method
+
+    def shown_dims(self, dims: int) -> int:
+        """How many numbers an input of ``dims`` coordinates is shown as, which is what models and baselines read."""
+        return dims if self.observation is None else self.observation.shown_dims(dims)
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """What the labels are, for what shows them."""
+        if self.class_valued:
+            return "classes"
+        if self.sign_valued:
+            return "signs"
+        return "numbers" if self.label_dims == 1 else "vectors"
+
+    def suited_baselines(self) -> tuple[str | dict[str, Any], ...]:
+        """The baselines that suit the class and what it shows: ``baselines``, then those of its observation."""
+        return (*self.baselines, *(() if self.observation is None else self.observation.baselines))
 
     def trivial_error(self, dims: int) -> float:
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
@@ -289,7 +344,7 @@ AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
 #: Fields that don't change the functions of a pool, or that enter its stream in another way.
-_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
+_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed", "observation"}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl_curriculum.core.contracts import at_work, expect_shape
+from icl_curriculum.core.component import Component
+from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.observations import Pairs
 
 
 def checked_draw(
@@ -40,6 +42,58 @@ def checked_counts(
     if counting is not None:
         expect_shape(function_class, "counts", counting, tuple(asked.shape[:2]), "prompts, points", torch.bool)
     return counting
+
+
+def checked_values(
+    function_class: Any, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"], *, asked: bool
+) -> Float[Tensor, "n points *labels"]:
+    """What `FunctionClass.evaluate` gives; if ``asked``, `FunctionClass.ask`."""
+    method = "ask" if asked and function_class.asks_itself else "evaluate"
+    with at_work(function_class, method):
+        values: Tensor = getattr(function_class, method)(truth, xs)
+    shape, axes = function_class.label_shape(xs.shape[0], xs.shape[1])
+    expect_shape(function_class, method, values, shape, axes, xs.dtype)
+    return values
+
+
+def checked_show(
+    function_class: Any, pairs: Pairs, truth: dict[str, Tensor], dims: int, generator: torch.Generator
+) -> Pairs:
+    """What `FunctionClass.show` gives: finite numbers of the shapes that it states, classes and signs still such."""
+    to_blame = shower(function_class)
+    with at_work(to_blame, "show"):
+        shown: Any = function_class.show(pairs, truth, generator)
+        width = function_class.shown_dims(dims)
+    if not isinstance(shown, Pairs):
+        raise broken_contract(to_blame, "show", found=f"a {type(shown).__name__}", expected="Pairs")
+    n, points = pairs.xs.shape[:2]
+    if (shown.queries is None) != (pairs.queries is None):
+        found = "queries where there were none" if pairs.queries is None else "no queries where there were some"
+        raise broken_contract(to_blame, "show", found=found, expected="queries where there are some, and only there")
+    wanted = {"xs": ((n, points, width), "prompts, points, shown numbers")}
+    if shown.queries is not None:
+        wanted["queries"] = wanted["xs"]
+    wanted["ys"] = function_class.label_shape(n, points)
+    for name, (shape, axes) in wanted.items():
+        value = getattr(shown, name)
+        expect_shape(to_blame, f"show ({name})", value, shape, axes)
+        if not bool(value.isfinite().all()) and bool(getattr(pairs, name).isfinite().all()):
+            raise broken_contract(
+                to_blame, f"show ({name})", found="values that are not finite", expected="finite ones"
+            )
+    if pairs.kind == "signs" and not bool((shown.ys.abs() == 1).all()):
+        raise broken_contract(to_blame, "show (ys)", found="labels that are no signs", expected="-1 and 1")
+    if pairs.kind == "classes" and not bool(((shown.ys == 0) | (shown.ys == 1)).all() & (shown.ys.sum(-1) == 1).all()):
+        found = "labels that are not one-hot"
+        raise broken_contract(to_blame, "show (ys)", found=found, expected="1 at the class and 0 elsewhere")
+    return shown
+
+
+def shower(function_class: Any) -> Component:
+    """Whose code says what is shown: the class where it overrides `show`, else its observation."""
+    own: Component = function_class
+    observation: Component | None = function_class.observation
+    return own if observation is None or function_class.shows_by_method else observation
 
 
 @dataclass(frozen=True)

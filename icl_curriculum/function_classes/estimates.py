@@ -16,7 +16,7 @@ from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.function_classes.checked import checked_counts, checked_draw
+from icl_curriculum.function_classes.checked import checked_counts, checked_draw, checked_values
 
 #: Functions and inputs behind an estimate, and those of one draw.
 DRAWN, _CHUNK = 1 << 18, 1 << 14
@@ -39,7 +39,9 @@ def estimated_moment(function_class: Component, inputs: Component, dims: int) ->
     It is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed
     over the numbers of a label. ComponentFailed where nothing counts.
     """
-    own: Any = function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
+    own: Any = function_class.without_given_ids().model_copy(
+        update={"outputs": "raw", "pool_size": None, "observation": None}
+    )
     plain = inputs.without_given_ids()
     spec = json.dumps(plain.spec(by_content=True), sort_keys=True, default=str)
     return _estimated(_Moment(type(own), own.family, spec, (*code_of(own), *code_of(plain)), dims, own, plain))
@@ -77,6 +79,8 @@ def _estimated(moment: _Moment) -> EstimatedMoment:
     for chunk in range(DRAWN // _CHUNK):
         streams = Streams(0, f"denominator/{moment.family}/{moment.inputs.canonical_id}/{moment.dims}", chunk)
         xs, values, truth = checked_draw(own, moment.inputs, _CHUNK, 1, moment.dims, streams)
+        if own.asks_itself:
+            values = checked_values(own, truth, xs, asked=True)
         counting = checked_counts(own, truth, xs)
         squares = (values if counting is None else values[counting]).double().square()
         total += float(squares.sum())

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.draws import student_t
 from icl_curriculum.inputs.base import InputDistribution, register_inputs
 
 
@@ -30,7 +31,7 @@ class StudentT(InputDistribution):
         return self.df
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        return _student_t(n, points, dims, self.df, generator)
+        return student_t(n, points, dims, df=self.df, generator=generator)
 
     def squared_norm(self, dims: int) -> float:
         return dims * self.df / (self.df - 2) if self.df > 2 else math.inf
@@ -48,7 +49,7 @@ class Cauchy(InputDistribution):
         return 1.0
 
     def sample(self, n: int, points: int, dims: int, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-        return _student_t(n, points, dims, 1.0, generator)
+        return student_t(n, points, dims, df=1.0, generator=generator)
 
     def squared_norm(self, dims: int) -> float:
         return math.inf
@@ -68,13 +69,3 @@ class Laplace(InputDistribution):
 
     def squared_norm(self, dims: int) -> float:
         return 2 * dims * self.scale**2
-
-
-def _student_t(n: int, points: int, dims: int, df: float, generator: torch.Generator) -> Float[Tensor, "n points dims"]:
-    shape = (n, points, dims)
-    z = torch.randn(shape, generator=generator, device=generator.device)
-    # Chi-squared with df degrees is 2 Gamma(df / 2); the public Gamma sampler takes no generator.
-    half = torch.full(shape, df / 2, device=generator.device)
-    chi_squared = 2 * torch._standard_gamma(half, generator=generator)
-    xs: Tensor = z / (chi_squared / df).sqrt()
-    return xs

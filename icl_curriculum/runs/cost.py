@@ -275,6 +275,8 @@ class _Measurement:
     def _answers(experiment: Experiment, bank: Bank) -> float:
         """How many learners answer a bank; one that is asked at some lengths alone is that part of a learner."""
         chosen: Any = experiment.baselines_for(bank.drawn_task.function_class)
-        asked = len(experiment.evaluation.costly.asked(experiment.dims, experiment.points)) / experiment.points
+        asked = (
+            len(experiment.evaluation.costly.asked(bank.drawn_task.shown_dims, experiment.points)) / experiment.points
+        )
         costly = [*(item.costly for item in chosen), *(item.per_prompt for item in experiment.evaluation.adaptations())]
         return 1 + len(oracle_entry(bank)) + sum(min(1.0, asked) if of_few else 1.0 for of_few in costly)

@@ -20,6 +20,8 @@ from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
 from icl_curriculum.function_classes.apart import functions_depend_on_inputs
+from icl_curriculum.function_classes.checked import shower
+from icl_curriculum.function_classes.showing import shows_too_much
 from icl_curriculum.models.base import Model, ModelConfig
 from icl_curriculum.models.calling import check_shape, given, mean_errors
 from icl_curriculum.models.descent import copied
@@ -48,6 +50,7 @@ def probe_components(experiment: Experiment, model: Model) -> list[Doubt]:
             replace(bank, n_prompts=PROMPTS).draw()
             _expect_denominators(bank, foreign[0])
     _expect_functions_apart(experiment, banks)
+    _expect_shown_in_time(banks)
     found = [*_misspelt(experiment), *_doubts_on_model(experiment, model, banks)]
     for entry, task in _classical(experiment, banks):
         unknown = expect_causal(entry, task, experiment.points, experiment.evaluation.costly)
@@ -95,6 +98,18 @@ def _expect_functions_apart(experiment: Experiment, banks: Sequence[Bank]) -> No
                 function_class, "draw", found=f"functions that depend on their inputs: {reason}",
                 expected="functions from self.draw_functions(n, dims, streams) and inputs from inputs.sample alone",
             )  # fmt: skip
+
+
+def _expect_shown_in_time(banks: Sequence[Bank]) -> None:
+    """ComponentFailed for a class or an observation from outside that shows more than a prompt may."""
+    for task in {bank.drawn_task: None for bank in banks}:
+        own = shower(task.function_class)
+        if origin_of(own) == BUILT_IN:
+            continue
+        reason = shows_too_much(task.function_class, task.inputs, task.dims)
+        if reason is not None:
+            expected = "entries that depend on earlier ones of the same prompt alone, and questions on no label"
+            raise broken_contract(own, "show", found=f"prompts that tell too much: {reason}", expected=expected)
 
 
 def probe_trained(experiment: Experiment, model: Model) -> None:

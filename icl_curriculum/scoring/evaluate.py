@@ -83,12 +83,18 @@ class Evaluation:
                 "the run's dimensions",
             ),
             self._too_long,
-            self._other_labels,
+            self._other_form,
         )
 
-    def _other_labels(self, function_class: FunctionClass) -> str | None:
-        own, asked = labels_of(self.run.experiment.function_classes[0]), labels_of(function_class)
-        return None if own == asked else f"{function_class.id}: its labels are {asked}, and the model predicts {own}"
+    def _other_form(self, function_class: FunctionClass) -> str | None:
+        experiment = self.run.experiment
+        own, asked = labels_of(experiment.function_classes[0]), labels_of(function_class)
+        if own != asked:
+            return f"{function_class.id}: its labels are {asked}, and the model predicts {own}"
+        reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
+        if reads != shown:
+            return f"{function_class.id}: it shows inputs as {shown} numbers, and the model reads {reads}"
+        return None
 
     def _too_long(self, shift: Shift) -> str | None:
         points = self.run.experiment.points

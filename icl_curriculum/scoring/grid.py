@@ -68,18 +68,17 @@ def build_grid(
     shifts: Sequence[Shift],
     frame: Frame,
     too_long: Callable[[Shift], str | None] = lambda shift: None,
-    other_labels: Callable[[FunctionClass], str | None] = lambda function_class: None,
+    other_form: Callable[[FunctionClass], str | None] = lambda function_class: None,
 ) -> BankGrid:
     """Every cell that is defined, without a shift and under each of them; without ``inputs``, the class's own.
 
-    ``too_long``: why a learner cannot take the prompts of a shift. ``other_labels``: why none can answer the labels of
-    a class. UserError if nothing is defined, or if two
-    different cells have one name.
+    ``too_long``: why a learner cannot take the prompts of a shift. ``other_form``: why it can't read
+    or answer the prompts of a class. UserError if nothing is defined, or if two different cells have one name.
     """
     banks: dict[tuple[str, str, str], Bank] = {}
     undefined: dict[str, None] = {}
     for function_class in function_classes:
-        if (why := other_labels(function_class)) is not None:
+        if (why := other_form(function_class)) is not None:
             undefined[why] = None
             continue
         for distribution in inputs or _reference_inputs(function_class, frame.dims):

@@ -3,7 +3,14 @@
 from icl_curriculum.shifts.base import Shift, keeps_oracle, makes_own_prompts, register_shift, why_undefined
 from icl_curriculum.shifts.coverage import coverage, reference_task
 from icl_curriculum.shifts.other_inputs import HalfSubspaceShift, OtherInputs, ScaledInputs, SkewedShift
-from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, OtherFunctions, ScaledOutputs
+from icl_curriculum.shifts.outputs import (
+    LabelNoise,
+    LongerPrompts,
+    OtherClass,
+    OtherFunctions,
+    OtherObservation,
+    ScaledOutputs,
+)
 from icl_curriculum.shifts.queries import OppositeQuadrants, OrthogonalQueries, OverlappingQueries, RandomQuadrants
 from icl_curriculum.shifts.standard import STANDARD, standard_shifts
 
@@ -17,6 +24,7 @@ __all__ = [
     "OtherClass",
     "OtherFunctions",
     "OtherInputs",
+    "OtherObservation",
     "OverlappingQueries",
     "RandomQuadrants",
     "ScaledInputs",

@@ -81,6 +81,9 @@ def why_undefined(shift: Shift, task: Task) -> str | None:
             shifted = shift.apply(task)
         shifted.function_class.check_dims(shifted.dims)
         shifted.inputs.check_dims(shifted.dims)
+        own, other = task.shown_dims, shifted.shown_dims
     except UserError as error:
         return str(error)
-    return shifted.outside_domain()
+    if own != other:
+        return f"it shows inputs of {other} numbers, and without it they are of {own}"
+    return shifted.outside_domain() or shifted.not_to_be_shown()

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, labels_of
+from icl_curriculum.observations import AnyObservation
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
@@ -123,6 +124,28 @@ class OtherFunctions(Shift):
         if other == own:
             return task
         return replace(task, function_class=other, unit=task.output_unit if own.outputs == "unit" else task.unit)
+
+
+@register_shift("other_observation")
+class OtherObservation(Shift):
+    """The context shows its examples in another way than in training; the targets stay what they are.
+
+    Undefined where inputs would be shown as more or fewer numbers than the model reads: missing features keep their
+    number with ``indicator = "left_out"``, or where the trained class shows an indicator, too.
+    """
+
+    id_fields: ClassVar[tuple[str, ...]] = ("observation",)
+
+    observation: AnyObservation = Field(
+        "outliers", validate_default=True, description="how the context shows the examples at test time"
+    )
+
+    def apply(self, task: Task) -> Task:
+        own = task.function_class
+        if own.observation == self.observation:
+            return task
+        changed = own.model_copy(update={"observation": self.observation, "given_id": own.id})
+        return replace(task, function_class=changed)
 
 
 @register_shift("longer_prompts")

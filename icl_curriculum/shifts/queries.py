@@ -47,7 +47,6 @@ class _QueryShift(Shift):
             truth,
             streams,
             queries=queries,
-            query_values=task.values(truth, queries),
             mask=None if defined is None else defined.expand(n, points),
         )
 

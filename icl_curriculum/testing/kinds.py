@@ -11,7 +11,17 @@ from typing import Any
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import KINDS
-from icl_curriculum.testing import baselines, curricula, function_classes, inputs, methods, metrics, models, shifts
+from icl_curriculum.testing import (
+    baselines,
+    curricula,
+    function_classes,
+    inputs,
+    methods,
+    metrics,
+    models,
+    observations,
+    shifts,
+)
 from icl_curriculum.testing.baselines.subject import BaselineSubject
 from icl_curriculum.testing.curricula.subject import CurriculumSubject
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
@@ -19,6 +29,7 @@ from icl_curriculum.testing.inputs.subject import InputsSubject
 from icl_curriculum.testing.methods.subject import MethodSubject
 from icl_curriculum.testing.metrics.subject import MetricSubject
 from icl_curriculum.testing.models.subject import ModelSubject
+from icl_curriculum.testing.observations.subject import ObservationSubject
 from icl_curriculum.testing.rules import Rule
 from icl_curriculum.testing.shifts.subject import ShiftSubject
 from icl_curriculum.testing.subject import AnySubject
@@ -52,6 +63,7 @@ def _checked(subject: type[AnySubject], rules: tuple[Rule[Any], ...]) -> Checked
 CHECKED: dict[str, CheckedKind] = {
     "function_classes": _checked(FunctionClassSubject, function_classes.RULES),
     "inputs": _checked(InputsSubject, inputs.RULES),
+    "observations": _checked(ObservationSubject, observations.RULES),
     "shifts": _checked(ShiftSubject, shifts.RULES),
     "curricula": _checked(CurriculumSubject, curricula.RULES),
     "baselines": _checked(BaselineSubject, baselines.RULES),

@@ -196,7 +196,7 @@ class Trainer:
             )
         key = points, separate, cost
         if key not in self._counted:
-            xs = next(self.model.parameters()).new_zeros(1, points, self.plan.dims)
+            xs = next(self.model.parameters()).new_zeros(1, points, self.run.experiment.shown_dims)
             label_dims = next(iter(self.tasks.values())).function_class.label_dims
             ys = xs[..., 0] if label_dims == 1 else xs.new_zeros(1, points, label_dims)
             # Not by calling the model, which may be compiled: nothing of that would be seen.

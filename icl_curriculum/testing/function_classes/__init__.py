@@ -11,6 +11,7 @@ from icl_curriculum.testing.function_classes import (
     moments,
     optimum,
     oracles,
+    prompts,
     reference,
 )
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
@@ -33,6 +34,8 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     conduct.one_function_per_prompt,
     contract.draw,
     contract.counts,
+    prompts.asked,
+    prompts.shown,
     domain.inputs_drawn,
     distribution.independent_prompts,
     distribution.independent_inputs,

@@ -62,7 +62,9 @@ class DrawnMoment:
             n = max(FIRST // 4, min(wanted, HELD // self.numbers))
         streams = self.subject.streams(self.purpose, self.draws)
         try:
-            _, values, parameters = self.subject.draw(n, POINTS, self.dims, streams, self.inputs)
+            xs, values, parameters = self.subject.draw(n, POINTS, self.dims, streams, self.inputs)
+            if self.subject.function_class.asks_itself:
+                values = self.subject.function_class.ask(parameters, xs)
         except UserError as error:
             self.refused = error
             return

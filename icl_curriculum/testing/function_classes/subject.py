@@ -37,8 +37,8 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
 
     @functools.cached_property
     def function_class(self) -> FunctionClass:
-        """The instance without its pool, because `trivial_error` and the like are those of the whole class."""
-        return self.as_given.model_copy(update={"pool_size": None})
+        """The instance without its pool and observation: `trivial_error`, `oracle` and the like are those without."""
+        return self.as_given.model_copy(update={"pool_size": None, "observation": None})
 
     def inputs(self, dims: int) -> InputDistribution:
         """The reference inputs in ``dims`` dimensions."""

@@ -48,7 +48,7 @@ def _unlike_prompts(found: object, n: int, points: int, task: Task) -> tuple[str
     """What was expected and what was found, in words, where the first does not hold; None where all of it does."""
     if not isinstance(found, Prompts):
         return "Prompts", f"a {type(found).__name__}"
-    flat, deep = (n, points), (n, points, task.dims)
+    flat, deep = (n, points), (n, points, task.shown_dims)
     labels, _ = task.function_class.label_shape(n, points)
     wanted = {"xs": deep, "ys": labels, "targets": labels, "queries": deep, "mask": flat}
     for name, shape in wanted.items():

@@ -27,7 +27,7 @@ RESOLVED = 0.05
 @rule("values", "targets are the functions' values at the queries, in the unit of prompts.scale",
       requires=("determinism",))  # fmt: skip
 def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
-    without, other_functions = [], []
+    without, other_functions, shown_otherwise = [], [], []
     for name, task in subject.tasks.items():
         shifted = subject.apply(task)
         prompts = subject.draw(task, N, subject.points(POINTS), "values")
@@ -36,8 +36,11 @@ def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
             continue
         if shifted.function_class.drawn_labels:
             continue
+        if shifted.function_class.shows_itself:
+            shown_otherwise.append(name)
+            continue
         doing = subject.doing
-        clean = _clean(shifted, prompts, prompts.query())
+        clean = shifted.asked(dict(prompts.truth), prompts.query()) * prompts.scale
         defined = prompts.defined()
         off = _off(prompts.targets[defined], clean[defined])
         if off > 0:
@@ -63,6 +66,8 @@ def values(subject: ShiftSubject) -> Iterator[Finding | Note]:
             other_functions.append(name)
     if without:
         yield Note(f"the functions are not kept for {', '.join(without)} (truth is None): no oracle can answer")
+    if shown_otherwise:
+        yield Note(f"the context shows something else for {', '.join(shown_otherwise)}, so values cannot be recomputed")
     if other_functions:
         yield Note(
             f"other functions than without the shift for {', '.join(other_functions)}: the errors with and without it "
@@ -96,7 +101,8 @@ def noise(subject: ShiftSubject) -> Iterator[Finding | Note]:
     for task in subject.tasks.values():
         shifted = subject.apply(task)
         prompts = subject.draw(task, PROMPTS, subject.points(MEANS_POINTS), "noise")
-        if prompts.truth is None or prompts.label_noise == 0 or shifted.function_class.drawn_labels:
+        own = shifted.function_class
+        if prompts.truth is None or prompts.label_noise == 0 or own.drawn_labels or own.shows_itself:
             continue
         looked_at += 1
         clean = _clean(shifted, prompts, prompts.xs).double()
