@@ -35,6 +35,7 @@ from icl_curriculum.core.registry import (
     CURRICULA,
     FUNCTION_CLASSES,
     INPUTS,
+    OBSERVATIONS,
     METHODS,
     METRICS,
     MODELS,
@@ -115,6 +116,14 @@ def inputs() -> str:
 
     header = ["inputs", "what they are", f"E|x|², d = {DIMS}", "largest coordinate"]
     return markdown_table(header, component_rows(INPUTS, numbers))
+
+
+def observations() -> str:
+    def columns(cls: Any) -> list[str]:
+        return [", ".join(sorted(cls().kinds)), code(cls().id)]
+
+    header = ["observation", "what it does", "labels", "id in the tables"]
+    return markdown_table(header, component_rows(OBSERVATIONS, columns))
 
 
 def shifts() -> str:
@@ -261,6 +270,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters of function classes": lambda: parameters(FUNCTION_CLASSES, COMMON),
     "inputs": inputs,
     "parameters of inputs": lambda: parameters(INPUTS),
+    "observations": observations,
+    "parameters of observations": lambda: parameters(OBSERVATIONS),
     "shifts": shifts,
     "parameters of shifts": lambda: parameters(SHIFTS),
     "baselines": baselines,

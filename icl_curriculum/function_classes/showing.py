@@ -58,7 +58,7 @@ def _told(pairs: Pairs, truth: Parameters, shown: Callable[[Pairs, Parameters], 
     )  # fmt: skip
     for k in range(pairs.points):
         later = _from(k, pairs, others, _PARTS)
-        if (part := _first(usual, shown(later, truth), lambda value, at=k: value[:, :at])) is not None:
+        if (part := _first(usual, shown(later, truth), entries=slice(k))) is not None:
             yield f"{part} before entry {k} depend on what stands from entry {k} on"
         labels = shown(_from(k, pairs, others, ("ys",)), truth)
         if not _asked(usual)[:, : k + 1].equal(_asked(labels)[:, : k + 1]):
@@ -69,7 +69,7 @@ def _told(pairs: Pairs, truth: Parameters, shown: Callable[[Pairs, Parameters], 
             yield "the examples depend on the queries"
     first = torch.arange(len(pairs)) == 0
     changed = _where(first, others, pairs)
-    if (part := _first(usual, shown(changed, truth), lambda value: value[1:])) is not None:
+    if (part := _first(usual, shown(changed, truth), prompts=slice(1, None))) is not None:
         yield f"{part} of a prompt depend on what stands in other prompts"
     functions = {name: value.roll(1, 0) for name, value in truth.items()}
     if not _asked(usual).equal(_asked(shown(pairs, functions))):
@@ -100,10 +100,10 @@ def _where(rows: Tensor, others: Pairs, pairs: Pairs) -> Pairs:
     return replace(pairs, **changed)
 
 
-def _first(one: Pairs, other: Pairs, part: Callable[[Tensor], Tensor]) -> str | None:
-    """The name of the first tensor whose part differs."""
+def _first(one: Pairs, other: Pairs, *, prompts: slice = slice(None), entries: slice = slice(None)) -> str | None:
+    """The name of the first tensor that differs in these prompts and entries."""
     for name in _PARTS:
         value = getattr(one, name)
-        if value is not None and not part(value).equal(part(getattr(other, name))):
+        if value is not None and not value[prompts, entries].equal(getattr(other, name)[prompts, entries]):
             return {"xs": "the inputs", "ys": "the labels", "queries": "the queries"}[name]
     return None

@@ -25,6 +25,7 @@ from icl_curriculum.runs.execution import execute
 NAMES = {
     "function_classes": "halved",
     "inputs": "wide",
+    "observations": "doubled",
     "shifts": "as_gaussian",
     "curricula": "backwards",
     "baselines": "last_label",
@@ -35,7 +36,7 @@ NAMES = {
 CLASSES = {
     "halved": "Halved", "wide": "Wide", "as_gaussian": "AsGaussian", "backwards": "Backwards",
     "last_label": "LastLabel", "scaled_mean": "ScaledMean", "twice": "Twice",
-    "far_off": "FarOff",
+    "far_off": "FarOff", "doubled": "Doubled",
 }  # fmt: skip
 
 #: An experiment in which nothing but the loop is the suite's own.
@@ -49,7 +50,7 @@ EXPERIMENT: dict[str, Any] = {
     "training": {**TINY["training"], "method": "twice"},
     "evaluation": {
         **TINY["evaluation"],
-        "shifts": ["as_gaussian"],
+        "shifts": ["as_gaussian", {"name": "other_observation", "observation": "doubled"}],
         "baselines": ["zero", "last_label"],
         "metrics": ["far_off"],
     },
@@ -150,6 +151,7 @@ def test_list_shows_every_kind_with_where_it_came_from_and_what_it_is(
         "backwards": "The last item in the first half", "last_label": "The label of the last example.",
         "scaled_mean": "The mean label so far", "twice": "Plain in-context training with two steps",
         "far_off": "The share of answers that are off by more than 1/2.",
+        "doubled": "Every label is shown twice as large.",
     }  # fmt: skip
     assert set(NAMES) == set(KINDS)
     for name, summary in summaries.items():

@@ -36,6 +36,16 @@ class Wide(icl.InputDistribution):
         return 4.0 * dims
 
 
+@icl.register_observation("doubled")
+class Doubled(icl.Observation):
+    """Every label is shown twice as large."""
+
+    kinds = frozenset({"numbers", "vectors"})
+
+    def show(self, pairs, generator):
+        return replace(pairs, ys=2 * pairs.ys)
+
+
 @icl.register_shift("as_gaussian")
 class AsGaussian(icl.Shift):
     """Standard normal inputs whatever the task's."""

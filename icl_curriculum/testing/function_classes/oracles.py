@@ -31,6 +31,8 @@ ROUNDING = 1e-3
 @rule("oracle", "the oracle answers from the first k pairs alone, no worse than zero", requires=("trivial error",))
 def oracle(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     function_class = subject.function_class
+    if subject.without_oracle is not None:
+        raise Inapplicable(subject.without_oracle)
     kinds = {dims: subject.oracles(dims) for dims in subject.dims}
     declared = {kind for of_noise in kinds.values() for kind in of_noise.values()} | {function_class.oracle_kind}
     if declared == {None}:

@@ -64,7 +64,7 @@ class DrawnMoment:
         try:
             xs, values, parameters = self.subject.draw(n, POINTS, self.dims, streams, self.inputs)
             if self.subject.function_class.asks_itself:
-                values = self.subject.function_class.ask(parameters, xs)
+                values = self.subject.asked(parameters, xs)
         except UserError as error:
             self.refused = error
             return

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.evaluation.learners import owns_oracle
 from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.testing.dimensions import InDimensions
@@ -53,10 +54,23 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
             return FLIPS
         return share * math.sqrt(self.function_class.trivial_error(dims))
 
+    @property
+    def without_oracle(self) -> str | None:
+        """Why no oracle is claimed, whatever the class inherits; None: it is asked for one."""
+        own = self.function_class
+        if owns_oracle(own) or not (own.asks_itself or own.shows_by_method):
+            return None
+        what = "shows" if own.shows_by_method else "asks for"
+        return f"the class {what} something else than the one whose oracle it inherits, which is not claimed"
+
+    def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
+        """The kind of oracle in ``dims`` dimensions under a label noise; None where none is claimed."""
+        self.doing = "oracle_kind and oracle_for"
+        return self.function_class.oracle_for(dims, label_noise) if self.without_oracle is None else None
+
     def oracles(self, dims: int) -> dict[float, OracleKind]:
         """The kinds of oracle in ``dims`` dimensions: without noise, and under a large one."""
-        self.doing = "oracle_kind and oracle_for"
-        return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
+        return {noise: self.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
 
     def allows(self, dims: int) -> bool:
         """Whether the class lives in ``dims`` dimensions."""
@@ -73,6 +87,13 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Tensor:
         self.doing = f"evaluate of xs of shape {tuple(xs.shape)} and {str(xs.dtype).removeprefix('torch.')}"
         return self.function_class.evaluate(parameters, xs)
+
+    def asked(self, parameters: Parameters, queries: Float[Tensor, "n points dims"]) -> Tensor:
+        """What the class asks at queries: `evaluate`, unless it overrides `ask`."""
+        if not self.function_class.asks_itself:
+            return self.evaluate(parameters, queries)
+        self.doing = f"ask of queries of shape {tuple(queries.shape)}"
+        return self.function_class.ask(parameters, queries)
 
     def draw(
         self, n: int, points: int, dims: int, streams: Streams, inputs: InputDistribution | None = None
