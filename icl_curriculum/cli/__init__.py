@@ -497,7 +497,8 @@ def check(
         typer.Option(
             metavar="KIND",
             autocompletion=completion.checked_kinds,
-            help="only these: function_classes, inputs, observations, shifts, curricula, baselines, metrics, models, methods",
+            help="only these: function_classes, inputs, observations, shifts, curricula, baselines, metrics, models, "
+            "methods",
         ),
     ] = None,
     set_: Annotated[

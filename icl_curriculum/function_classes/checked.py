@@ -14,6 +14,7 @@ from torch import Tensor
 
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work, broken_contract, expect_shape
+from icl_curriculum.core.registry import is_built_in
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.observations import Pairs
 
@@ -62,7 +63,9 @@ def checked_show(
     """What `FunctionClass.show` gives: finite numbers of the shapes that it states, classes and signs still such."""
     to_blame = shower(function_class)
     with at_work(to_blame, "show"):
-        shown: Any = function_class.show(pairs, truth, generator)
+        # Labels may be the very tensor of the targets, which code from outside might change in place.
+        given = pairs if is_built_in(type(to_blame)) else pairs.copy()
+        shown: Any = function_class.show(given, truth, generator)
         width = function_class.shown_dims(dims)
     if not isinstance(shown, Pairs):
         raise broken_contract(to_blame, "show", found=f"a {type(shown).__name__}", expected="Pairs")

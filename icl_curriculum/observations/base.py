@@ -7,7 +7,7 @@ of a label, an axis that is only there if they are several.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -43,6 +43,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return self.xs.shape[0]
+
+    def copy(self) -> Pairs:
+        """The same pairs with tensors of their own."""
+        queries = None if self.queries is None else self.queries.clone()
+        return replace(self, xs=self.xs.clone(), ys=self.ys.clone(), queries=queries)
 
     @property
     def points(self) -> int:

@@ -58,7 +58,7 @@ class Contender:
     origin: Any = None
 
     def why_not(self, function_class: FunctionClass) -> str | None:
-        """Why it cannot answer prompts of a class, whose labels are of another kind; None: it can, or may try."""
+        """Why it cannot answer prompts of a class, whose inputs or labels are others; None: it can, or may try."""
         learner = self.entry.learner
         if isinstance(learner, Baseline):
             return learner.why_not(function_class)
@@ -68,8 +68,12 @@ class Contender:
             )
         if self.trained is None:
             return None
-        own, asked = labels_of(self.trained.run.experiment.function_classes[0]), labels_of(function_class)
-        return None if own == asked else f"{self.run} was trained on {own}, and the labels are {asked}"
+        experiment = self.trained.run.experiment
+        own, asked = labels_of(experiment.function_classes[0]), labels_of(function_class)
+        if own != asked:
+            return f"{self.run} was trained on {own}, and the labels are {asked}"
+        reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
+        return None if reads == shown else f"{self.run} reads inputs of {reads} numbers, and they are shown as {shown}"
 
     @property
     def columns(self) -> RunColumns:

@@ -177,9 +177,6 @@ def _expect_readable(found: Sequence[Contender], bank: Bank) -> None:
             if experiment.dims != bank.task.dims:
                 what = f"the model was trained in {experiment.dims} dimensions, found {bank.task.dims}"
                 raise UserError(f"{item.entry.id}: {what}", key="tasks")
-            if experiment.shown_dims != bank.drawn_task.shown_dims:
-                shown = f"{bank.drawn_task.function_class.id} shows inputs as {bank.drawn_task.shown_dims} numbers"
-                raise UserError(f"{item.entry.id}: {shown}, and the model reads {experiment.shown_dims}", key="tasks")
         most = item.entry.learner.max_points if isinstance(item.entry.learner, Model) else bank.length
         if bank.length > most:
             raise UserError(

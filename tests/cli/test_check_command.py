@@ -80,17 +80,18 @@ def test_a_file_is_checked_for_all_that_it_registers(icl: Icl, monkeypatch: pyte
     monkeypatch.setattr(listing, "check", functools.partial(check, rules=["construction", "config"]))
     code, out, err = icl("check", "mine.py")
     assert (code, err) == (0, "")
-    names = ["halved", "wide", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice", "far_off"]
+    names = ["halved", "wide", "doubled", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice", "far_off"]
     assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == names
     assert out.splitlines()[-1] == (
-        "1 function class, 1 input distribution, 1 shift, 1 curriculum, 1 baseline, 1 model, 1 training method, "
-        "1 metric; all keep the contract"
+        "1 function class, 1 input distribution, 1 observation, 1 shift, 1 curriculum, 1 baseline, 1 model, "
+        "1 training method, 1 metric; all keep the contract"
     )
 
 
 def test_components_of_every_other_kind_are_checked_by_their_names(icl: Icl) -> None:
     for name, rule in (
         ("wide", "squared norm"),
+        ("doubled", "noise variance"),
         ("as_gaussian", "denominator"),
         ("backwards", "shares"),
         ("last_label", "causality"),
@@ -155,7 +156,7 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
     [
         (
             [],
-            "expected the name of a function class, input distribution, shift, curriculum, baseline, model, training",
+            "expected the name of a function class, input distribution, observation, shift, curriculum, baseline,",
         ),
         (
             ["--all", "skewed", "--kind", "inputs"],
@@ -177,14 +178,14 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
         (["nowhere.py"], "nowhere.py does not exist"),
         (
             ["nothing.py"],
-            "nothing.py registers no function class, input distribution, shift, curriculum, baseline, model, training",
+            "nothing.py registers no function class, input distribution, observation, shift, curriculum, baseline,",
         ),
         (["hermite", "--set", "degre=1"], "hermite: degre: unknown key; did you mean 'degree'?"),
         (["transformer", "--set", "widht=9"], "transformer: widht: unknown key; did you mean 'width'?"),
         (["hermite", "--set", "degree=9"], "hermite: degree: expected less than or equal to 4, found 9"),
         (
             ["broken.py", "--set", "label_noise=1"],
-            "--set: expected one function class, input distribution, shift, curriculum, baseline, model, training",
+            "--set: expected one function class, input distribution, observation, shift, curriculum, baseline,",
         ),
     ],
 )

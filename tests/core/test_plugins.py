@@ -118,7 +118,7 @@ def test_an_experiment_of_nothing_but_plugins_runs(ran: dict[str, Path], way: st
     evaluation = pd.read_csv(ran[way] / "evaluation.csv")
     assert set(evaluation["function_class"]) == {"linear", "halved"}
     assert set(evaluation["input_distribution"]) == {"wide"}
-    assert set(evaluation["shift"]) == {"none", "as_gaussian"}
+    assert set(evaluation["shift"]) == {"none", "as_gaussian", "other_observation/doubled"}
     assert set(evaluation.loc[evaluation["learner_kind"] == "baseline", "learner"]) == {"zero", "last_label"}
     assert set(evaluation["run"]) == {"backwards-seed0"}
     off = evaluation[evaluation["metric"] == "far_off"]

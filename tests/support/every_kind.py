@@ -41,6 +41,7 @@ class Doubled(icl.Observation):
     """Every label is shown twice as large."""
 
     kinds = frozenset({"numbers", "vectors"})
+    noise_variance = property(lambda self: 1.0)  # (2 f - f)^2 over f^2
 
     def show(self, pairs, generator):
         return replace(pairs, ys=2 * pairs.ys)

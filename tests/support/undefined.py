@@ -82,6 +82,7 @@ SHIFT_SPECS: dict[str, Spec] = {
     "orthogonal_queries": "orthogonal_queries",
     "other_class": {"name": "other_class", "function_class": {"name": "decision_tree", "depth": 2}},
     "other_functions": {"name": "other_functions", "function_class": "power_law_linear"},
+    "other_observation": {"name": "other_observation", "observation": {"name": "outliers", "share": 0.3}},
     "other_inputs": {"name": "other_inputs", "inputs": "laplace"},
     "overlapping_queries": "overlapping_queries",
     "random_quadrants": "random_quadrants",

@@ -137,8 +137,8 @@ def test_some_rules_can_be_asked_for_alone() -> None:
 def test_wrong_arguments_are_errors_at_once() -> None:
     with pytest.raises(UserError, match="unknown function class 'liner'; did you mean 'linear'"):
         check("liner")
-    bases = "FunctionClass, InputDistribution, Shift, Curriculum, Baseline, ModelConfig, TrainingMethod or Metric"
-    with pytest.raises(TypeError, match=f"expected an instance of {bases}, a subclass of it or a registered name"):
+    bases = "FunctionClass, InputDistribution, Observation, Shift, Curriculum, Baseline, ModelConfig, TrainingMethod or"
+    with pytest.raises(TypeError, match=f"expected an instance of {bases} Metric, a subclass of it or a"):
         check(Path)  # type: ignore[arg-type]
     with pytest.raises(
         UserError, match="'skewed' is an input distribution and a shift; say which by --kind, in Python"
@@ -247,7 +247,7 @@ def test_conformity(check):
 def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=TESTS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rfs")
-    ran.assert_outcomes(failed=1, passed=12, skipped=20)
+    ran.assert_outcomes(failed=1, passed=12, skipped=22)
     text = ran.stdout.str()
     assert "FAILED test_mine.py::test_conformity[Flawed-purity]" in text
     assert "found     evaluate changed xs at d = 1" in text
@@ -255,7 +255,16 @@ def test_one_pytest_test_for_every_class_and_rule(pytester: pytest.Pytester) -> 
 
 
 def test_the_ids_of_the_tests_are_readable() -> None:
-    others = ("sphere", "longer_prompts", "bandit", Ridge(penalty=0.5), "transformer", "in_context", "accuracy")
+    others = (
+        "sphere",
+        "outliers",
+        "longer_prompts",
+        "bandit",
+        Ridge(penalty=0.5),
+        "transformer",
+        "in_context",
+        "accuracy",
+    )
     mark = parametrize_with_checks("linear", Linear(label_noise=0.5), *others).mark
     assert mark.args[0] == "check"
     ids = [case.id for case in mark.args[1]]
