@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
 from icl_curriculum.config.names import check_cell
-from icl_curriculum.core.component import Component
+from icl_curriculum.core.component import Component, is_one_value
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.registry import Registered, Registry
@@ -56,7 +56,7 @@ def _table(text: str) -> dict[str, Any]:
 def _identified(identifier: Identifier, registry: Registry) -> dict[str, Any]:
     """The table that an identifier stands for: values without a key are those of the ``id_fields``, in order.
 
-    The value of a field that holds a component is all that follows.
+    The value of a field that holds a component is all that follows, unless it is one value (`ONE_VALUE`).
     """
     name = identifier.name
     cls = registry.get(name)
@@ -67,6 +67,9 @@ def _identified(identifier: Identifier, registry: Registry) -> dict[str, Any]:
         if not key or not part.value:
             raise UserError(f"expected {name}, {name}/value or {name}/key=value, found {str(part)!r}")
         nested = _registry_of(cls, key)
+        if nested is not None and is_one_value(cls.model_fields[key]):
+            spec[key] = _identified(Identifier.of_value(part.value), nested)
+            continue
         if nested is not None:
             spec[key] = _identified(identifier.held(number), nested)
             break
@@ -79,8 +82,11 @@ def _identified(identifier: Identifier, registry: Registry) -> dict[str, Any]:
 def _registry_of(cls: type[Component], key: str) -> Registry | None:
     """The registry of the components that a field holds, if it holds one."""
     field = cls.model_fields.get(key)
-    found = [] if field is None else [item.registry for item in field.metadata if isinstance(item, Registered)]
-    return found[0] if found else None
+    if field is None:
+        return None
+    # Of a field that may be empty, the mark is inside the union.
+    marks = [*field.metadata, *(mark for kind in get_args(field.annotation) for mark in get_args(kind)[1:])]
+    return next((mark.registry for mark in marks if isinstance(mark, Registered)), None)
 
 
 def _value(text: str) -> Any:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from icl_curriculum.core.arguments import plain
-from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.identifiers import Identifier, held_as_value
 from icl_curriculum.core.named_files import NamedFile, files_written_as
 
 #: The largest number of dimensions, points or prompts that can be asked for. No machine holds more.
@@ -21,6 +22,16 @@ LARGEST = 1_000_000
 #: Marks a field that a later version added: ``Field(..., json_schema_extra=ADDED_LATER)``. At its default it is no part
 #: of a run's hash, so that runs that were finished before stay what they are.
 ADDED_LATER: dict[str, Any] = {"added_later": True}
+
+
+#: Marks a field whose component stands in ids as one value, with colons for slashes: ``observation=outliers:0.1``. So
+#: further parameters can follow it. Of other fields, the component takes all that follows.
+ONE_VALUE: dict[str, Any] = {"one_value": True}
+
+
+def is_one_value(info: FieldInfo) -> bool:
+    """Whether a field is marked as `ONE_VALUE`."""
+    return isinstance(info.json_schema_extra, dict) and "one_value" in info.json_schema_extra
 
 
 def default_was(value: Any) -> dict[str, Any]:
@@ -77,7 +88,7 @@ class Component(Strict):
         if self.given_id is not None:
             return self.given_id
         settings = {
-            key: _in_an_id(getattr(self, key))
+            key: held_as_value(_in_an_id(getattr(self, key))) if is_one_value(info) else _in_an_id(getattr(self, key))
             for key, info in type(self).model_fields.items()
             if key not in self.id_fields and key != "given_id" and not _is(getattr(self, key), info.default)
         }

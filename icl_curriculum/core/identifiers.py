@@ -93,6 +93,15 @@ class Identifier:
         name, *parts = self.parts[number].value.split("/")
         return Identifier(name, (*map(IdentifierPart.parse, parts), *self.parts[number + 1 :]))
 
+    @classmethod
+    def of_value(cls, value: str) -> Identifier:
+        """The identifier that stands as one value in another one.
+
+        >>> str(Identifier.of_value("outliers:0.1:spread=2"))
+        'outliers/0.1/spread=2'
+        """
+        return cls.parse(value.replace(":", "/"))
+
     @property
     def words(self) -> str:
         """The name and the values without one, in words.
@@ -106,9 +115,21 @@ class Identifier:
     @property
     def settings_in_words(self) -> str:
         """The named parameters in brackets after a space, or nothing where there are none."""
-        named = (f"{_in_words(part.key)} = {part.value}" for part in self.parts if part.key is not None)
-        listed = ", ".join(named)
+        named = ((part.key, part.value) for part in self.parts if part.key is not None)
+        listed = ", ".join(f"{_in_words(key)} = {_value_in_words(value)}" for key, value in named)
         return f" ({listed})" if listed else ""
+
+
+def held_as_value(identifier: object) -> str:
+    """An identifier as one value of another: with colons for its slashes."""
+    return str(identifier).replace("/", ":")
+
+
+def _value_in_words(value: str) -> str:
+    if ":" not in value or not _NAME.match(value.split(":")[0]):
+        return value
+    held = Identifier.of_value(value)
+    return held.words + held.settings_in_words
 
 
 def _shown(value: object) -> str:

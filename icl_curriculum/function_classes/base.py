@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.core.component import ADDED_LATER, Component, code_of
+from icl_curriculum.core.component import ADDED_LATER, ONE_VALUE, Component, code_of
 from icl_curriculum.core.contracts import as_number, broken_contract, expect_shape, kind_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -88,7 +88,7 @@ class FunctionClass(Component):
     observation: AnyObservation | None = Field(
         None,
         description="how the context shows the examples, such as 'outliers'; none: each input and its label",
-        json_schema_extra=ADDED_LATER,
+        json_schema_extra={**ADDED_LATER, **ONE_VALUE},
     )
 
     def __init_subclass__(cls, **options: Any) -> None:

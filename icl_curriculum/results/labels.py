@@ -13,6 +13,8 @@ _SHIFTS = {
     "label_noise/flips": "flipped labels, p = {}",
     "longer_prompts": "longer prompts ×{}",
 }
+#: Those whose first parameter is a component.
+_HOLDING = {"other_observation": "{} in context", "other_functions": "functions of {}"}
 _LEARNERS = {
     "oracle": "optimum (oracle)",
     "informed_oracle": "lower bound (oracle that knows more)",
@@ -70,8 +72,12 @@ def shift_label(shift: str) -> str:
 
     >>> shift_label("scaled_inputs/0.333"), shift_label("random_quadrants"), shift_label("label_noise/flips=0.1")
     ('inputs ×1/3', 'random quadrants', 'flipped labels, p = 0.1')
+    >>> shift_label("other_observation/outliers/0.3"), shift_label("other_functions/cap_linear/180")
+    ('outliers 0.3 in context', 'functions of cap linear 180')
     """
     parsed = Identifier.parse(shift)
+    if parsed.name in _HOLDING and parsed.parts:
+        return _HOLDING[parsed.name].format(pretty(str(parsed.held(0))))
     match parsed.parts:
         case (IdentifierPart(value, key),) if value:
             words = _SHIFTS.get(f"{parsed.name}/{key}" if key else parsed.name)

@@ -6,7 +6,7 @@ import pytest
 
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Registry
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, OBSERVATIONS, SHIFTS, Registry
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,18 @@ from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Regis
         ("hermite/3", FUNCTION_CLASSES, "hermite/3"),
         ("hermite/3/weights=gaussian", FUNCTION_CLASSES, "hermite/3/weights=gaussian"),
         ("sparse_linear/sparsity=2", FUNCTION_CLASSES, "sparse_linear/sparsity=2"),
+        (
+            "sparse_linear/observation=outliers:0.3/sparsity=2",
+            FUNCTION_CLASSES,
+            "sparse_linear/observation=outliers:0.3/sparsity=2",
+        ),
+        (
+            "linear/pool_size=4/observation=outliers:0.3:spread=2",
+            FUNCTION_CLASSES,
+            "linear/pool_size=4/observation=outliers:0.3:spread=2",
+        ),
+        ("quadratic/observation=missing_features", FUNCTION_CLASSES, "quadratic/observation=missing_features:0.2"),
+        ("other_observation/outliers/0.3/spread=2", SHIFTS, "other_observation/outliers/0.3/spread=2"),
         ("other_inputs/cauchy", SHIFTS, "other_inputs/cauchy"),
         ("other_inputs/student_t/df=5", SHIFTS, "other_inputs/student_t/df=5"),
         ("other_class/sparse_linear/sparsity=2", SHIFTS, "other_class/sparse_linear/sparsity=2"),
@@ -33,7 +45,9 @@ def test_names_ids_and_tables(text: str, registry: Registry, expected: str) -> N
     assert component(text, registry, "--option").id == expected
 
 
-@pytest.mark.parametrize("registry", [FUNCTION_CLASSES, INPUTS, SHIFTS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize(
+    "registry", [FUNCTION_CLASSES, INPUTS, OBSERVATIONS, SHIFTS], ids=lambda registry: registry.kind
+)
 def test_the_default_id_of_every_component_is_read_back(registry: Registry) -> None:
     for name in registry.names():
         built = registry.build(name)
