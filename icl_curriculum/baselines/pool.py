@@ -127,10 +127,17 @@ def asked_members(
 def _values(
     function_class: FunctionClass, members: dict[str, Tensor], xs: Float[Tensor, "batch points dims"]
 ) -> Float[Tensor, "members batch points *labels"]:
-    """The values of every member at every input of every prompt, with all inputs as points of one long prompt."""
+    """The values of every member at every input of every prompt.
+
+    All inputs are points of one long prompt, but for functions with memory, of which each member meets each prompt.
+    """
     count = len(next(iter(members.values())))
-    flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
-    values = function_class.evaluate(members, flat).double()
+    if function_class.has_memory:
+        each = {name: value.repeat_interleave(len(xs), dim=0) for name, value in members.items()}
+        values = function_class.evaluate(each, xs.repeat(count, 1, 1)).double()
+    else:
+        flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
+        values = function_class.evaluate(members, flat).double()
     return values.reshape(count, len(xs), xs.shape[1], *values.shape[2:])
 
 
