@@ -135,8 +135,7 @@ def oracle_cases(subject: FunctionClassSubject) -> Iterator[OracleCase]:
         known = []
         for dims in subject.dims:
             noise = 0.0 if share == 0 else subject.noise(dims, share)
-            subject.doing = "oracle_for"
-            kind = function_class.oracle_for(dims, noise)
+            kind = subject.oracle_for(dims, noise)
             if kind is not None:
                 known.append((dims, noise, kind))
         chosen = dict.fromkeys((known[0], known[len(known) // 2], known[-1])) if known else {}

@@ -31,6 +31,11 @@ ROUNDING = 1e-3
 @rule("oracle", "the oracle answers from the first k pairs alone, no worse than zero", requires=("trivial error",))
 def oracle(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     function_class = subject.function_class
+    if subject.inherits_oracle:
+        raise Inapplicable(
+            "not tested: the oracle, which no run asks, as it is inherited from a class of other prompts: one that "
+            "declares owns_inputs, has_memory or repeats_prompts needs its own"
+        )
     kinds = {dims: subject.oracles(dims) for dims in subject.dims}
     declared = {kind for of_noise in kinds.values() for kind in of_noise.values()} | {function_class.oracle_kind}
     if declared == {None}:
@@ -79,6 +84,9 @@ def oracle(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
         yield from findings
         if findings:
             return
+    own = [name for name in ("owns_inputs", "has_memory") if getattr(function_class, name)]
+    if own:
+        yield Note(f"not tested: answers to queries beside the inputs, because the class declares {' and '.join(own)}")
 
 
 def _prompts(subject: FunctionClassSubject, dims: int, label_noise: float, index: int = 0) -> Prompts:
@@ -139,8 +147,8 @@ def _causality(subject: FunctionClassSubject, prompts: Prompts, other: Prompts, 
                 mend="entry k uses xs[:, :k], ys[:, :k] and the query of k; neither its own label nor later pairs",
             )
             return
-    if subject.function_class.owns_inputs:  # It is only asked about the next inputs that it made itself.
-        return
+    if subject.function_class.owns_inputs or subject.function_class.has_memory:
+        return  # It is only asked about the next inputs.
     asked = replace(prompts, queries=other.xs)
     everywhere = _predict(subject, asked)
     for k in sorted({0, last // 2, last}):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
 from icl_curriculum.core.streams import Streams
+from icl_curriculum.evaluation.learners import owns_oracle
 from icl_curriculum.function_classes.base import FunctionClass, OracleKind, Parameters
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.testing.dimensions import InDimensions
@@ -53,10 +54,21 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
             return FLIPS
         return share * math.sqrt(self.function_class.trivial_error(dims))
 
+    @functools.cached_property
+    def inherits_oracle(self) -> bool:
+        """Whether its oracle is that of a class which declares less of its prompts, so that no run asks it."""
+        own = self.function_class
+        declares = own.owns_inputs or own.has_memory or own.repeats_prompts
+        return declares and self.cls.oracle is not FunctionClass.oracle and not owns_oracle(own)
+
+    def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
+        """The kind of oracle that the class claims in ``dims`` dimensions under this noise."""
+        self.doing = "oracle_for"
+        return None if self.inherits_oracle else self.function_class.oracle_for(dims, label_noise)
+
     def oracles(self, dims: int) -> dict[float, OracleKind]:
         """The kinds of oracle in ``dims`` dimensions: without noise, and under a large one."""
-        self.doing = "oracle_kind and oracle_for"
-        return {noise: self.function_class.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
+        return {noise: self.oracle_for(dims, noise) for noise in (0.0, self.noise(dims, 1.0))}
 
     def allows(self, dims: int) -> bool:
         """Whether the class lives in ``dims`` dimensions."""
@@ -85,9 +97,18 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
     def example(
         self, n: int, points: int, dims: int, index: int = 0
     ) -> tuple[Parameters, Float[Tensor, "n points dims"]]:
-        """Draws functions and reference inputs from streams of their own."""
+        """Draws functions and reference inputs from streams of their own; ``own`` inputs with their functions."""
+        if self.function_class.names_no_inputs(dims):
+            xs, _, parameters = self.draw(n, points, dims, self.streams("example", index))
+            return parameters, xs
         parameters = self.sample(n, dims, self.generator("functions", index))
         return parameters, self.inputs(dims).sample(n, points, dims, self.generator("inputs", index))
+
+    def common_inputs(self, points: int, dims: int) -> Float[Tensor, "1 points dims"]:
+        """The inputs of one prompt, at which all functions are looked at."""
+        if self.function_class.names_no_inputs(dims):
+            return self.draw(1, points, dims, self.streams("common inputs"))[0]
+        return self.inputs(dims).sample(1, points, dims, self.generator("common inputs"))
 
 
 def doubled(parameters: Parameters) -> Parameters:
