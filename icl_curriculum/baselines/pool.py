@@ -118,7 +118,7 @@ def asked_members(
     for start in range(0, size, step):
         part = {name: value[start : start + step] for name, value in members.items()}
         labels = _values(function_class, part, prompts.xs) * scale
-        answers = labels if prompts.queries is None else _values(function_class, part, prompts.queries) * scale
+        answers = labels if prompts.queries is None else _at_queries(function_class, part, prompts) * scale
         # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
         each = _log_likelihoods(function_class, labels, prompts, scale)
         yield F.pad(each[..., :-1].cumsum(dim=-1), (1, 0)), answers
@@ -139,6 +139,16 @@ def _values(
         flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
         values = function_class.evaluate(members, flat).double()
     return values.reshape(count, len(xs), xs.shape[1], *values.shape[2:])
+
+
+def _at_queries(
+    function_class: FunctionClass, members: dict[str, Tensor], prompts: Prompts
+) -> Float[Tensor, "members batch points *labels"]:
+    """The values of every member at the query of every entry; those with memory follow from the inputs before it."""
+    if not function_class.has_memory:
+        return _values(function_class, members, prompts.query())
+    asked = (_values(function_class, members, prompts.at_prefix(k).xs)[:, :, k] for k in range(prompts.points))
+    return torch.stack(list(asked), dim=2)
 
 
 def _log_likelihoods(
