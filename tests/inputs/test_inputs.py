@@ -192,8 +192,8 @@ def test_rotation_invariance_is_true(spec: Spec) -> None:
     turned = (drawn[..., 0] + drawn[..., 1]) / math.sqrt(2)
     pairs = [(drawn[:, 0, 2], turned[:, 0]), (drawn[:, 0, 2] * drawn[:, 1, 2], turned[:, 0] * turned[:, 1])]
     alike = all(stats.ks_2samp(one.numpy(), other.numpy()).pvalue > RARE for one, other in pairs)
-    # Ten degrees of freedom are too near a Gaussian for this many draws.
-    assert inputs.rotation_invariant(3) == (alike and spec != STUDENT_T_10)
+    # Ten degrees of freedom are too near a Gaussian for this many draws; what classes make themselves claims nothing.
+    assert inputs.rotation_invariant(3) == (alike and spec not in (STUDENT_T_10, "own"))
     if inputs.spectrum(3) is not None:
         assert inputs.rotation_invariant(3)
 
