@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from pydantic import Field
 from testing_classes import LinearDynamics, Plain, finding_of, only_finding, result_of
 from torch import Tensor
 
@@ -121,6 +123,25 @@ def test_named_inputs_of_which_the_class_makes_others_are_found_with_the_way_out
     finding = finding_of(Named, "inputs drawn")
     assert finding.expected == "inputs distributed as 'uniform', the marginal of a class that owns its inputs"
     assert finding.mend.endswith('"own", where it has no name')
+
+
+def test_named_inputs_that_tell_of_the_functions_are_found_with_the_way_out() -> None:
+    class Sided(Chosen):
+        """States N(0, I), which each input is on the side of the largest coordinate of w, too."""
+
+        reference_inputs: ClassVar[str | dict[str, Any]] = "gaussian"
+
+        def draw(self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams) -> Any:
+            parameters = self.draw_functions(n, dims, streams)
+            xs = inputs.sample(n, points, dims, streams.generator("inputs")).abs()
+            xs = xs * parameters["w"].sign().unsqueeze(1)
+            return xs, self.evaluate(parameters, xs), parameters
+
+        def trivial_error(self, dims: int) -> float:
+            return dims + dims * (dims - 1) * (2 / math.pi) ** 2
+
+    finding = only_finding(Sided, "independent inputs")
+    assert finding.mend.endswith('; or reference_inputs = "own", if inputs are to tell of the functions')
 
 
 @pytest.mark.parametrize(
@@ -247,6 +268,24 @@ def test_memory_that_is_declared_and_not_there_is_found() -> None:
     finding = only_finding(Boastful, "memory")
     assert finding.expected == "a value that depends on an earlier input of its prompt, as has_memory is True"
     assert finding.mend.startswith("leave has_memory False")
+
+
+def test_memory_may_depend_on_a_field() -> None:
+    class Fading(Plain):
+        """w·(x_k + fade x_{k-1})."""
+
+        fade: float = Field(0.5, description="share of the last input")
+        has_memory = property(lambda self: self.fade != 0)  # type: ignore[assignment]
+
+        def evaluate(self, parameters: Any, xs: Tensor) -> Tensor:
+            before = torch.nn.functional.pad(xs, (0, 0, 1, 0))[:, :-1]
+            return super().evaluate(parameters, xs + self.fade * before)
+
+        def trivial_error(self, dims: int) -> float:
+            return dims * (1 + self.fade**2 * 20 / 21)
+
+    for component in (Fading(), Fading(fade=0.0)):
+        assert [item.rule for item in check(component) if item.findings] == []
 
 
 def test_memory_keeps_the_other_rules_and_says_where_values_differ() -> None:

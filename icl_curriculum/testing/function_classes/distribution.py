@@ -216,7 +216,12 @@ def independent_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note
                 found=f"{name} and {coordinate} have correlation {r:.2f} over {draws} prompts at d = {dims} "
                 f"({abs(r) * math.sqrt(draws):.0f} standard errors; {Z:.0f} are allowed)",
                 mend="in draw, functions from self.draw_functions(n, dims, streams) and inputs from streams.generator("
-                '"inputs"): never both from a generator of one name',
+                '"inputs"): never both from a generator of one name'
+                + (
+                    '; or reference_inputs = "own", if inputs are to tell of the functions'
+                    if subject.function_class.owns_inputs
+                    else ""
+                ),
             )
             return
 
