@@ -233,15 +233,14 @@ class Experiment(Strict):
                 curriculum.check([item.id for item in items], self.training.steps)
 
     def _check_unnamed_inputs(self) -> None:
-        """UserError for a class whose inputs are ``own`` beside one that makes none: all classes share the inputs."""
+        """UserError for a class whose inputs are ``own`` beside one whose are not: all classes share the inputs."""
         for number, item in enumerate(self.function_classes):
             with _located(f"function_classes.{number}", item):
-                unnamed = item.names_no_inputs(self.dims)
-            other = next((each for each in self.function_classes if not each.owns_inputs), None)
-            if unnamed and other is not None:
+                others = [each for each in self.function_classes if not each.names_no_inputs(self.dims)]
+            if others and item not in others:
                 raise UserError(
-                    f"{item.id!r} makes inputs of its own, {other.id!r} makes none, and all classes of an experiment "
-                    f"have the same inputs",
+                    f"{item.id!r} makes inputs that have no name, {others[0].id!r} has others, and all classes of an "
+                    f"experiment have the same inputs",
                     key=f"function_classes.{number}",
                     way_out="train on them apart, and ask about the other by the shift other_class",
                 )

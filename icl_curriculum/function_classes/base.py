@@ -143,7 +143,8 @@ class FunctionClass(Component):
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
 
         Summed over the numbers of a label, so E|f(x)|^2 of vectors. Where positions of a prompt may differ, as with
-        `has_memory` and ``own`` inputs, it is the mean over the entries of prompts of 21 points. A class that does not
+        `has_memory` and ``own`` inputs, it is the mean over the entries of prompts of 21 points, or of as many as there
+        may be. A class that does not
         override it has a Monte Carlo estimate from 2^18 functions (2^15 of such prompts), which `icl check`, the
         manifest and the report name as one.
         """

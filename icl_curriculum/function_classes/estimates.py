@@ -17,6 +17,7 @@ from torch import Tensor
 
 from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import broken_contract
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
@@ -25,7 +26,7 @@ from icl_curriculum.function_classes.checked import checked_counts, checked_draw
 #: Functions and inputs behind an estimate, and those of one draw.
 DRAWN, _CHUNK = 1 << 18, 1 << 14
 #: Where positions of a prompt differ, E f(x)^2 is the mean over those of prompts of so many points, which are an
-#: experiment's unless it says otherwise. One prompt in so many as else are drawn is enough then.
+#: experiment's unless it says otherwise. An eighth of the prompts is enough then.
 POINTS, _FEWER = 21, 8
 
 
@@ -43,9 +44,9 @@ class EstimatedMoment:
 def estimated_moment(function_class: Component, inputs: Component, dims: int) -> EstimatedMoment:
     """E f(x)^2 of the values that count, in raw units, from 2^18 functions and inputs of a stream of its own.
 
-    Where positions of a prompt differ it is the mean over those of `POINTS`, from 2^15 prompts. It is that of the whole
-    class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed over the numbers of a
-    label. ComponentFailed where nothing counts.
+    Where positions of a prompt differ it is the mean over `moment_points` of them, from 2^15 prompts. It is that of the
+    whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed over the numbers
+    of a label. ComponentFailed where nothing counts.
     """
     own: Any = function_class.without_given_ids().model_copy(update={"outputs": "raw", "pool_size": None})
     plain = inputs.without_given_ids()
@@ -63,6 +64,22 @@ def estimated_trivial_error(function_class: Component, dims: int) -> EstimatedMo
             function_class, "sample or evaluate", found=what, expected="values with a positive mean square"
         )
     return found
+
+
+def moment_points(function_class: Any, inputs: Any, dims: int) -> int:
+    """The points over whose positions E f(x)^2 is a mean: 1 where all are alike; else `POINTS`.
+
+    Fewer where the class refuses prompts of so many by a UserError, as one with the rows of a small table does.
+    """
+    if not function_class.positions_differ(dims):
+        return 1
+    for points in range(POINTS, 0, -1):
+        try:
+            checked_draw(function_class, inputs, 1, points, dims, Streams(0, "longest prompt"))
+        except UserError:
+            continue
+        return points
+    return POINTS  # It refuses all, and says why where it is asked.
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,7 @@ class _Moment:
 def _estimated(moment: _Moment) -> EstimatedMoment:
     own, total, fourth, counted = moment.function_class, 0.0, 0.0, 0
     differ = own.positions_differ(moment.dims)
-    n, points = (_CHUNK // _FEWER, POINTS) if differ else (_CHUNK, 1)
+    n, points = _CHUNK // (_FEWER if differ else 1), moment_points(own, moment.inputs, moment.dims)
     prompts: list[Tensor] = []
     for chunk in range(DRAWN // _CHUNK):
         streams = Streams(0, f"denominator/{moment.family}/{moment.inputs.canonical_id}/{moment.dims}", chunk)

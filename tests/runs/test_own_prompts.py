@@ -25,10 +25,10 @@ from icl_curriculum.core.streams import Streams
 from icl_curriculum.evaluation import Bank, oracle_entry
 from icl_curriculum.evaluation.doubts import doubts_on_bank
 from icl_curriculum.function_classes import Linear
-from icl_curriculum.function_classes.estimates import POINTS, estimated_moment
+from icl_curriculum.function_classes.estimates import POINTS, estimated_moment, moment_points
 from icl_curriculum.runs.probes import probe_components
 from icl_curriculum.shifts import Shift, reference_task, why_undefined
-from icl_curriculum.tasks import Task
+from icl_curriculum.tasks import Task, from_table
 
 QUERIES = ("random_quadrants", "opposite_quadrants", "orthogonal_queries", "overlapping_queries")
 MEMORY = "a value follows from the inputs before its own, too"
@@ -124,7 +124,7 @@ def test_inputs_default_to_own_and_a_mixture_is_refused(own_prompts: ModuleType)
     with pytest.raises(UserError) as error:
         build(tiny_values({"function_classes": ["linear", "history"]}), source="t")
     assert str(error.value) == (
-        "t: function_classes.1: 'history' makes inputs of its own, 'linear' makes none, and all classes of an "
+        "t: function_classes.1: 'history' makes inputs that have no name, 'linear' has others, and all classes of an "
         "experiment have the same inputs; train on them apart, and ask about the other by the shift other_class"
     )
 
@@ -222,6 +222,25 @@ def test_moments_are_means_over_the_points_of_a_prompt(own_prompts: ModuleType) 
     )
     history = Bank(task_of("history", "own", dims=2), None, 64, 5, 0)
     assert history.second_moment == history.reference_error
+
+
+def test_a_class_whose_prompts_are_short_has_the_mean_over_these(own_prompts: ModuleType) -> None:
+    class Short(own_prompts.Teaching):  # type: ignore[name-defined,misc]
+        """Has a coordinate after the other, and no more points."""
+
+        def draw(self, n: int, points: int, dims: int, inputs: Any, streams: Streams) -> Any:
+            if points > dims:
+                raise UserError(f"expected at most {dims} points, found {points}")
+            return super().draw(n, points, dims, inputs, streams)
+
+    assert [moment_points(Short(), inputs_of("own"), dims) for dims in (2, 30)] == [2, 21]
+    # Of three squares of normal weights, each times that of a normal input.
+    assert Short().trivial_error(3) == pytest.approx(1, abs=0.05)
+    bank = Bank(Task(Short(), inputs_of("own"), 3), None, 256, 3, 0)
+    assert [doubt.text for doubt in doubts_on_bank(bank, bank.draw()) if "which is too" in doubt.text] == []
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 3.0], "y": [0.0, 2.0, 1.0, 3.0]})
+    few_rows = Bank(from_table(frame), None, 64, 4, 0)
+    assert list(doubts_on_bank(few_rows, few_rows.draw())) == []
 
 
 @pytest.mark.parametrize("name", ["teaching", "history", "filtered"])

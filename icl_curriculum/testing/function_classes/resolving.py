@@ -6,12 +6,13 @@ Dimensions: n = prompts, points = K + 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.function_classes.estimates import POINTS as ALL_POINTS
+from icl_curriculum.function_classes.estimates import moment_points
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.results.statistics.moments import MomentEstimate, estimate_of
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
@@ -53,9 +54,12 @@ class DrawnMoment:
     at_positions: list[float] | None = None
     _estimate: MomentEstimate | None = field(default=None, repr=False)
 
-    @property
+    @functools.cached_property
     def points(self) -> int:
-        return ALL_POINTS if self.subject.function_class.positions_differ(self.dims) else POINTS
+        """The points of the prompts that are drawn."""
+        if not self.subject.function_class.positions_differ(self.dims):
+            return POINTS
+        return moment_points(self.subject.function_class, self.inputs, self.dims)
 
     @property
     def estimate(self) -> MomentEstimate:
