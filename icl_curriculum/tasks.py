@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from icl_curriculum.core.arguments import whole_number
-from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import as_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -29,9 +28,11 @@ from icl_curriculum.function_classes import table_of
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler
 from icl_curriculum.function_classes.checked import checked_counts, checked_draw, checked_show, checked_values
 from icl_curriculum.function_classes.estimates import estimated_moment
-from icl_curriculum.inputs import Gaussian, InputDistribution
+from icl_curriculum.inputs import InputDistribution, Own
 from icl_curriculum.observations import OF_NUMBERS, Pairs
 
+#: Why a class with memory has no values at queries other than the next inputs.
+MEMORY = "a value follows from the inputs before its own, too"
 _SUCH_AS = {"function_class": 'FUNCTION_CLASSES.build("linear")', "inputs": 'INPUTS.build("gaussian")'}
 
 
@@ -84,7 +85,12 @@ class Task:
         """What the function class requires of its inputs, if these inputs do not satisfy it; else None."""
         function_class, inputs = self.function_class, self.inputs
         if function_class.owns_inputs and not self._has_reference_inputs():
-            return f"it makes its own inputs, each of which is {self.reference_inputs().id}"
+            stated = self.reference_inputs()
+            return "it makes its own inputs" + ("" if isinstance(stated, Own) else f", each of which is {stated.id}")
+        if not function_class.owns_inputs and any(isinstance(part, Own) for part in inputs.parts()):
+            return "it makes no inputs of its own"
+        if self.has_own_inputs:
+            return None
         if function_class.sign_inputs and not inputs.only_signs(self.dims):
             return "expected inputs of -1 and 1"
         if inputs.largest(self.dims) > function_class.largest_input:
@@ -100,6 +106,11 @@ class Task:
         return (
             f"the observation {observation.id!r} changes {able}, and the labels of {self.function_class.id} are {kind}"
         )
+
+    @property
+    def has_own_inputs(self) -> bool:
+        """Whether the inputs are those that the class makes itself, of which nothing is stated."""
+        return isinstance(self.inputs, Own)
 
     def _way_out(self) -> str:
         reference = self.function_class.reference(self.dims)
@@ -123,7 +134,7 @@ class Task:
         return checked_draw(self.function_class, self.inputs, n, points, self.dims, streams, sampler=sampler)
 
     def values(self, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
-        """The clean raw values of functions at inputs other than their own."""
+        """The clean raw values of functions at inputs other than their own; with memory, at those of whole prompts."""
         return checked_values(self.function_class, truth, xs, asked=False)
 
     def asked(
@@ -147,8 +158,12 @@ class Task:
 
         Label noise comes from its own stream, then the class's unit and the factor, and then what the class's `show`
         makes of the pairs, from a stream of its own. Entries that don't count for the function class are left out of
-        the mask. ``query_values``: the clean values at ``queries``; None: what the class asks there.
+        the mask. ``query_values``: the clean values at ``queries``; None: what the class asks there. UserError for
+        separate ``queries`` of a class with memory: what `evaluate` gives at them is not the value after the context's
+        inputs.
         """
+        if queries is not None and self.function_class.has_memory:
+            raise UserError(f"expected no queries beside the inputs: {MEMORY}", subject=self.function_class.id)
         asked = xs if queries is None else queries
         mask = self._counting(truth, asked, mask)
         unit, noise = self.output_unit, self.raw_noise
@@ -241,13 +256,14 @@ class Task:
 
         It is the class's closed form where there is one, the trivial error under the reference inputs, and else a
         Monte Carlo estimate from 2^18 functions and inputs of a stream of its own, the same for every bank; always that
-        where a class says which values count, of which it is the moment then.
+        where a class says which values count, of which it is the moment then. Where positions of a prompt differ it is
+        their mean over prompts of 21 points.
         """
         if not self.has_second_moment():
             return float("inf")
         closed = None
         all_count = type(self.function_class).counts is FunctionClass.counts
-        if all_count:
+        if all_count and not self.has_own_inputs:
             closed = self.function_class.second_moment(
                 self.dims,
                 squared_norm=self.inputs.squared_norm(self.dims),
@@ -263,9 +279,11 @@ class Task:
     def _has_reference_inputs(self) -> bool:
         return bool(self.inputs.without_given_ids() == self.reference_inputs())
 
-    def reference_inputs(self) -> Component:
+    def reference_inputs(self) -> InputDistribution:
         """The class's own reference inputs in these dimensions."""
-        return INPUTS.build(self.function_class.reference(self.dims), beside=self.function_class)
+        built = INPUTS.build(self.function_class.reference(self.dims), beside=self.function_class)
+        assert isinstance(built, InputDistribution)
+        return built
 
     def has_second_moment(self) -> bool:
         """Whether E f(x)^2 is finite: the tail index must exceed twice the class's growth."""
@@ -285,7 +303,7 @@ def from_table(frame: Any, *, target: str | None = None, dims: int | None = None
     for what is no such frame. See `function_classes.Table`.
     """
     table = table_of(frame, target)
-    return Task(table, Gaussian(), table.numbers()[0].shape[1] if dims is None else dims)
+    return Task(table, Own(), table.numbers()[0].shape[1] if dims is None else dims)
 
 
 def _other_classes(

@@ -147,6 +147,17 @@ def misleading(fresh_registries: None) -> ModuleType:
     return next(module for name, module in sys.modules.items() if name.endswith(digest))
 
 
+@pytest.fixture
+def own_prompts(fresh_registries: None) -> ModuleType:
+    """Classes that choose inputs given the function, make them of earlier values, repeat prompts, or have memory."""
+    from places import SUPPORT
+
+    from icl_curriculum.core.plugins import load_plugin
+
+    digest = load_plugin(SUPPORT / "own_prompts.py")
+    return next(module for name, module in sys.modules.items() if name.endswith(digest))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The mixed curriculum: linear for six steps, then linear and quadratic; rows at every fifth and at the last."""

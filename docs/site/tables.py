@@ -112,7 +112,8 @@ def inputs() -> str:
         item = cls()
         moment = item.squared_norm(DIMS)
         bound = item.largest(DIMS)
-        return ["∞" if math.isinf(moment) else f"{moment:.4g}", "–" if math.isinf(bound) else f"{bound:.4g}"]
+        shown = "∞" if math.isinf(moment) else "–" if math.isnan(moment) else f"{moment:.4g}"
+        return [shown, "–" if math.isinf(bound) else f"{bound:.4g}"]
 
     header = ["inputs", "what they are", f"E|x|², d = {DIMS}", "largest coordinate"]
     return markdown_table(header, component_rows(INPUTS, numbers))

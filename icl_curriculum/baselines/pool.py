@@ -125,7 +125,7 @@ def asked_members(
         if prompts.queries is None and not function_class.asks_itself:
             answers = labels
         else:
-            answers = _values(function_class, part, prompts.query(), asked=True) * scale
+            answers = _at_queries(function_class, part, prompts) * scale
         # (members, batch, points): the likelihood of the labels before each entry, so of none at entry 0.
         each = _log_likelihoods(function_class, labels, prompts, scale)
         yield F.pad(each[..., :-1].cumsum(dim=-1), (1, 0)), answers
@@ -138,11 +138,30 @@ def _values(
     *,
     asked: bool = False,
 ) -> Float[Tensor, "members batch points *labels"]:
-    """The values of every member at every input of every prompt, with all inputs as points of one long prompt."""
+    """The values of every member at every input of every prompt.
+
+    All inputs are points of one long prompt, but for functions with memory, of which each member meets each prompt.
+    """
     count = len(next(iter(members.values())))
-    flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
-    values = (function_class.ask if asked else function_class.evaluate)(members, flat).double()
+    evaluate = function_class.ask if asked else function_class.evaluate
+    if function_class.has_memory:
+        each = {name: value.repeat_interleave(len(xs), dim=0) for name, value in members.items()}
+        values = evaluate(each, xs.repeat(count, 1, 1)).double()
+    else:
+        flat = rearrange(xs, "b p d -> 1 (b p) d").expand(count, -1, -1)
+        values = evaluate(members, flat).double()
     return values.reshape(count, len(xs), xs.shape[1], *values.shape[2:])
+
+
+def _at_queries(
+    function_class: FunctionClass, members: dict[str, Tensor], prompts: Prompts
+) -> Float[Tensor, "members batch points *labels"]:
+    """What every member is asked at the query of every entry; those with memory go by the inputs before it, too."""
+    if prompts.queries is None or not function_class.has_memory:
+        return _values(function_class, members, prompts.query(), asked=True)
+    prefixes = (prompts.at_prefix(k).xs for k in range(prompts.points))
+    found = [_values(function_class, members, xs, asked=True)[:, :, -1] for xs in prefixes]
+    return torch.stack(found, dim=2)
 
 
 def _log_likelihoods(

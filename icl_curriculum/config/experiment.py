@@ -192,6 +192,7 @@ class Experiment(Strict):
         for number, inputs in enumerate(self.inputs):
             with _located(f"inputs.{number}", inputs):
                 inputs.check_dims(self.dims)
+        self._check_unnamed_inputs()
         for number, function_class in enumerate(self.function_classes):
             for inputs in self.inputs:
                 with _located(f"function_classes.{number}", function_class):
@@ -235,6 +236,19 @@ class Experiment(Strict):
         ):
             with _located(key, curriculum):
                 curriculum.check([item.id for item in items], self.training.steps)
+
+    def _check_unnamed_inputs(self) -> None:
+        """UserError for a class whose inputs are ``own`` beside one whose are not: all classes share the inputs."""
+        for number, item in enumerate(self.function_classes):
+            with _located(f"function_classes.{number}", item):
+                others = [each for each in self.function_classes if not each.names_no_inputs(self.dims)]
+            if others and item not in others:
+                raise UserError(
+                    f"{item.id!r} makes inputs that have no name, {others[0].id!r} has others, and all classes of an "
+                    f"experiment have the same inputs",
+                    key=f"function_classes.{number}",
+                    way_out="train on them apart, and ask about the other by the shift other_class",
+                )
 
     def _check_labels(self) -> None:
         """UserError for classes whose labels differ in kind, and for what cannot train on them, or measure it."""

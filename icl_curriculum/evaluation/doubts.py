@@ -17,11 +17,11 @@ from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.differences import LearnerAnswers
 from icl_curriculum.evaluation.learners import oracle_entry, owns_oracle
-from icl_curriculum.function_classes.estimates import estimated_trivial_error
+from icl_curriculum.function_classes.estimates import estimated_trivial_error, moment_points
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.statistics.moments import beats, estimate_of
 from icl_curriculum.results.statistics.prompts import Array
-from icl_curriculum.shifts import Shift, keeps_oracle
+from icl_curriculum.shifts import Shift, keeps_oracle, makes_own_prompts
 
 #: Standard errors beyond which a mean cannot be what was stated, and no learner be better than the best there is.
 Z = 5.0
@@ -76,8 +76,17 @@ def _denominator(bank: Bank, prompts: Prompts) -> Doubt | None:
     """Whether f(q)^2 has another mean than errors are divided by: over all lengths, or at one where plugins draw."""
     if not bank.drawn_task.has_error_variance():
         return None
+    task = bank.drawn_task
+    differ = task.function_class.positions_differ(task.dims)
+    if differ:
+        if makes_own_prompts(bank.shift):
+            return None
+        # It is a mean over positions, of prompts of one length.
+        points = moment_points(task.function_class, task.inputs, task.dims)
+        bank = replace(bank, task=task, shift=None, points=points)
+        prompts = bank.draw()
     squares = _squares(bank, prompts)
-    foreign = any(origin_of(item) != BUILT_IN for item in bank.components())
+    foreign = not differ and any(origin_of(item) != BUILT_IN for item in bank.components())
     stated = bank.second_moment
     for where, values in squares.items() if foreign else list(squares.items())[:1]:
         if len(values) < LEAST:

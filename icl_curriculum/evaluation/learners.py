@@ -11,13 +11,16 @@ from torch import Tensor
 from icl_curriculum.baselines import pool_posterior_mean
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.prompts import Learner, Prompts
-from icl_curriculum.core.registry import BUILT_IN, claims_itself, origin_of
+from icl_curriculum.core.registry import BUILT_IN, claims_itself, is_built_in, origin_of
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.shifts import keeps_oracle
+from icl_curriculum.tasks import Task
 
 #: The posterior mean over a larger pool is computed only where it is asked for by name, as the baseline `dmmse`.
 LARGEST_POOL = 8192
+#: What a class declares of its prompts, which no oracle of a class that does not can know.
+_DECLARED = ("owns_inputs", "has_memory", "repeats_prompts")
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,36 @@ class Oracle:
 
 
 def owns_oracle(function_class: FunctionClass) -> bool:
-    """Whether the oracle of a class is about its own functions, and not of a built-in class that it changes."""
-    changes = ("sample", "evaluate", "draw", "draw_functions", "ask", "show")
-    return claims_itself(type(function_class), ("oracle", "oracle_kind", "oracle_for"), changes)
+    """Whether the oracle of a class is about its own functions, and not of a built-in class that it changes.
+
+    Nor of any class whose inputs say nothing of the functions, where its own may.
+    """
+    claims = {"oracle", "oracle_kind", "oracle_for"}
+    if not claims_itself(
+        type(function_class), claims, ("sample", "evaluate", "draw", "draw_functions", "ask", "show", *_DECLARED)
+    ):
+        return False
+    said = (vars(cls).keys() for cls in type(function_class).__mro__ if not is_built_in(cls))
+    latest = next((names for names in said if names & {*claims, *_DECLARED}), claims)
+    return bool(latest & claims)
+
+
+def _told_by_inputs(task: Task) -> bool:
+    """Whether inputs that a class makes itself may tell more of a function than labels do.
+
+    Numbers without noise tell all from the first example on. Before it there is the first input, which says nothing
+    where inputs have a distribution with a name, whatever the function.
+    """
+    own = task.function_class
+    discrete = own.sign_valued or own.class_valued
+    return own.owns_inputs and (task.raw_noise > 0 or own.drawn_labels or discrete or task.has_own_inputs)
 
 
 def oracle_entry(bank: Bank) -> list[NamedLearner]:
     """The class's oracle: ``oracle`` where it is the attainable optimum, ``informed_oracle`` for a lower bound.
 
     For a pool of up to `LARGEST_POOL` functions it is the posterior mean over them, the optimum for who knows the
-    pool; not where inputs tell of the function, and noise keeps the labels from telling it alone. There is none on
+    pool; not where inputs may tell of the function, and labels do not tell it alone from the first on. There is none on
     prompts that a shift makes in a way of its own, unless it says that the oracle holds; nor where a class inherits it
     and changes the functions, what is asked or what is shown; nor where an observation shows the examples otherwise.
     """
@@ -79,8 +102,7 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
         return []
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
-        told_by_inputs = function_class.owns_inputs and (task.raw_noise > 0 or function_class.drawn_labels)
-        known = not (told_by_inputs or function_class.shows_itself or function_class.asks_itself)
+        known = not (_told_by_inputs(task) or function_class.shows_itself or function_class.asks_itself)
         kind = "optimum" if function_class.pool_size <= LARGEST_POOL and known else None
     if kind is None:
         return []

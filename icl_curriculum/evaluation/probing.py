@@ -54,8 +54,8 @@ def expect_causal(
         if entry.kind == "oracle":
             put_to(entry, prompts)  # An optimum must not need the truth.
         leak = first_leak(
-            predict, prompts, others, lengths=lengths, queries=not task.function_class.owns_inputs,
-            truth=entry.sees_truth,
+            predict, prompts, others, lengths=lengths,
+            queries=not (task.function_class.owns_inputs or task.function_class.has_memory), truth=entry.sees_truth,
         )  # fmt: skip
     except Unrepeatable as reason:
         if entry.component is None:

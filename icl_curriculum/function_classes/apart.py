@@ -1,7 +1,8 @@
 """Whether functions and inputs are drawn apart from each other.
 
 A class whose functions look at the inputs, however subtly, makes in-context learning look easier than it is. With the
-same streams and other inputs, its parameters must be the same, byte by byte.
+same streams and other inputs, its parameters must be the same, byte by byte. Inputs that a class makes itself may look
+at the functions; these must still come from one stream alone.
 Dimensions: n = prompts, points = K + 1, dims = d.
 """
 
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes.base import FunctionClass, InputSampler, Parameters
 
@@ -38,10 +40,13 @@ def functions_depend_on_inputs(
 
     Prompts are drawn twice from the same streams, but for those that the inputs are made from, then but for all
     others. That is done for several numbers of ``prompts``, for several numbers of points, and with prompts that share
-    a function. None: they don't, as far as that shows, or the class makes its own inputs.
+    a function. None: they don't, as far as that shows. Of a class that makes its own inputs it is told whether its
+    functions come from a single stream, whatever inputs are made from others.
     """
     if function_class.owns_inputs:
-        return None
+        return _functions_of_several_streams(
+            function_class, inputs, dims, _sizes(points, prompts, POINTS if several_points else ())
+        )
     for n, of, shared in _sizes(points, prompts, POINTS if several_points else ()):
         first = _Draw(function_class, inputs, dims, _WatchedStreams(0, f"apart/{n}/{of}", prompts_per_function=shared))
         if n * first.numbers(of) > HELD:
@@ -59,6 +64,57 @@ def functions_depend_on_inputs(
         if changed:
             return f"other functions from the same streams change {changed} {where}"
     return None
+
+
+def _functions_of_several_streams(
+    function_class: FunctionClass, inputs: InputSampler, dims: int, sizes: Iterator[tuple[int, int, int]]
+) -> str | None:
+    """Says which streams beside the first decide the functions of a class that makes its own inputs."""
+    for n, of, shared in sizes:
+        first = _OwnStreams(0, f"apart/{n}/{of}", prompts_per_function=shared)
+        try:
+            xs, parameters = _own_draw(function_class, inputs, 1, of, dims, replace(first, prompts_per_function=1))
+            if n * (xs.numel() + sum(value.numel() for value in parameters.values())) > HELD:
+                continue
+            first.asked.clear()
+            _, parameters = _own_draw(function_class, inputs, n, of, dims, first)
+        except UserError:
+            continue  # Prompts may not be as long as is tried.
+        deciding: dict[str, str] = {}
+        for part in dict.fromkeys(first.asked):
+            _, others = _own_draw(function_class, inputs, n, of, dims, replace(first, renewed=part, asked=[]))
+            if changed := _changed(parameters, others):
+                deciding[part] = changed
+        if len(deciding) > 1:
+            several = [part for part in deciding if part != "functions"]
+            also = ", ".join(map(repr, [part for part in deciding if part != several[0]]))
+            where = f"at {n} prompts of {of} points, d = {dims}" + (f", {shared} to a function" if shared > 1 else "")
+            return (
+                f"other numbers from the stream {several[0]!r} change {deciding[several[0]]} {where}, and so do those "
+                f"from {also}"
+            )
+    return None
+
+
+def _own_draw(
+    function_class: FunctionClass, inputs: InputSampler, n: int, points: int, dims: int, streams: Streams
+) -> tuple[Float[Tensor, "n points dims"], Parameters]:
+    with at_work(function_class, "draw"):
+        xs, _, parameters = function_class.draw(n, points, dims, inputs, streams)
+    return xs, parameters
+
+
+@dataclass(frozen=True)
+class _OwnStreams(Streams):
+    """Streams that know what parts they are asked for, and give other numbers for the part ``renewed``."""
+
+    renewed: str = ""
+    asked: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    def generator(self, part: str) -> torch.Generator:
+        self.asked.append(part)
+        name = f"{self.name}/renewed" if part == self.renewed else self.name
+        return Streams(self.seed, name, self.index, self.device).generator(part)
 
 
 def _sizes(points: int, prompts: Sequence[int], several: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -68,8 +68,15 @@ class FunctionClass(Component):
     largest_input: ClassVar[float] = math.inf
     #: Whether the domain is the inputs whose coordinates are all -1 or 1.
     sign_inputs: ClassVar[bool] = False
-    #: Whether the class makes its own inputs, with `reference_inputs` as their marginal, by overriding `draw`.
+    #: Whether the class makes its own inputs, by overriding `draw`. `reference_inputs` is then the distribution of each
+    #: single input, or ``own`` where that has no name: points chosen given the function, earlier values, a fixed set.
     owns_inputs: ClassVar[bool] = False
+    #: Whether a value depends on earlier inputs of its prompt, as that of a filter does: `evaluate` at a point is then
+    #: a function of the inputs up to it. It may also be a property.
+    has_memory: ClassVar[bool] = False
+    #: Whether whole prompts repeat within a batch, as they are drawn from a fixed set. For classes that make their own
+    #: inputs. It may also be a property.
+    repeats_prompts: ClassVar[bool] = False
     #: The baselines that suit the class: registered names, or tables with parameters.
     baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("zero", "averaging", "least_squares", "ridge", "knn")
     outputs: Literal["raw", "unit"] = Field(
@@ -101,6 +108,15 @@ class FunctionClass(Component):
         """The g for which f(c x) grows like c^g (the degree of a polynomial). It decides which moments exist."""
         return 1.0
 
+    def names_no_inputs(self, dims: int) -> bool:
+        """Whether its reference inputs are ``own``: it makes them itself, and they have no distribution with a name."""
+        reference: object = self.reference(dims)
+        return (reference.get("name") if isinstance(reference, Mapping) else reference) == "own"
+
+    def positions_differ(self, dims: int) -> bool:
+        """Whether E f(x)^2 may be another at another position of a prompt: with memory, or with inputs ``own``."""
+        return self.has_memory or self.names_no_inputs(dims)
+
     @property
     def oracle_kind(self) -> OracleKind:
         """The kind of `oracle`: the best that any learner can do, or a lower bound that knows more; None: no oracle."""
@@ -125,7 +141,8 @@ class FunctionClass(Component):
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
         """The clean values f_i(x_ij). A pure function: it draws nothing at random and changes no tensor in place.
 
-        Shape (n, points), and (n, points, label_dims) where a label is several numbers.
+        Shape (n, points), and (n, points, label_dims) where a label is several numbers. A value follows from its own
+        input alone, or with `has_memory` from the inputs x_i1 to x_ij.
         """
 
     def ask(self, parameters: Parameters, queries: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points *labels"]:
@@ -180,8 +197,11 @@ class FunctionClass(Component):
     def trivial_error(self, dims: int) -> float:
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
 
-        Summed over the numbers of a label, so E|f(x)|^2 of vectors. A class that does not override it has a Monte Carlo
-        estimate from 2^18 functions, which `icl check`, the manifest and the report name as one.
+        Summed over the numbers of a label, so E|f(x)|^2 of vectors. Where positions of a prompt may differ, as with
+        `has_memory` and ``own`` inputs, it is the mean over the entries of prompts of 21 points, or of as many as there
+        may be. A class that does not
+        override it has a Monte Carlo estimate from 2^18 functions (2^15 of such prompts), which `icl check`, the
+        manifest and the report name as one.
         """
         return estimated_trivial_error(self, dims).mean
 
@@ -208,7 +228,8 @@ class FunctionClass(Component):
         """Draw inputs, clean raw values and parameters.
 
         A class that makes its own inputs overrides this. It takes its functions from `draw_functions`, so
-        that pools work, and makes its inputs from streams with other names than ``functions``.
+        that pools work, and makes its inputs from streams with other names than ``functions``, so that it can be told
+        that no function looks at them.
         """
         xs = inputs.sample(n, points, dims, streams.generator("inputs"))
         parameters = self.draw_functions(n, dims, streams)

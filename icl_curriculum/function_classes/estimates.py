@@ -1,6 +1,6 @@
 """E f(x)^2 by Monte Carlo, where no closed form is known.
 
-Dimensions: n = functions, each at one point, dims = d.
+Dimensions: n = functions, each at one point or, where positions differ, at those of a prompt, dims = d.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from icl_curriculum.core.component import Component, code_of
 from icl_curriculum.core.contracts import broken_contract
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
@@ -20,6 +25,9 @@ from icl_curriculum.function_classes.checked import checked_counts, checked_draw
 
 #: Functions and inputs behind an estimate, and those of one draw.
 DRAWN, _CHUNK = 1 << 18, 1 << 14
+#: Where positions of a prompt differ, E f(x)^2 is the mean over those of prompts of so many points, which are an
+#: experiment's unless it says otherwise. An eighth of the prompts is enough then.
+POINTS, _FEWER = 21, 8
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,9 @@ class EstimatedMoment:
 def estimated_moment(function_class: Component, inputs: Component, dims: int) -> EstimatedMoment:
     """E f(x)^2 of the values that count, in raw units, from 2^18 functions and inputs of a stream of its own.
 
-    It is that of the whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed
-    over the numbers of a label. ComponentFailed where nothing counts.
+    Where positions of a prompt differ it is the mean over `moment_points` of them, from 2^15 prompts. It is that of the
+    whole class, as closed forms are: neither a pool nor a unit nor an id changes it. Vectors: summed over the numbers
+    of a label. ComponentFailed where nothing counts.
     """
     own: Any = function_class.without_given_ids().model_copy(
         update={"outputs": "raw", "pool_size": None, "observation": None}
@@ -59,6 +68,22 @@ def estimated_trivial_error(function_class: Component, dims: int) -> EstimatedMo
     return found
 
 
+def moment_points(function_class: Any, inputs: Any, dims: int) -> int:
+    """The points over whose positions E f(x)^2 is a mean: 1 where all are alike; else `POINTS`.
+
+    Fewer where the class refuses prompts of so many by a UserError, as one with the rows of a small table does.
+    """
+    if not function_class.positions_differ(dims):
+        return 1
+    for points in range(POINTS, 0, -1):
+        try:
+            checked_draw(function_class, inputs, 1, points, dims, Streams(0, "longest prompt"))
+        except UserError:
+            continue
+        return points
+    return POINTS  # It refuses all, and says why where it is asked.
+
+
 @dataclass(frozen=True)
 class _Moment:
     """All that decides a moment, hashable whatever the fields of a class are."""
@@ -76,9 +101,12 @@ class _Moment:
 @own_settings()
 def _estimated(moment: _Moment) -> EstimatedMoment:
     own, total, fourth, counted = moment.function_class, 0.0, 0.0, 0
+    differ = own.positions_differ(moment.dims)
+    n, points = _CHUNK // (_FEWER if differ else 1), moment_points(own, moment.inputs, moment.dims)
+    prompts: list[Tensor] = []
     for chunk in range(DRAWN // _CHUNK):
         streams = Streams(0, f"denominator/{moment.family}/{moment.inputs.canonical_id}/{moment.dims}", chunk)
-        xs, values, truth = checked_draw(own, moment.inputs, _CHUNK, 1, moment.dims, streams)
+        xs, values, truth = checked_draw(own, moment.inputs, n, points, moment.dims, streams)
         if own.asks_itself:
             values = checked_values(own, truth, xs, asked=True)
         counting = checked_counts(own, truth, xs)
@@ -86,9 +114,24 @@ def _estimated(moment: _Moment) -> EstimatedMoment:
         total += float(squares.sum())
         # Of vectors, of the squares' sum.
         fourth += float(squares.reshape(-1, own.label_dims).sum(dim=1).square().sum())
-        counted += _CHUNK if counting is None else int(counting.sum())
+        counted += n * points if counting is None else int(counting.sum())
+        if differ:
+            prompts.append(_sums(values, counting))
     if not counted:
-        found = f"nothing that counts in {DRAWN} values"
+        found = f"nothing that counts in {DRAWN // _CHUNK * n * points} values"
         raise broken_contract(own, "counts", found=found, expected="values that count more often")
     mean = total / counted
-    return EstimatedMoment(mean, math.sqrt(max(0.0, fourth / counted - mean**2) / counted))
+    if not differ:
+        return EstimatedMoment(mean, math.sqrt(max(0.0, fourth / counted - mean**2) / counted))
+    # The values of a prompt tell of one another; the prompts are independent.
+    sums, counts = torch.cat(prompts).unbind(dim=1)
+    return EstimatedMoment(mean, float((sums - mean * counts).square().sum().sqrt()) / counted)
+
+
+def _sums(
+    values: Float[Tensor, "n points *labels"], counting: Bool[Tensor, "n points"] | None
+) -> Float[Tensor, "n two"]:
+    """The sum of the squares of each prompt's values that count, and how many these are."""
+    counts = torch.ones(values.shape[:2]).double() if counting is None else counting.cpu().double()
+    squares = values.double().cpu().square().reshape(*counts.shape, -1).sum(dim=-1)
+    return torch.stack([(squares * counts).sum(dim=1), counts.sum(dim=1)], dim=1)

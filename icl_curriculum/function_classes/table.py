@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +33,7 @@ class Table(FunctionClass):
     row.
     """
 
+    reference_inputs: ClassVar[str | dict[str, Any]] = "own"
     owns_inputs: ClassVar[bool] = True
     drawn_labels: ClassVar[bool] = True
     #: Real features depend on one another, which least squares with as many examples as dimensions does not survive.
@@ -72,9 +72,6 @@ class Table(FunctionClass):
         return targets[torch.cdist(xs, own).argmin(dim=-1)]
 
     def trivial_error(self, dims: int) -> float:
-        return 1.0
-
-    def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
         return 1.0
 
     def draw(

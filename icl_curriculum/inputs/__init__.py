@@ -6,6 +6,7 @@ from icl_curriculum.inputs.bounded import Rademacher, Sphere, Uniform
 from icl_curriculum.inputs.derived import InOneOrthant, Scaled, random_orthants
 from icl_curriculum.inputs.gaussian import Gaussian, HalfSubspace, Shifted, Skewed
 from icl_curriculum.inputs.heavy_tailed import Cauchy, Laplace, StudentT
+from icl_curriculum.inputs.own import Own
 
 __all__ = [
     "AnyInputs",
@@ -15,6 +16,7 @@ __all__ = [
     "InOneOrthant",
     "InputDistribution",
     "Laplace",
+    "Own",
     "Rademacher",
     "Scaled",
     "Shifted",

@@ -6,12 +6,12 @@ import inspect
 from typing import ClassVar
 
 from icl_curriculum.core.component import Component
-from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS, claims_itself, is_built_in
 from icl_curriculum.core.streams import Streams
-from icl_curriculum.tasks import Task
+from icl_curriculum.tasks import MEMORY, Task
 
 
 class Shift(Component):
@@ -86,4 +86,21 @@ def why_undefined(shift: Shift, task: Task) -> str | None:
         return str(error)
     if own != other:
         return f"it shows inputs of {other} numbers, and without it they are of {own}"
-    return shifted.outside_domain() or shifted.not_to_be_shown()
+    outside = shifted.outside_domain() or shifted.not_to_be_shown()
+    if outside is None and shifted.function_class.has_memory and _asks_separately(shift, task):
+        return MEMORY
+    return outside
+
+
+def _asks_separately(shift: Shift, task: Task) -> bool:
+    """Whether a shift, which need not know of memory, asks about queries beside the inputs; it is tried on a prompt."""
+    if not makes_own_prompts(shift):
+        return False
+    try:
+        with at_work(shift, "draw"):
+            drawn = shift.draw(task, 1, shift.points(3), Streams(0, "asks separately"))
+    except UserError:
+        return True  # So says `Task.label`.
+    except ComponentFailed:
+        return False  # Whoever draws its prompts in earnest says what failed.
+    return isinstance(drawn, Prompts) and drawn.queries is not None

@@ -77,7 +77,11 @@ class LabelNoise(Shift):
 
 @register_shift("other_class")
 class OtherClass(Shift):
-    """Functions of another class; the tables name it as the function class. Source: Garg et al. 2022, appendix."""
+    """Functions of another class; the tables name it as the function class. Source: Garg et al. 2022, appendix.
+
+    The inputs stay what they are. Only where one of the two classes makes inputs that have no name, ``own``, they are
+    the reference inputs of the class at test time.
+    """
 
     id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
 
@@ -88,10 +92,13 @@ class OtherClass(Shift):
         return None if labels_of(own) == labels_of(other) else _other_labels(own, other)
 
     def apply(self, task: Task) -> Task:
-        return replace(task, function_class=self.function_class, label_noise=None)
+        other = replace(task, function_class=self.function_class, label_noise=None)
+        if task.has_own_inputs or self.function_class.names_no_inputs(task.dims):
+            other = replace(other, inputs=other.reference_inputs())
+        return other
 
     def columns(self, task: Task) -> tuple[str, str]:
-        return task.inputs.id, "none"
+        return self.apply(task).inputs.id, "none"
 
 
 @register_shift("other_functions")

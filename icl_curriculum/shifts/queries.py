@@ -17,9 +17,9 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.inputs import InOneOrthant, random_orthants
 from icl_curriculum.shifts.base import Shift, register_shift
-from icl_curriculum.tasks import Task
+from icl_curriculum.tasks import MEMORY, Task
 
-_OWNS = "each input follows from the one before"
+_OWNS = "it makes its own inputs"
 _DRAWN = "labels are drawn with their inputs, so other queries have none"
 _SIGNS = "every input is a corner of the cube"
 
@@ -30,7 +30,11 @@ class _QueryShift(Shift):
     oracle_holds: ClassVar[bool] = True
 
     def undefined(self, task: Task) -> str | None:
-        return _DRAWN if task.function_class.drawn_labels else None
+        if task.function_class.drawn_labels:
+            return _DRAWN
+        if task.function_class.has_memory:
+            return MEMORY
+        return _OWNS if task.has_own_inputs else None
 
     @abstractmethod
     def change(
@@ -53,8 +57,10 @@ class _QueryShift(Shift):
 
 class _Orthants(_QueryShift):
     def undefined(self, task: Task) -> str | None:
+        if (reason := super().undefined(task)) is not None:
+            return reason
         if task.function_class.owns_inputs:
-            return _DRAWN if task.function_class.drawn_labels else _OWNS
+            return _OWNS
         return _SIGNS if task.inputs.only_corners(task.dims) else None
 
 
@@ -100,8 +106,8 @@ class OrthogonalQueries(_QueryShift):
     """
 
     def undefined(self, task: Task) -> str | None:
-        if (drawn := super().undefined(task)) is not None:
-            return drawn
+        if (reason := super().undefined(task)) is not None:
+            return reason
         if task.inputs.only_corners(task.dims):
             return _SIGNS
         if task.inputs.rank(task.dims) < 2:

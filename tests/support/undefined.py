@@ -7,7 +7,7 @@ from helpers import Spec
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 
 _OWN = "it makes its own inputs, each of which is gaussian"
-_TRAJECTORY = "each input follows from the one before"
+_UNNAMED = "it makes its own inputs"
 _CORNERS = "every input is a corner of the cube"
 _SIGNS = "expected inputs of -1 and 1"
 _BOUNDED = "expected inputs within ±1"
@@ -45,7 +45,7 @@ UNDEFINED: dict[tuple[str, str], str] = {
     ("gaussian_classes", "other_inputs"): _OWN_CLOUDS,
     ("gaussian_classes", "overlapping_queries"): _DRAWN,
     ("gaussian_classes", "random_quadrants"): _DRAWN,
-    ("gaussian_classes", "scaled_inputs"): "it makes its own inputs",
+    ("gaussian_classes", "scaled_inputs"): _UNNAMED,
     ("gaussian_classes", "scaled_outputs"): "its values are classes",
     ("gaussian_classes", "skewed"): _OWN_CLOUDS,
     ("linear_classification", "scaled_outputs"): "its values are signs",
@@ -54,15 +54,15 @@ UNDEFINED: dict[tuple[str, str], str] = {
     **{(name, "other_functions"): _FORM for name in FUNCTION_CLASSES.names() if name not in _LINEAR},
     **{(name, "other_functions"): _other("power_law_linear/1", labels) for name, labels in LABELS.items()},
     ("linear_dynamics", "half_subspace"): _OWN,
-    ("linear_dynamics", "opposite_quadrants"): _TRAJECTORY,
+    ("linear_dynamics", "opposite_quadrants"): _UNNAMED,
     ("linear_dynamics", "other_inputs"): _OWN,
-    ("linear_dynamics", "random_quadrants"): _TRAJECTORY,
-    ("linear_dynamics", "scaled_inputs"): "it makes its own inputs",
+    ("linear_dynamics", "random_quadrants"): _UNNAMED,
+    ("linear_dynamics", "scaled_inputs"): _UNNAMED,
     ("linear_dynamics", "skewed"): _OWN,
-    **{("table", name): _OWN for name in ("half_subspace", "other_inputs", "skewed")},
+    **{("table", name): _UNNAMED for name in ("half_subspace", "other_inputs", "skewed")},
     **{("table", f"{name}_queries"): _DRAWN for name in ("orthogonal", "overlapping")},
     **{("table", f"{name}_quadrants"): _DRAWN for name in ("opposite", "random")},
-    ("table", "scaled_inputs"): "it makes its own inputs",
+    ("table", "scaled_inputs"): _UNNAMED,
     ("parity", "half_subspace"): _SIGNS,
     ("parity", "opposite_quadrants"): _CORNERS,
     ("parity", "orthogonal_queries"): _CORNERS,

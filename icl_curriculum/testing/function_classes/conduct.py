@@ -13,7 +13,7 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.testing.devices import lies_away, pretended_accelerator
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, copied, doubled
 from icl_curriculum.testing.generators import watched_generators
-from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
 
 @rule("purity", "evaluate changes neither the parameters nor the inputs", requires=("shape",))
@@ -183,19 +183,78 @@ def one_function_per_prompt(subject: FunctionClassSubject) -> Iterator[Finding |
             return subject.evaluate(alone, at[i : i + 1])
 
         order = torch.arange(points - 1, -1, -1)
-        others = {
-            "the prompts one by one": (torch.cat([row(i) for i in range(n)]), values),
-            "the points in reverse order": (subject.evaluate(parameters, xs[:, order]), values[:, order]),
-            "the first 3 points alone": (subject.evaluate(parameters, xs[:, :3]), values[:, :3]),
-        }
+        others = {"the prompts one by one": (torch.cat([row(i) for i in range(n)]), values)}
+        first = (subject.evaluate(parameters, xs[:, :3]), values[:, :3])
+        if not subject.function_class.has_memory:
+            others |= {
+                "the points in reverse order": (subject.evaluate(parameters, xs[:, order]), values[:, order]),
+                "the first 3 points alone": first,
+            }
         for how, (found, expected) in others.items():
             off = _off(found, expected)
-            if off > 1e-6 * float(expected.abs().max()) + 1e-12:
+            if _unlike(found, expected):
                 about = "row i of the parameters and of xs" if "prompts" in how else "its own input point"
                 yield Finding(
                     expected=f"the same values for {how} as for the whole batch: a value follows from {about}",
                     found=f"values that differ by up to {off:.3g} at n = {n}, points = {points}, d = {dims}",
                     mend="in evaluate, take no mean, norm, maximum or sort over the prompts or the points; "
-                    "f is one function of one input",
+                    "f is one function of one input"
+                    + (
+                        "; or declare has_memory: ClassVar[bool] = True, if a value depends on earlier inputs of its "
+                        "prompt"
+                        if "prompts" not in how and not _unlike(*first)
+                        else ""
+                    ),
                 )
                 return
+    if subject.function_class.has_memory:
+        yield Note(
+            "not tested: that a value follows from its own input alone, because the class declares has_memory; the "
+            "rule 'memory' tests that it follows from no later one"
+        )
+
+
+def _unlike(found: Tensor, expected: Tensor) -> bool:
+    """Whether values differ by more than rounding in float64."""
+    return _off(found, expected) > 1e-6 * float(expected.abs().max()) + 1e-12
+
+
+@rule(
+    "memory",
+    "where has_memory, a value depends on earlier inputs of its prompt and on no later one",
+    requires=("one function per prompt",),
+)
+def memory(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    """Compares values in float64 with those after other inputs follow, and of prompts that are cut short."""
+    if not subject.function_class.has_memory:
+        raise Inapplicable("has_memory is False")
+    n, points, remembers = 6, 7, False
+    for dims in subject.dims:
+        parameters, xs = subject.example(n, points, dims)
+        parameters, xs = doubled(parameters), xs.double()
+        others = subject.example(n, points, dims, index=1)[1].double()
+        values = subject.evaluate(parameters, xs)
+        for k in range(1, points):
+            followed = subject.evaluate(parameters, torch.cat([xs[:, :k], others[:, k:]], dim=1))[:, :k]
+            for how, found in (
+                (f"when the inputs from point {k} on are others", followed),
+                (f"of prompts of {k} points alone", subject.evaluate(parameters, xs[:, :k])),
+            ):
+                if _unlike(found, values[:, :k]):
+                    yield Finding(
+                        expected=f"the same values of the first {k} points {how}: a value follows from the inputs up "
+                        "to its own",
+                        found=f"values that differ by up to {_off(found, values[:, :k]):.3g} at d = {dims}",
+                        mend="let evaluate look back alone: cumsum over the points, not mean, flip or normalisation "
+                        "over all of them",
+                    )
+                    return
+            behind = subject.evaluate(parameters, torch.cat([others[:, :k], xs[:, k:]], dim=1))[:, k:]
+            remembers |= _unlike(behind, values[:, k:])
+    if not remembers:
+        yield Finding(
+            expected="a value that depends on an earlier input of its prompt, as has_memory is True",
+            found=f"none in {n} prompts of {points} points, whatever earlier inputs are",
+            mend="leave has_memory False, without which more is tested and queries apart from the context are defined; "
+            "where it depends on a field, let it be a property",
+        )

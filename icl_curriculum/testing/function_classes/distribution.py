@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.function_classes.base import Parameters
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject, doubled
 from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
@@ -32,6 +33,8 @@ ELEMENTS = 32
 #: By how much the numbers of distinct functions in two independent batches of this size may differ. By
 #: McDiarmid's inequality each is within sqrt(n ln(2 / p) / 2) of its mean except with probability p = 1e-7.
 COUNTED = 512
+#: Of these, so many prompts may be equal by chance; and so long are they, if they may be.
+BY_CHANCE, LONG = 2, 64
 COUNT_SPREAD = 2 * math.sqrt(COUNTED * math.log(2e7) / 2)
 
 
@@ -109,7 +112,7 @@ def independent_prompts(subject: FunctionClassSubject) -> Iterator[Finding | Not
     dims, n = subject.most_dims, 4
     batches = [subject.sample(n, dims, subject.generator("batch", i)) for i in range(BATCHES)]
     drawn = {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
-    at = subject.inputs(dims).sample(1, 8, dims, subject.generator("common inputs"))
+    at = subject.common_inputs(8, dims)
     flat = {name: value.flatten(0, 1) for name, value in drawn.items()}
     values = subject.evaluate(doubled(flat), at.double().expand(BATCHES * n, 8, dims))
     values = values.reshape(BATCHES, n, 8, -1)
@@ -193,6 +196,10 @@ def independent_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note
     if subject.function_class.drawn_labels:
         raise Inapplicable("labels are drawn with the inputs, which tell of the functions")
     dims = subject.most_dims
+    if subject.function_class.names_no_inputs(dims):
+        raise Inapplicable(
+            "not tested: whether inputs tell of the functions, because the class declares reference_inputs = 'own'"
+        )
     batches = [subject.draw(16, 4, dims, subject.streams("inputs and functions", i)) for i in range(INPUT_BATCHES)]
     first = (
         torch.stack([xs[0, :2] for xs, _, _ in batches]),
@@ -209,9 +216,80 @@ def independent_inputs(subject: FunctionClassSubject) -> Iterator[Finding | Note
                 found=f"{name} and {coordinate} have correlation {r:.2f} over {draws} prompts at d = {dims} "
                 f"({abs(r) * math.sqrt(draws):.0f} standard errors; {Z:.0f} are allowed)",
                 mend="in draw, functions from self.draw_functions(n, dims, streams) and inputs from streams.generator("
-                '"inputs"): never both from a generator of one name',
+                '"inputs"): never both from a generator of one name'
+                + (
+                    '; or reference_inputs = "own", if inputs are to tell of the functions'
+                    if subject.function_class.owns_inputs
+                    else ""
+                ),
             )
             return
+
+
+@rule(
+    "fresh prompts",
+    "of a class that makes its own inputs, prompts are drawn anew, or repeat as repeats_prompts says",
+    requires=("draw", "independent prompts"),
+)
+def fresh_prompts(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    """Counts different prompts, functions included, among 512 of a batch and 512 that are drawn one by one."""
+    own, dims = subject.function_class, subject.most_dims
+    if not own.owns_inputs:
+        if own.repeats_prompts:
+            yield Finding(
+                expected="a class that makes its own inputs, as repeats_prompts is True",
+                found="owns_inputs is False: inputs are drawn anew for every prompt",
+                mend='declare owns_inputs, and reference_inputs = "own", and let draw take the prompts from the set; a '
+                "finite number of functions needs no declaration",
+            )
+            return
+        raise Inapplicable("owns_inputs is False: inputs are drawn anew for every prompt")
+    points = _longest(subject)
+    alone = [_prompts_of(subject, 1, points, index) for index in range(COUNTED)]
+    usual, found = len({row for rows in alone for row in rows}), len(set(_prompts_of(subject, COUNTED, points)))
+    among = f"among {COUNTED} of {points} points"
+    if not own.repeats_prompts and usual < COUNTED - BY_CHANCE:
+        yield Finding(
+            expected=f"prompts that are drawn anew, {COUNTED} different ones {among}, as repeats_prompts is False",
+            found=f"{usual} different ones at d = {dims}, inputs, values and functions alike",
+            mend="declare repeats_prompts: ClassVar[bool] = True, if prompts come from a fixed set; else draw inputs "
+            "and functions from the streams",
+        )
+    elif own.repeats_prompts and usual == 1:
+        yield Finding(
+            expected="different prompts from different streams",
+            found=f"the same one {COUNTED} times at d = {dims}",
+            mend="take the number of a prompt from draw_functions, as a parameter",
+        )
+    elif found < usual - COUNT_SPREAD:
+        yield Finding(
+            expected=f"about as many different prompts in a batch of {COUNTED} as in {COUNTED} batches of their own, "
+            f"{usual} (at least {usual - COUNT_SPREAD:.0f})",
+            found=f"{found} at d = {dims}",
+            mend="draw the inputs of every row: no expand, repeat or modulo over the batch",
+        )
+    elif own.repeats_prompts:
+        seen = "none does " if usual == COUNTED else f"{usual} are different "
+        yield Note(f"not tested: that no prompt comes twice, because the class declares repeats_prompts; {seen}{among}")
+
+
+def _longest(subject: FunctionClassSubject) -> int:
+    """As many points as a prompt may have, up to `LONG`: prompts of few signs are equal by chance."""
+    points = LONG
+    while points > 1:
+        try:
+            subject.draw(1, points, subject.most_dims, subject.streams("longest"))
+            break
+        except UserError:
+            points //= 2
+    return points
+
+
+def _prompts_of(subject: FunctionClassSubject, n: int, points: int, index: int = 0) -> list[bytes]:
+    """The bytes of whole prompts: inputs, values and functions."""
+    streams = subject.streams("one prompt" if n == 1 else "many prompts", index)
+    xs, values, parameters = subject.draw(n, points, subject.most_dims, streams)
+    return rows_of({"the inputs": xs, "the values": values, **parameters})
 
 
 @rule("pools", "with a pool_size, functions are drawn with replacement from that many", requires=("draw",))

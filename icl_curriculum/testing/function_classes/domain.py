@@ -5,6 +5,7 @@ Dimensions: n = functions (one per prompt), points = K + 1, dims = d.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,7 @@ from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.function_classes.base import FunctionClass
-from icl_curriculum.inputs import AnyInputs, InputDistribution, Scaled
+from icl_curriculum.inputs import AnyInputs, InputDistribution, Own, Scaled
 from icl_curriculum.tasks import Task
 from icl_curriculum.testing.dimensions import MORE_DIMS
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
@@ -77,6 +78,12 @@ def _unusable(function_class: FunctionClass, dims: int) -> Finding | None:
             found=f"{where} is {inputs.id!r}, which d = {dims} is not for: {error}",
             mend=f"let check_dims refuse d = {dims}, or override reference(dims) to give other inputs there",
         )
+    if isinstance(inputs, Own) and not function_class.owns_inputs:
+        return Finding(
+            expected=f"a class that makes its own inputs, as {where} is 'own'",
+            found="owns_inputs is False",
+            mend="declare owns_inputs: ClassVar[bool] = True and define draw, or name the distribution of the inputs",
+        )
     reason = Task(function_class, inputs, dims).outside_domain()
     if reason is not None:
         return Finding(
@@ -102,6 +109,9 @@ def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
             )
             return
         raise Inapplicable("draw is FunctionClass's own")
+    if function_class.names_no_inputs(dims):
+        yield from _unnamed(subject)
+        return
     cases = [reference]
     if not function_class.owns_inputs:
         halved = Scaled(of=reference, factor=0.5)
@@ -110,7 +120,7 @@ def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
         wanted = "the marginal of a class that owns its inputs"
         mend = (
             "let every point by itself be distributed as the reference inputs, or name in reference_inputs what it is "
-            "distributed as"
+            'distributed as: "own", where it has no name'
         )
     else:
         wanted = "as asked for"
@@ -131,6 +141,32 @@ def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
                 mend=mend,
             )
             return
+
+
+def _unnamed(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
+    """What can be told of inputs that have no distribution with a name: that they are numbers within the domain."""
+    function_class, dims = subject.function_class, subject.most_dims
+    xs, _, _ = subject.draw(PROMPTS, POINTS, dims, subject.streams("inputs drawn"))
+    found = None
+    if xs.dtype != torch.float32:
+        wanted, found = "inputs in torch.float32", str(xs.dtype)
+    else:
+        wanted, wrong = "finite inputs", ~xs.isfinite()
+        if function_class.sign_inputs:
+            wanted, wrong = "inputs of -1 and 1, as sign_inputs is True", xs.abs() != 1
+        elif function_class.largest_input < math.inf:
+            wanted = f"inputs within ±{function_class.largest_input:g}"
+            wrong = ~(xs.abs() <= function_class.largest_input)
+        if bool(wrong.any()):
+            found = f"{int(wrong.sum())} of {xs.numel()} coordinates are others"
+    if found is not None:
+        yield Finding(
+            expected=f"{wanted} from draw",
+            found=f"{found}, at d = {dims}",
+            mend="correct the inputs that draw makes, or the domain that the class declares",
+        )
+        return
+    yield Note("not tested: how inputs are distributed, because the class declares reference_inputs = 'own'")
 
 
 def _most_different(
@@ -162,7 +198,7 @@ def signs(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
         raise Inapplicable("sign_valued is False")
     for dims in subject.dims:
         for what, scale in (("the reference inputs", 1.0), ("inputs of which all but the first coordinate are 0", 0.0)):
-            if scale == 0 and function_class.sign_inputs:
+            if scale == 0 and (function_class.sign_inputs or function_class.names_no_inputs(dims)):
                 continue
             other = _shares_of_other(subject, dims, scale)
             if other > 0:

@@ -57,8 +57,24 @@ def trivial_error(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
             )
             return
     yield from unresolved(moments, "a wrong trivial error")
+    yield from _positions(moments[-1])
 
 
+def _positions(moment: DrawnMoment) -> Iterator[Note]:
+    """Says how far E f(x)^2 is from the same at every position, where it need not be."""
+    at = moment.at_positions
+    if at is None or not moment.subject.function_class.positions_differ(moment.dims):
+        return
+    least, most = min(at), max(at)
+    if most > DIFFER * max(least, 1e-30):
+        yield Note(
+            f"E f(x)^2 is another at other positions, from {least:.3g} at k = {at.index(least)} to {most:.3g} at k = "
+            f"{at.index(most)} with {moment.label}: errors at all k are divided by the mean over {len(at)} points"
+        )
+
+
+#: By which factor E f(x)^2 may differ between positions before it is said.
+DIFFER = 1.5
 CLOSED_FORMS = (
     "override second_moment with the moment of this class's evaluate (an inherited one is that of the parent), or "
     "return None where there is no closed form"
@@ -72,6 +88,10 @@ CLOSED_FORMS = (
 )
 def second_moment(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     """Looked at in all dimensions under the reference inputs, where it is the trivial error, and by Monte Carlo."""
+    if subject.function_class.names_no_inputs(subject.most_dims):
+        raise Inapplicable(
+            "not tested: second_moment, which is not asked because the class declares reference_inputs = 'own'"
+        )
     skipped: list[str] = []
     moments: list[DrawnMoment] = []
     middle = subject.dims[len(subject.dims) // 2]
@@ -165,6 +185,11 @@ def growth(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     dims, declared = subject.most_dims, _growth(subject)
     if subject.function_class.sign_inputs or subject.function_class.largest_input < math.inf:
         raise Inapplicable("the declared domain is bounded")
+    if subject.function_class.names_no_inputs(dims):
+        raise Inapplicable(
+            "not tested: how f grows with its inputs, because the class declares reference_inputs = 'own' and decides "
+            "how large they are"
+        )
     parameters, xs = subject.example(256, 4, dims)
     parameters, xs = doubled(parameters), xs.double()
     sizes = []

@@ -81,6 +81,9 @@ def oracle(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
         yield from findings
         if findings:
             return
+    own = [name for name in ("owns_inputs", "has_memory") if getattr(function_class, name)]
+    if own:
+        yield Note(f"not tested: answers to queries beside the inputs, because the class declares {' and '.join(own)}")
 
 
 def _prompts(subject: FunctionClassSubject, dims: int, label_noise: float, index: int = 0) -> Prompts:
@@ -141,8 +144,8 @@ def _causality(subject: FunctionClassSubject, prompts: Prompts, other: Prompts, 
                 mend="entry k uses xs[:, :k], ys[:, :k] and the query of k; neither its own label nor later pairs",
             )
             return
-    if subject.function_class.owns_inputs:  # It is only asked about the next inputs that it made itself.
-        return
+    if subject.function_class.owns_inputs or subject.function_class.has_memory:
+        return  # It is only asked about the next inputs.
     asked = replace(prompts, queries=other.xs)
     everywhere = _predict(subject, asked)
     for k in sorted({0, last // 2, last}):

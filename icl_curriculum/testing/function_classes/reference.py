@@ -80,7 +80,10 @@ def reference_posterior(case: OracleCase, prompts: Prompts, members: int) -> Ref
 )
 def reference(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     if subject.function_class.owns_inputs:
-        raise Inapplicable("the class makes its own inputs, which tell of the function")
+        raise Inapplicable(
+            "not tested: oracles by functions weighed by their labels, because the class declares owns_inputs, and its "
+            "inputs may tell of the function"
+        )
     if subject.function_class.shows_by_method:
         raise Inapplicable("the class shows its examples in a way of its own, whose likelihood is not known")
     cases = list(oracle_cases(subject))

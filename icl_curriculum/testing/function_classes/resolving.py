@@ -6,11 +6,13 @@ Dimensions: n = prompts, points = K + 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.function_classes.estimates import moment_points
 from icl_curriculum.inputs import InputDistribution
 from icl_curriculum.results.statistics.moments import MomentEstimate, estimate_of
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
@@ -18,7 +20,8 @@ from icl_curriculum.testing.rules import Note
 
 #: The relative error of a stated moment that is to be found.
 RESOLUTION = 0.05
-#: Points of a prompt. They share its function; several make up for the inputs' tails at little cost.
+#: Points of a prompt. They share its function; several make up for the inputs' tails at little cost. Where positions
+#: differ, they are those that a moment is the mean over.
 POINTS = 8
 #: The prompts of the first draw of each moment, and the least behind a finding: fewer may all lack a rare, large value.
 FIRST, LEAST = 1 << 12, 1 << 16
@@ -47,7 +50,16 @@ class DrawnMoment:
     refused: UserError | None = None
     #: The numbers that a prompt takes.
     numbers: int = 1
+    #: The mean at each position in the first draw.
+    at_positions: list[float] | None = None
     _estimate: MomentEstimate | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def points(self) -> int:
+        """The points of the prompts that are drawn."""
+        if not self.subject.function_class.positions_differ(self.dims):
+            return POINTS
+        return moment_points(self.subject.function_class, self.inputs, self.dims)
 
     @property
     def estimate(self) -> MomentEstimate:
@@ -62,15 +74,18 @@ class DrawnMoment:
             n = max(FIRST // 4, min(wanted, HELD // self.numbers))
         streams = self.subject.streams(self.purpose, self.draws)
         try:
-            xs, values, parameters = self.subject.draw(n, POINTS, self.dims, streams, self.inputs)
+            xs, values, parameters = self.subject.draw(n, self.points, self.dims, streams, self.inputs)
             if self.subject.function_class.asks_itself:
                 values = self.subject.asked(parameters, xs)
         except UserError as error:
             self.refused = error
             return
         squares = values.double().square()
-        drawn = estimate_of((squares if squares.ndim == 2 else squares.sum(dim=-1)).mean(1).numpy())
-        self.numbers = POINTS * (self.dims + VALUE) + sum(value[0].numel() for value in parameters.values())
+        squares = squares if squares.ndim == 2 else squares.sum(dim=-1)
+        drawn = estimate_of(squares.mean(1).numpy())
+        if self.at_positions is None:
+            self.at_positions = squares.mean(0).tolist()
+        self.numbers = self.points * (self.dims + VALUE) + sum(value[0].numel() for value in parameters.values())
         self._estimate = drawn if self._estimate is None else self._estimate.merged(drawn)
         self.draws += 1
 

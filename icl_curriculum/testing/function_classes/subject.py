@@ -54,19 +54,26 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
             return FLIPS
         return share * math.sqrt(self.function_class.trivial_error(dims))
 
-    @property
+    @functools.cached_property
     def without_oracle(self) -> str | None:
         """Why no oracle is claimed, whatever the class inherits; None: it is asked for one."""
         own = self.function_class
-        if owns_oracle(own) or not (own.asks_itself or own.shows_by_method):
+        if owns_oracle(own) or self.cls.oracle is FunctionClass.oracle:
+            return None
+        if own.owns_inputs or own.has_memory or own.repeats_prompts:
+            return (
+                "not tested: the oracle, which no run asks, as it is inherited from a class of other prompts: one that "
+                "declares owns_inputs, has_memory or repeats_prompts needs its own"
+            )
+        if not (own.asks_itself or own.shows_by_method):
             return None
         what = "shows" if own.shows_by_method else "asks for"
         return f"the class {what} something else than the one whose oracle it inherits, which is not claimed"
 
     def oracle_for(self, dims: int, label_noise: float) -> OracleKind:
-        """The kind of oracle in ``dims`` dimensions under a label noise; None where none is claimed."""
-        self.doing = "oracle_kind and oracle_for"
-        return self.function_class.oracle_for(dims, label_noise) if self.without_oracle is None else None
+        """The kind of oracle that the class claims in ``dims`` dimensions under this noise."""
+        self.doing = "oracle_for"
+        return None if self.without_oracle is not None else self.function_class.oracle_for(dims, label_noise)
 
     def oracles(self, dims: int) -> dict[float, OracleKind]:
         """The kinds of oracle in ``dims`` dimensions: without noise, and under a large one."""
@@ -106,9 +113,18 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
     def example(
         self, n: int, points: int, dims: int, index: int = 0
     ) -> tuple[Parameters, Float[Tensor, "n points dims"]]:
-        """Draws functions and reference inputs from streams of their own."""
+        """Draws functions and reference inputs from streams of their own; ``own`` inputs with their functions."""
+        if self.function_class.names_no_inputs(dims):
+            xs, _, parameters = self.draw(n, points, dims, self.streams("example", index))
+            return parameters, xs
         parameters = self.sample(n, dims, self.generator("functions", index))
         return parameters, self.inputs(dims).sample(n, points, dims, self.generator("inputs", index))
+
+    def common_inputs(self, points: int, dims: int) -> Float[Tensor, "1 points dims"]:
+        """The inputs of one prompt, at which all functions are looked at."""
+        if self.function_class.names_no_inputs(dims):
+            return self.draw(1, points, dims, self.streams("common inputs"))[0]
+        return self.inputs(dims).sample(1, points, dims, self.generator("common inputs"))
 
 
 def doubled(parameters: Parameters) -> Parameters:

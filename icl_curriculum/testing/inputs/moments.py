@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from icl_curriculum.inputs import Own
 from icl_curriculum.results.statistics.moments import MomentEstimate, Z, estimate_of
 from icl_curriculum.testing.inputs.subject import InputsSubject
-from icl_curriculum.testing.rules import Finding, Note, rule
+from icl_curriculum.testing.rules import Finding, Inapplicable, Note, rule
 
 POINTS = 4
 #: Points of a long prompt, each of which is looked at by itself.
@@ -96,6 +97,8 @@ def tail_index(subject: InputsSubject) -> Iterator[Finding | Note]:
 
 @rule("squared norm", "squared_norm is E|x|^2, of every point of a prompt", requires=("tail index",))
 def squared_norm(subject: InputsSubject) -> Iterator[Finding | Note]:
+    if isinstance(subject.as_given, Own):
+        raise Inapplicable("nothing is stated of inputs that function classes make themselves")
     index = float(subject.as_given.tail_index)
     unresolved: dict[str, list[int]] = {}
     for dims in subject.dims:
