@@ -28,10 +28,11 @@ class Prompts:
     they are one-hot, and predictions are log-probabilities.
 
     ``mask``: True where an entry is defined; None if all are. ``loss_weights``: how much each entry counts in the loss
-    of training, with a sum of 1 over each prompt that counts at all; None: every entry alike. ``label_noise``: standard
-    deviation of the noise in ``ys``, in the units of ``ys``, with what an observation says that it adds; of classes,
-    the probability that a label is another one, but for what an observation does. ``scale``: what the function class's raw values were multiplied by to give ``ys`` and ``targets``. ``truth``: the
-    functions' parameters, for oracles only.
+    of training, with a sum of 1 over each prompt that counts at all; None: every entry alike. ``label_noise``:
+    standard deviation of the noise in ``ys``, in the units of ``ys``, with what an observation says that it adds; of
+    classes, the probability that a label is another one, but for what an observation does. ``scale``: what the
+    function class's raw values were multiplied by to give ``ys`` and ``targets``. ``truth``: the functions'
+    parameters, for oracles only.
 
     ``function_class``, ``input_distribution``: the ids of what the prompts are of. ``instruction``: for models that
     read instructions, the row of the one that each prompt begins with, -1 for the neutral one; None: that of the ids.
