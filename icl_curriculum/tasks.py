@@ -26,8 +26,8 @@ from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import table_of
-from icl_curriculum.function_classes.base import FunctionClass, InputSampler
-from icl_curriculum.function_classes.checked import checked_counts, checked_draw
+from icl_curriculum.function_classes.base import FunctionClass, InputSampler, labels_of, steps_of
+from icl_curriculum.function_classes.checked import checked_counts, checked_draw, checked_steps
 from icl_curriculum.function_classes.estimates import estimated_moment
 from icl_curriculum.inputs import Gaussian, InputDistribution
 
@@ -71,6 +71,7 @@ class Task:
         """Raise UserError if the function class is not defined for these inputs or dimensions."""
         self.function_class.check_dims(self.dims)
         self.inputs.check_dims(self.dims)
+        expect_steps(self.function_class)
         reason = self.outside_domain()
         if reason is not None:
             raise UserError(
@@ -130,7 +131,8 @@ class Task:
     ) -> Prompts:
         """Make prompts of clean raw values: apply label noise from its own stream, the class's unit and the factor.
 
-        Entries that don't count for the function class are left out of the mask.
+        Entries that don't count for the function class are left out of the mask. The reasoning steps of the pairs, for
+        a class that shows some, are clean and stay as the class gives them.
         """
         mask = self._counting(truth, xs if queries is None else queries, mask)
         unit, noise = self.output_unit, self.raw_noise
@@ -161,6 +163,7 @@ class Task:
             scale=scale,
             classes=self.function_class.class_valued,
             truth=truth,
+            steps=checked_steps(self.function_class, truth, xs),
         )
 
     def _counting(
@@ -233,6 +236,30 @@ def from_table(frame: Any, *, target: str | None = None, dims: int | None = None
     """
     table = table_of(frame, target)
     return Task(table, Gaussian(), table.numbers()[0].shape[1] if dims is None else dims)
+
+
+def expect_steps(function_class: FunctionClass) -> None:
+    """UserError for a class that shows reasoning steps of a number that cannot be, or beside labels of other kinds."""
+    n: object = function_class.n_steps
+    if not type(function_class).defines_steps():
+        if n and "n_steps" not in type(function_class).model_fields:
+            raise UserError(f"n_steps is {n!r}, and it defines no steps(parameters, xs)", subject=function_class.id)
+        return
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise UserError(f"n_steps is {n!r}, expected a whole number from 0 on", subject=function_class.id)
+    if function_class.shown_steps and (function_class.label_dims > 1 or function_class.class_valued):
+        raise UserError(
+            f"it shows {steps_of(function_class)}, and its labels are {labels_of(function_class)}; expected labels of "
+            f"one number each beside reasoning steps",
+            subject=function_class.id,
+            way_out="set show_steps = false",
+        )
+    if function_class.shown_steps and function_class.drawn_labels:
+        raise UserError(
+            "its labels are drawn with their inputs, so that no reasoning steps lead to them",
+            subject=function_class.id,
+            way_out="set show_steps = false",
+        )
 
 
 def _other_classes(

@@ -57,6 +57,8 @@ class PoolPosteriorMean(Baseline):
     def why_not(self, function_class: FunctionClass) -> str | None:
         if self.pool is not None and self.pool.drawn_labels:
             return f"the labels of {self.pool.id} are drawn with their inputs, and {self.id} knows values alone"
+        if function_class.shown_steps:
+            return f"the baseline {self.id} goes by inputs and labels alone, and {function_class.id} shows steps, too"
         own = None if self.pool is None else labels_of(self.pool)
         if own in (None, labels_of(function_class)):
             return super().why_not(function_class)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -52,6 +53,7 @@ class Oracle:
     """The oracle of a function class as a learner; for a class with a pool, the posterior mean over it."""
 
     function_class: FunctionClass
+    reads_steps: ClassVar[bool] = True
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         if self.function_class.pool_size is not None:
@@ -80,7 +82,9 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
         told_by_inputs = function_class.owns_inputs and (task.raw_noise > 0 or function_class.drawn_labels)
-        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_by_inputs else None
+        # It goes by inputs and labels alone, and reasoning steps tell of the function, too.
+        told_more = told_by_inputs or function_class.shown_steps > 0
+        kind = "optimum" if function_class.pool_size <= LARGEST_POOL and not told_more else None
     if kind is None:
         return []
     name = "oracle" if kind == "optimum" else "informed_oracle"

@@ -1,7 +1,7 @@
 """The contract of a function class, the suite's main plugin.
 
 Dimensions: n = functions (one per prompt), points = K + 1, dims = d, labels = the numbers of a label, an axis that is
-only there if they are several.
+only there if they are several, steps = S, the reasoning steps of a pair.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from icl_curriculum.core.component import Component, code_of
+from icl_curriculum.core.component import ADDED_LATER, Component, code_of
 from icl_curriculum.core.contracts import as_number, broken_contract, expect_shape, kind_of
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
@@ -63,6 +63,8 @@ class FunctionClass(Component):
     #: Whether labels are drawn together with the inputs, and no function of these: `draw` gives them, and `evaluate`
     #: the most probable one. For classes that make their own inputs.
     drawn_labels: ClassVar[bool] = False
+    #: How many reasoning steps `steps` gives between an input and its label, S. It may also be a field or a property.
+    n_steps: ClassVar[int] = 0
     #: Inputs with a coordinate beyond this are outside the domain.
     largest_input: ClassVar[float] = math.inf
     #: Whether the domain is the inputs whose coordinates are all -1 or 1.
@@ -84,11 +86,35 @@ class FunctionClass(Component):
         description="draw functions, with replacement, from this many fixed ones; none: a fresh one each time",
     )
     pool_seed: int = Field(0, ge=0, description="seed of the pool, which all runs share whatever their own seed")
+    show_steps: bool = Field(
+        True,
+        description="whether prompts show the reasoning steps of a class that has some; no: x and y alone",
+        json_schema_extra=ADDED_LATER,
+    )
 
     def __init_subclass__(cls, **options: Any) -> None:
         # It may be a field of a class, as the contract says, which pydantic doubts.
-        warnings.filterwarnings("ignore", 'Field name "label_dims" in .* shadows', UserWarning)
+        warnings.filterwarnings("ignore", 'Field name "(label_dims|n_steps|steps)" in .* shadows', UserWarning)
         super().__init_subclass__(**options)
+
+    @model_validator(mode="after")
+    def _steps_to_leave_out(self) -> FunctionClass:
+        if not self.show_steps and not (self.n_steps and type(self).defines_steps()):
+            raise ValueError(f"show_steps: {self.name or type(self).__name__} has no reasoning steps to leave out")
+        return self
+
+    @property
+    def shown_steps(self) -> int:
+        """How many reasoning steps its prompts show in each pair: `n_steps`, or 0 where ``show_steps`` is false.
+
+        Also 0 for a class that has a field of this name for something else and defines no `steps`.
+        """
+        return self.n_steps if self.show_steps and type(self).defines_steps() else 0
+
+    @classmethod
+    def defines_steps(cls) -> bool:
+        """Whether the class, or one that it inherits from, defines `steps`."""
+        return callable(cls.steps) and cls.steps is not FunctionClass.steps
 
     @property
     def growth(self) -> float:
@@ -121,6 +147,15 @@ class FunctionClass(Component):
 
         Shape (n, points), and (n, points, label_dims) where a label is several numbers.
         """
+
+    def steps(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points steps"]:
+        """The reasoning steps of each pair, in the order in which they are shown between x and y, for ``n_steps`` > 0.
+
+        A pure function like `evaluate`: those of an entry follow from its function and its own x alone. Neither the
+        unit of the labels nor a factor on them nor noise changes the steps, so a class scales them itself, to about
+        the size of its labels. The class's labels are one number each.
+        """
+        raise NotImplementedError(f"{self.name} has no reasoning steps")
 
     def trivial_error(self, dims: int) -> float:
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
@@ -204,7 +239,10 @@ class FunctionClass(Component):
 
     @property
     def family(self) -> str:
-        """The class's name and own parameters, which decide its functions, without its id, unit, noise and pool."""
+        """The class's name and own parameters, which decide its functions, without its id, unit, noise and pool.
+
+        Whether it shows steps is not among them either.
+        """
         own = self.without_given_ids().model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
         return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
 
@@ -277,6 +315,12 @@ def labels_of(function_class: FunctionClass) -> str:
     return "numbers" if function_class.label_dims == 1 else f"vectors of {function_class.label_dims} numbers"
 
 
+def steps_of(function_class: FunctionClass) -> str:
+    """The reasoning steps that a class's prompts show, in words; one model can only learn classes that agree in it."""
+    n = function_class.shown_steps
+    return f"{n or 'no'} reasoning step{'s' * (n != 1)}"
+
+
 def one_hot(classes: Int[Tensor, "*shape"], n_classes: int) -> Float[Tensor, "*shape classes"]:
     """Classes as vectors of floats, 1 at the class and 0 elsewhere."""
     return torch.nn.functional.one_hot(classes, n_classes).to(torch.float32)
@@ -289,7 +333,7 @@ AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
 #: Fields that don't change the functions of a pool, or that enter its stream in another way.
-_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed"}
+_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed", "show_steps"}
 
 
 @dataclass(frozen=True)

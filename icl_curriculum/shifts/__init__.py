@@ -6,6 +6,7 @@ from icl_curriculum.shifts.other_inputs import HalfSubspaceShift, OtherInputs, S
 from icl_curriculum.shifts.outputs import LabelNoise, LongerPrompts, OtherClass, OtherFunctions, ScaledOutputs
 from icl_curriculum.shifts.queries import OppositeQuadrants, OrthogonalQueries, OverlappingQueries, RandomQuadrants
 from icl_curriculum.shifts.standard import STANDARD, standard_shifts
+from icl_curriculum.shifts.steps import StepsGiven, StepsLeftOut
 
 __all__ = [
     "STANDARD",
@@ -23,6 +24,8 @@ __all__ = [
     "ScaledOutputs",
     "Shift",
     "SkewedShift",
+    "StepsGiven",
+    "StepsLeftOut",
     "coverage",
     "keeps_oracle",
     "makes_own_prompts",
