@@ -25,7 +25,7 @@ def _other_steps(own: FunctionClass, other: FunctionClass) -> str | None:
     """Why prompts of another class are no prompts for whoever reads the steps of this one; None: they are."""
     if own.shown_steps == other.shown_steps:
         return None
-    return f"{other.id} shows {steps_of(other)}, not {steps_of(own)}"
+    return f"{other.id} shows {steps_of(other)}, and {own.id} {steps_of(own)}"
 
 
 @register_shift("scaled_outputs")

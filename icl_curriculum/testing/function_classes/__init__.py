@@ -12,6 +12,7 @@ from icl_curriculum.testing.function_classes import (
     optimum,
     oracles,
     reference,
+    steps,
 )
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
@@ -33,6 +34,7 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     conduct.one_function_per_prompt,
     contract.draw,
     contract.counts,
+    steps.steps,
     domain.inputs_drawn,
     distribution.independent_prompts,
     distribution.independent_inputs,
