@@ -37,6 +37,9 @@ class Prompts:
     shows none. Like label k, the steps of pair k are for later entries only, and the learner is to find those of its
     query by itself; with ``steps_given``, entry k may use the steps of its own query, too, which is ``xs[:, k]`` then.
 
+    ``input_rounding``: the share of an input's length up to which it may lie outside the span of the earlier ones by
+    rounding alone, where some of its coordinates follow from others, as linear steps do; 0: nothing of it is rounding.
+
     ``function_class``, ``input_distribution``: the ids of what the prompts are of. ``instruction``: for models that
     read instructions, the row of the one that each prompt begins with, -1 for the neutral one; None: that of the ids.
     """
@@ -56,6 +59,7 @@ class Prompts:
     truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
     steps: Float[Tensor, "batch points steps"] | None = None
     steps_given: bool = False
+    input_rounding: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps_given and self.steps is None:

@@ -15,6 +15,10 @@ from torch import Tensor
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.models.calling import check_shape
 
+#: `Prompts.input_rounding` of inputs with steps beside them: steps that are linear in x are so up to the rounding of
+#: float32, about 1e-7, times how nearly the examples depend on one another.
+ROUNDING = 1e-4
+
 
 def predicted(learner: Learner, prompts: Prompts) -> Tensor:
     """What a learner predicts, which is shown the reasoning steps that the model is shown, where there are any.
@@ -30,7 +34,7 @@ def predicted(learner: Learner, prompts: Prompts) -> Tensor:
     xs, steps = prompts.xs, prompts.steps.to(prompts.xs.dtype)
     plain = replace(prompts, steps=None, steps_given=False)
     if prompts.steps_given:
-        return learner.predict(replace(plain, xs=torch.cat([xs, steps], dim=-1)))
+        return learner.predict(replace(plain, xs=torch.cat([xs, steps], dim=-1), input_rounding=ROUNDING))
     nothing = torch.full_like(prompts.ys, torch.nan)
     found: list[Tensor] = []
     for number in range(prompts.n_steps):
@@ -50,4 +54,4 @@ def _beside(prompts: Prompts, steps: Float[Tensor, "batch points shown"], found:
     if not found:
         return prompts
     queries = torch.cat([prompts.query(), torch.stack(found, dim=-1).nan_to_num(0.0, 0.0, 0.0)], dim=-1)
-    return replace(prompts, xs=torch.cat([prompts.xs, steps], dim=-1), queries=queries)
+    return replace(prompts, xs=torch.cat([prompts.xs, steps], dim=-1), queries=queries, input_rounding=ROUNDING)

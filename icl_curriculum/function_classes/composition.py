@@ -146,7 +146,7 @@ class Composition(FunctionClass):
             raise UserError(f"second: {error.reason}, as it is asked {of}", subject=self.name) from error
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
-        """Draw h and g: ``first_…`` and ``second_…``, and which of the pooled ones they are, ``…function``."""
+        """Draw h and g: ``first_…`` and ``second_…``, and of pooled ones their numbers, ``number_of_…``."""
         inner = self.first.label_dims
         rows = self._rows(n, generator)
         found: Parameters = {}
@@ -158,7 +158,7 @@ class Composition(FunctionClass):
             else:
                 pool = self._pool(place, of)
                 drawn = {key: value.to(generator.device)[rows[:, place]] for key, value in pool.items()}
-                found[f"{name}function"] = rows[:, place]
+                found[f"number_of_{name}"] = rows[:, place]
             found |= {f"{name}_{key}": value for key, value in drawn.items()}
         return found
 
