@@ -25,8 +25,14 @@ from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import table_of
-from icl_curriculum.function_classes.base import FunctionClass, InputSampler
-from icl_curriculum.function_classes.checked import checked_counts, checked_draw, checked_show, checked_values
+from icl_curriculum.function_classes.base import FunctionClass, InputSampler, labels_of, steps_of
+from icl_curriculum.function_classes.checked import (
+    checked_counts,
+    checked_draw,
+    checked_show,
+    checked_steps,
+    checked_values,
+)
 from icl_curriculum.function_classes.estimates import estimated_moment
 from icl_curriculum.inputs import InputDistribution, Own
 from icl_curriculum.observations import OF_NUMBERS, Pairs
@@ -75,6 +81,7 @@ class Task:
         self.inputs.check_dims(self.dims)
         if (unseen := self.not_to_be_shown()) is not None:
             raise UserError(unseen, key="observation")
+        expect_steps(self.function_class)
         reason = self.outside_domain()
         if reason is not None:
             raise UserError(
@@ -161,6 +168,8 @@ class Task:
         the mask. ``query_values``: the clean values at ``queries``; None: what the class asks there. UserError for
         separate ``queries`` of a class with memory: what `evaluate` gives at them is not the value after the context's
         inputs.
+
+        The reasoning steps of the pairs, for a class that shows some, are clean and stay as the class gives them.
         """
         if queries is not None and self.function_class.has_memory:
             raise UserError(f"expected no queries beside the inputs: {MEMORY}", subject=self.function_class.id)
@@ -186,6 +195,7 @@ class Task:
                 deviation = noise
             else:
                 ys = ys + deviation * torch.randn(values.shape, generator=made, device=values.device)
+        steps = checked_steps(self.function_class, truth, xs)
         if self.function_class.shows_itself:
             xs, ys, queries, deviation = self._shown(xs, ys, queries, truth, deviation, streams)
         return Prompts(
@@ -200,6 +210,7 @@ class Task:
             scale=scale,
             classes=self.function_class.class_valued,
             truth=truth,
+            steps=steps,
         )
 
     def _shown(
@@ -304,6 +315,30 @@ def from_table(frame: Any, *, target: str | None = None, dims: int | None = None
     """
     table = table_of(frame, target)
     return Task(table, Own(), table.numbers()[0].shape[1] if dims is None else dims)
+
+
+def expect_steps(function_class: FunctionClass) -> None:
+    """UserError for a class that shows reasoning steps of a number that cannot be, or beside labels of other kinds."""
+    n: object = function_class.n_steps
+    if not type(function_class).defines_steps():
+        if n and "n_steps" not in type(function_class).model_fields:
+            raise UserError(f"n_steps is {n!r}, and it defines no steps(parameters, xs)", subject=function_class.id)
+        return
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise UserError(f"n_steps is {n!r}, expected a whole number from 0 on", subject=function_class.id)
+    if function_class.shown_steps and (function_class.label_dims > 1 or function_class.class_valued):
+        raise UserError(
+            f"it shows {steps_of(function_class)}, and its labels are {labels_of(function_class)}; expected labels of "
+            f"one number each beside reasoning steps",
+            subject=function_class.id,
+            way_out="set show_steps = false",
+        )
+    if function_class.shown_steps and function_class.drawn_labels:
+        raise UserError(
+            "its labels are drawn with their inputs, so that no reasoning steps lead to them",
+            subject=function_class.id,
+            way_out="set show_steps = false",
+        )
 
 
 def _other_classes(

@@ -195,7 +195,7 @@ def toy(command: Command) -> list[str]:
             kept |= {"evaluation.baselines"}
         if command[2] == "counted.toml":  # which has a weight for each position
             kept |= {"points"}
-        if command[2] in ("cap.toml", "outliers.toml", "missing.toml"):
+        if command[2] in ("cap.toml", "outliers.toml", "missing.toml", "steps.toml"):
             kept |= {"evaluation.shifts"}
         seeds = [] if "--seeds" in command else [("seeds", "[0]")]
         return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])

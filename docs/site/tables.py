@@ -53,7 +53,7 @@ from icl_curriculum.tasks import Task
 DOCS = Path(__file__).parents[1]
 MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n(.*?)^<!-- /\1 -->$", re.MULTILINE | re.DOTALL)
 #: What every function class has, and stands once.
-COMMON = ("outputs", "label_noise", "pool_size", "pool_seed")
+COMMON = ("outputs", "label_noise", "pool_size", "pool_seed", "show_steps")
 #: Dimensions in which numbers are given.
 DIMS = 5
 

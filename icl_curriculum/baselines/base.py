@@ -35,6 +35,9 @@ class Baseline(Component):
 
     #: Whether it is asked on few prompts and at few lengths, unless more are requested.
     costly: ClassVar[bool] = False
+    #: Whether it reads the reasoning steps in ``prompts.steps`` by itself. Any other is asked for one after another,
+    #: with those before as further inputs, so that it sees what a model sees.
+    reads_steps: ClassVar[bool] = False
     #: What labels it can answer. It is left out, with the reason, of the banks of classes that have others.
     answers: ClassVar[frozenset[Labels]] = frozenset({"numbers"})
 

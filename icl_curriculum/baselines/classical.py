@@ -60,7 +60,7 @@ class LeastSquares(Baseline):
     answers = NUMBERS_AND_VECTORS
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
-        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries)
+        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, rounding=prompts.input_rounding)
 
 
 @register_baseline("ridge")
@@ -83,7 +83,9 @@ class Ridge(Baseline):
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         penalty = prompts.noise_variance if self.penalty is None else self.penalty
-        return predict_every_prefix(prompts.xs, prompts.ys, prompts.queries, penalty=penalty)
+        return predict_every_prefix(
+            prompts.xs, prompts.ys, prompts.queries, penalty=penalty, rounding=prompts.input_rounding
+        )
 
 
 @register_baseline("knn")

@@ -61,6 +61,8 @@ class PoolPosteriorMean(Baseline):
             return f"the labels of {self.pool.id} are drawn with their inputs, and {self.id} knows values alone"
         if function_class.shown_dims(_SOME) != _SOME or (self.pool is not None and self.pool.shows_by_method):
             return f"{self.id} reads inputs and values as functions have them, and {function_class.id} shows others"
+        if function_class.shown_steps:
+            return f"the baseline {self.id} goes by inputs and labels alone, and {function_class.id} shows steps, too"
         own = None if self.pool is None else labels_of(self.pool)
         if own in (None, labels_of(function_class)):
             return super().why_not(function_class)

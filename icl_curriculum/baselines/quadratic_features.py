@@ -40,7 +40,7 @@ class QuadraticFeatures(Baseline):
 
     def _fitted(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         asked = None if prompts.queries is None else self._features(prompts.queries)
-        return predict_every_prefix(self._features(prompts.xs), prompts.ys, asked)
+        return predict_every_prefix(self._features(prompts.xs), prompts.ys, asked, rounding=prompts.input_rounding)
 
     def _features(self, xs: Float[Tensor, "batch points dims"]) -> Float[Tensor, "batch points features"]:
         xs = xs.double()

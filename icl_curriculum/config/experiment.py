@@ -30,8 +30,9 @@ from icl_curriculum.core.named_files import files_in, files_written_as
 from icl_curriculum.core.plugins import copies_of
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.curricula import CurriculumPlan
-from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass, labels_of
+from icl_curriculum.function_classes.base import AnyFunctionClass, FunctionClass, labels_of, steps_of
 from icl_curriculum.inputs import AnyInputs
+from icl_curriculum.models.adapting import NO_STEPS_PER_PROMPT
 from icl_curriculum.models.base import Capability, Model, build_model, expect_model
 from icl_curriculum.models.initial import expect_same_model, start_from
 from icl_curriculum.models.instructions import Instruction
@@ -127,6 +128,23 @@ class Experiment(Strict):
         classes, inputs = _stream_parts(self.function_classes), _stream_parts(self.inputs)
         return {cell: f"{classes[cell[0]]}/{inputs[cell[1]]}" for cell in itertools.product(classes, inputs)}
 
+    @property
+    def shown_steps(self) -> int:
+        """The reasoning steps of each pair, which all function classes have in common; 0 where they have none."""
+        return self.function_classes[0].shown_steps
+
+    def read_points(self, points: int) -> int:
+        """The positions that the model reads of a prompt of so many points: S + 1 for each, with S reasoning steps."""
+        return points * (self.shown_steps + 1)
+
+    def why_too_long(self, points: int) -> str | None:
+        """Why the model cannot take prompts of so many points, with their reasoning steps; None: it can."""
+        read = self.read_points(points)
+        reason = self.model.why_too_long(read, points=self.read_points(self.points))
+        if reason is None or read == points:
+            return reason
+        return f"prompts of {points} points with {self.shown_steps} reasoning steps each, so {reason}"
+
     def told(self) -> Instruction | None:
         """What models of this experiment are told before every prompt; None: nothing."""
         config = self.instruction
@@ -139,7 +157,8 @@ class Experiment(Strict):
         """A freshly initialised model of this experiment, on the CPU, that draws from ``generator`` alone."""
         first = self.function_classes[0]
         model = build_model(
-            self.model, dims=self.shown_dims, points=self.points, generator=generator, instruction=self.told(),
+            self.model, dims=self.shown_dims, points=self.read_points(self.points), generator=generator,
+            instruction=self.told(),
             label_dims=first.label_dims, classes=first.class_valued,
         )  # fmt: skip
         expect_model(self.model, model)
@@ -187,7 +206,10 @@ class Experiment(Strict):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
                 for baseline in self.baselines_for(function_class):
-                    baseline.check_dims(function_class.shown_dims(self.dims))
+                    # What is not told of steps reads them as further inputs.
+                    shown = function_class.shown_dims(self.dims)
+                    for dims in {shown, shown + function_class.shown_steps}:
+                        baseline.check_dims(dims)
                 self._check_growth(function_class)
         for number, inputs in enumerate(self.inputs):
             with _located(f"inputs.{number}", inputs):
@@ -198,7 +220,8 @@ class Experiment(Strict):
                 with _located(f"function_classes.{number}", function_class):
                     Task(function_class, inputs, self.dims).check()
         with _located("model", self.model):
-            self.model.check(dims=self.shown_dims, points=self.points)
+            self.model.check(dims=self.shown_dims, points=self.read_points(self.points))
+        self._check_steps()
         if self.model.starts_from is not None:
             expect_same_model(self.model, self.model.starts_from)
             start_from(self.build_model(torch.Generator().manual_seed(0)), self.model.starts_from)
@@ -221,12 +244,12 @@ class Experiment(Strict):
         for key, shift in shifts:
             with _located(key, shift):
                 asked = shift.points(self.points)
-                too_long = self.model.why_too_long(asked, points=self.points)
+                too_long = self.why_too_long(asked)
             if too_long is not None:
                 raise UserError(
                     f"{shift.id!r} asks for {too_long}",
                     key=key,
-                    way_out=f"set model.max_points = {asked}"
+                    way_out=f"set model.max_points = {self.read_points(asked)}"
                     if "max_points" in type(self.model).model_fields
                     else "leave the shift out, or override longest_prompt in the model's config",
                 )
@@ -290,6 +313,20 @@ class Experiment(Strict):
                 raise UserError(
                     f"{metric.id!r} means nothing for {first.id!r}: {reasons[0]}", key=f"evaluation.metrics.{number}"
                 )
+
+    def _check_steps(self) -> None:
+        """UserError for classes that show different numbers of reasoning steps, and for what they cannot be asked."""
+        first = self.function_classes[0]
+        for number, other in enumerate(self.function_classes):
+            if other.shown_steps != first.shown_steps:
+                raise UserError(
+                    f"{other.id!r} shows {steps_of(other)}, and {first.id!r} {steps_of(first)}; one model reads pairs "
+                    f"of one length",
+                    key=f"function_classes.{number}",
+                    way_out="set show_steps = false for the classes that have some",
+                )
+        if self.shown_steps and any(item.per_prompt for item in self.evaluation.adaptations()):
+            raise UserError(NO_STEPS_PER_PROMPT, key="evaluation.adapt", way_out="leave it out")
 
     def _check_weighing(self, first: FunctionClass) -> None:
         """UserError for a training method that would not honour what counts in a prompt."""

@@ -1,7 +1,7 @@
 """The `Prompts` batch and the `Learner` protocol.
 
 Dimensions: batch = prompts, points = K + 1 (entry k has k examples before it), dims = d, labels = the numbers of a
-label, an axis that is only there if they are several.
+label, an axis that is only there if they are several, steps = S, the reasoning steps of a pair.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ class Prompts:
     function class's raw values were multiplied by to give ``ys`` and ``targets``. ``truth``: the functions'
     parameters, for oracles only.
 
+    ``steps``: the reasoning steps s_1, ..., s_S that each pair shows between its input and its label; None where it
+    shows none. Like label k, the steps of pair k are for later entries only, and the learner is to find those of its
+    query by itself; with ``steps_given``, entry k may use the steps of its own query, too, which is ``xs[:, k]`` then.
+
+    ``input_rounding``: the share of an input's length up to which it may lie outside the span of the earlier ones by
+    rounding alone, where some of its coordinates follow from others, as linear steps do; 0: nothing of it is rounding.
+
     ``function_class``, ``input_distribution``: the ids of what the prompts are of. ``instruction``: for models that
     read instructions, the row of the one that each prompt begins with, -1 for the neutral one; None: that of the ids.
     """
@@ -51,6 +58,15 @@ class Prompts:
     classes: bool = False
     loss_weights: Float[Tensor, "batch points"] | None = None
     truth: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    steps: Float[Tensor, "batch points steps"] | None = None
+    steps_given: bool = False
+    input_rounding: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.steps_given and self.steps is None:
+            raise ValueError("steps_given says that the steps of queries are given, and the prompts have no steps")
+        if self.steps_given and self.queries is not None:
+            raise ValueError("steps_given: the steps are those of xs, so that separate queries have none to be given")
 
     def __len__(self) -> int:
         return self.xs.shape[0]
@@ -67,6 +83,11 @@ class Prompts:
     def label_dims(self) -> int:
         """How many numbers a label is; of classes, how many classes there are."""
         return 1 if self.ys.ndim == 2 else self.ys.shape[2]
+
+    @property
+    def n_steps(self) -> int:
+        """How many reasoning steps each pair shows, S."""
+        return 0 if self.steps is None else self.steps.shape[2]
 
     @property
     def noise_variance(self) -> float:
@@ -136,6 +157,7 @@ class Prompts:
             targets=self.targets[:, :points],
             queries=cut(self.queries),
             mask=cut(self.mask),
+            steps=cut(self.steps),
             loss_weights=None if self.loss_weights is None else shares(self.loss_weights[:, :points]),
         )
 
@@ -151,7 +173,10 @@ class Prompts:
         return replace(self, **changed)
 
     def at_prefix(self, k: int) -> Prompts:
-        """The single question at k examples, written as plain prompts of k + 1 points."""
+        """The single question at k examples, written as plain prompts of k + 1 points.
+
+        The last label and, unless they are given, the last steps belong to no question.
+        """
         xs = torch.cat([self.xs[:, :k], self.query()[:, k : k + 1]], dim=1)
         return replace(self.first_points(k + 1), xs=xs, queries=None)
 
@@ -163,17 +188,20 @@ def shares(weights: Float[Tensor, "batch points"]) -> Float[Tensor, "batch point
 
 
 def concatenate(batches: Sequence[Prompts]) -> Prompts:
-    """Join batches of equal shape, with their masks, the weights of their entries and their instructions.
+    """Join batches of equal shape, with their masks, the weights of their entries, their instructions and their steps.
 
-    What belongs to one batch alone (truth, ids) is dropped. Raises ValueError for prompts with separate queries, and
-    for classes beside numbers.
+    What belongs to one batch alone (truth, ids) is dropped. Raises ValueError for prompts with separate queries, for
+    classes beside numbers, and for prompts with steps beside others without, or with other numbers of them.
     """
     if any(batch.queries is not None for batch in batches):
         raise ValueError("only prompts without separate queries can be concatenated")
     if len({batch.classes for batch in batches}) > 1:
         raise ValueError("prompts whose labels are classes cannot be concatenated with prompts of other labels")
+    if len({(batch.n_steps, batch.steps_given) for batch in batches}) > 1:
+        raise ValueError("prompts with reasoning steps can be concatenated only with prompts of as many")
     if len(batches) == 1:
         return batches[0]
+    steps = [batch.steps for batch in batches if batch.steps is not None]
     instructions = [batch.instruction for batch in batches if batch.instruction is not None]
     masked = any(batch.mask is not None for batch in batches)
     weighted = any(batch.loss_weights is not None for batch in batches)
@@ -185,6 +213,8 @@ def concatenate(batches: Sequence[Prompts]) -> Prompts:
         instruction=torch.cat(instructions) if len(instructions) == len(batches) else None,
         classes=batches[0].classes,
         loss_weights=torch.cat([batch.entry_weights() for batch in batches]) if weighted or masked else None,
+        steps=torch.cat(steps) if steps else None,
+        steps_given=batches[0].steps_given,
     )
 
 
@@ -195,6 +225,8 @@ class Learner(Protocol):
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         """Entry k: the prediction at the query of k, a function of the first k pairs and that query only.
 
-        Where the labels of the prompts are classes, it is the logarithm of each class's probability.
+        Where the labels of the prompts are classes, it is the logarithm of each class's probability. A learner with
+        the attribute ``reads_steps = True`` is given prompts with reasoning steps as they are; any other is asked for
+        one step after another, as `evaluation.stepwise.predicted` says.
         """
         ...

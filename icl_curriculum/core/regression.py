@@ -45,9 +45,10 @@ def predict_every_prefix(
     query_features: Float[Tensor, "batch points features"] | None = None,
     *,
     penalty: float = 0.0,
+    rounding: float = 0.0,
 ) -> Float[Tensor, "batch points *labels"]:
     """Entry k: the prediction at query k by the regression on the first k rows; see `fit_every_prefix`."""
-    return fit_every_prefix(features, labels, query_features, penalty=penalty).predictions
+    return fit_every_prefix(features, labels, query_features, penalty=penalty, rounding=rounding).predictions
 
 
 def fit_every_prefix(
@@ -56,8 +57,12 @@ def fit_every_prefix(
     query_features: Float[Tensor, "batch points features"] | None = None,
     *,
     penalty: float = 0.0,
+    rounding: float = 0.0,
 ) -> PrefixFits:
     """The regressions on the first k rows, for every k.
+
+    ``rounding``: the share of a row's norm up to which its part outside the span of the earlier rows is taken to be
+    rounding of the features, by which nothing is told; 0: that of float64. Without a penalty alone.
 
     ``penalty = 0`` gives the minimum-norm least-squares solution (prediction 0 at k = 0), for any rank:
     Greville's recursion (1960) updates the solution, the projector onto the unseen directions and the
@@ -79,7 +84,8 @@ def fit_every_prefix(
             reached = list(range(1, points + 1))
         # The prompts come last, so that every step is arithmetic on whole rows of them.
         last = [value.permute(1, 2, 0).contiguous() for value in (rows, rows if asked is None else asked)]
-        fits.append(_recursion(last[0], torch.movedim(ys, 0, -1).contiguous(), last[1], penalty, reached))
+        dependent = max(_DEPENDENT, rounding**2)
+        fits.append(_recursion(last[0], torch.movedim(ys, 0, -1).contiguous(), last[1], penalty, dependent, reached))
     if not fits:
         nothing = labels.new_zeros(labels.shape, dtype=torch.float64)
         plain = features.new_zeros(0, points, dtype=torch.float64)
@@ -115,6 +121,7 @@ def _recursion(
     labels: Float[Tensor, "points *labels batch"],
     asked: Float[Tensor, "points features batch"],
     penalty: float,
+    dependent: float,
     reached: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The fields of `PrefixFits`, the prompts last; the first k + 1 rows are zero from ``reached[k]`` on."""
@@ -146,7 +153,7 @@ def _recursion(
             outside = (others * row).sum(1)
             variances[k] = (outside * outside).sum(0)
             # The rank caps them: past it, only rounding is left outside the span.
-            new = (variances[k] > _DEPENDENT * (row * row).sum(0)) & (rank < width)
+            new = (variances[k] > dependent * (row * row).sum(0)) & (rank < width)
             rank += new
             # A new direction adds d (stretch d - known)^T - known d^T to the inverse, where d is `dual`; any other
             # row subtracts gain known^T.

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.evaluation.banks import Bank
 from icl_curriculum.evaluation.learners import NamedLearner
 from icl_curriculum.models import Adaptation, AdaptedModel, Model
-from icl_curriculum.models.adapting import BankPath, PromptPaths
+from icl_curriculum.models.adapting import NO_STEPS_PER_PROMPT, BankPath, PromptPaths
 
 
 def adaptation_bank(bank: Bank, n_prompts: int) -> Bank:
@@ -42,6 +43,8 @@ def adapted_learners(
     for options, steps in sharing_a_way(adaptations).items():
         path: BankPath | PromptPaths
         if options.per_prompt:
+            if bank.drawn_task.function_class.shown_steps:
+                raise UserError(f"{options.id}: {NO_STEPS_PER_PROMPT}", subject=place)
             with at_work(component, "adapting"):
                 path = PromptPaths(model, options, steps, place)
         else:

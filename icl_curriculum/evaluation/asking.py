@@ -27,6 +27,7 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation.causality import leak_in
 from icl_curriculum.evaluation.failures import BaselineFailure
 from icl_curriculum.evaluation.learners import NamedLearner
+from icl_curriculum.evaluation.stepwise import predicted
 from icl_curriculum.models import AdaptationDiverged
 from icl_curriculum.models.calling import check_shape
 from icl_curriculum.results.statistics.prompts import Array
@@ -49,8 +50,11 @@ class Reply:
 
 @own_settings()
 def answers(learner: Learner, prompts: Prompts) -> Array:
-    """A learner's predictions in float64, shaped as labels are. ValueError for predictions of another shape."""
-    return answered(learner.predict(prompts), prompts)
+    """A learner's predictions in float64, shaped as labels are. ValueError for predictions of another shape.
+
+    Reasoning steps are put to it as `stepwise.predicted` says.
+    """
+    return answered(predicted(learner, prompts), prompts)
 
 
 def answered(predictions: torch.Tensor, prompts: Prompts) -> Array:
@@ -122,9 +126,9 @@ def answers_unchanged(entry: NamedLearner, shown: Prompts) -> Array:
         return answers(entry.learner, shown)
     given = shown.copy()
     with no_strays():
-        predicted = entry.learner.predict(given)
-    _expect_kind(entry, predicted)
-    found = answered(predicted, shown)
+        replied = predicted(entry.learner, given)
+    _expect_kind(entry, replied)
+    found = answered(replied, shown)
     if changed := given.unlike(shown):
         raise ComponentFailed(
             f"{entry.wording} changed prompts.{changed} in place; expected prompts that are left as they were: make "
@@ -133,17 +137,17 @@ def answers_unchanged(entry: NamedLearner, shown: Prompts) -> Array:
     return found
 
 
-def _expect_kind(entry: NamedLearner, predicted: object) -> None:
+def _expect_kind(entry: NamedLearner, replied: object) -> None:
     """ComponentFailed unless a learner from outside predicts real numbers that are precise enough.
 
     A model computes in float32, as in training; what needs no training may use float64, too.
     """
     kinds = ["torch.float32"] if entry.kind == "model" else ["torch.float32", "torch.float64"]
-    if kind_of(predicted) not in kinds:
+    if kind_of(replied) not in kinds:
         expected = f"a tensor (prompts, points) of {' or '.join(kinds)}"
         raise ComponentFailed(
-            f"{entry.wording}: predict returned {kind_of(predicted)}, expected {expected}",
-            found=kind_of(predicted), expected=expected,
+            f"{entry.wording}: predict returned {kind_of(replied)}, expected {expected}",
+            found=kind_of(replied), expected=expected,
         )  # fmt: skip
 
 

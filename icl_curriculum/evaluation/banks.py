@@ -121,6 +121,12 @@ class Bank:
         labels, label_axes = self.drawn_task.function_class.label_shape(*entries)
         shapes = {"xs": inputs, "ys": labels, "targets": labels, "queries": inputs, "mask": entries}
         axes_of = {"ys": label_axes, "targets": label_axes, "mask": "prompts, points"}
+        if shown := self.drawn_task.function_class.shown_steps:
+            shapes["steps"], axes_of["steps"] = (*entries, shown), "prompts, points, steps"
+        elif prompts.steps is not None:
+            raise broken_contract(
+                self.shift, "draw", found=f"{prompts.n_steps} reasoning steps", expected="none, as the class shows none"
+            )
         for name, shape in shapes.items():
             value = getattr(prompts, name)
             if value is None and name in ("queries", "mask"):
@@ -128,7 +134,7 @@ class Bank:
             axes = axes_of.get(name, "prompts, points, dims")
             kind = torch.bool if name == "mask" else torch.float32
             expect_shape(self.shift, f"draw ({name})", value, shape, axes, kind)
-        for name in ("xs", "ys", "queries"):
+        for name in ("xs", "ys", "queries", "steps"):
             value = getattr(prompts, name)
             if name == "queries" and value is not None and prompts.mask is not None:
                 value = value[prompts.mask]
@@ -157,9 +163,14 @@ def _one_hot(labels: torch.Tensor) -> bool:
 
 
 def content_hash(prompts: Prompts) -> str:
-    """SHA-256 over the bank version and the bytes of inputs, labels, targets, queries and mask."""
+    """SHA-256 over the bank version and the bytes of inputs, labels, targets, queries, mask and reasoning steps.
+
+    Steps that are given make another question of the same bytes.
+    """
     digest = hashlib.sha256(f"bank version {BANK_VERSION}".encode())
-    for value in (prompts.xs, prompts.ys, prompts.targets, prompts.queries, prompts.mask):
+    if prompts.steps is not None:
+        digest.update(f"steps{' given' * prompts.steps_given}".encode())
+    for value in (prompts.xs, prompts.ys, prompts.targets, prompts.queries, prompts.mask, prompts.steps):
         if value is not None:
             digest.update(repr((tuple(value.shape), str(value.dtype))).encode())
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())

@@ -71,7 +71,8 @@ def first_leak(
     ``queries``: whether separate queries are asked, too, which must be answered as in a plain prompt of their own.
     ``truth``: whether it is shown the functions' parameters, as lower bounds are.
 
-    Looked at are its own label, later pairs, other queries, and other prompts of the batch. ``prompts.targets`` are
+    Looked at are its own label, later pairs, other queries, and other prompts of the batch. The reasoning steps of a
+    pair are changed with its label, and where those of the query are given, with its input. ``prompts.targets`` are
     NaN, as they are for every learner. Raises Unanswered, Unrepeatable, and what ``predict`` raises.
     """
     if not truth:
@@ -117,6 +118,11 @@ def leak_in(predict: Predict, prompts: Prompts, answers: Float[Tensor, "n points
         queries=None
         if prompts.queries is None
         else torch.where((place != k).unsqueeze(-1), prompts.queries[beside], prompts.queries),
+        steps=None
+        if prompts.steps is None
+        else torch.where(
+            (place > k if prompts.steps_given else place >= k).unsqueeze(-1), prompts.steps[beside], prompts.steps
+        ),
     )
     rows = torch.arange(n)
     usual, now = (found.double().cpu()[rows, k.flatten()] for found in (answers, predict(changed)))
@@ -131,7 +137,8 @@ def leak_in(predict: Predict, prompts: Prompts, answers: Float[Tensor, "n points
     for entry in range(min(n, points)):
         here = known & (k.flatten() == entry)
         if int(here.sum()) > 1 and bool((moved[here] > ROUNDED).double().mean() > 0.5):
-            cause = "when its own label, later pairs or other queries change, in as many prompts as are evaluated"
+            own_part = "label or steps" if prompts.steps is not None else "label"
+            cause = f"when its own {own_part}, later pairs or other queries change, in as many prompts as are evaluated"
             return Leak(entry, cause, float(moved[here].max()))
     return None
 
@@ -161,7 +168,11 @@ class _Probe:
         if not bool((usual.isfinite() & _beside_labels(self.asked, usual)).any()):
             raise Unanswered("no answer that is a finite number")
         self._expect_repeated(usual, self.prompts)
-        return self._beside(usual) or self._later(usual) or (self._separate() if queries else None)
+        return (
+            self._beside(usual)
+            or self._later(usual)
+            or (self._separate() if queries and not self.prompts.steps_given else None)
+        )
 
     def _answers(self, prompts: Prompts) -> Float[Tensor, "copies points *labels"]:
         found = self.predict(prompts)
@@ -207,7 +218,9 @@ class _Probe:
             return None
         own = (self.k == leak.entry) & (self.place == leak.entry)
         alone = self._change(usual, self._answers(self._with(labels=own, inputs=torch.zeros_like(own))))
-        if found := self._first(alone, own, "when its own label changes"):
+        steps_too = self.prompts.steps is not None and not self.prompts.steps_given
+        its_own = "label or its own steps change" if steps_too else "label changes"
+        if found := self._first(alone, own, f"when its own {its_own}"):
             return found
         return replace(leak, cause="when later pairs change")
 
@@ -241,4 +254,15 @@ class _Probe:
             self.prompts,
             xs=torch.where(inputs.unsqueeze(-1), self.others.xs, self.prompts.xs),
             ys=torch.where(_beside_labels(labels, self.prompts.ys), self.others.ys, self.prompts.ys),
+            steps=self._steps(labels, inputs),
         )
+
+    def _steps(
+        self, labels: Bool[Tensor, "copies points"], inputs: Bool[Tensor, "copies points"]
+    ) -> Float[Tensor, "copies points steps"] | None:
+        """The steps, with those of the others beside changed labels; where the query's are given, beside inputs."""
+        own, others = self.prompts.steps, self.others.steps
+        if own is None or others is None:
+            return own
+        changed = inputs if self.prompts.steps_given else labels
+        return torch.where(changed.unsqueeze(-1), others, own)

@@ -142,8 +142,10 @@ def _unchanged(bank: Bank, shift: Shift, prompts: Prompts) -> Doubt | None:
 
 
 def _same(one: Prompts, other: Prompts) -> bool:
-    names = ("xs", "ys", "targets", "queries", "mask", "instruction")
-    return all(_equal(getattr(one, name), getattr(other, name)) for name in names)
+    names = ("xs", "ys", "targets", "queries", "mask", "instruction", "steps")
+    return one.steps_given == other.steps_given and all(
+        _equal(getattr(one, name), getattr(other, name)) for name in names
+    )
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -55,6 +56,7 @@ class Oracle:
     """The oracle of a function class as a learner; for a class with a pool, the posterior mean over it."""
 
     function_class: FunctionClass
+    reads_steps: ClassVar[bool] = True
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         if self.function_class.pool_size is not None:
@@ -102,7 +104,9 @@ def oracle_entry(bank: Bank) -> list[NamedLearner]:
         return []
     kind = function_class.oracle_for(task.dims, task.raw_noise)
     if function_class.pool_size is not None:
-        known = not (_told_by_inputs(task) or function_class.shows_itself or function_class.asks_itself)
+        # It goes by inputs and labels as they are, and reasoning steps tell of the function, too.
+        told_more = _told_by_inputs(task) or function_class.shown_steps > 0
+        known = not (told_more or function_class.shows_itself or function_class.asks_itself)
         kind = "optimum" if function_class.pool_size <= LARGEST_POOL and known else None
     if kind is None:
         return []

@@ -10,9 +10,11 @@ from icl_curriculum.function_classes.base import (
     labels_of,
     one_hot,
     register_function_class,
+    steps_of,
 )
 from icl_curriculum.function_classes.chebyshev import Chebyshev
 from icl_curriculum.function_classes.classification import GaussianClasses, MulticlassLinear
+from icl_curriculum.function_classes.composition import Composition, trained_pairs
 from icl_curriculum.function_classes.decision_tree import DecisionTree
 from icl_curriculum.function_classes.gaussian_mixture import GaussianMixture
 from icl_curriculum.function_classes.hermite import Hermite
@@ -32,6 +34,7 @@ __all__ = [
     "CapLinear",
     "Chebyshev",
     "ClassValued",
+    "Composition",
     "DecisionTree",
     "FunctionClass",
     "GaussianClasses",
@@ -57,5 +60,7 @@ __all__ = [
     "labels_of",
     "one_hot",
     "register_function_class",
+    "steps_of",
     "table_of",
+    "trained_pairs",
 ]

@@ -1,7 +1,7 @@
 """The contract of a function class, the suite's main plugin.
 
 Dimensions: n = functions (one per prompt), points = K + 1, dims = d, labels = the numbers of a label, an axis that is
-only there if they are several.
+only there if they are several, steps = S, the reasoning steps of a pair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from icl_curriculum.core.component import ADDED_LATER, ONE_VALUE, Component, code_of
@@ -64,6 +64,8 @@ class FunctionClass(Component):
     #: Whether labels are drawn together with the inputs, and no function of these: `draw` gives them, and `evaluate`
     #: the most probable one. For classes that make their own inputs.
     drawn_labels: ClassVar[bool] = False
+    #: How many reasoning steps `steps` gives between an input and its label, S. It may also be a field or a property.
+    n_steps: ClassVar[int] = 0
     #: Inputs with a coordinate beyond this are outside the domain.
     largest_input: ClassVar[float] = math.inf
     #: Whether the domain is the inputs whose coordinates are all -1 or 1.
@@ -97,11 +99,35 @@ class FunctionClass(Component):
         description="how the context shows the examples, such as 'outliers'; none: each input and its label",
         json_schema_extra={**ADDED_LATER, **ONE_VALUE},
     )
+    show_steps: bool = Field(
+        True,
+        description="whether prompts show the reasoning steps of a class that has some; no: x and y alone",
+        json_schema_extra=ADDED_LATER,
+    )
 
     def __init_subclass__(cls, **options: Any) -> None:
         # It may be a field of a class, as the contract says, which pydantic doubts.
-        warnings.filterwarnings("ignore", 'Field name "label_dims" in .* shadows', UserWarning)
+        warnings.filterwarnings("ignore", 'Field name "(label_dims|n_steps|steps)" in .* shadows', UserWarning)
         super().__init_subclass__(**options)
+
+    @model_validator(mode="after")
+    def _steps_to_leave_out(self) -> FunctionClass:
+        if not self.show_steps and not (self.n_steps and type(self).defines_steps()):
+            raise ValueError(f"show_steps: {self.name or type(self).__name__} has no reasoning steps to leave out")
+        return self
+
+    @property
+    def shown_steps(self) -> int:
+        """How many reasoning steps its prompts show in each pair: `n_steps`, or 0 where ``show_steps`` is false.
+
+        Also 0 for a class that has a field of this name for something else and defines no `steps`.
+        """
+        return self.n_steps if self.show_steps and type(self).defines_steps() else 0
+
+    @classmethod
+    def defines_steps(cls) -> bool:
+        """Whether the class, or one that it inherits from, defines `steps`."""
+        return callable(cls.steps) and cls.steps is not FunctionClass.steps
 
     @property
     def growth(self) -> float:
@@ -194,6 +220,15 @@ class FunctionClass(Component):
         """The baselines that suit the class and what it shows: ``baselines``, then those of its observation."""
         return (*self.baselines, *(() if self.observation is None else self.observation.baselines))
 
+    def steps(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points steps"]:
+        """The reasoning steps of each pair, in the order in which they are shown between x and y, for ``n_steps`` > 0.
+
+        A pure function like `evaluate`: those of an entry follow from its function and its own x alone. Neither the
+        unit of the labels nor a factor on them nor noise changes the steps, so a class scales them itself, to about
+        the size of its labels. The class's labels are one number each.
+        """
+        raise NotImplementedError(f"{self.name} has no reasoning steps")
+
     def trivial_error(self, dims: int) -> float:
         """E[f(x)^2] under the reference inputs, in raw units: the squared error of predicting zero.
 
@@ -280,7 +315,10 @@ class FunctionClass(Component):
 
     @property
     def family(self) -> str:
-        """The class's name and own parameters, which decide its functions, without its id, unit, noise and pool."""
+        """The class's name and own parameters, which decide its functions, without its id, unit, noise and pool.
+
+        Whether it shows steps is not among them either.
+        """
         own = self.without_given_ids().model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_A_POOL)
         return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
 
@@ -353,6 +391,12 @@ def labels_of(function_class: FunctionClass) -> str:
     return "numbers" if function_class.label_dims == 1 else f"vectors of {function_class.label_dims} numbers"
 
 
+def steps_of(function_class: FunctionClass) -> str:
+    """The reasoning steps that a class's prompts show, in words; one model can only learn classes that agree in it."""
+    n = function_class.shown_steps
+    return f"{n or 'no'} reasoning step{'s' * (n != 1)}"
+
+
 def one_hot(classes: Int[Tensor, "*shape"], n_classes: int) -> Float[Tensor, "*shape classes"]:
     """Classes as vectors of floats, 1 at the class and 0 elsewhere."""
     return torch.nn.functional.one_hot(classes, n_classes).to(torch.float32)
@@ -365,7 +409,7 @@ AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
 
 #: Fields that don't change the functions of a pool, or that enter its stream in another way.
-_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed", "observation"}
+_NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed", "observation", "show_steps"}
 
 
 @dataclass(frozen=True)

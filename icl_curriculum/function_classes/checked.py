@@ -1,6 +1,7 @@
 """A function class's draws, held to the contract: whoever draws for training, banks or moments does it here.
 
-Dimensions: n = prompts, points = K + 1, dims = d, labels = the numbers of a label, if they are several.
+Dimensions: n = prompts, points = K + 1, dims = d, labels = the numbers of a label, if they are several, steps = S, the
+reasoning steps of a pair.
 """
 
 from __future__ import annotations
@@ -43,6 +44,23 @@ def checked_counts(
     if counting is not None:
         expect_shape(function_class, "counts", counting, tuple(asked.shape[:2]), "prompts, points", torch.bool)
     return counting
+
+
+def checked_steps(
+    function_class: Any, truth: dict[str, Tensor], xs: Float[Tensor, "n points dims"]
+) -> Float[Tensor, "n points steps"] | None:
+    """What `FunctionClass.steps` gives; None where no steps are shown."""
+    shown = function_class.shown_steps
+    if not shown:
+        return None
+    with at_work(function_class, "steps"):
+        steps: Tensor = function_class.steps(truth, xs)
+    expect_shape(function_class, "steps", steps, (*xs.shape[:2], shown), "prompts, points, steps", xs.dtype)
+    if not bool(steps.isfinite().all()):
+        raise broken_contract(
+            function_class, "steps", found="values that are not finite", expected="finite values at every input"
+        )
+    return steps
 
 
 def checked_values(

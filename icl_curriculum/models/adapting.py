@@ -16,12 +16,17 @@ from torch import Tensor
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.steps import unrolled
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.calling import check_shape, entry_errors, given
 from icl_curriculum.models.descent import AdaptationDiverged, Descent, bank_loss, mean_square
 
 #: Predictions by number of steps, or what went wrong by then.
 _Answers = dict[int, Tensor | AdaptationDiverged]
+
+
+#: Why a model does not adapt to the examples of a prompt with reasoning steps.
+NO_STEPS_PER_PROMPT = "per_prompt leaves out pairs of x and y, and the pairs of these prompts have reasoning steps"
 
 
 class BankPath:
@@ -31,7 +36,13 @@ class BankPath:
     """
 
     def __init__(self, model: Any, adaptation: Adaptation, prompts: Prompts, place: str = "") -> None:
-        self.loss = bank_loss(prompts)
+        if prompts.steps is not None and prompts.queries is not None:
+            of = f" of {place}" if place else ""
+            raise UserError(
+                f"{adaptation.id}: the adaptation prompts{of} have separate queries, whose steps are unknown; "
+                f"ask it without such a shift"
+            )
+        self.loss = bank_loss(unrolled(prompts))
         self.descent = Descent(model, adaptation, place)
         self.failed: tuple[int, AdaptationDiverged] | None = None
 
@@ -77,6 +88,8 @@ class PromptPaths:
 
     def predict(self, prompts: Prompts, steps: int) -> Float[Tensor, "batch points *labels"]:
         """The predictions after so many steps, where the mask leaves entries; 0 elsewhere. `AdaptationDiverged`."""
+        if prompts.steps is not None:
+            raise UserError(f"{self.descent.adaptation.id}: {NO_STEPS_PER_PROMPT}")
         asked = prompts.defined()
         found = torch.zeros_like(prompts.ys, dtype=torch.float32)
         for i, k in asked.nonzero().tolist():
@@ -158,6 +171,8 @@ class AdaptedModel:
 
     ``id``: what the tables call it. ``costly``: whether it adapts for every prompt and length anew.
     """
+
+    reads_steps = True
 
     def __init__(self, adaptation: Adaptation, path: BankPath | PromptPaths) -> None:
         self.adaptation, self.path = adaptation, path

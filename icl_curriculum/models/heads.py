@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.steps import unrolled
 
 #: Fewest earlier labels for which attention and similarity are ranked.
 _FEWEST_RANKED = 3
@@ -194,10 +195,12 @@ def head_scores(
     """What every head attends to in plain prompts, prompt by prompt, by the names in `SCORES`.
 
     For models that declare `Capability.ATTENTION`. Raises UserError where labels have no tokens of their own, and
-    ValueError for prompts with separate queries, which stand after all labels.
+    ValueError for prompts with separate queries, which stand after all labels. Reasoning steps are read as positions
+    of their own: each counts as an example does, with the inputs 0.
     """
     if prompts.queries is not None:
         raise ValueError("scores of heads are taken on plain prompts, without separate queries")
+    prompts = unrolled(prompts)
     places = model.token_places(prompts.points)
     found: dict[str, list[Tensor]] = {name: [] for name in SCORES}
     for xs, ys, _, rows in model.passes(prompts, prompts_per_pass):

@@ -20,6 +20,7 @@ from torch import Tensor
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.steps import unrolled
 from icl_curriculum.core.streams import generator
 from icl_curriculum.models.heads import SCORES, HeadMask, HeadMeans, head_scores
 
@@ -188,6 +189,8 @@ class MaskedModel:
     ``heads``: layer and head of those that are masked, counted from 1. ``id``: what the tables call it.
     """
 
+    reads_steps = True
+
     def __init__(self, model: Any, choice: HeadChoice, heads: Sequence[Head], mask: HeadMask) -> None:
         self.model, self.heads, self.mask = model, tuple(heads), mask
         self.id = f"model/masked={choice}"
@@ -223,7 +226,7 @@ def heads_of(model: Any, prompts: Prompts) -> tuple[int, int]:
     name = type(model).__name__
     if not takes_keyword(model.forward, "head_mask"):
         raise UserError(f"{name} takes no head mask; a model that does declares Capability.HEAD_MASK")
-    xs, ys, _, rows = next(model.passes(prompts[:1].first_points(1), 1))
+    xs, ys, _, rows = next(model.passes(unrolled(prompts[:1]).first_points(1), 1))
     with torch.no_grad():
         maps = model.attention(xs, ys) if rows is None else model.attention(xs, ys, instruction=rows)
     return int(maps.shape[1]), int(maps.shape[2])
@@ -247,5 +250,5 @@ def mean_outputs(
     """What every head says at each token of plain prompts, the mean over prompts. Separate queries are left out."""
     listening = HeadMeans(layers)
     for batch in prompts:
-        model.predict(replace(batch, queries=None), head_mask=listening)
+        model.predict(unrolled(replace(batch, queries=None)), head_mask=listening)
     return listening.result()

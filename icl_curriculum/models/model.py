@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.core.steps import through_steps
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
 from icl_curriculum.models.calling import by_prefix, given, mean_errors
@@ -108,6 +109,8 @@ class Model(nn.Module):
     takes_queries: bool = True
     #: Whether labels are classes: `forward` gives logits, and `predict` log-probabilities. Set by `build_model`.
     classes: bool = False
+    #: Whether it is given prompts with reasoning steps as they are, which `predict` reads as positions of their own.
+    reads_steps: bool = True
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
     #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
@@ -298,7 +301,13 @@ class Model(nn.Module):
         A model that reads instructions is told what the prompts say that they are of; the neutral one where it was not
         trained on that. Where labels are classes these are log-probabilities. ``head_mask``: for models that declare
         `Capability.HEAD_MASK`.
+
+        Reasoning steps are read as positions between x and y (`core.steps.unrolled`). Where those of the queries are
+        not given the model predicts them, one after another, and then its answer from these: as many passes more as
+        there are steps, for every prompt length (`core.steps.through_steps`).
         """
+        if prompts.steps is not None:
+            return through_steps(lambda plain: self.predict(plain, head_mask=head_mask), prompts)
         passes = [
             self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask))
             for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass)

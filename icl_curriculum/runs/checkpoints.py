@@ -149,11 +149,13 @@ _LOOKED_AT = 200
 def usual_prompts(run: Run, points: int | None = None) -> list[Prompts]:
     """Prompts of every cell that a run's training draws: the same at every call, and no other bank's.
 
-    ``points``: of a prompt, by default those of the experiment.
+    ``points``: the most that a model reads, by default those of the experiment's prompts. Reasoning steps take some of
+    these.
     """
     experiment = run.experiment
     tasks = [task for cell, task in experiment.tasks().items() if cell in trained_cells(run)]
-    size, seed = points or experiment.points, experiment.evaluation.bank_seed
+    size = experiment.points if points is None else points // experiment.read_points(1)
+    seed = experiment.evaluation.bank_seed
     return [Bank(task, None, USUAL_PROMPTS, size, seed, "heads").draw() for task in tasks]
 
 

@@ -256,8 +256,15 @@ class _Measurement:
         return weight
 
     def _weight_of(self, prompts: Prompts) -> float:
-        """The weight of one of these prompts."""
-        return self.weight(prompts.points, prompts.queries is not None)
+        """The weight of one of these prompts, all passes together that its answers take."""
+        points, separate = prompts.points, prompts.queries is not None
+        if prompts.steps is None:
+            return self.trainer.read_operations(points, separate=separate) or points
+        if prompts.steps_given:
+            return self.weight(points)
+        # As `core.steps.through_steps` asks for them.
+        alone = sum(self.weight(k + 1) for k in range(points))
+        return (prompts.n_steps + 1) * alone if separate else self.weight(points) + prompts.n_steps * alone
 
     @staticmethod
     def _cells(run: Run) -> float:

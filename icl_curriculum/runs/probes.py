@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from icl_curriculum.core.contracts import ComponentFailed, at_work, broken_contr
 from icl_curriculum.core.misspelling import misspelt
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BUILT_IN, KINDS, origin_of
+from icl_curriculum.core.steps import unrolled
 from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import Bank, NamedLearner, oracle_entry
 from icl_curriculum.evaluation.probing import PROMPTS, expect_causal, probe_prompts
@@ -164,6 +166,7 @@ class _Asked:
 
     config: ModelConfig
     model: Model
+    reads_steps: ClassVar[bool] = True
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points *labels"]:
         separate = prompts.queries is not None
@@ -192,10 +195,10 @@ def _stirred(config: ModelConfig, model: Model, task: Task, points: int) -> Mode
 
 def _expect_answers(entry: NamedLearner, config: ModelConfig, banks: Sequence[Bank]) -> None:
     """ComponentFailed unless the model answers prompts of every kind and length that it will be asked with numbers."""
-    asked: set[tuple[int, bool]] = set()
+    asked: set[tuple[int, bool, int, bool]] = set()
     for bank in banks:
         prompts = replace(bank, n_prompts=PROMPTS).draw().without_answers()
-        kind = prompts.points, prompts.queries is not None
+        kind = prompts.points, prompts.queries is not None, prompts.n_steps, prompts.steps_given
         if kind in asked:
             continue
         asked.add(kind)
@@ -219,7 +222,7 @@ def _labels(prompts: Prompts, made: torch.Generator) -> Tensor:
 
 def _expect_gradients(config: ModelConfig, model: Model, task: Task, points: int) -> Iterator[Doubt]:
     """ComponentFailed unless gradients reach the weights; says which weights none reaches."""
-    prompts = probe_prompts(task, points)
+    prompts = unrolled(probe_prompts(task, points))
     device = next(model.parameters()).device
     rows = None if model.instruction is None else model.instruction.rows(prompts).to(device)
     made = generator(0, "probe/labels")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,7 @@ class Instructed:
 
     learner: Learner
     row: int
+    reads_steps: ClassVar[bool] = True
 
     def predict(self, prompts: Prompts) -> Float[Tensor, "batch points"]:
         told = torch.full((len(prompts),), self.row, device=prompts.xs.device)

@@ -19,7 +19,7 @@ from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import RegisteredTwice
 from icl_curriculum.evaluation import BANK_VERSION, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
-from icl_curriculum.function_classes import FunctionClass, labels_of
+from icl_curriculum.function_classes import FunctionClass, labels_of, steps_of
 from icl_curriculum.metrics import Metric
 from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
@@ -88,17 +88,22 @@ class Evaluation:
 
     def _other_form(self, function_class: FunctionClass) -> str | None:
         experiment = self.run.experiment
-        own, asked = labels_of(experiment.function_classes[0]), labels_of(function_class)
+        trained = experiment.function_classes[0]
+        own, asked = labels_of(trained), labels_of(function_class)
         if own != asked:
             return f"{function_class.id}: its labels are {asked}, and the model predicts {own}"
         reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
         if reads != shown:
             return f"{function_class.id}: it shows inputs as {shown} numbers, and the model reads {reads}"
+        if function_class.shown_steps not in (0, trained.shown_steps):
+            return (
+                f"{function_class.id}: it shows {steps_of(function_class)}, and the model has read {steps_of(trained)}"
+            )
         return None
 
     def _too_long(self, shift: Shift) -> str | None:
-        points = self.run.experiment.points
-        return self.run.experiment.model.why_too_long(shift.points(points), points=points)
+        experiment = self.run.experiment
+        return experiment.why_too_long(shift.points(experiment.points))
 
     def models(self, *, masks: Sequence[str] = (), instructions: Sequence[str] = ()) -> list[NamedLearner]:
         """The model as it is, and in further ways, see `asked_models`. UserError for what it cannot be asked."""

@@ -22,11 +22,12 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.evaluation import NamedLearner
-from icl_curriculum.function_classes import FunctionClass, labels_of
+from icl_curriculum.function_classes import FunctionClass, labels_of, steps_of
 from icl_curriculum.models import Model
 from icl_curriculum.results.columns import RunColumns
 from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.scoring.trained_runs import open_run
+from icl_curriculum.tasks import Task
 
 #: What the tables call the run of learners that have none.
 NAME = "score"
@@ -69,9 +70,12 @@ class Contender:
         if self.trained is None:
             return None
         experiment = self.trained.run.experiment
-        own, asked = labels_of(experiment.function_classes[0]), labels_of(function_class)
+        trained = experiment.function_classes[0]
+        own, asked = labels_of(trained), labels_of(function_class)
         if own != asked:
             return f"{self.run} was trained on {own}, and the labels are {asked}"
+        if function_class.shown_steps not in (0, trained.shown_steps):
+            return f"{self.run} was trained on {steps_of(trained)}, and the prompts show {steps_of(function_class)}"
         reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
         return None if reads == shown else f"{self.run} reads inputs of {reads} numbers, and they are shown as {shown}"
 
@@ -154,6 +158,11 @@ def check_names(found: Iterable[Contender]) -> None:
         if (name, item.run) in names or any(name == other and item.run == NAME for other, _ in names):
             raise UserError(f"two learners are called {name!r}; give each a name of its own")
         names[name, item.run] = None
+
+
+def read_dims(tasks: Iterable[Task]) -> list[int]:
+    """The dimensions in which baselines answer prompts of some tasks: reasoning steps are read as further inputs."""
+    return sorted({dims for task in tasks for dims in (task.dims, task.dims + task.function_class.shown_steps)})
 
 
 def for_training_on(

@@ -24,7 +24,7 @@ from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.grid import usual_points
-from icl_curriculum.scoring.learners import Contender, contenders, for_training_on
+from icl_curriculum.scoring.learners import Contender, contenders, for_training_on, read_dims
 from icl_curriculum.shifts import Shift, why_undefined
 from icl_curriculum.tasks import Task
 
@@ -141,7 +141,7 @@ class _Asking:
         for task in all_tasks:
             if not isinstance(task, Task):
                 raise UserError(f"expected tasks, such as Task(function_class, inputs, 5), found {task!r}", key="tasks")
-        classes, dims = [task.function_class for task in all_tasks], [task.dims for task in all_tasks]
+        classes, dims = [task.function_class for task in all_tasks], read_dims(all_tasks)
         found = for_training_on(contenders(learners), classes, dims)
         for item in found:
             reasons = [item.why_not(function_class) for function_class in classes]
@@ -172,15 +172,19 @@ class _Asking:
 def _expect_readable(found: Sequence[Contender], bank: Bank) -> None:
     """UserError for prompts that a model cannot read: of other dimensions than it was trained in, or too long."""
     for item in found:
-        if item.trained is not None:
-            experiment = item.trained.run.experiment
-            if experiment.dims != bank.task.dims:
-                what = f"the model was trained in {experiment.dims} dimensions, found {bank.task.dims}"
-                raise UserError(f"{item.entry.id}: {what}", key="tasks")
-        most = item.entry.learner.max_points if isinstance(item.entry.learner, Model) else bank.length
-        if bank.length > most:
+        trained = None if item.trained is None else item.trained.run.experiment.dims
+        if trained not in (None, bank.task.dims):
             raise UserError(
-                f"{item.entry.id}: prompts of {bank.length} points, the model reads at most {most}", key="points"
+                f"{item.entry.id}: the model was trained in {trained} dimensions, found {bank.task.dims}", key="tasks"
+            )
+        if not isinstance(item.entry.learner, Model):
+            continue
+        most, steps = item.entry.learner.max_points, bank.drawn_task.function_class.shown_steps
+        if bank.length * (steps + 1) > most:
+            with_steps = f" with {steps} reasoning step{'s' * (steps > 1)} each" if steps else ""
+            raise UserError(
+                f"{item.entry.id}: prompts of {bank.length} points{with_steps}, the model reads at most {most}",
+                key="points",
             )
 
 

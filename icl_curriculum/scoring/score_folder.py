@@ -38,6 +38,7 @@ from icl_curriculum.scoring.learners import (
     check_names,
     contender,
     for_training_on,
+    read_dims,
     trained_contender,
 )
 from icl_curriculum.shifts import reference_task, standard_shifts
@@ -107,7 +108,7 @@ class Scoring:
         costly.check(longest - 1, "--lengths")
         classes = [item for run in runs for item in run.function_classes]
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
-        self.contenders = for_training_on(found, classes, [self.grid.banks[0].task.dims])
+        self.contenders = for_training_on(found, classes, read_dims([bank.drawn_task for bank in self.grid.banks]))
         asked_of = [bank.drawn_task for bank in self.grid.banks]
         known = [item for run in runs for item in run.evaluation.metrics]
         self.asked_metrics = asked_metrics(metrics, asked_of, known)
@@ -291,7 +292,7 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
         shifts = [*standard_shifts(), *shifts]
 
     def why_too_long(asked: int) -> str | None:
-        reasons = (run.model.why_too_long(asked, points=run.points) for run in runs)
+        reasons = (run.why_too_long(asked) for run in runs)
         return next((reason for reason in reasons if reason is not None), None)
 
     if reason := why_too_long(points):

@@ -13,6 +13,7 @@ from icl_curriculum.shifts.outputs import (
 )
 from icl_curriculum.shifts.queries import OppositeQuadrants, OrthogonalQueries, OverlappingQueries, RandomQuadrants
 from icl_curriculum.shifts.standard import STANDARD, standard_shifts
+from icl_curriculum.shifts.steps import StepsGiven, StepsLeftOut
 
 __all__ = [
     "STANDARD",
@@ -31,6 +32,8 @@ __all__ = [
     "ScaledOutputs",
     "Shift",
     "SkewedShift",
+    "StepsGiven",
+    "StepsLeftOut",
     "coverage",
     "keeps_oracle",
     "makes_own_prompts",

@@ -9,17 +9,24 @@ from typing import ClassVar
 from pydantic import Field
 
 from icl_curriculum.core.identifiers import Identifier
-from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, labels_of
+from icl_curriculum.function_classes import AnyFunctionClass, FunctionClass, labels_of, steps_of
 from icl_curriculum.observations import AnyObservation
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
 #: The methods that make values of parameters.
-_FORM = ("evaluate", "classify", "draw", "counts")
+_FORM = ("evaluate", "classify", "draw", "counts", "steps")
 
 
 def _other_labels(own: FunctionClass, other: FunctionClass) -> str:
     return f"{other.id} has other labels: {labels_of(other)}, not {labels_of(own)}"
+
+
+def _other_steps(own: FunctionClass, other: FunctionClass) -> str | None:
+    """Why prompts of another class are no prompts for whoever reads the steps of this one; None: they are."""
+    if own.shown_steps == other.shown_steps:
+        return None
+    return f"{other.id} shows {steps_of(other)}, and {own.id} {steps_of(own)}"
 
 
 @register_shift("scaled_outputs")
@@ -89,7 +96,7 @@ class OtherClass(Shift):
 
     def undefined(self, task: Task) -> str | None:
         own, other = task.function_class, self.function_class
-        return None if labels_of(own) == labels_of(other) else _other_labels(own, other)
+        return _other_steps(own, other) if labels_of(own) == labels_of(other) else _other_labels(own, other)
 
     def apply(self, task: Task) -> Task:
         other = replace(task, function_class=self.function_class, label_noise=None)
@@ -106,7 +113,8 @@ class OtherFunctions(Shift):
     """Functions of the same form from another distribution: the tables go on calling them by the trained class.
 
     The form is the same where the other class inherits `evaluate` from the trained one, or both from a third. The unit
-    of the labels and their noise stay as they are. Source: Goddard et al. 2025, for weights from a cap of the sphere.
+    of the labels and their noise stay as they are, and so does whether reasoning steps are shown. Source: Goddard et
+    al. 2025, for weights from a cap of the sphere.
     """
 
     id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
@@ -120,11 +128,18 @@ class OtherFunctions(Shift):
         if labels_of(own) != labels_of(other):
             return _other_labels(own, other)
         alike = all(getattr(type(own), name, None) is getattr(type(other), name, None) for name in _FORM)
-        return None if alike else f"the functions of {other.id} have another form"
+        if not alike:
+            return f"the functions of {other.id} have another form"
+        return _other_steps(own, other.model_copy(update={"show_steps": own.show_steps}))
 
     def apply(self, task: Task) -> Task:
         own = task.function_class
-        kept = {"outputs": own.outputs, "label_noise": own.label_noise, "given_id": None}
+        kept = {
+            "outputs": own.outputs,
+            "label_noise": own.label_noise,
+            "show_steps": own.show_steps,
+            "given_id": None,
+        }
         other = self.function_class.model_copy(update=kept)
         if other.id != own.id:
             other = other.model_copy(update={"given_id": own.id})

@@ -47,10 +47,12 @@ class Counting:
         return replace(prompts, loss_weights=shares(weights))
 
 
-def last_of(counting: Bool[Tensor, "n points"]) -> Bool[Tensor, "n points"]:
-    """Of the entries that count in each prompt the last one alone."""
-    later = counting.flip(1).cumsum(dim=1).flip(1)
-    return counting & (later == 1)
+def last_of(counting: Bool[Tensor, "n points"], each: int = 1) -> Bool[Tensor, "n points"]:
+    """Of the entries that count in each prompt the last one alone; the last ``each`` of pairs that have as many."""
+    pairs = counting[:, ::each]
+    later = pairs.flip(1).cumsum(dim=1).flip(1)
+    last = pairs & (later == 1)
+    return last if each == 1 else last.repeat_interleave(each, dim=1)
 
 
 def _beginnings(

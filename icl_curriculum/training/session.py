@@ -18,6 +18,7 @@ from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.core.machine import arithmetic
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.steps import unrolled
 from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.curricula import CurriculumPlan, Shares
 from icl_curriculum.models.base import Model
@@ -61,13 +62,17 @@ class Portion:
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw: ``n_prompts`` prompts of ``points`` points of a cell, under a role; ``counting`` of them count."""
+    """One draw: ``n_prompts`` prompts of ``points`` points of a cell, under a role; ``counting`` of them count.
+
+    A point is a pair, with all its reasoning steps; the model reads ``read_points`` positions.
+    """
 
     role: str
     cell: Cell
     n_prompts: int
     points: int
     counting: int
+    read_points: int
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,11 @@ class Session:
         return self._setting.batch_size
 
     @property
+    def read_per_point(self) -> int:
+        """The positions of each pair of a prompt: S + 1 with S reasoning steps, 1 without."""
+        return 1 + next(iter(self._setting.tasks.values())).function_class.shown_steps
+
+    @property
     def cells(self) -> tuple[Cell, ...]:
         """All cells of the experiment, in its order, whatever their shares at this step."""
         return tuple(self._setting.tasks)
@@ -193,7 +203,9 @@ class Session:
 
         The prompts are plain, without separate queries: ``xs`` (n, points, dims), ``ys`` and ``targets`` (n, points),
         or with an axis of labels, and ``instruction`` (n) where the model reads one. Where positions don't all count
-        they have a ``mask``, ``loss_weights`` or both, which `prompt_errors` honours.
+        they have a ``mask``, ``loss_weights`` or both, which `prompt_errors` honours. Reasoning steps, for classes that
+        show some, are positions of their own (`core.steps.unrolled`): then they are prompts of points times S + 1
+        positions, of which every step and every answer is to be predicted.
 
         ``role``: a name of small letters, digits and _, of
         the method's own. ``prompts_per_function``: so many prompts one after another have the same function, each with
@@ -234,7 +246,7 @@ class Session:
                 )
                 self._taken[cell, number] += n
                 found = self._given(_again(name, again), step, points, prompts)
-                if self._note(role, cell, found):
+                if self._note(role, cell, points, found):
                     return found
             return self._nothing_counts(cell, "any of the fixed prompts")
         source, n_functions = (name, step), n // prompts_per_function
@@ -263,7 +275,7 @@ class Session:
                 wanted = different if shared is None else shared.truth
                 _expect_functions(task, truth, wanted, prompts_per_function)
             found = self._given(own, step, points, prompts)
-            if self._note(role, cell, found):
+            if self._note(role, cell, points, found):
                 self._functions[role, cell] = _Functions(source, n_functions, different)
                 return found
         return self._nothing_counts(cell, f"{_MOST_DRAWS} draws of {n} prompt{'s' * (n > 1)}")
@@ -273,7 +285,7 @@ class Session:
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
     def _given(self, name: str, step: int, points: int, prompts: Prompts) -> Prompts:
-        """Whole prompts as the method gets them: with their instruction, of so many points, and weighed.
+        """Whole prompts as the method gets them: with their instruction, of so many points, weighed and unrolled.
 
         ``name``, ``step``: those of their streams.
         """
@@ -285,13 +297,14 @@ class Session:
         lengths = None
         if counting.shortest is not None:
             lengths = generator(self._setting.seed, f"lengths/{name}", step)
-        return counting.weighed(given, lengths)
+        # What counts is said of pairs, which share it with their steps.
+        return unrolled(counting.weighed(given, lengths))
 
-    def _note(self, role: str, cell: Cell, given: Prompts) -> bool:
+    def _note(self, role: str, cell: Cell, points: int, given: Prompts) -> bool:
         """Note a draw, unless nothing of it counts; whether anything does."""
         counted = counting_prompts(given.counted(), len(given))
         if counted:
-            self._drawn.append(Draw(role, cell, len(given), given.points, counted))
+            self._drawn.append(Draw(role, cell, len(given), points, counted, given.points))
             if self.kept_prompts is not None:
                 self.kept_prompts.append(given.copy())
         return counted > 0

@@ -150,7 +150,7 @@ class Trainer:
         drawn: Counter[Cell] = Counter()
         for draw in session.drawn:
             drawn[draw.cell] += draw.n_prompts
-            operations = operations_of(self.method, draw.role, self.forward_operations(draw.points))
+            operations = operations_of(self.method, draw.role, self.read_operations(draw.read_points))
             self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
         with at_work(self.run.experiment.model, "after_update"):
@@ -183,10 +183,15 @@ class Trainer:
     def forward_operations(self, points: int, *, separate: bool = False) -> int:
         """Operations of the products in a forward pass of the model on one prompt of so many points.
 
-        ``separate``: with separate queries, which prompts of training never have.
+        Reasoning steps are positions beside these. ``separate``: with separate queries, which prompts of training never
+        have.
         """
+        return self.read_operations(self.run.experiment.read_points(points), separate=separate)
+
+    def read_operations(self, points: int, *, separate: bool = False) -> int:
+        """The same of a prompt of so many positions, those of reasoning steps among them."""
         if separate and not self.model.takes_queries:
-            return sum(self.forward_operations(k + 1) for k in range(points))
+            return sum(self.read_operations(k + 1) for k in range(points))
         with at_work(self.run.experiment.model, "cost_key"):
             cost: object = self.model.cost_key()
         if not isinstance(cost, Hashable):

@@ -44,7 +44,7 @@ def fingerprint(prompts: Prompts) -> dict[str, list[Any]]:
     A change of a single value moves the sums by its share; last bits move them by about 1e-7.
     """
     found = {}
-    for name in ("xs", "ys", "targets", "queries", "mask"):
+    for name in ("xs", "ys", "targets", "queries", "mask", "steps"):
         value = getattr(prompts, name)
         if value is not None:
             flat = value.double().flatten()

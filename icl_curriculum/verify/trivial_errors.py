@@ -77,6 +77,8 @@ CATALOGUE = [
     GoldenTrivialError({"name": "low_rank_linear", "rank": 2}, 20, "d", 20.0),
     GoldenTrivialError("linear_dynamics", 20, "rho^2 d", 0.9**2 * 20),
     GoldenTrivialError({"name": "linear_map", "label_dims": 3}, 20, "m d", 60.0),
+    GoldenTrivialError("composition", 20, "m, as E|s|^2 = m", 2.0),
+    GoldenTrivialError({"name": "composition", "first": {"name": "linear_map", "label_dims": 5}}, 3, "m", 5.0),
     GoldenTrivialError({"name": "multiclass_linear", "n_classes": 4}, 20, "one-hot vectors", 1.0),
     GoldenTrivialError("gaussian_classes", 5, "one-hot vectors", 1.0),
     GoldenTrivialError("table", 5, "a standardised target", 1.0),

@@ -35,9 +35,9 @@ class Nowhere(icl.Shift):
 '''
 
 BUILT_IN = (
-    "cap_linear", "chebyshev", "decision_tree", "gaussian_classes", "gaussian_mixture", "hermite", "linear",
-    "linear_classification", "linear_dynamics", "linear_map", "low_rank_linear", "multiclass_linear", "noisy_linear",
-    "parity", "power_law_linear", "quadratic", "relu_network", "sinusoid", "sparse_linear", "table",
+    "cap_linear", "chebyshev", "composition", "decision_tree", "gaussian_classes", "gaussian_mixture", "hermite",
+    "linear", "linear_classification", "linear_dynamics", "linear_map", "low_rank_linear", "multiclass_linear",
+    "noisy_linear", "parity", "power_law_linear", "quadratic", "relu_network", "sinusoid", "sparse_linear", "table",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from helpers import bank_of, class_of, same, shift_of
-from undefined import UNDEFINED
+from undefined import OF_STEPS, UNDEFINED
 
 from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.core.prompts import Prompts
@@ -69,7 +69,7 @@ def test_banks_are_the_same_in_every_process(quick_python: Path) -> None:
 
 @pytest.mark.parametrize("shift", SHIFTS_AND_NONE)
 def test_banks_are_the_same_at_every_call(shift: str | None) -> None:
-    bank = bank_of("sparse_linear", shift)
+    bank = bank_of("composition" if shift in OF_STEPS else "sparse_linear", shift)
     torch.manual_seed(1)
     first = bank.draw()
     torch.manual_seed(2)

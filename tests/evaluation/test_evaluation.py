@@ -14,13 +14,14 @@ from helpers import (
     assert_mean,
     bank_of,
     baseline_of,
+    class_of,
     errors_of,
     rows_of,
     same,
     values_of,
 )
 from torch import Tensor
-from undefined import SHIFT_SPECS
+from undefined import SHIFT_SPECS, UNDEFINED
 
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.prompts import Prompts
@@ -59,10 +60,13 @@ class Asked:
         ({"name": "hermite", "degree": 2}, "gaussian"),
         ({"name": "hermite", "degree": 3}, "skewed"),
         ({"name": "hermite", "degree": 2, "weights": "gaussian"}, "gaussian"),
+        ("composition", "gaussian"),
     ],
     ids=str,
 )
 def test_the_zero_predictor_has_normalized_error_one(name: Spec, inputs: Spec, shift: str | None) -> None:
+    if (class_of(name).name, shift) in UNDEFINED:
+        pytest.skip("undefined")
     bank = bank_of(name, None if shift is None else SHIFT_SPECS[shift], inputs, n=3000, points=4)
     prompts = bank.draw()
     rows = score([NamedLearner("zero", "baseline", baseline_of("zero"))], bank, prompts, None)
@@ -284,6 +288,8 @@ def test_oracles_in_the_tables(name: str, expected: str | None) -> None:
 @pytest.mark.parametrize("name", ["linear", "sparse_linear", "quadratic"])
 def test_no_baseline_beats_the_oracle(name: str, shift: str | None) -> None:
     """Averaged over the lengths, on the same prompts, beyond the chance of it."""
+    if (name, shift) in UNDEFINED:
+        pytest.skip("undefined")
     bank = bank_of(name, shift, n=400, points=9, label_noise=0.5)
     prompts = bank.draw()
     (oracle,) = oracle_entry(bank)

@@ -32,6 +32,10 @@ _LINEAR = (
 )  # fmt: skip
 _FORM = "the functions of power_law_linear/1 have another form"
 
+#: The classes with reasoning steps between x and y, and the shifts of these.
+STEPS = ("composition",)
+OF_STEPS = ("steps_given", "steps_left_out")
+
 #: (function class, shift): the reason.
 UNDEFINED: dict[tuple[str, str], str] = {
     ("chebyshev", "half_subspace"): "half_subspace: expected 2 dimensions or more, found 1",
@@ -48,6 +52,13 @@ UNDEFINED: dict[tuple[str, str], str] = {
     ("gaussian_classes", "scaled_inputs"): _UNNAMED,
     ("gaussian_classes", "scaled_outputs"): "its values are classes",
     ("gaussian_classes", "skewed"): _OWN_CLOUDS,
+    ("composition", "other_class"): "linear shows no reasoning steps, and composition 2 reasoning steps",
+    **{
+        (name, s): "it shows no reasoning steps"
+        for name in FUNCTION_CLASSES.names()
+        if name not in STEPS
+        for s in OF_STEPS
+    },
     ("linear_classification", "scaled_outputs"): "its values are signs",
     ("multiclass_linear", "scaled_outputs"): "its values are classes",
     **{(name, "other_class"): _other("linear", labels) for name, labels in LABELS.items()},
@@ -89,4 +100,6 @@ SHIFT_SPECS: dict[str, Spec] = {
     "scaled_inputs": {"name": "scaled_inputs", "factor": 1.5},
     "scaled_outputs": {"name": "scaled_outputs", "factor": 3.0},
     "skewed": "skewed",
+    "steps_given": "steps_given",
+    "steps_left_out": "steps_left_out",
 }

@@ -13,6 +13,7 @@ from icl_curriculum.testing.function_classes import (
     oracles,
     prompts,
     reference,
+    steps,
 )
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.rules import Rule
@@ -37,6 +38,7 @@ RULES: tuple[Rule[FunctionClassSubject], ...] = (
     contract.counts,
     prompts.asked,
     prompts.shown,
+    steps.steps,
     domain.inputs_drawn,
     distribution.independent_prompts,
     distribution.independent_inputs,

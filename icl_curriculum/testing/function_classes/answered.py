@@ -18,6 +18,7 @@ from icl_curriculum.baselines import Baseline
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import BASELINES
+from icl_curriculum.evaluation.stepwise import predicted
 from icl_curriculum.function_classes.base import OracleKind
 from icl_curriculum.models.calling import entry_errors
 from icl_curriculum.tasks import Task
@@ -84,7 +85,7 @@ class OracleCase:
             self.subject.doing = f"the baseline {baseline.id}"
             try:
                 baseline.check_dims(self.dims)
-                said[baseline.id] = baseline.for_training_on([function_class]).predict(shown).detach().double()
+                said[baseline.id] = predicted(baseline.for_training_on([function_class]), shown).detach().double()
             except UserError:  # It is not for these dimensions or for this class.
                 continue
         return said

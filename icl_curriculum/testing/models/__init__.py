@@ -9,6 +9,7 @@ from icl_curriculum.testing.models import (
     instructions,
     labels,
     predictions,
+    steps,
     updates,
 )
 from icl_curriculum.testing.models.subject import ModelSubject
@@ -28,6 +29,7 @@ RULES: tuple[Rule[ModelSubject], ...] = (
     predictions.prompt_lengths,
     predictions.batch,
     predictions.predict,
+    steps.steps,
     gradients.gradients,
     labels.vector_labels,
     labels.what_counts,

@@ -22,6 +22,8 @@ from icl_curriculum.testing.shifts.subject import ShiftSubject
 #: Prompts, and points of a trained prompt: one of each, and more.
 SHAPES = ((1, 3), (5, 9))
 N, POINTS = 16, 9
+#: The tensors that make a prompt.
+PARTS = ("xs", "ys", "targets", "queries", "mask", "steps")
 
 
 @rule("draw", "draw gives finite float32 prompts of n prompts and points(points) points",
@@ -50,10 +52,13 @@ def _unlike_prompts(found: object, n: int, points: int, task: Task) -> tuple[str
         return "Prompts", f"a {type(found).__name__}"
     flat, deep = (n, points), (n, points, task.shown_dims)
     labels, _ = task.function_class.label_shape(n, points)
-    wanted = {"xs": deep, "ys": labels, "targets": labels, "queries": deep, "mask": flat}
+    shown = task.function_class.shown_steps
+    wanted = {"xs": deep, "ys": labels, "targets": labels, "queries": deep, "mask": flat, "steps": (*flat, shown)}
     for name, shape in wanted.items():
         value: object = getattr(found, name)
         if value is None and name in ("queries", "mask"):
+            continue
+        if value is None and name == "steps" and not shown:
             continue
         dtype = torch.bool if name == "mask" else torch.float32
         if not isinstance(value, Tensor) or value.shape != shape or value.dtype != dtype:
@@ -164,11 +169,9 @@ def names(subject: ShiftSubject) -> Iterator[Finding | Note]:
 
 def unequal_parts(one: Prompts, other: Prompts) -> list[str]:
     """The parts of two batches of prompts that are not equal bit by bit."""
-    return [
-        name
-        for name in ("xs", "ys", "targets", "queries", "mask")
-        if not _equal(getattr(one, name), getattr(other, name))
-    ]
+    return [name for name in PARTS if not _equal(getattr(one, name), getattr(other, name))] + ["steps_given"] * (
+        one.steps_given != other.steps_given
+    )
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
@@ -178,5 +181,5 @@ def _equal(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _copied(prompts: Prompts) -> Prompts:
-    parts = {name: getattr(prompts, name) for name in ("xs", "ys", "targets", "queries", "mask")}
+    parts = {name: getattr(prompts, name) for name in PARTS}
     return replace(prompts, **{name: value.clone() for name, value in parts.items() if value is not None})

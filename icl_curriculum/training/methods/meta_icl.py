@@ -11,7 +11,7 @@ from torch import Tensor
 
 from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.prompts import concatenate
+from icl_curriculum.core.prompts import concatenate, shares
 from icl_curriculum.models.base import Model, prompt_errors
 from icl_curriculum.models.calling import entry_errors, given
 from icl_curriculum.training.counting import counting_prompts, last_of
@@ -36,13 +36,15 @@ class MetaIcl(TrainingMethod):
             raise UserError(f'expected "all", as {self.name} trains the last position alone', key="training.positions")
 
     def update(self, session: Session) -> Losses:
-        losses = add_last_gradients(session.model, session.batch())
+        losses = add_last_gradients(session.model, session.batch(), session.read_per_point)
         session.step_optimizers()
         return {TRAINING: losses}
 
 
-def add_last_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
+def add_last_gradients(model: Model, batch: Sequence[Portion], each: int = 1) -> dict[Cell, Tensor]:
     """Add to ``.grad`` the gradients of the mean over prompts of the weighted error at the last position that counts.
+
+    ``each``: the positions of a pair, more than one where it has reasoning steps, which are trained with the answer.
 
     Returns the errors by cell without these weights, means over prompts and the positions that count, without a graph.
     """
@@ -50,7 +52,7 @@ def add_last_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Ten
     entries = prompts.counted()
     predictions = model(prompts.xs, prompts.ys, **given(instruction=prompts.instruction))
     counting = torch.ones_like(prompts.defined()) if entries is None else entries > 0
-    last = replace(prompts, mask=None, loss_weights=last_of(counting).to(prompts.xs.dtype))
+    last = replace(prompts, mask=None, loss_weights=shares(last_of(counting, each).to(prompts.xs.dtype)))
     weights = portion_weights(batch, counting_prompts(entries, len(prompts)))
     (prompt_errors(predictions, last) * weights).sum().backward()  # type: ignore[no-untyped-call]
     found = predictions.detach()
