@@ -125,6 +125,17 @@ def test_named_inputs_of_which_the_class_makes_others_are_found_with_the_way_out
     assert finding.mend.endswith('"own", where it has no name')
 
 
+def test_a_history_that_states_named_inputs_is_found_in_few_dimensions(own_prompts: ModuleType) -> None:
+    class Named(own_prompts.History):  # type: ignore[name-defined,misc]
+        """States N(0, I), from which values of eight dimensions hardly differ."""
+
+        reference_inputs = "gaussian"
+
+    finding = finding_of(Named, "inputs drawn")
+    assert " at d = 1 " in finding.found
+    assert '"own", where it has no name' in finding.mend
+
+
 def test_named_inputs_that_tell_of_the_functions_are_found_with_the_way_out() -> None:
     class Sided(Chosen):
         """States N(0, I), which each input is on the side of the largest coordinate of w, too."""

@@ -112,10 +112,12 @@ def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
     if function_class.names_no_inputs(dims):
         yield from _unnamed(subject)
         return
-    cases = [reference]
+    cases = [(reference, dims)]
     if not function_class.owns_inputs:
         halved = Scaled(of=reference, factor=0.5)
-        cases += [halved] if Task(function_class, halved, dims).outside_domain() is None else []
+        cases += [(halved, dims)] if Task(function_class, halved, dims).outside_domain() is None else []
+    elif dims != subject.dims[0]:
+        cases.append((subject.inputs(subject.dims[0]), subject.dims[0]))
     if function_class.owns_inputs:
         wanted = "the marginal of a class that owns its inputs"
         mend = (
@@ -128,7 +130,7 @@ def inputs_drawn(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
             "take the inputs from inputs.sample(n, points, dims, ...) as they are, or declare owns_inputs: "
             "ClassVar[bool] = True"
         )
-    for inputs in cases:
+    for inputs, dims in cases:
         xs, _, _ = subject.draw(PROMPTS, POINTS, dims, subject.streams("inputs drawn"), inputs)
         usual = inputs.sample(PROMPTS, POINTS, dims, subject.generator("inputs drawn/reference"))
         found = _most_different(xs, usual)
