@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from icl_curriculum.core.component import ADDED_LATER, ONE_VALUE, Component, code_of
@@ -99,9 +99,9 @@ class FunctionClass(Component):
         description="how the context shows the examples, such as 'outliers'; none: each input and its label",
         json_schema_extra={**ADDED_LATER, **ONE_VALUE},
     )
-    show_steps: bool = Field(
-        True,
-        description="whether prompts show the reasoning steps of a class that has some; no: x and y alone",
+    show_steps: bool | None = Field(
+        None,
+        description="false: prompts of x and y alone; default: with the reasoning steps of a class that has some",
         json_schema_extra=ADDED_LATER,
     )
 
@@ -110,9 +110,14 @@ class FunctionClass(Component):
         warnings.filterwarnings("ignore", 'Field name "(label_dims|n_steps|steps)" in .* shadows', UserWarning)
         super().__init_subclass__(**options)
 
+    @field_validator("show_steps", mode="before")
+    @classmethod
+    def _shown_by_default(cls, value: object) -> object:
+        return None if value is True else value  # One class, one id, and no key in the files of those without steps.
+
     @model_validator(mode="after")
     def _steps_to_leave_out(self) -> FunctionClass:
-        if not self.show_steps and not (self.n_steps and type(self).defines_steps()):
+        if self.show_steps is False and not (self.n_steps and type(self).defines_steps()):
             raise ValueError(f"show_steps: {self.name or type(self).__name__} has no reasoning steps to leave out")
         return self
 
@@ -122,7 +127,7 @@ class FunctionClass(Component):
 
         Also 0 for a class that has a field of this name for something else and defines no `steps`.
         """
-        return self.n_steps if self.show_steps and type(self).defines_steps() else 0
+        return self.n_steps if self.show_steps is not False and type(self).defines_steps() else 0
 
     @classmethod
     def defines_steps(cls) -> bool:

@@ -115,7 +115,7 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
         ),
         (
             "scaled_mean", "return self.scale * ", "return self.scale.expand(2) * ",
-            r"failed in predict: RuntimeError: The size of tensor a \(2\).* \(mine.py, line 88\)",
+            r"failed in predict: RuntimeError: The size of tensor a \(2\).* \(mine.py, line 99\)",
         ),
         (
             "scaled_mean", "torch.zeros_like(ys[:, :1]), means], dim=1)", "means], dim=1)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from finished_runs import Finished, executed
+from helpers import bank_of
 from places import SUPPORT
 from tiny_runs import tiny_run, tiny_values, write_toml
 
@@ -50,6 +52,21 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def foreseen(growing: Finished) -> RunCost:
     (found,) = costs_of([growing.run])
     return found
+
+
+def test_predicted_steps_are_counted_with_every_pass() -> None:
+    """One pass over a whole prompt of 5 pairs, and for each of these a pass up to it for each of its two steps."""
+    made = costing._Measurement(tiny_run({"function_classes": ["composition"]}), "cpu", 0.0, lambda *told: None)
+    task = made.trainer.tasks["composition", "gaussian"]
+    plain, given, left_out, separate = (
+        replace(bank_of("composition", shift, n=2), task=task).draw()
+        for shift in (None, "steps_given", "steps_left_out", "random_quadrants")
+    )
+    one = [made.trainer.read_operations(3 * (k + 1)) for k in range(5)]
+    assert made._weight_of(given) == one[-1]
+    assert made._weight_of(plain) == one[-1] + 2 * sum(one)
+    assert made._weight_of(separate) == 3 * sum(one)
+    assert made._weight_of(left_out) == made.trainer.read_operations(5)
 
 
 def test_operations_and_prompts_are_those_that_the_run_counts(growing: Finished, foreseen: RunCost) -> None:

@@ -22,7 +22,7 @@ from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
-from icl_curriculum.runs.checkpoints import usual_prompts
+from icl_curriculum.runs.checkpoints import load_model, usual_prompts
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.shifts import Shift
 from icl_curriculum.tasks import Task
@@ -66,7 +66,7 @@ def test_the_tables_tell_given_predicted_and_left_out_apart(stepwise: Finished) 
 
 
 def test_the_model_of_a_run_predicts_its_own_steps(stepwise: Finished) -> None:
-    model = icl_package.load_model(stepwise.path)
+    model = load_model(stepwise.path)
     assert model.max_points == 2 * 15 - 1
     task = next(iter(stepwise.run.experiment.tasks().values()))
     table = stepwise.table("evaluation")
@@ -118,11 +118,25 @@ def test_from_the_command_line(icl: Icl, tmp_path: Path, monkeypatch: pytest.Mon
     )
 
 
+def test_an_instruction_stands_before_the_steps(tmp_path: Path) -> None:
+    run = tiny_run({"function_classes": ["composition"], "instruction.kind": "learned", "training.steps": 2})
+    execute(run, tmp_path)
+    model = load_model(Finished(run, tmp_path, []).path)
+    prompts = bank_of("composition", n=3)
+    task = replace(prompts.task, dims=2)
+    told, untold = (
+        model.predict(replace(replace(prompts, task=task).draw(), instruction=torch.full((3,), row))) for row in (0, -1)
+    )
+    assert told.isfinite().all()
+    assert not torch.allclose(told, untold)
+
+
 def test_an_old_config_is_what_it_was() -> None:
-    hidden = tiny_run({"function_classes": ["composition"]})
-    assert tiny_run({"function_classes": [{"name": "composition", "show_steps": True}]}).hash() == hidden.hash()
-    assert tiny_run({"function_classes": [{"name": "composition", "show_steps": False}]}).hash() != hidden.hash()
+    shown = tiny_run({"function_classes": ["composition"]})
+    assert tiny_run({"function_classes": [{"name": "composition", "show_steps": True}]}).hash() == shown.hash()
+    assert tiny_run({"function_classes": [{"name": "composition", "show_steps": False}]}).hash() != shown.hash()
     assert "show_steps" not in json.dumps(tiny_run().experiment.deciding())
+    assert "show_steps" not in json.dumps(shown.config())
 
 
 ERRORS = {

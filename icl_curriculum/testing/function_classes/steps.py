@@ -52,7 +52,7 @@ def steps(subject: FunctionClassSubject) -> Iterator[Finding | Note]:
             "number each",
         )
         return
-    if not subject.function_class.shown_steps and subject.as_given.show_steps:
+    if not subject.function_class.shown_steps and subject.as_given.show_steps is None:
         raise Inapplicable("its field n_steps is about something else: it defines no steps")
     for dims in subject.dims:
         finding = _unlike_steps(subject, dims) or _not_its_own(subject, dims)
