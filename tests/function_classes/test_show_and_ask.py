@@ -212,15 +212,17 @@ def test_a_model_reads_what_is_shown_and_is_asked_nothing_of_another_width(icl: 
         }
     )
     results = tmp_path / "results"
-    code, _, err = icl("run", str(write_toml(tmp_path / "my.toml", values)), "--results", str(results))
-    assert code == 0, err
-    rows = (results / "tiny/evaluation.csv").read_text()
+    (run,) = load(str(write_toml(tmp_path / "my.toml", values)))
+    execute(run, results)
+    rows = (results / "tiny/mixed-seed0/evaluation.csv").read_text()
     assert "linear/observation=missing_features:0.3,gaussian,other_observation/missing_features/0.6,False" in rows
-    run = str(results / "tiny/mixed-seed0")
-    code, _, err = icl("evaluate", run, "--function-class", "linear", "--output", str(tmp_path / "more"))
+    directory = str(results / "tiny/mixed-seed0")
+    code, _, err = icl("evaluate", directory, "--function-class", "linear", "--output", str(tmp_path / "more"))
     assert code == 2
     assert "linear: it shows inputs as 2 numbers, and the model reads 4" in " ".join(err.split())
-    code, _, err = icl("score", run, "--function-class", "linear", "--dims", "2", "--output", str(tmp_path / "score"))
+    code, _, err = icl(
+        "score", directory, "--function-class", "linear", "--dims", "2", "--output", str(tmp_path / "score")
+    )
     assert code == 2
     assert "reads inputs of 4 numbers, and they are shown as 2" in " ".join(err.split())
 

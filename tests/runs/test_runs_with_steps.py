@@ -16,12 +16,14 @@ from helpers import bank_of
 from tiny_runs import Icl, Killed, killed_at, tiny_run, tiny_values, write_toml
 
 import icl_curriculum as icl_package
+from icl_curriculum.config.loading import load
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.evaluation import Bank
+from icl_curriculum.results.collecting import collect
 from icl_curriculum.runs.checkpoints import load_model, usual_prompts
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.shifts import Shift
@@ -90,8 +92,10 @@ def test_from_the_command_line(icl: Icl, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     changes = {**STEPS, "variants": {"steps": {}, "none": {"function_classes": [{**POOLED, "show_steps": False}]}}}
     write_toml(tmp_path / "mine.toml", tiny_values(changes))
-    code, _, err = icl("run", "mine.toml")
-    assert code == 0, err
+    runs = load("mine.toml")
+    for run in runs:
+        execute(run, tmp_path / "results")
+    collect(tmp_path / "results/tiny", {run.variant: run.hash() for run in runs})
     table = pd.read_csv("results/tiny/evaluation.csv", keep_default_na=False)
     assert {*table[table["variant"] == "steps"]["shift"]} >= {"none", "steps_given", "steps_left_out"}
     assert not {"steps_given", "steps_left_out"} & {*table[table["variant"] == "none"]["shift"]}
