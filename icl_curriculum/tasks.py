@@ -239,7 +239,7 @@ class Task:
     @property
     def shown_dims(self) -> int:
         """How many numbers an input is shown as, which is what models and baselines read."""
-        shown = self.function_class.shown_dims(self.dims)
+        shown = self.function_class.read_dims(self.dims)
         return whole_number(shown, f"{self.function_class.id}: shown_dims({self.dims})", least=1)
 
     def _counting(
@@ -274,7 +274,7 @@ class Task:
             return float("inf")
         closed = None
         all_count = type(self.function_class).counts is FunctionClass.counts
-        if all_count and not self.has_own_inputs:
+        if all_count and not self.has_own_inputs and self.function_class.moment_is_of_what_is_asked:
             closed = self.function_class.second_moment(
                 self.dims,
                 squared_norm=self.inputs.squared_norm(self.dims),

@@ -27,8 +27,6 @@ _CHUNK = 1 << 24
 _ROUNDING = 1e-5
 #: The probability of a class that no function of the pool gives: none that is 0 could be judged by its logarithm.
 _IMPOSSIBLE = 1e-12
-#: Dimensions in which it is looked whether inputs are shown as so many numbers.
-_SOME = 4
 
 
 @register_baseline("dmmse")
@@ -59,7 +57,7 @@ class PoolPosteriorMean(Baseline):
     def why_not(self, function_class: FunctionClass) -> str | None:
         if self.pool is not None and self.pool.drawn_labels:
             return f"the labels of {self.pool.id} are drawn with their inputs, and {self.id} knows values alone"
-        if function_class.shown_dims(_SOME) != _SOME or (self.pool is not None and self.pool.shows_by_method):
+        if function_class.shows_itself or (self.pool is not None and self.pool.shows_by_method):
             return f"{self.id} reads inputs and values as functions have them, and {function_class.id} shows others"
         if function_class.shown_steps:
             return f"the baseline {self.id} goes by inputs and labels alone, and {function_class.id} shows steps, too"

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from icl_curriculum.cli.screen import Screen
+from icl_curriculum.cli.screen import Name, Screen
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.tables import read_table
@@ -39,19 +39,20 @@ def error_table(directory: Path) -> Table:
     lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
     seeds = frame["seed"].nunique()
     several = {"variant": frame["variant"].nunique() > 1, "input_distribution": len(inputs) > 1}
-    title = f"Normalized error ({scale}, k = examples; seeds: {seeds}, their mean)"
+    title = f"Normalized error ({scale}, k = examples{f'; seeds: {seeds}, their mean' if seeds > 1 else ''})"
     table = Table(
         title=title, min_width=len(title),
         title_justify="left", box=None, header_style="", pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column, shown in several.items():
         if shown:
-            table.add_column(column.split("_")[0], overflow="fold")
-    table.add_column("function class", overflow="fold")
+            table.add_column(column.split("_")[0])
+    table.add_column("function class")
     for length in lengths:
         table.add_column(f"k={length}", justify="right")
-    table.add_column("min–max", justify="right")
-    table.add_column(f"best baseline, k={longest}", overflow="fold")
+    if seeds > 1:
+        table.add_column("min–max", justify="right")
+    table.add_column(f"best baseline, k={longest}")
     table.add_column("oracle", justify="right")
     notes: dict[str, None] = {}
     for (variant, function_class, input_distribution), cell in frame.groupby(
@@ -67,11 +68,11 @@ def error_table(directory: Path) -> Table:
         star = "*" if _by_median(model) else ""
         notes |= dict.fromkeys(filter(None, [MEDIAN if star else "", note]))
         table.add_row(
-            *(name for column, name in names.items() if several[column]),
-            f"{function_class}{star}{'' if trained else ' (not trained on)'}",
+            *(Name(name) for column, name in names.items() if several[column]),
+            Name(f"{function_class}{star}{'' if trained else ' (not trained on)'}"),
             *(f"{model.loc[model['n_context'] == length, 'value'].mean():.3f}" for length in lengths),
-            f"{final.min():.3f}–{final.max():.3f}",
-            best,
+            *[f"{final.min():.3f}–{final.max():.3f}"] * (seeds > 1),
+            Name(best),
             f"{oracle.mean():.3f}" if len(oracle) else "–",
         )
     if notes:
@@ -219,7 +220,7 @@ def score_tables(
 
 def _score_table(cell: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="", pad_edge=False)
-    table.add_column("learner", overflow="fold")
+    table.add_column("learner")
     lengths = _shown_lengths(cell)
     for k in lengths:
         table.add_column(f"k={k}", justify="right")
@@ -229,7 +230,7 @@ def _score_table(cell: pd.DataFrame) -> Table:
         counts = rows["n_prompts"]
         few, many = int(counts.min()), int(counts.max())
         table.add_row(
-            str(learner),
+            Name(str(learner)),
             *(f"{values[k]:.3f}" if k in values.index else "–" for k in lengths),
             f"{few}" if few == many else f"{few}–{many}",
         )

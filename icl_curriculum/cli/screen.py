@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 
 from icl_curriculum.cli.endings import OutputClosed
 from icl_curriculum.core.printable import harmless
+
+#: The width of what is not read on a terminal.
+UNBOUNDED = 1000
 
 
 class Screen(Console):
@@ -16,6 +23,9 @@ class Screen(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=False, **settings)
+        # What goes into a pipe or a file is read by lines, which are as long as they are.
+        if "width" not in settings and not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = UNBOUNDED
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(harmless(text), **settings)
@@ -24,3 +34,22 @@ class Screen(Console):
         """What is raised when nobody reads what is printed any more."""
         self.quiet = True
         raise OutputClosed
+
+
+class Name:
+    """An identifier in a cell of a table, which is broken between its words alone."""
+
+    def __init__(self, text: str) -> None:
+        self.parts = re.findall(r"[^/:_ =]*[/:_ =]?", harmless(text))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        widths = [cell_len(part) for part in self.parts]
+        return Measurement(max(widths, default=0), sum(widths))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in self.parts:
+            if lines[-1] and cell_len(lines[-1] + part) > options.max_width:
+                lines.append("")
+            lines[-1] += part
+        yield Text("\n".join(line.rstrip(" ") for line in lines), overflow="fold")

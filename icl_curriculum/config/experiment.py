@@ -207,7 +207,7 @@ class Experiment(Strict):
                 function_class.check_dims(self.dims)
                 for baseline in self.baselines_for(function_class):
                     # What is not told of steps reads them as further inputs.
-                    shown = function_class.shown_dims(self.dims)
+                    shown = function_class.read_dims(self.dims)
                     for dims in {shown, shown + function_class.shown_steps}:
                         baseline.check_dims(dims)
                 self._check_growth(function_class)
@@ -283,10 +283,10 @@ class Experiment(Strict):
                     f"predicts labels of one kind",
                     key=f"function_classes.{number}",
                 )
-            if other.shown_dims(self.dims) != first.shown_dims(self.dims):
+            if other.read_dims(self.dims) != first.read_dims(self.dims):
                 raise UserError(
-                    f"{other.id!r} shows inputs as {other.shown_dims(self.dims)} numbers, {first.id!r} as "
-                    f"{first.shown_dims(self.dims)}; one model reads inputs of one kind",
+                    f"{other.id!r} shows inputs as {other.read_dims(self.dims)} numbers, {first.id!r} as "
+                    f"{first.read_dims(self.dims)}; one model reads inputs of one kind",
                     key=f"function_classes.{number}",
                     way_out="give all of them an observation, such as missing_features with share = 0",
                 )

@@ -99,8 +99,10 @@ class Identifier:
 
         >>> str(Identifier.of_value("outliers:0.1:spread=2"))
         'outliers/0.1/spread=2'
+        >>> str(Identifier.of_value("composition:first=linear_map::3"))
+        'composition/first=linear_map:3'
         """
-        return cls.parse(value.replace(":", "/"))
+        return cls.parse(re.sub(":+", lambda colons: ":" * (len(colons[0]) - 1) or "/", value))
 
     @property
     def words(self) -> str:
@@ -121,8 +123,8 @@ class Identifier:
 
 
 def held_as_value(identifier: object) -> str:
-    """An identifier as one value of another: with colons for its slashes."""
-    return str(identifier).replace("/", ":")
+    """An identifier as one value of another: with colons for its slashes, and one colon more where it has some."""
+    return re.sub(":+|/", lambda found: ":" if found[0] == "/" else f"{found[0]}:", str(identifier))
 
 
 def _value_in_words(value: str) -> str:

@@ -1,6 +1,6 @@
 """Frozen evaluation banks, and errors and differences of predictions at each prompt length."""
 
-from icl_curriculum.evaluation.adapted import adaptation_bank, adapted_learners
+from icl_curriculum.evaluation.adapted import adaptation_bank, adapted_learners, left_out
 from icl_curriculum.evaluation.asking import Reply, answers, ask, defined_lengths, put_to
 from icl_curriculum.evaluation.banks import BANK_VERSION, Bank, content_hash
 from icl_curriculum.evaluation.differences import LearnerAnswers, LearnerDifference, prediction_differences
@@ -28,6 +28,7 @@ __all__ = [
     "doubts_on_answers",
     "doubts_on_bank",
     "evaluation_rows",
+    "left_out",
     "metric_rows",
     "oracle_entry",
     "prediction_differences",

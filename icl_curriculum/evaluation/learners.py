@@ -70,9 +70,10 @@ def owns_oracle(function_class: FunctionClass) -> bool:
     Nor of any class whose inputs say nothing of the functions, where its own may.
     """
     claims = {"oracle", "oracle_kind", "oracle_for"}
-    if not claims_itself(
-        type(function_class), claims, ("sample", "evaluate", "draw", "draw_functions", "ask", "show", *_DECLARED)
-    ):
+    changes = {"sample", "evaluate", "draw", "draw_functions", "ask", "show", *_DECLARED}
+    # Steps tell of the function, where they are shown.
+    changes |= {"steps", "n_steps"} if function_class.shown_steps else set()
+    if not claims_itself(type(function_class), claims, changes):
         return False
     said = (vars(cls).keys() for cls in type(function_class).__mro__ if not is_built_in(cls))
     latest = next((names for names in said if names & {*claims, *_DECLARED}), claims)

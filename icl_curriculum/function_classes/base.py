@@ -189,14 +189,23 @@ class FunctionClass(Component):
         """Whether the class asks for something else than the values that it shows."""
         return type(self).ask is not FunctionClass.ask
 
+    @property
+    def moment_is_of_what_is_asked(self) -> bool:
+        """Whether `second_moment` may be believed: not where a class has changed `ask` and `trivial_error` alone."""
+        places = {}
+        for name in ("ask", "trivial_error", "second_moment"):
+            places[name] = next(number for number, cls in enumerate(type(self).__mro__) if name in vars(cls))
+        return places["second_moment"] <= places["ask"] or places["trivial_error"] > places["ask"]
+
     def show(self, pairs: Pairs, parameters: Parameters, generator: torch.Generator) -> Pairs:
-        """What the context shows of pairs of inputs and labels, noise included: by default as ``observation`` says.
+        """What the context shows of pairs of inputs and labels, noise included: by default the pairs as they are.
 
         A class whose context is of its own kind (rewards in the place of values, comparisons) overrides it, under the
         rules of `Observation.show`, and `shown_dims` if inputs are shown as more or fewer numbers. ``parameters``: the
-        functions. ``generator``: the only source of chance, on the device of the tensors.
+        functions. ``generator``: the only source of chance, on the device of the tensors. What ``observation`` says is
+        done to what this gives.
         """
-        return pairs if self.observation is None else self.observation.show(pairs, generator)
+        return pairs
 
     @property
     def shows_by_method(self) -> bool:
@@ -209,8 +218,13 @@ class FunctionClass(Component):
         return self.observation is not None or self.shows_by_method
 
     def shown_dims(self, dims: int) -> int:
-        """How many numbers an input of ``dims`` coordinates is shown as, which is what models and baselines read."""
-        return dims if self.observation is None else self.observation.shown_dims(dims)
+        """How many numbers `show` makes of an input of ``dims`` coordinates."""
+        return dims
+
+    def read_dims(self, dims: int) -> int:
+        """How many numbers models and baselines read of an input: what `show` gives, as the observation shows it."""
+        shown = self.shown_dims(dims)
+        return shown if self.observation is None else self.observation.shown_dims(shown)
 
     @property
     def label_kind(self) -> LabelKind:
@@ -223,7 +237,18 @@ class FunctionClass(Component):
 
     def suited_baselines(self) -> tuple[str | dict[str, Any], ...]:
         """The baselines that suit the class and what it shows: ``baselines``, then those of its observation."""
-        return (*self.baselines, *(() if self.observation is None else self.observation.baselines))
+        suited = [*self.baselines, *(() if self.observation is None else self.observation.baselines)]
+        # Averaging multiplies labels by inputs, and with steps its own answers by one another.
+        return tuple(spec for number, spec in enumerate(suited) if spec not in suited[:number]
+                     and not (spec == "averaging" and self.shown_steps))  # fmt: skip
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What makes values, questions and contexts of parameters: classes of one form differ in their functions alone.
+
+        The methods themselves, so that a class has the form of those that it inherits all of them from.
+        """
+        return tuple(getattr(type(self), name, None) for name in _FORM)
 
     def steps(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points steps"]:
         """The reasoning steps of each pair, in the order in which they are shown between x and y, for ``n_steps`` > 0.
@@ -412,6 +437,9 @@ register_function_class = FUNCTION_CLASSES.of(FunctionClass)
 #: A field that holds a function class.
 AnyFunctionClass = Annotated[FunctionClass, Registered(FUNCTION_CLASSES)]
 
+
+#: The methods that make values, questions, steps and contexts of parameters.
+_FORM = ("evaluate", "classify", "draw", "counts", "ask", "show", "shown_dims", "steps")
 
 #: Fields that don't change the functions of a pool, or that enter its stream in another way.
 _NOT_IN_A_POOL = {"outputs", "label_noise", "pool_size", "pool_seed", "observation", "show_steps"}

@@ -6,7 +6,9 @@ reasoning steps of a pair.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,43 +80,54 @@ def checked_values(
 def checked_show(
     function_class: Any, pairs: Pairs, truth: dict[str, Tensor], dims: int, generator: torch.Generator
 ) -> Pairs:
-    """What `FunctionClass.show` gives: finite numbers of the shapes that it states, classes and signs still such."""
-    to_blame = shower(function_class)
-    with at_work(to_blame, "show"):
+    """What the class's `show` gives, and then its observation: finite numbers of the shapes that they state."""
+    own = function_class
+    if own.shows_by_method:
+        show = partial(own.show, parameters=truth, generator=generator)
+        pairs = _expect_shown(own, show, pairs, own.label_shape(*pairs.xs.shape[:2]), partial(own.shown_dims, dims))
+    if own.observation is not None:
+        show, seen = partial(own.observation.show, generator=generator), pairs.xs.shape[2]
+        width = partial(own.observation.shown_dims, seen)
+        pairs = _expect_shown(own.observation, show, pairs, own.label_shape(*pairs.xs.shape[:2]), width)
+    return pairs
+
+
+def _expect_shown(
+    by: Component,
+    show: Callable[[Pairs], Any],
+    pairs: Pairs,
+    labels: tuple[tuple[int, ...], str],
+    width: Callable[[], int],
+) -> Pairs:
+    """The pairs as ``by`` shows them; ComponentFailed unless they are so many numbers, and labels of their kind."""
+    with at_work(by, "show"):
         # Labels may be the very tensor of the targets, which code from outside might change in place.
-        given = pairs if is_built_in(type(to_blame)) else pairs.copy()
-        shown: Any = function_class.show(given, truth, generator)
-        width = function_class.shown_dims(dims)
+        shown: Any = show(pairs if is_built_in(type(by)) else pairs.copy())
+        numbers = width()
     if not isinstance(shown, Pairs):
-        raise broken_contract(to_blame, "show", found=f"a {type(shown).__name__}", expected="Pairs")
-    n, points = pairs.xs.shape[:2]
+        raise broken_contract(by, "show", found=f"a {type(shown).__name__}", expected="Pairs")
     if (shown.queries is None) != (pairs.queries is None):
         found = "queries where there were none" if pairs.queries is None else "no queries where there were some"
-        raise broken_contract(to_blame, "show", found=found, expected="queries where there are some, and only there")
-    wanted = {"xs": ((n, points, width), "prompts, points, shown numbers")}
-    if shown.queries is not None:
-        wanted["queries"] = wanted["xs"]
-    wanted["ys"] = function_class.label_shape(n, points)
+        raise broken_contract(by, "show", found=found, expected="queries where there are some, and only there")
+    inputs = (*pairs.xs.shape[:2], numbers), "prompts, points, shown numbers"
+    wanted = {"xs": inputs, "ys": labels} if shown.queries is None else {"xs": inputs, "ys": labels, "queries": inputs}
     for name, (shape, axes) in wanted.items():
         value = getattr(shown, name)
-        expect_shape(to_blame, f"show ({name})", value, shape, axes)
+        expect_shape(by, f"show ({name})", value, shape, axes)
         if not bool(value.isfinite().all()) and bool(getattr(pairs, name).isfinite().all()):
-            raise broken_contract(
-                to_blame, f"show ({name})", found="values that are not finite", expected="finite ones"
-            )
+            raise broken_contract(by, f"show ({name})", found="values that are not finite", expected="finite ones")
     if pairs.kind == "signs" and not bool((shown.ys.abs() == 1).all()):
-        raise broken_contract(to_blame, "show (ys)", found="labels that are no signs", expected="-1 and 1")
+        raise broken_contract(by, "show (ys)", found="labels that are no signs", expected="-1 and 1")
     if pairs.kind == "classes" and not bool(((shown.ys == 0) | (shown.ys == 1)).all() & (shown.ys.sum(-1) == 1).all()):
         found = "labels that are not one-hot"
-        raise broken_contract(to_blame, "show (ys)", found=found, expected="1 at the class and 0 elsewhere")
+        raise broken_contract(by, "show (ys)", found=found, expected="1 at the class and 0 elsewhere")
     return shown
 
 
-def shower(function_class: Any) -> Component:
-    """Whose code says what is shown: the class where it overrides `show`, else its observation."""
-    own: Component = function_class
-    observation: Component | None = function_class.observation
-    return own if observation is None or function_class.shows_by_method else observation
+def showers(function_class: Any) -> list[Component]:
+    """Whose code says what is shown: the class where it overrides `show`, and its observation."""
+    found = [function_class] if function_class.shows_by_method else []
+    return found if function_class.observation is None else [*found, function_class.observation]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from icl_curriculum.core.component import Component, code_of
+from icl_curriculum.core.component import ONE_VALUE, Component, code_of
 from icl_curriculum.core.contracts import as_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import INPUTS
@@ -50,9 +50,14 @@ class Composition(FunctionClass):
     estimate. No oracle. Source: Li et al. 2023, arXiv 2305.18869, who compose functions in chain-of-thought prompts.
     """
 
-    first: AnyFunctionClass = Field(LinearMap(), description="the class of h, from the inputs to the steps")
+    first: AnyFunctionClass = Field(
+        LinearMap(), description="the class of h, from the inputs to the steps", json_schema_extra=ONE_VALUE
+    )
     second: AnyFunctionClass = Field(
-        "linear", validate_default=True, description="the class of g, from the steps to the label"
+        "linear",
+        validate_default=True,
+        description="the class of g, from the steps to the label",
+        json_schema_extra=ONE_VALUE,
     )
     first_functions: int | None = Field(
         None, ge=1, le=100_000, description="draw h from so many fixed functions; none: a fresh one each time"
@@ -132,7 +137,15 @@ class Composition(FunctionClass):
         own: dict[str, object] = {"first": self.first.family, "second": self.second.family}
         if self.first_functions or self.second_functions:
             own["functions"] = [self.first_functions, self.second_functions, self.held_out, self.pairs, self.pool_seed]
+        # What a subclass adds.
+        more = type(self).model_fields.keys() - Composition.model_fields.keys()
+        if more:
+            own["more"] = self.without_given_ids().model_dump(mode="json", exclude_defaults=True, include={*more})
         return f"{self.name or type(self).__qualname__}/{json.dumps(own, sort_keys=True)}"
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        return (*super().form, self.first.form, self.second.form)
 
     def reference(self, dims: int) -> str | dict[str, Any]:
         return self.first.reference(dims)

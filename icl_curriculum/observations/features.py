@@ -15,6 +15,14 @@ from torch import Tensor
 
 from icl_curriculum.observations.base import Observation, Pairs, register_observation
 
+#: Ridge regression whose penalty follows from the examples (MacKay 1992): what is missing is noise of unknown size.
+BAYESIAN_RIDGE: dict[str, Any] = {
+    "name": "sklearn",
+    "regressor": "BayesianRidge",
+    "parameters": {"fit_intercept": False},
+    "id": "bayesian_ridge",
+}
+
 
 @register_observation("missing_features")
 class MissingFeatures(Observation):
@@ -26,7 +34,7 @@ class MissingFeatures(Observation):
     """
 
     id_fields: ClassVar[tuple[str, ...]] = ("share",)
-    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = ("ridge",)
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (BAYESIAN_RIDGE,)
 
     share: float = Field(0.2, ge=0, lt=1, description="probability that a coordinate is missing")
     indicator: Literal["shown", "left_out"] = Field(

@@ -24,6 +24,7 @@ from icl_curriculum.evaluation import (
     doubts_on_answers,
     doubts_on_bank,
     evaluation_rows,
+    left_out,
     prediction_differences,
     score,
 )
@@ -189,6 +190,7 @@ def score_banks(
         found = score(asked, bank, prompts, experiment.evaluation.confidence, metrics=measured, replied=keeping(own))
         share = 0.5 if adaptations else 0.0
         failures: list[BaselineFailure] = []
+        failures += left_out(adaptations, prompts)
         adapted: list[LearnerAnswers] = []
         found += score(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,

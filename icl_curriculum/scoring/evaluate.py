@@ -92,7 +92,7 @@ class Evaluation:
         own, asked = labels_of(trained), labels_of(function_class)
         if own != asked:
             return f"{function_class.id}: its labels are {asked}, and the model predicts {own}"
-        reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
+        reads, shown = experiment.shown_dims, function_class.read_dims(experiment.dims)
         if reads != shown:
             return f"{function_class.id}: it shows inputs as {shown} numbers, and the model reads {reads}"
         if function_class.shown_steps not in (0, trained.shown_steps):

@@ -76,7 +76,7 @@ class Contender:
             return f"{self.run} was trained on {own}, and the labels are {asked}"
         if function_class.shown_steps not in (0, trained.shown_steps):
             return f"{self.run} was trained on {steps_of(trained)}, and the prompts show {steps_of(function_class)}"
-        reads, shown = experiment.shown_dims, function_class.shown_dims(experiment.dims)
+        reads, shown = experiment.shown_dims, function_class.read_dims(experiment.dims)
         return None if reads == shown else f"{self.run} reads inputs of {reads} numbers, and they are shown as {shown}"
 
     @property
@@ -162,7 +162,9 @@ def check_names(found: Iterable[Contender]) -> None:
 
 def read_dims(tasks: Iterable[Task]) -> list[int]:
     """The dimensions in which baselines answer prompts of some tasks: reasoning steps are read as further inputs."""
-    return sorted({dims for task in tasks for dims in (task.dims, task.dims + task.function_class.shown_steps)})
+    return sorted(
+        {dims for task in tasks for dims in (task.shown_dims, task.shown_dims + task.function_class.shown_steps)}
+    )
 
 
 def for_training_on(

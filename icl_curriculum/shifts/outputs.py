@@ -14,9 +14,6 @@ from icl_curriculum.observations import AnyObservation
 from icl_curriculum.shifts.base import Shift, register_shift
 from icl_curriculum.tasks import Task
 
-#: The methods that make values of parameters.
-_FORM = ("evaluate", "classify", "draw", "counts", "steps")
-
 
 def _other_labels(own: FunctionClass, other: FunctionClass) -> str:
     return f"{other.id} has other labels: {labels_of(other)}, not {labels_of(own)}"
@@ -113,8 +110,8 @@ class OtherFunctions(Shift):
     """Functions of the same form from another distribution: the tables go on calling them by the trained class.
 
     The form is the same where the other class inherits `evaluate` from the trained one, or both from a third. The unit
-    of the labels and their noise stay as they are, and so does whether reasoning steps are shown. Source: Goddard et
-    al. 2025, for weights from a cap of the sphere.
+    of the labels, their noise and what the context shows of them stay as they are, reasoning steps included. Source:
+    Goddard et al. 2025, for weights from a cap of the sphere.
     """
 
     id_fields: ClassVar[tuple[str, ...]] = ("function_class",)
@@ -127,8 +124,7 @@ class OtherFunctions(Shift):
         own, other = task.function_class, self.function_class
         if labels_of(own) != labels_of(other):
             return _other_labels(own, other)
-        alike = all(getattr(type(own), name, None) is getattr(type(other), name, None) for name in _FORM)
-        if not alike:
+        if own.form != other.form:
             return f"the functions of {other.id} have another form"
         return _other_steps(own, other.model_copy(update={"show_steps": own.show_steps}))
 
@@ -138,6 +134,7 @@ class OtherFunctions(Shift):
             "outputs": own.outputs,
             "label_noise": own.label_noise,
             "show_steps": own.show_steps,
+            "observation": own.observation,
             "given_id": None,
         }
         other = self.function_class.model_copy(update=kept)

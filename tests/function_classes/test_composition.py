@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 import torch
 from helpers import Spec, assert_mean, bank_of, class_of, draw, shift_of, task_of
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.registry import FUNCTION_CLASSES, SHIFTS
 from icl_curriculum.core.streams import generator
 from icl_curriculum.evaluation import oracle_entry
 from icl_curriculum.function_classes import Composition, trained_pairs
+from icl_curriculum.function_classes.estimates import estimated_trivial_error
+from icl_curriculum.inputs import Gaussian
 from icl_curriculum.shifts import why_undefined
 from icl_curriculum.tasks import Task
 
@@ -214,3 +219,42 @@ def test_the_defaults_are_the_short_id() -> None:
     assert class_of("composition").id == "composition"
     assert class_of({"name": "composition", "second": "quadratic"}).id == "composition/second=quadratic"
     assert isinstance(class_of("composition"), Composition)
+
+
+def test_a_subclass_with_a_field_of_its_own_has_functions_and_moments_of_its_own() -> None:
+    class Gained(Composition):
+        """g(c h(x)) times a gain."""
+
+        gain: float = Field(1.0, description="what values are multiplied by")
+
+        def evaluate(self, parameters: Any, xs: Any) -> Any:
+            return self.gain * super().evaluate(parameters, xs)
+
+        def trivial_error(self, dims: int) -> float:
+            return estimated_trivial_error(self, dims).mean
+
+    assert Gained(gain=3.0).family != Gained().family
+    assert Gained(gain=3.0).trivial_error(2) == pytest.approx(9 * Gained().trivial_error(2))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"first": {"name": "linear_map", "label_dims": 3}, "first_functions": 8, "second_functions": 8},
+        {"first": "linear_map", "second": {"name": "composition", "first": {"name": "linear_map", "label_dims": 4}}},
+    ],
+    ids=["pools", "nested"],
+)
+def test_an_id_is_given_back(spec: Any) -> None:
+    built = FUNCTION_CLASSES.build({"name": "composition", **spec})
+    assert component(built.id, FUNCTION_CLASSES, "--function-class") == built
+
+
+def test_functions_of_two_compositions_are_alike_where_their_parts_are() -> None:
+    task = Task(Composition(), Gaussian(), 3)
+    for second, reason in (("power_law_linear", None), ("quadratic", "the functions of .* have another form")):
+        shift: Any = SHIFTS.build(
+            {"name": "other_functions", "function_class": {"name": "composition", "second": second}}
+        )
+        found = why_undefined(shift, task)
+        assert (found is None) if reason is None else re.match(reason, str(found))

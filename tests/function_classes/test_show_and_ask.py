@@ -20,6 +20,7 @@ from icl_curriculum.function_classes.showing import shows_too_much
 from icl_curriculum.inputs import Gaussian
 from icl_curriculum.observations import Pairs
 from icl_curriculum.runs.execution import execute
+from icl_curriculum.shifts import why_undefined
 from icl_curriculum.tasks import Task
 
 N, POINTS, DIMS = 50, 6, 3
@@ -76,6 +77,56 @@ def test_a_class_shows_its_own_and_what_its_observation_makes_of_it() -> None:
     both = task(Doubled, observation={"name": "missing_features", "share": 0.5}).draw(N, POINTS, Streams(0, "a"))
     assert both.xs.shape == (N, POINTS, 2 * DIMS)
     assert both.ys.equal(shown.ys)
+
+
+class Zeros(Linear):
+    """f(x) = w·x, shown as zeros whatever an observation says."""
+
+    def show(self, pairs: Pairs, parameters: Any, generator: Any) -> Pairs:
+        return replace(pairs, ys=torch.zeros_like(pairs.ys))
+
+
+def test_an_observation_is_of_what_a_class_shows_that_knows_nothing_of_it() -> None:
+    shown = task(Zeros, observation={"name": "outliers", "share": 0.5}).draw(400, POINTS, Streams(0, "a"))
+    assert abs(float((shown.ys == 0).float().mean()) - 0.5) < 0.05
+
+
+def test_other_functions_are_asked_and_shown_as_the_trained_ones() -> None:
+    other: Any = SHIFTS.build({"name": "other_functions", "function_class": "power_law_linear"})
+    noisy = task(Linear, observation={"name": "outliers", "share": 0.5})
+    kept = other.apply(noisy).function_class
+    assert kept.observation == noisy.function_class.observation
+    assert not oracle_entry(Bank(noisy, other, 4, 4, 0))
+    for cls in (Magnitudes, Doubled):
+        assert why_undefined(other, task(cls)) == "the functions of power_law_linear/1 have another form"
+
+
+def test_a_moment_that_is_inherited_is_not_of_what_is_asked_instead() -> None:
+    class First(Linear):
+        """f(x) = w·x; asked is w_1."""
+
+        def ask(self, parameters: Any, queries: Any) -> Any:
+            return parameters["w"][:, :1].expand(queries.shape[:2]).clone()
+
+        def trivial_error(self, dims: int) -> float:
+            return 1.0
+
+    scaled: Any = SHIFTS.build("scaled_inputs")
+    assert task(First).second_moment() == 1.0
+    assert scaled.apply(task(First)).second_moment() == pytest.approx(1.0, rel=0.02)
+
+
+def test_steps_that_are_shown_leave_no_inherited_oracle() -> None:
+    class Stepped(Linear):
+        """f(x) = w·x; its steps are the terms of the first two coordinates."""
+
+        n_steps = 2
+
+        def steps(self, parameters: Any, xs: Any) -> Any:
+            return (xs * parameters["w"].unsqueeze(1))[..., :2]
+
+    assert not oracle_entry(Bank(task(Stepped), None, 4, 4, 0))
+    assert oracle_entry(Bank(task(Stepped, show_steps=False), None, 4, 4, 0))
 
 
 @pytest.mark.parametrize("cls", [Magnitudes, Doubled])

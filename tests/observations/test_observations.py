@@ -172,10 +172,10 @@ def test_what_cannot_be_shown_is_refused() -> None:
         task("student_t_noise", "multiclass_linear").check()
 
 
-def test_a_pool_is_not_known_by_what_is_shown_as_other_numbers() -> None:
+def test_a_pool_is_not_known_by_what_is_shown_otherwise() -> None:
     dmmse: Any = BASELINES.build({"name": "dmmse", "pool": {"name": "linear", "pool_size": 4}})
     assert dmmse.why_not(task().function_class) is None
-    assert dmmse.why_not(task("outliers").function_class) is None
-    reason = dmmse.why_not(task("missing_features").function_class)
-    assert reason is not None
-    assert "reads inputs and values as functions have them" in reason
+    for observation in ("outliers", "missing_features"):
+        reason = dmmse.why_not(task(observation).function_class)
+        assert reason is not None
+        assert "reads inputs and values as functions have them" in reason

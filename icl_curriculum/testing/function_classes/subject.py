@@ -65,6 +65,8 @@ class FunctionClassSubject(InDimensions[FunctionClass]):
                 "not tested: the oracle, which no run asks, as it is inherited from a class of other prompts: one that "
                 "declares owns_inputs, has_memory or repeats_prompts needs its own"
             )
+        if own.shown_steps:
+            return "the class shows steps beside what the one shows whose oracle it inherits, which is not claimed"
         if not (own.asks_itself or own.shows_by_method):
             return None
         what = "shows" if own.shows_by_method else "asks for"
