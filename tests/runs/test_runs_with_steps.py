@@ -122,6 +122,19 @@ def test_from_the_command_line(icl: Icl, tmp_path: Path, monkeypatch: pytest.Mon
     )
 
 
+def test_adapting_is_left_out_where_queries_stand_apart_and_that_is_said(tmp_path: Path) -> None:
+    changes = {**STEPS, "evaluation.adapt": ["steps=1", "steps=2"], "evaluation.shifts": ["orthogonal_queries"]}
+    run = tiny_run({**changes, "training.steps": 2})
+    execute(run, tmp_path)
+    finished = Finished(run, tmp_path, [])
+    table = finished.table("evaluation")
+    adapted = table[table["learner"].str.startswith("model/")]
+    assert {*adapted["learner"]} == {"model/adapted=1", "model/adapted=2"}
+    assert {*adapted["shift"]} == {"none"}
+    said = (finished.path / "manifest.json").read_text()
+    assert "the adaptation prompts have separate queries, whose reasoning steps are unknown" in said
+
+
 def test_an_instruction_stands_before_the_steps(tmp_path: Path) -> None:
     run = tiny_run({"function_classes": ["composition"], "instruction.kind": "learned", "training.steps": 2})
     execute(run, tmp_path)
