@@ -27,8 +27,6 @@ HUBER: dict[str, Any] = {
     "id": "huber",
 }
 
-_LEVEL = "standard deviation over the root of the trivial error, of vectors of each number's share of it"
-
 
 @register_observation("outliers")
 class Outliers(Observation):
@@ -76,7 +74,12 @@ class StudentTNoise(Observation):
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
     baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (HUBER,)
 
-    level: float = Field(0.5, gt=0, le=1e6, description=_LEVEL)
+    level: float = Field(
+        0.5,
+        gt=0,
+        le=1e6,
+        description="standard deviation over the root of the trivial error, of vectors of each number's share of it",
+    )
     df: float = Field(3.0, gt=2, le=1e6, description="degrees of freedom; up to 2 there is no variance")
 
     @property
@@ -98,7 +101,12 @@ class HeteroscedasticNoise(Observation):
     kinds: ClassVar[frozenset[LabelKind]] = OF_NUMBERS
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
 
-    level: float = Field(0.5, gt=0, le=1e6, description=_LEVEL)
+    level: float = Field(
+        0.5,
+        gt=0,
+        le=1e6,
+        description="standard deviation over the root of the trivial error, of vectors of each number's share of it",
+    )
 
     @property
     def noise_variance(self) -> float:
