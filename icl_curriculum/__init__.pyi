@@ -1,5 +1,6 @@
 from .baselines import Baseline as Baseline
 from .baselines import register_baseline as register_baseline
+from .config.experiment import Experiment as Experiment
 from .config.loading import load as load
 from .core.errors import RunFailed as RunFailed
 from .core.errors import UserError as UserError
@@ -29,6 +30,7 @@ from .runs.cost import RunCost as RunCost
 from .runs.cost import cost as cost
 from .runs.experiment import run as run
 from .runs.importing import import_checkpoint as import_checkpoint
+from .runs.results import Results as Results
 from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score
 from .shifts import Shift as Shift

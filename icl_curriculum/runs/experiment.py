@@ -14,7 +14,7 @@ from pathlib import Path
 
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.config.loading import load
+from icl_curriculum.config.loading import AnyExperiment, load
 from icl_curriculum.core.arguments import as_path, as_texts, whole_number
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
@@ -25,6 +25,7 @@ from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+from icl_curriculum.runs.results import Results
 
 #: The seconds without a word after which it is said what is being drawn.
 SAY_EVERY = 3.0
@@ -124,7 +125,7 @@ def _write_transfer(directory: Path, note: Callable[[str], None]) -> None:
 
 
 def run(
-    experiment: str | Path,
+    experiment: AnyExperiment,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
@@ -135,17 +136,18 @@ def run(
     jobs: int | None = 0,
     log: Sequence[str] = (),
     report: Report | None = None,
-) -> Path:
-    """Train, evaluate and plot an experiment as ``icl run`` does, with the same files; returns its results directory.
+) -> Results:
+    """Train, evaluate and plot an experiment as ``icl run`` does, with the same files; returns its `Results`.
 
-    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
-    for ``--log``, e.g. ``("tensorboard",)``. ``jobs``: 0 executes run after run in this process; a number, so many
+    ``experiment`` is a name or a TOML file, what such a file says as a dict, or an `Experiment`, as for `load`;
+    ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
+    ``jobs``: 0 executes run after run in this process; a number, so many
     worker processes at a time; None, as many as keep all cores busy.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``report`` is told how far a run is.
 
     Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
-    that failed, with why.
+    that failed, with why; ``Results.open`` has what is there.
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
     outcome = carry_out(
@@ -154,4 +156,4 @@ def run(
     ).launched  # fmt: skip
     if outcome.failures:
         raise RunFailed("\n".join(failure.message for failure in outcome.failures))
-    return outcome.directory
+    return Results(outcome.directory)
