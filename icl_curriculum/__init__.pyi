@@ -12,6 +12,7 @@ from .core.streams import Streams as Streams
 from .core.version import __version__ as __version__
 from .curricula import Curriculum as Curriculum
 from .curricula import register_curriculum as register_curriculum
+from .figures.drawing import plot as plot
 from .function_classes import FunctionClass as FunctionClass
 from .function_classes import register_function_class as register_function_class
 from .inputs import InputDistribution as InputDistribution
@@ -24,6 +25,8 @@ from .models import ModelConfig as ModelConfig
 from .models import register_model as register_model
 from .observations import Observation as Observation
 from .observations import register_observation as register_observation
+from .pages.page import report as report
+from .results.comparison.command import compare as compare
 from .results.transfer.command import transfer as transfer
 from .runs.checkpoints import load_model as load_model
 from .runs.cost import RunCost as RunCost
@@ -33,10 +36,13 @@ from .runs.importing import import_checkpoint as import_checkpoint
 from .runs.results import Results as Results
 from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score
+from .scoring.finished import evaluate as evaluate
+from .scoring.finished import heads as heads
 from .shifts import Shift as Shift
 from .shifts import register_shift as register_shift
 from .tasks import Task as Task
 from .tasks import from_table as from_table
+from .testing.checking import check as check
 from .training import Session as Session
 from .training import TrainingMethod as TrainingMethod
 from .training import register_method as register_method
