@@ -73,6 +73,13 @@ class Task:
             unit: float | None = None,
         ) -> None: ...
 
+    def __repr__(self) -> str:
+        """The call that makes it: ``Task('linear', 'gaussian', dims=3)``."""
+        given = [repr(self.function_class.id), repr(self.inputs.id), f"dims={self.dims}"]
+        usual = {"label_noise": None, "factor": 1.0, "unit": None}
+        more = [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
+        return f"Task({', '.join([*given, *more])})"
+
     def __post_init__(self) -> None:
         registries = {"function_class": FUNCTION_CLASSES, "inputs": INPUTS}
         for name, kind in (("function_class", FunctionClass), ("inputs", InputDistribution)):

@@ -120,6 +120,8 @@ class Model(nn.Module):
     instruction: Instruction | None = None
     #: How many numbers an input and a label of the prompts have that it was built for. Set by `build_model`.
     built_for: tuple[int, int] | None = None
+    #: The folder of the run that it was trained in, and the step if it is not the last. Set by `load_model`.
+    loaded_from: str = ""
     #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
     #: many as the model was trained on. Set by `load_model`.
     usual_prompts: Callable[[int | None], Sequence[Prompts]] | None = None
@@ -276,6 +278,21 @@ class Model(nn.Module):
 
         Does nothing by default.
         """
+
+    def __repr__(self) -> str:
+        """What it is and reads, in a line; ``print(list(model.children()))`` shows its modules."""
+        number = sum(parameter.numel() for parameter in self.parameters())
+        words = [f"{number:,} parameters"]
+        if hasattr(self, "max_points"):
+            words.append(f"prompts of up to {self.max_points} points")
+        if self.built_for is not None:
+            dims, labels = self.built_for
+            words.append(f"{dims} dimension{'s' * (dims != 1)}")
+            if labels > 1:
+                words.append(f"{labels} classes" if self.classes else f"labels of {labels} numbers")
+        if self.loaded_from:
+            words.append(f"from {self.loaded_from}")
+        return f"{type(self).__name__}({', '.join(words)})"
 
     @property
     def changes_between_updates(self) -> bool:

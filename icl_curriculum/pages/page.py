@@ -36,18 +36,18 @@ class WrittenReport:
 def report(
     name: str | os.PathLike[str],
     *,
-    error: float | None = None,
+    threshold: float | None = None,
     metric: str | None = None,
     results: str | os.PathLike[str] = "results",
 ) -> WrittenReport:
     """Write the page report.html of an experiment and its summary.csv, as ``icl report`` does; returns their paths.
 
-    ``name``: the experiment's folder of results, or its name in ``results``. ``error``: what counts as learned, by
-    default 0.5. ``metric``: the id of one that is shown in the place of the normalized error. UserError where a table
-    is missing or damaged, or no run is finished.
+    ``name``: the experiment's folder of results, or its name in ``results``. ``threshold``: the error that counts
+    as learned, by default 0.5. ``metric``: the id of one that is shown in the place of the normalized error. UserError
+    where a table is missing or damaged, or no run is finished.
     """
     directory = find_results(os.fsdecode(as_path(name, "name")), as_path(results, "results"))
-    return report_on(directory, threshold=as_finite(error, "error"), metric=metric)
+    return report_on(directory, threshold=as_finite(threshold, "threshold"), metric=metric)
 
 
 def report_on(directory: Path, *, threshold: float | None = None, metric: str | None = None) -> WrittenReport:

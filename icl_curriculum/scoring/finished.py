@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,10 @@ import pandas as pd
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_number, whole_numbers
 from icl_curriculum.core.component import LARGEST, Component
 from icl_curriculum.core.machine import resolve_device
+from icl_curriculum.core.notebook import ProgressBoard
+from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.evaluation import Bank
 from icl_curriculum.evaluation.failures import failure_sentences
 from icl_curriculum.metrics import Metric
 from icl_curriculum.runs.results import Results
@@ -36,6 +40,7 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     device: str = "auto",
     plugins: Sequence[str | os.PathLike[str]] = (),
+    progress: bool | None = None,
 ) -> Results:
     """Ask a finished run about any class, inputs and shift as ``icl evaluate`` does, with the same files.
 
@@ -43,7 +48,7 @@ def evaluate(
     the run's own classes and inputs are asked under every shift. ``n_prompts``: of each bank, by default as many as the
     run had. ``masks``, ``instructions``, ``adaptations``: texts as for ``--mask``, ``--instruction`` and ``--adapt``,
     in which ways the model is asked beside as it is. ``steps``: at which the run kept its weights, or ``"all"``; by
-    default the last.
+    default the last. ``progress``: as for `run`.
 
     Returns the `Results` in ``output``, by default ``run_dir``/evaluate. Their ``evaluation`` and
     ``prediction_differences`` hold what was asked by this call alone; the files, and so `Results.open`, have what
@@ -61,8 +66,15 @@ def evaluate(
         steps=_steps(steps),
     )
     into = run / "evaluate" if output is None else as_path(output, "output")
+    board = ProgressBoard(progress)
+
+    @contextlib.contextmanager
+    def view(name: str, banks: Sequence[Bank]) -> Iterator[Tell]:
+        yield lambda share, detail="": board.set(name, f"{share:.0%} of {len(banks)} banks  {detail}".rstrip())
+        board.set(name, "done", now=True)
+
     written, grid = evaluate_run(
-        run, questions, output=into, device=resolve_device(device), plugins=as_paths(plugins, "plugins")
+        run, questions, output=into, device=resolve_device(device), plugins=as_paths(plugins, "plugins"), view=view
     )
     whole, last = Results(into), written[-1]
     tables = {name: _asked_rows(whole.table(name), written, grid) for name in ("evaluation", "prediction_differences")}
@@ -82,13 +94,14 @@ def heads(
     steps: int | str | Sequence[int | str] = (),
     output: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    progress: bool | None = None,
 ) -> Results:
     """What the attention heads of a run attend to, and what masking some does, as ``icl heads`` says, with its files.
 
     ``path``: the folder of a finished run, or a folder of such. ``n``: how many of the heads with the highest ``score``
     are masked, by default 7 of 96 and at least one; 0: none. ``by``: what takes the place of what a masked head says,
     ``zero`` or ``mean``. ``controls``: sets of as many other heads. ``n_prompts``: on which errors are measured.
-    ``steps``: at which the run kept its weights, or ``"all"``.
+    ``steps``: at which the run kept its weights, or ``"all"``. ``progress``: as for `run`.
 
     Returns the `Results` in ``output``, by default ``path``/heads: ``heads`` with the scores, ``evaluation`` with the
     errors, and of a folder of runs ``masking`` with means over seeds. UserError for what cannot be meant.
@@ -99,12 +112,14 @@ def heads(
         score, masked, by, whole_number(controls, "controls", least=0),
         whole_number(n_prompts, "n_prompts", least=2, most=LARGEST),
     )  # fmt: skip
-    into = None if output is None else as_path(output, "output")
+    into, board = None if output is None else as_path(output, "output"), ProgressBoard(progress)
     with own_settings():
         written = study_heads(
             as_path(path, "path"), questions, output=into, device=resolve_device(device),
             jobs=whole_number(jobs, "jobs", least=1), steps=_steps(steps),
+            tell=lambda share, detail="": board.set("heads", f"{share:.0%}  {detail}".rstrip()),
         )  # fmt: skip
+    board.set("heads", f"results in {written.folder}", now=True)
     return Results(written.folder, notes=())
 
 

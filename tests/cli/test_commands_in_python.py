@@ -109,7 +109,7 @@ def test_compare_says_what_the_command_says(icl: Icl, two: tuple[Path, Path]) ->
     typed, called = two
     code, printed, _ = icl("compare", typed, "--against", "both", "--examples", "2", "--error", "0.7")
     assert code == 0
-    compared = package.compare(called, against="both", examples=2, error=0.7)
+    compared = package.compare(called, against="both", examples=2, threshold=0.7)
     assert_same_files(typed, called)
     assert compared.path == called / "examples_2/summary.csv"
     assert len(compared.summary) == len(pd.read_csv(compared.path))
@@ -129,7 +129,7 @@ def test_plot_and_report_leave_what_the_commands_leave(icl: Icl, two: tuple[Path
     assert [path.name for path in drawn] == [Path(line).name for line in re.findall(r"^figure: +(.+)$", printed, re.M)]
     code, printed, _ = icl("report", "tiny", "--results", typed.parent, "--error", "0.8")
     assert code == 0
-    written = package.report("tiny", results=called.parent, error=0.8)
+    written = package.report("tiny", results=called.parent, threshold=0.8)
     assert [f"note: {text}" for text in written.missing] == [line for line in printed.splitlines() if "note: " in line]
     assert (written.page, written.summary) == (called / "report.html", called / "summary.csv")
     assert_same_files(typed, called)

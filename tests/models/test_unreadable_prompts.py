@@ -83,3 +83,14 @@ def test_a_task_takes_names_ids_and_tables() -> None:
     assert built == task
     streams = Streams(seed=3, name="test")
     assert torch.equal(built.draw(3, 4, streams).ys, task.draw(3, 4, streams).ys)
+
+
+def test_tasks_prompts_and_models_are_shown_in_a_line(model: Model) -> None:
+    task = Task("hermite/2", "student_t/df=5", 1, label_noise=0.5)
+    assert repr(task) == "Task('hermite/2', 'student_t/df=5', dims=1, label_noise=0.5)"
+    assert eval(repr(task)) == task
+    assert repr(drawn("linear", 2)) == "Prompts(2 of 5 points in 2 dimensions, linear, gaussian inputs)"
+    assert repr(drawn("linear_map", 2)).endswith("labels of 2 numbers)")
+    number = sum(parameter.numel() for parameter in model.parameters())
+    longest = model.max_points
+    assert repr(model) == f"Transformer({number:,} parameters, prompts of up to {longest} points, 2 dimensions)"

@@ -72,6 +72,7 @@ def test_a_run_of_results_is_opened_too(whole: Results) -> None:
 
 def test_the_model_of_a_run_is_that_of_its_folder(whole: Results) -> None:
     expected = icl_curriculum.load_model(whole / "single-seed1").state_dict()
+    assert repr(whole.model("single-seed1")).endswith(f"from {whole / 'single-seed1'})")
     for found in (whole.model("single", seed=1), whole.model("single-seed1")):
         assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
     with pytest.raises(UserError, match="variant 'single' may be any of single-seed0, single-seed1; say which"):
@@ -180,3 +181,18 @@ def test_a_made_experiment_cannot_be_given_another_recipe() -> None:
     values = tiny_values({"variants": {"slow": {"recipe": "reference"}, "quick": {}}})
     with pytest.raises(UserError, match="cannot choose another recipe"):
         icl_curriculum.load(icl_curriculum.Experiment.model_validate(values))
+
+
+def test_progress_is_shown_where_it_is_asked_for(
+    tmp_path: Path, undrawn: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icl_curriculum.core.notebook.LINE_EVERY", 0.0)
+    values = tiny_values({"training.steps": 2})
+    icl_curriculum.run(values, results=tmp_path / "quiet", device="cpu")
+    assert capsys.readouterr() == ("", "")
+    icl_curriculum.run(values, results=tmp_path, device="cpu", progress=True)
+    out, lines = capsys.readouterr()
+    assert out == ""
+    assert "mixed-seed0: training 2/2  loss " in lines
+    assert "mixed-seed0: done\n" in lines
+    assert lines.endswith(f"tiny: results in {tmp_path / 'tiny'}\n")

@@ -64,7 +64,7 @@ def compare(
     names: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     against: str | None = None,
-    error: float | None = None,
+    threshold: float | None = None,
     examples: int | None = None,
     metric: str | None = None,
     all_pairs: bool = False,
@@ -73,14 +73,15 @@ def compare(
 ) -> Compared:
     """Set experiments side by side, or the variants of one, as ``icl compare`` does, and write summary.csv.
 
-    ``names``: one or several experiments, by name in ``results`` or by folder. ``error``: what counts as learned, by
-    default 0.5; the other arguments are those of `set_side_by_side`, and so is what is raised. Returns what is said of
-    them: ``summary``, the table, ``answers`` in words, ``notes`` on what is missing, and the ``path`` of summary.csv.
+    ``names``: one or several experiments, by name in ``results`` or by folder. ``threshold``: the error that counts as
+    learned, by default 0.5; the other arguments are those of `set_side_by_side`, and so is what is raised. Returns
+    what is said of them: ``summary``, the table, ``answers`` in words, ``notes`` on what is missing, and the ``path``
+    of summary.csv.
     """
     return set_side_by_side(
         [os.fsdecode(name) for name in as_paths(names, "names")],
         as_path(results, "results"),
-        threshold=as_finite(error, "error"),
+        threshold=as_finite(threshold, "threshold"),
         metric=metric,
         output=None if output is None else as_path(output, "output"),
         against=against,
