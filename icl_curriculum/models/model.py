@@ -366,7 +366,7 @@ class Model(nn.Module):
                         f"prompts with {what} of {number} {numbers}; the model was built for {built}"
                     )
         if prompts.points > self.max_points:
-            raise UnreadablePrompts(f"prompts of {prompts.points} points; the model reads at most {self.max_points}")
+            raise UnreadablePrompts(f"prompts of {prompts.points} points, the model reads at most {self.max_points}")
 
     def masked(
         self,

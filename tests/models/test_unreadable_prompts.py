@@ -28,7 +28,7 @@ OTHER: dict[str, tuple[Callable[[Model], Any], str]] = {
     "dims": (lambda model: model.predict(drawn("linear", 3)), "prompts with inputs of 3 numbers; .* built for 2"),
     "one": (lambda model: model.predict(drawn("linear", 1)), "prompts with inputs of 1 number; .* built for 2"),
     "labels": (lambda model: model.predict(drawn("linear_map", 2)), "prompts with labels of 2 numbers; .* built for 1"),
-    "points": (lambda model: model.predict(drawn("linear", 2, 90)), "prompts of 90 points; the model reads at most"),
+    "points": (lambda model: model.predict(drawn("linear", 2, 90)), "prompts of 90 points, the model reads at most"),
     "no prompts": (lambda model: model.predict("linear"), "expected Prompts, as Task.draw gives them, found 'linear'"),
     "heads": (lambda model: head_scores(model, drawn("linear", 3)), "prompts with inputs of 3 numbers"),
     "masked": (lambda model: model.masked("start", n=1, prompts=drawn("linear", 3)), "with inputs of 3 numbers"),
