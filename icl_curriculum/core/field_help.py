@@ -29,22 +29,30 @@ class _Nothing(BaseModel):
     """Has what pydantic gives every class, and nothing of its own."""
 
 
-#: What is no word of ours on any class.
-_PYDANTIC = {*dir(BaseModel), *vars(_Nothing), *vars(BaseModel)}
+#: What pydantic gives every class anew.
+_GIVEN = {*vars(_Nothing)}
 
 
 class OwnWords(ModelMetaclass):
     """The type of classes of which ``dir()``, and so ``help()`` and a notebook's completion, name what is their own."""
 
     def __dir__(cls) -> list[str]:
-        return sorted({name for base in cls.__mro__ for name in vars(base)} - _PYDANTIC)
+        own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("pydantic", "builtins", "abc")]
+        names = {name for base in own for name in vars(base) if not name.startswith("__")}
+        return sorted(names - _GIVEN)
 
 
 def describe_fields(cls: type[BaseModel]) -> None:
-    """Add the fields to a class's docstring, and make its signature one of names and defaults."""
-    if cls.__doc__ and cls.model_fields:
-        lines = [line for name, info in cls.model_fields.items() for line in _words(name, info)]
-        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Fields:", "", *lines])
+    """Add the fields to a class's docstring, and make its signature one of names and defaults.
+
+    The docstring of a class that lacks methods is a contract, and stays as it is.
+    """
+    if cls.__doc__ and cls.model_fields and not inspect.isabstract(cls):
+        lines = ["Fields:", "", *(line for name, info in cls.model_fields.items() for line in _words(name, info))]
+        own = cls.__doc__.rstrip()
+        later = [line for line in own.split("\n")[1:] if line.strip()]
+        margin = min((len(line) - len(line.lstrip()) for line in later), default=0)
+        cls.__doc__ = "\n".join([own, "", *(f"{' ' * margin}{line}".rstrip() for line in lines)])
     parameters = [
         inspect.Parameter(info.alias or name, inspect.Parameter.KEYWORD_ONLY, default=_default(info))
         for name, info in cls.model_fields.items()

@@ -49,10 +49,14 @@ def test_a_class_of_ones_own_is_described_and_its_summary_stays() -> None:
 
         factor: float = Field(gt=0.5, description="by which mine is multiplied")
 
+        def schema(self) -> str:  # type: ignore[override]
+            """A name that pydantic has, too."""
+            return "mine"
+
     assert Mine.summary() == "Mine alone."
-    lines = (Mine.__doc__ or "").splitlines()
+    lines = (inspect.getdoc(Mine) or "").splitlines()
     assert lines[:3] == ["Mine alone.", "", "More words."]
     assert lines[-2:] == ["  factor  (float, above 0.5)", "      by which mine is multiplied"]
-    assert {"summary", "spec", "id"} <= {*dir(Mine)}
+    assert {"summary", "spec", "id", "schema"} <= {*dir(Mine)}
     assert "model_dump" not in dir(Mine)
     assert Mine.model_validate({"factor": 2.0}).factor == 2.0

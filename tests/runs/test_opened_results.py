@@ -83,6 +83,12 @@ def test_the_model_of_a_run_is_that_of_its_folder(whole: Results) -> None:
         whole.model(seed=7)
 
 
+def test_a_run_of_results_is_a_learner_to_be_scored(whole: Results) -> None:
+    task = icl_curriculum.Task("linear", "gaussian", dims=2)
+    table = icl_curriculum.score(Results.open(whole / "both-seed1"), task, points=5, n_prompts=8)
+    assert {"tiny/both-seed1"} == set(table.loc[table["learner_kind"] == "model", "run"])
+
+
 def test_what_is_damaged_or_unfinished_is_named_and_the_rest_is_there(moved: Path, half: Finished) -> None:
     (moved / "both-seed0/learning.csv").write_text("nothing\n")
     shutil.copytree(half.path, moved / "mixed-seed0")
