@@ -11,7 +11,7 @@ import json
 import math
 import reprlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,8 +20,9 @@ from torch import Tensor
 from icl_curriculum.core.arguments import whole_number
 from icl_curriculum.core.contracts import as_number
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.named_components import as_component
 from icl_curriculum.core.prompts import Prompts
-from icl_curriculum.core.registry import INPUTS
+from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.streams import Streams
 from icl_curriculum.function_classes import table_of
@@ -39,13 +40,15 @@ from icl_curriculum.observations import OF_NUMBERS, Pairs
 
 #: Why a class with memory has no values at queries other than the next inputs.
 MEMORY = "a value follows from the inputs before its own, too"
-_SUCH_AS = {"function_class": 'FUNCTION_CLASSES.build("linear")', "inputs": 'INPUTS.build("gaussian")'}
+_SUCH_AS = {"function_class": '"linear" or "hermite/3"', "inputs": '"gaussian"'}
 
 
 @dataclass(frozen=True)
 class Task:
     """A function class, inputs, dimensions and noise, from which prompts are drawn.
 
+    ``function_class`` and ``inputs``: components, or what names them as on the command line: ``Task("linear",
+    "gaussian", dims=3)``, an id such as ``"hermite/3"``, or a dict such as ``{"name": "hermite", "degree": 3}``.
     ``label_noise``: its standard deviation in raw units, or for sign-valued classes the probability that a label
     is flipped; None: the class's own. ``factor``: multiplies the functions, but not the noise. ``unit``: what raw
     values and noise are multiplied by to give labels; None: what the class's ``outputs`` say.
@@ -58,8 +61,30 @@ class Task:
     factor: float = 1.0
     unit: float | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            function_class: FunctionClass | str | dict[str, Any],
+            inputs: InputDistribution | str | dict[str, Any],
+            dims: int,
+            label_noise: float | None = None,
+            factor: float = 1.0,
+            unit: float | None = None,
+        ) -> None: ...
+
+    def __repr__(self) -> str:
+        """The call that makes it: ``Task('linear', 'gaussian', dims=3)``."""
+        given = [repr(self.function_class.id), repr(self.inputs.id), f"dims={self.dims}"]
+        usual = {"label_noise": None, "factor": 1.0, "unit": None}
+        more = [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
+        return f"Task({', '.join([*given, *more])})"
+
     def __post_init__(self) -> None:
+        registries = {"function_class": FUNCTION_CLASSES, "inputs": INPUTS}
         for name, kind in (("function_class", FunctionClass), ("inputs", InputDistribution)):
+            if isinstance(getattr(self, name), str | dict):
+                object.__setattr__(self, name, as_component(getattr(self, name), registries[name], name))
             if not isinstance(getattr(self, name), kind):
                 raise UserError(
                     f"expected a {kind.__name__}, such as {_SUCH_AS[name]}, found {reprlib.repr(getattr(self, name))}",
@@ -129,6 +154,9 @@ class Task:
     @own_settings()
     def draw(self, n: int, points: int, streams: Streams, *, active_dims: int | None = None) -> Prompts:
         """Draw ``n`` prompts of ``points`` points. If ``active_dims`` is given, coordinates from there on are zero."""
+        if not isinstance(streams, Streams):
+            raise UserError(f'expected Streams(seed=7, name="mine"), found {reprlib.repr(streams)}', key="streams")
+        n, points = whole_number(n, "n", least=0), whole_number(points, "points", least=1)
         xs, values, truth = self.clean(n, points, streams, active_dims=active_dims)
         return self.label(xs, values, truth, streams)
 

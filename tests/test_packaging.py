@@ -98,7 +98,7 @@ class Mine(FunctionClass):
         return self.scale**2 * dims
 
 
-folder: Path = icl_curriculum.run("smoke", seeds=[0])
+folder: Path = icl_curriculum.run("smoke", seeds=[0]) / "mixed-seed0"
 icl_curriculum.run(3)
 """
 

@@ -16,7 +16,7 @@ from icl_curriculum.bench.memory import MIB, peak_resident
 from icl_curriculum.bench.tables import BenchTable, Column, Job, Row, Settings, measured_on
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.pages import report_on
-from icl_curriculum.results.comparison.command import compare
+from icl_curriculum.results.comparison.command import set_side_by_side
 
 COLUMNS = (
     Column("variants", "variants"),
@@ -64,7 +64,7 @@ def compared_and_reported(request: GrowthRequest, say: Callable[[Any], None]) ->
             Path(folder) / "many", variants=request.variants, seeds=request.seeds, longest=request.longest
         )
         began = time.process_time()
-        compared = compare([str(made)], Path(folder))
+        compared = set_side_by_side([str(made)], Path(folder))
         between = time.process_time()
         written = report_on(made)
         return {

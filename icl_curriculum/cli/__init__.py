@@ -144,28 +144,26 @@ def evaluate(
     """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
-    from icl_curriculum.scoring import evaluate as evaluating
-    from icl_curriculum.scoring.asked_metrics import asked_metrics
-    from icl_curriculum.scoring.asked_models import asked_adaptations
+    from icl_curriculum.scoring.evaluate import EvaluationQuestions, evaluate_run
     from icl_curriculum.scoring.grid import AskedCells
-    from icl_curriculum.scoring.trained_runs import asked_steps
 
-    device, written = launch.resolve_device(device), []
-    adaptations = asked_adaptations(adapt or ())
-    steps = asked_steps(run_dir, step) if step else [None]
-    for each in steps:
-        evaluation = evaluating.Evaluation(run_dir, plugins=plugin or [], device=device, step=each)
-        grid = evaluation.grid(AskedCells(function_class or (), inputs or (), shift or ()), n_prompts)
-        models = evaluation.models(masks=mask or (), instructions=instruction or ())
-        tasks = [bank.drawn_task for bank in grid.banks]
-        metrics = asked_metrics(metric or (), tasks, evaluation.run.experiment.evaluation.metrics)
-        name = evaluation.run.name if each is None else f"{evaluation.run.name} at step {each}"
-        with progress.bank_view(name, grid.banks) as tell:
-            last = each == steps[-1]
-            into = output or run_dir / "evaluate"
-            written.append(
-                evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last, metrics=metrics)
-            )
+    questions = EvaluationQuestions(
+        AskedCells(function_class or (), inputs or (), shift or ()),
+        n_prompts,
+        masks=mask or (),
+        instructions=instruction or (),
+        adaptations=adapt or (),
+        metrics=metric or (),
+        steps=step or (),
+    )
+    written, grid = evaluate_run(
+        run_dir,
+        questions,
+        output=output,
+        device=launch.resolve_device(device),
+        plugins=plugin or (),
+        view=progress.bank_view,
+    )
     display.show_evaluation(written, grid)
 
 
@@ -350,7 +348,7 @@ def compare(
     from icl_curriculum.cli import display
     from icl_curriculum.results.comparison import command
 
-    compared = command.compare(
+    compared = command.set_side_by_side(
         names,
         results,
         threshold=error,
@@ -507,7 +505,8 @@ def check(
     plugin: Plugins = None,
 ) -> None:
     """Hold a component of any kind to the contract of its kind, rule by rule."""
-    from icl_curriculum.cli import checking, listing
+    from icl_curriculum.cli import listing
+    from icl_curriculum.testing import checking
 
     subjects = checking.subjects(name, everything=all_, kind=kind, overrides=set_ or [], plugins=plugin or [])
     if not listing.show_checks(subjects, every_rule=not all_):

@@ -13,7 +13,6 @@ from icl_curriculum.cli.screen import Screen
 from icl_curriculum.cli.similarity import TITLE, closest_table
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.notices import said_if_not_shown
-from icl_curriculum.results.adaptation import ADAPTED
 from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing
 
@@ -121,10 +120,10 @@ def show_heads(written: WrittenHeads) -> None:
 
 def show_baseline_failures(failures: Failures) -> None:
     """Show which prompts are missing from a baseline's errors, and which adaptations diverged."""
-    for bank, items in failures.items():
-        for failure in items:
-            what = "no error" if failure.learner.startswith(ADAPTED) else "left out"
-            console.print(f"{what}: {bank}: {failure}", soft_wrap=True)
+    from icl_curriculum.evaluation.failures import failure_sentences
+
+    for sentence in failure_sentences(failures):
+        console.print(sentence, soft_wrap=True)
 
 
 def show_warnings(sentences: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from icl_curriculum.cli.checking import ToCheck
 from icl_curriculum.cli.completion import COLUMNS, COVERAGE, kinds
 from icl_curriculum.cli.display import console
 from icl_curriculum.config.finding import experiment_names
@@ -19,6 +18,7 @@ from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableDefinition
 from icl_curriculum.shifts import coverage
 from icl_curriculum.testing import check, describe
+from icl_curriculum.testing.checking import ToCheck
 
 
 def coverage_table() -> str:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from icl_curriculum.config.experiment import Experiment, Run, variant_name
 from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
-from icl_curriculum.core.arguments import as_path, as_paths, as_texts, whole_numbers
+from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_numbers
+from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.named_files import files_lie_in, placed
 from icl_curriculum.core.package_hashes import package_hashes
 from icl_curriculum.core.plugin_files import COPIES, PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
 from icl_curriculum.core.printable import harmless
+
+#: What names or is an experiment: a name, the path of a TOML file, its content as a dict, or a checked one.
+AnyExperiment = str | os.PathLike[str] | Mapping[str, Any] | Experiment
 
 # What `recipe` sets where the file does not. "fast" is the defaults themselves.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -64,13 +69,17 @@ def find(name: str) -> Path:
 
 
 def load(
-    name: str | Path,
+    name: AnyExperiment,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> list[Run]:
-    """The runs of experiment NAME, one per (variant, seed).
+    """The runs of an experiment, one per (variant, seed).
+
+    ``name``: a name or a TOML file as on the command line, or in Python what such a file says as a dict, or an
+    `Experiment`. Of a dict, paths are relative to the working directory, it may hold components themselves, and without
+    ``name`` the experiment is called ``experiment``.
 
     ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's. What other
     plugin files have registered before is unknown to the experiment.
@@ -81,11 +90,9 @@ def load(
 
 
 def _load(
-    name: str | Path, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]
+    name: AnyExperiment, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]
 ) -> list[Run]:
-    path = find(str(as_path(name, "experiment")))
-    values = read(path)
-    values.setdefault("name", path.stem)
+    path, values = _said(name)
     for override in as_texts(overrides, "overrides"):
         values = merge(values, parse_override(override))
     if seeds is not None:
@@ -106,6 +113,8 @@ def _load(
     base = build(values, source=str(path))
     check_names(base, str(path))
     runs = []
+    # A variant's own experiment has none, so that it can be run by itself.
+    values = {key: value for key, value in values.items() if key != "variants"}
     for variant, changes in (base.variants or {"": {}}).items():
         source = f"{path}, variant {variant!r}" if variant else str(path)
         experiment = build(merge(values, changes), source=source) if variant else base
@@ -114,6 +123,46 @@ def _load(
         name = variant or variant_name(experiment)
         runs += [Run(experiment, name, seed, hashes) for seed in base.seeds]
     return runs
+
+
+def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
+    """What an experiment says, defaults left out, and what to call its source in messages."""
+    if isinstance(experiment, Experiment):
+        values = experiment.model_dump(exclude_unset=True, exclude_none=True)
+        if any("recipe" in changes for changes in experiment.variants.values()):
+            raise UserError(
+                "a variant of an Experiment that was made already cannot choose another recipe: what the first one "
+                "sets is written out in it; give the experiment as a dict",
+                key="variants",
+            )
+        if build(values, source="the Experiment").resolved() != experiment.resolved():
+            raise UserError(
+                f"the Experiment says {experiment.recipe!r} and was made without its values, which only a file or a "
+                f"dict is filled up with; give the experiment as a dict",
+                key="recipe",
+            )
+        return "the Experiment", values
+    if isinstance(experiment, Mapping):
+        values = _as_in_a_file(dict(experiment))
+        refuse_impossible(values)
+        return "the dict", _inherited(values, Path(), "the dict", ())
+    path = find(str(as_path(experiment, "experiment")))
+    return str(path), {"name": path.stem, **read(path)}
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """A value from Python as TOML would say it: components and tables as dicts, numbers and paths as such."""
+    value = plain(value)
+    if isinstance(value, Component):
+        return value.spec()
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True, exclude_none=True)
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, Mapping):
+        # Python's None stands for a key that is not given, which TOML leaves out.
+        return {key: _as_in_a_file(item) for key, item in value.items() if item is not None}
+    return [_as_in_a_file(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def check_names(experiment: Experiment, source: str) -> None:
@@ -230,19 +279,24 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's values merged over those it extends. Plugin paths become absolute."""
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
-    values: dict[str, Any] = placed(read_toml(path), path.parent)
+    return _inherited(placed(read_toml(path), path.parent), path.parent, str(path), (*seen, path.resolve()))
+
+
+def _inherited(values: dict[str, Any], folder: Path, source: str, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Values merged over those of the file that they extend. What they name is looked for in ``folder``."""
     if values.get("plugins", []) != []:
-        values["plugins"] = _absolute(values["plugins"], path.parent, f"{path}: plugins")
+        values["plugins"] = _absolute(values["plugins"], folder, f"{source}: plugins")
     parent = values.pop("extends", None)
     if parent is None:
         return values
     if not isinstance(parent, str):
-        raise UserError(f"{path}: extends: expected a file name, found {shown(parent)}")
-    candidates = [path.parent / parent, packaged_folder() / parent]
+        raise UserError(f"{source}: extends: expected a file name, found {shown(parent)}")
+    candidates = [folder / parent, packaged_folder() / parent]
     parent_path = next((candidate for candidate in candidates if is_file(candidate)), None)
     if parent_path is None:
-        raise UserError(f"{path}: extends: {named(parent)} is neither beside this file nor in the package")
-    inherited = read(parent_path, (*seen, path.resolve()))
+        where = "beside this file" if seen else "in the working directory"
+        raise UserError(f"{source}: extends: {named(parent)} is neither {where} nor in the package")
+    inherited = read(parent_path, seen)
     for own in ("name", "description"):
         inherited.pop(own, None)
     return merge(inherited, values)

@@ -5,6 +5,7 @@ Light: it imports nothing beyond the standard library.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import reprlib
@@ -49,6 +50,14 @@ def whole_numbers(values: Any, name: str) -> list[int]:
     if isinstance(found, str | bytes | dict) or not isinstance(found, Iterable):
         raise UserError(f"expected several whole numbers, as in [0, 1, 2], found {reprlib.repr(values)}", key=name)
     return [whole_number(value, f"{name}.{number}") for number, value in enumerate(found)]
+
+
+def as_finite(value: Any, name: str) -> float | None:
+    """A finite number from Python or numpy, or None. UserError, naming the argument, for anything else."""
+    found = plain(value)
+    if found is None or (isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)):
+        return None if found is None else float(found)
+    raise UserError(f"expected a finite number, found {reprlib.repr(value)}", key=name)
 
 
 def as_path(value: Any, name: str) -> Path:

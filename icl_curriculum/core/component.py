@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from icl_curriculum.core.arguments import plain
+from icl_curriculum.core.field_help import OwnWords, describe_fields
 from icl_curriculum.core.identifiers import Identifier, held_as_value
 from icl_curriculum.core.named_files import NamedFile, files_written_as
 
@@ -42,10 +43,15 @@ def default_was(value: Any) -> dict[str, Any]:
     return {"default_was": value}
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, metaclass=OwnWords):
     """A part of a config that refuses unknown keys and silent conversions, and cannot be changed after reading."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        describe_fields(cls)
 
     @model_validator(mode="before")
     @classmethod

@@ -62,6 +62,18 @@ class Prompts:
     steps_given: bool = False
     input_rounding: float = 0.0
 
+    def __repr__(self) -> str:
+        """What they are, without their numbers: ``Prompts(4 of 7 points in 3 dimensions, linear, gaussian inputs)``."""
+        words = [f"{len(self)} of {self.points} points in {self.dims} dimension{'s' * (self.dims != 1)}"]
+        words += [self.function_class] if self.function_class else []
+        words += [f"{self.input_distribution} inputs"] if self.input_distribution else []
+        if self.label_dims > 1:
+            words.append(f"{self.label_dims} classes" if self.classes else f"labels of {self.label_dims} numbers")
+        if self.n_steps:
+            words.append(f"{self.n_steps} reasoning step{'s' * (self.n_steps != 1)}")
+        given = [f"with {name}" for name in ("queries", "mask") if getattr(self, name) is not None]
+        return f"Prompts({', '.join([*words, *given])})"
+
     def __post_init__(self) -> None:
         if self.steps_given and self.steps is None:
             raise ValueError("steps_given says that the steps of queries are given, and the prompts have no steps")

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from icl_curriculum.results.adaptation import ADAPTED
+
 
 @dataclass(frozen=True)
 class BaselineFailure:
@@ -61,6 +63,15 @@ def _from_record(item: Mapping[str, Any]) -> BaselineFailure:
 def for_manifest(failures: Failures) -> dict[str, list[dict[str, Any]]]:
     """The failures as a manifest's ``baseline_failures``: a list of records for every bank that has any."""
     return {bank: [dataclasses.asdict(item) for item in items] for bank, items in failures.items() if items}
+
+
+def failure_sentences(failures: Failures) -> list[str]:
+    """The failures as sentences: prompts that are left out of a baseline's errors, and adaptations without an error."""
+    return [
+        f"{'no error' if item.learner.startswith(ADAPTED) else 'left out'}: {bank}: {item}"
+        for bank, items in failures.items()
+        for item in items
+    ]
 
 
 def together(several: Iterable[Failures]) -> dict[str, list[BaselineFailure]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.notices import said_if_not_shown
@@ -43,6 +45,7 @@ from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.sources import Source, is_unknown
+from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.shown_metric import showing, shown_metric
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
 from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
@@ -86,6 +89,23 @@ MOST_VARIANTS = 6
 
 #: Tables that older results lack.
 _OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer")
+
+
+def plot(
+    name: str | os.PathLike[str],
+    *,
+    baselines: Baselines = "best",
+    variants: str | Sequence[str] | None = None,
+    metric: str | None = None,
+    results: str | os.PathLike[str] = "results",
+) -> list[Path]:
+    """Redraw the figures of an experiment, or those of scores, from its CSV files alone, as ``icl plot`` does.
+
+    ``name``: an experiment's folder of results, or its name in ``results``; the other arguments are those of
+    `figures.draw_all`, which is what is called. Returns the paths of the PNG files; beside each lies an SVG.
+    """
+    directory = find_results(os.fsdecode(as_path(name, "name")), as_path(results, "results"))
+    return draw_all(directory, baselines=baselines, variants=variants, metric=metric)
 
 
 def draw_all(

@@ -129,6 +129,7 @@ def build_model(
     build: Callable[..., Model] = config.build
     more = given(instruction=instruction, label_dims=None if label_dims == 1 else label_dims)
     model = build(dims=dims, points=points, generator=generator, **more)
+    model.built_for = dims, label_dims
     if classes:
         model.classes = True
     if instruction is not None:

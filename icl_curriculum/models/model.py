@@ -6,6 +6,7 @@ label, an axis that is only there if they are several.
 
 from __future__ import annotations
 
+import reprlib
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -55,6 +56,10 @@ class GradientStrategy(Protocol):
     def prepare(self, model: Model) -> None:
         """Does what the first update would wait for, such as compiling; changes neither weights nor gradients."""
         ...
+
+
+class UnreadablePrompts(UserError, ValueError):
+    """Prompts of other dimensions, labels or lengths than a model was built for."""
 
 
 class Model(nn.Module):
@@ -113,6 +118,10 @@ class Model(nn.Module):
     reads_steps: bool = True
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
+    #: How many numbers an input and a label of the prompts have that it was built for. Set by `build_model`.
+    built_for: tuple[int, int] | None = None
+    #: The folder of the run that it was trained in, and the step if it is not the last. Set by `load_model`.
+    loaded_from: str = ""
     #: Draws the prompts that scores and means of heads are taken over where none are given, of so many points or of as
     #: many as the model was trained on. Set by `load_model`.
     usual_prompts: Callable[[int | None], Sequence[Prompts]] | None = None
@@ -270,6 +279,21 @@ class Model(nn.Module):
         Does nothing by default.
         """
 
+    def __repr__(self) -> str:
+        """What it is and reads, in a line; ``print(list(model.children()))`` shows its modules."""
+        number = sum(parameter.numel() for parameter in self.parameters())
+        words = [f"{number:,} parameters"]
+        if hasattr(self, "max_points"):
+            words.append(f"prompts of up to {self.max_points} points")
+        if self.built_for is not None:
+            dims, labels = self.built_for
+            words.append(f"{dims} dimension{'s' * (dims != 1)}")
+            if labels > 1:
+                words.append(f"{labels} classes" if self.classes else f"labels of {labels} numbers")
+        if self.loaded_from:
+            words.append(f"from {self.loaded_from}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
     @property
     def changes_between_updates(self) -> bool:
         """Whether `before_update` or `after_update` does anything."""
@@ -306,6 +330,8 @@ class Model(nn.Module):
         not given the model predicts them, one after another, and then its answer from these: as many passes more as
         there are steps, for every prompt length (`core.steps.through_steps`).
         """
+        if not isinstance(prompts, Prompts):
+            raise UnreadablePrompts(f"expected Prompts, as Task.draw gives them, found {reprlib.repr(prompts)}")
         if prompts.steps is not None:
             return through_steps(lambda plain: self.predict(plain, head_mask=head_mask), prompts)
         passes = [
@@ -316,7 +342,11 @@ class Model(nn.Module):
         return found.log_softmax(dim=-1) if self.classes else found
 
     def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
-        """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time."""
+        """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time.
+
+        Raises `UnreadablePrompts`, a UserError, for prompts of another form than the model was built for.
+        """
+        self._expect_readable(prompts)
         device = next(self.parameters()).device
         rows = None if self.instruction is None else self.instruction.rows(prompts)
         for start in range(0, len(prompts), size):
@@ -324,6 +354,19 @@ class Model(nn.Module):
             queries = None if prompts.queries is None else prompts.queries[part].to(device)
             told = None if rows is None else rows[part].to(device)
             yield prompts.xs[part].to(device), prompts.ys[part].to(device), queries, told
+
+    def _expect_readable(self, prompts: Prompts) -> None:
+        """UnreadablePrompts for prompts of other inputs, labels or more points than the model was built for."""
+        if self.built_for is not None:
+            found = prompts.dims, prompts.label_dims
+            for what, number, built in zip(("inputs", "labels"), found, self.built_for, strict=True):
+                if number != built:
+                    numbers = "number" if number == 1 else "numbers"
+                    raise UnreadablePrompts(
+                        f"prompts with {what} of {number} {numbers}; the model was built for {built}"
+                    )
+        if prompts.points > self.max_points:
+            raise UnreadablePrompts(f"prompts of {prompts.points} points, the model reads at most {self.max_points}")
 
     def masked(
         self,

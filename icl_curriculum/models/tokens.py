@@ -117,8 +117,10 @@ class TokenReader(Model):
 
         ``alternate``: x_1, y_1, x_2, ..., x_query, with a label where the first coordinates of x are, padded with
         zeros (Garg et al. 2022), as inputs are where labels have more numbers. ``joint``: (x_k, x_(k-1), y_(k-1)) for
-        every k, zeros before the first pair. ValueError for labels of another number of numbers.
+        every k, zeros before the first pair. ValueError for inputs or labels of another number of numbers.
         """
+        if xs.shape[-1] != self.dims:
+            raise ValueError(f"inputs of {xs.shape[-1]} numbers; the model was built for {self.dims}")
         labels = ys.unsqueeze(-1) if ys.ndim == 2 else ys
         if labels.shape[-1] != self.label_dims:
             raise ValueError(f"labels of {labels.shape[-1]} numbers; the model was built for {self.label_dims}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import os
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,12 +13,14 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from icl_curriculum.core.arguments import as_finite, as_path
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.notices import warn_of
 from icl_curriculum.core.printable import harmless
 from icl_curriculum.pages.content import gather
 from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.comparison.command import Compared, describe
+from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.shown_metric import showing, shown_metric
 
 
@@ -28,6 +31,23 @@ class WrittenReport:
     summary: Path
     page: Path
     missing: tuple[str, ...]
+
+
+def report(
+    name: str | os.PathLike[str],
+    *,
+    threshold: float | None = None,
+    metric: str | None = None,
+    results: str | os.PathLike[str] = "results",
+) -> WrittenReport:
+    """Write the page report.html of an experiment and its summary.csv, as ``icl report`` does; returns their paths.
+
+    ``name``: the experiment's folder of results, or its name in ``results``. ``threshold``: the error that counts
+    as learned, by default 0.5. ``metric``: the id of one that is shown in the place of the normalized error. UserError
+    where a table is missing or damaged, or no run is finished.
+    """
+    directory = find_results(os.fsdecode(as_path(name, "name")), as_path(results, "results"))
+    return report_on(directory, threshold=as_finite(threshold, "threshold"), metric=metric)
 
 
 def report_on(directory: Path, *, threshold: float | None = None, metric: str | None = None) -> WrittenReport:

@@ -260,12 +260,12 @@ def find_results(name: str, results: Path) -> Path:
         with contextlib.suppress(OSError, ValueError):
             found += [path] if path.is_dir() else []
     if found:
-        return next((path for path in found if _holds_results(path)), found[0])
+        return next((path for path in found if holds_results(path)), found[0])
     known = [path.name for path in results.iterdir() if path.is_dir()] if results.is_dir() else []
     raise UserError(f"no results for {reprlib.repr(name)} in {results}{did_you_mean(name, known)}")
 
 
-def _holds_results(folder: Path) -> bool:
+def holds_results(folder: Path) -> bool:
     """Whether a folder is that of a run, of an experiment, of scores or of several experiments."""
     patterns = ("manifest.json", "*/manifest.json", "*/*/manifest.json", "evaluation.csv", "summary.csv")
     return any(next(folder.glob(pattern), None) is not None for pattern in patterns)

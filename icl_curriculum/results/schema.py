@@ -56,7 +56,7 @@ class TableColumn:
             return "category"
         if self.kind is bool:
             return None
-        return "int64" if self.kind is int and not self.axis else "float64"
+        return "int64" if self.kind is int and not self.axis and not self.empty else "float64"
 
     @property
     def allowed(self) -> str:

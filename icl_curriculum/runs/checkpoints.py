@@ -136,6 +136,7 @@ def load_model(run_dir: str | Path, step: int | None = None) -> Model:
         raise UserError(f"{weights} is damaged or no weights file ({error})") from None
     except RuntimeError:
         raise UserError(f"{weights} holds the weights of another model than {run_dir / 'config.toml'} says") from None
+    model.loaded_from = str(run_dir) + ("" if step is None else f" at step {step}")
     model.usual_prompts = partial(usual_prompts, run)
     return model.eval()
 

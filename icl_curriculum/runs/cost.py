@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from icl_curriculum.config.experiment import Experiment, Run
-from icl_curriculum.config.loading import load
+from icl_curriculum.config.loading import AnyExperiment, load
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.machine import computing_threads, reproducible, resolve_device
 from icl_curriculum.core.progress import Tell, between, tell_nobody, within
@@ -96,7 +96,7 @@ class RunCost:
 
 
 def cost(
-    experiment: str | Path,
+    experiment: AnyExperiment,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,

@@ -14,17 +14,19 @@ from pathlib import Path
 
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.config.loading import load
+from icl_curriculum.config.loading import AnyExperiment, load
 from icl_curriculum.core.arguments import as_path, as_texts, whole_number
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import resolve_device
+from icl_curriculum.core.notebook import ProgressBoard
 from icl_curriculum.core.notices import LeftOut, said_if_not_shown
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.transfer.command import write_if_methods_differ
-from icl_curriculum.runs.execution import Report, only_warnings
+from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+from icl_curriculum.runs.results import Results
 
 #: The seconds without a word after which it is said what is being drawn.
 SAY_EVERY = 3.0
@@ -124,7 +126,7 @@ def _write_transfer(directory: Path, note: Callable[[str], None]) -> None:
 
 
 def run(
-    experiment: str | Path,
+    experiment: AnyExperiment,
     *,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
@@ -135,23 +137,45 @@ def run(
     jobs: int | None = 0,
     log: Sequence[str] = (),
     report: Report | None = None,
-) -> Path:
-    """Train, evaluate and plot an experiment as ``icl run`` does, with the same files; returns its results directory.
+    progress: bool | None = None,
+) -> Results:
+    """Train, evaluate and plot an experiment as ``icl run`` does, with the same files; returns its `Results`.
 
-    ``experiment`` is a name or a TOML file, ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as
-    for ``--log``, e.g. ``("tensorboard",)``. ``jobs``: 0 executes run after run in this process; a number, so many
+    ``experiment`` is a name or a TOML file, what such a file says as a dict, or an `Experiment`, as for `load`;
+    ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
+    ``jobs``: 0 executes run after run in this process; a number, so many
     worker processes at a time; None, as many as keep all cores busy.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``report`` is told how far a run is.
+    ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
 
     Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
-    that failed, with why.
+    that failed, with why; ``Results.open`` has what is there.
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
+    board, heard = ProgressBoard(progress), report or only_warnings
+
+    def reported(told: Progress) -> None:
+        if not told.warning:
+            board.set(told.run, _worded(told))
+        heard(told)
+
+    def ended(name: str, failure: RunFailure | None) -> None:
+        board.set(name, "done" if failure is None else "failed", now=True)
+
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
-        device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=report or only_warnings,
+        device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=reported, ended=ended,
+        note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip
     if outcome.failures:
         raise RunFailed("\n".join(failure.message for failure in outcome.failures))
-    return outcome.directory
+    board.set(runs[0].experiment.name, f"results in {outcome.directory}", now=True)
+    return Results(outcome.directory)
+
+
+def _worded(progress: Progress) -> str:
+    """How far a run is, in one line: ``training 120/300  loss 0.412``."""
+    text = progress.phase + (f" {progress.done}/{progress.total}" if progress.total else "")
+    text += f" ({progress.detail})" if progress.detail else ""
+    return text if progress.loss is None else f"{text}  loss {progress.loss:.3f}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from icl_curriculum.core.files import Claim, check_writable, locked, remove_left
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.core.package_hashes import package_hash
 from icl_curriculum.core.plugins import copies_of, load_plugin
-from icl_curriculum.core.progress import Tell
+from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import RegisteredTwice
-from icl_curriculum.evaluation import BANK_VERSION, NamedLearner
+from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
 from icl_curriculum.function_classes import FunctionClass, labels_of, steps_of
 from icl_curriculum.metrics import Metric
@@ -26,9 +28,10 @@ from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.doubts import doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
 from icl_curriculum.runs.evaluation import Scored, described_metrics, score_banks
-from icl_curriculum.scoring.asked_models import asked_models
+from icl_curriculum.scoring.asked_metrics import asked_metrics
+from icl_curriculum.scoring.asked_models import asked_adaptations, asked_models
 from icl_curriculum.scoring.grid import ALL, AskedCells, BankGrid, Frame, build_grid
-from icl_curriculum.scoring.trained_runs import open_run
+from icl_curriculum.scoring.trained_runs import asked_steps, open_run
 from icl_curriculum.shifts import Shift, standard_shifts
 
 #: Marks the manifests of these evaluations, so that no other folder is taken for one.
@@ -199,6 +202,64 @@ class Evaluation:
             "prediction_differences": of_run(run, (row for scored in answered for row in scored.differences)),
         }
         self._tables(output).add(rows, described, claim.check)
+
+
+@dataclass(frozen=True)
+class EvaluationQuestions:
+    """What a finished run is asked, in the words of the command line.
+
+    ``cells``: classes, inputs and shifts, by default the run's own classes and inputs under every shift, on
+    ``n_prompts`` prompts each, by default as many as the run had. ``masks``, ``instructions``: in which ways the model
+    is asked beside as it is, see `asked_models`; ``adaptations``: how it is adapted, see `Adaptation.parse`.
+    ``metrics``: beside those that every evaluation has. ``steps``: those whose kept weights are asked, numbers or
+    ``all``; by default the last.
+    """
+
+    cells: AskedCells = field(default_factory=AskedCells)
+    n_prompts: int | None = None
+    masks: Sequence[str] = ()
+    instructions: Sequence[str] = ()
+    adaptations: Sequence[str] = ()
+    metrics: Sequence[str | Metric] = ()
+    steps: Sequence[str] = ()
+
+
+@contextlib.contextmanager
+def unseen(run: str, banks: Sequence[Bank]) -> Iterator[Tell]:
+    """Shows nobody how far the evaluation of a run has come."""
+    yield tell_nobody
+
+
+def evaluate_run(
+    run_dir: Path,
+    questions: EvaluationQuestions,
+    *,
+    output: Path | None = None,
+    device: str = "cpu",
+    plugins: Sequence[Path] = (),
+    view: Callable[[str, Sequence[Bank]], AbstractContextManager[Tell]] = unseen,
+) -> tuple[list[WrittenEvaluation], BankGrid]:
+    """Ask a finished run and write the answers into ``output``, by default ``run_dir``/evaluate; figures at the end.
+
+    Returns what was written for each step, and the cells that were asked. ``view``: opens what is told how far the
+    evaluation has come, given the name of the run and its banks. Raises what `Evaluation` and its methods raise.
+    """
+    written: list[WrittenEvaluation] = []
+    adaptations = asked_adaptations(questions.adaptations)
+    steps: list[int | None] = [*asked_steps(run_dir, questions.steps)] if questions.steps else [None]
+    for step in steps:
+        evaluation = Evaluation(run_dir, plugins=plugins, device=device, step=step)
+        grid = evaluation.grid(questions.cells, questions.n_prompts)
+        models = evaluation.models(masks=questions.masks, instructions=questions.instructions)
+        tasks = [bank.drawn_task for bank in grid.banks]
+        metrics = asked_metrics(questions.metrics, tasks, evaluation.run.experiment.evaluation.metrics)
+        name = evaluation.run.name if step is None else f"{evaluation.run.name} at step {step}"
+        into, last = output or run_dir / "evaluate", step == steps[-1]
+        with view(name, grid.banks) as tell:
+            written.append(
+                evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last, metrics=metrics)
+            )
+    return written, grid
 
 
 def _load_beside(plugin: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +31,11 @@ class BankGrid:
 
 @dataclass(frozen=True)
 class AskedCells:
-    """What the user named on the command line."""
+    """What the user named on the command line; in Python, the components themselves may stand there as well."""
 
-    function_classes: Sequence[str] = ()
-    inputs: Sequence[str] = ()
-    shifts: Sequence[str] = ()
+    function_classes: Sequence[str | Component] = ()
+    inputs: Sequence[str | Component] = ()
+    shifts: Sequence[str | Component] = ()
 
     def classes(self, known: Sequence[FunctionClass]) -> list[FunctionClass]:
         return _components(self.function_classes, FUNCTION_CLASSES, "--function-class", known)
@@ -43,7 +44,7 @@ class AskedCells:
         return _components(self.inputs, INPUTS, "--inputs", known)
 
     def named_shifts(self, known: Sequence[Shift]) -> list[Shift]:
-        return _components([text for text in self.shifts if text != ALL], SHIFTS, "--shift", known)
+        return _components([item for item in self.shifts if item != ALL], SHIFTS, "--shift", known)
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,23 @@ def _reference_inputs(function_class: FunctionClass, dims: int) -> list[InputDis
     return [built]
 
 
-def _components(texts: Sequence[str], registry: Registry, option: str, known: Sequence[Component]) -> list[Any]:
-    """The components of the registry's kind that the texts mean, each once."""
-    names = [name for text in texts for name in (registry.names() if text == ALL else [text])]
-    return [component(name, registry, option, known) for name in dict.fromkeys(names)]
+def _components(
+    asked: Sequence[str | Component], registry: Registry, option: str, known: Sequence[Component]
+) -> list[Any]:
+    """The components of the registry's kind that the texts mean, each once. UserError for one of another kind."""
+    found: dict[str, Component] = {}
+    for item in (name for text in asked for name in (registry.names() if text == ALL else [text])):
+        if isinstance(item, str):
+            if item not in found:
+                found[item] = component(item, registry, option, known)
+        elif isinstance(item, registry.base):
+            found[item.id] = item
+        else:
+            raise UserError(
+                f"{option}: expected the name of {'an' if registry.kind[0] in 'aeiou' else 'a'} {registry.kind}, or "
+                f"one itself, found {reprlib.repr(item)}"
+            )
+    return list(found.values())
 
 
 def _outside(task: Task, source: str) -> str | None:

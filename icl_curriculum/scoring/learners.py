@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +101,7 @@ def contender(learner: Any, name: str | None = None) -> Contender:
 
     At k = 0 regressors and functions are not asked: they predict 0. UserError for anything else.
     """
-    if isinstance(learner, str | Path) and Path(learner).is_dir():
+    if isinstance(learner, str | os.PathLike) and Path(learner).is_dir():
         return trained_contender(Path(learner), name or "model")
     if isinstance(learner, str):
         learner = component(learner, BASELINES, "learner")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from icl_curriculum.config.mistakes import problems
 from icl_curriculum.core.arguments import plain, whole_number
 from icl_curriculum.core.component import LARGEST
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.named_components import as_component
+from icl_curriculum.core.registry import SHIFTS
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
@@ -33,7 +35,7 @@ def score(
     learners: Any,
     tasks: Task | Sequence[Task],
     *,
-    shifts: Sequence[Shift] = (),
+    shifts: str | Shift | Sequence[str | Shift] = (),
     points: int | None = None,
     n_prompts: int = 1280,
     bank_seed: int = 0,
@@ -46,8 +48,9 @@ def score(
 
     ``learners``: one, a list, or a dict by name, of anything that `scoring.contender` takes: names of baselines,
     folders of finished runs, scikit-learn regressors, functions ``(xs, ys, x_query) -> y``, objects with ``predict``.
-    ``tasks``: asked without a shift and under each of ``shifts``. ``points``: of a prompt, by default 4 dims + 1.
-    The prompts are those of an experiment with the same ``n_prompts``, ``points`` and ``bank_seed``.
+    ``tasks``: asked without a shift and under each of ``shifts``, each by name, by id or itself. ``points``: of a
+    prompt, by default 4 dims + 1. The prompts are those of an experiment with the same ``n_prompts``, ``points`` and
+    ``bank_seed``.
 
     What fits every prompt anew (regressors, functions, costly baselines) is asked on the first ``costly_prompts`` of
     them and with d/2, d, 2 d and 4 d examples, or the numbers in ``lengths``, or ``"all"``. Prompts that a learner
@@ -68,7 +71,7 @@ def prediction_differences(
     learners: Any,
     tasks: Task | Sequence[Task],
     *,
-    shifts: Sequence[Shift] = (),
+    shifts: str | Shift | Sequence[str | Shift] = (),
     points: int | None = None,
     n_prompts: int = 1280,
     bank_seed: int = 0,
@@ -111,12 +114,10 @@ class _Asking:
         metrics: Any = (),
     ) -> _Asking:  # fmt: skip
         """What was asked, in Python's own numbers. UserError, naming the argument, for what cannot be meant."""
-        shifts = [shifts] if isinstance(shifts, Shift) else shifts
-        for shift in shifts:
-            if not isinstance(shift, Shift):
-                raise UserError(
-                    f'expected shifts, such as SHIFTS.build("scaled_inputs"), found {reprlib.repr(shift)}', key="shifts"
-                )
+        several = [shifts] if isinstance(shifts, Shift | str | dict) else shifts
+        if not isinstance(several, Iterable):
+            raise UserError(f'expected shifts, such as "scaled_inputs/2", found {reprlib.repr(shifts)}', key="shifts")
+        shifts = [as_component(shift, SHIFTS, "shifts") for shift in several]
         confidence = plain(confidence)
         if not isinstance(confidence, float) or not 0 < confidence < 1:
             raise UserError(f"expected a number between 0 and 1, found {reprlib.repr(confidence)}", key="confidence")

@@ -189,13 +189,13 @@ def test_predict_takes_prompts_in_passes_without_changing_the_result() -> None:
 def test_prompts_twice_as_long_are_allowed_and_longer_ones_refused() -> None:
     model = fresh()
     assert model.predict(random_prompts(points=2 * POINTS - 1)).shape == (4, 2 * POINTS - 1)
-    with pytest.raises(ValueError, match=r"the prompt has 10 points, the model's positions allow 9"):
+    with pytest.raises(ValueError, match=r"prompts of 10 points, the model reads at most 9"):
         model.predict(random_prompts(points=2 * POINTS))
 
 
 def test_max_points_sets_the_longest_prompt() -> None:
     assert fresh(max_points=20).predict(random_prompts(points=20)).shape == (4, 20)
-    with pytest.raises(ValueError, match="the prompt has 6 points, the model's positions allow 5"):
+    with pytest.raises(ValueError, match="prompts of 6 points, the model reads at most 5"):
         fresh(max_points=POINTS).predict(random_prompts(points=6))
 
 

@@ -37,8 +37,8 @@ def test_the_command_line_and_python_leave_the_same_files(
     monkeypatch.setattr(sys, "executable", str(quick_python))
     file = write_toml(tmp_path / "my.toml", tiny_values({"function_classes": ["linear"]}))
     assert icl("run", file, "--results", tmp_path / "typed", "--device", "cpu")[0] == 0
-    directory = icl_curriculum.run(file, results=tmp_path / "called", device="cpu")
-    typed, called = written(tmp_path / "typed/tiny"), written(directory)
+    results = icl_curriculum.run(file, results=tmp_path / "called", device="cpu")
+    typed, called = written(tmp_path / "typed/tiny"), written(results.path)
     assert {"summary.csv", "report.html", "runs.csv", "figures/heat_map.png"} <= set(called)
     assert set(called) == set(typed)
     assert [name for name in typed if called[name] != typed[name]] == []

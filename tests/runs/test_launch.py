@@ -287,11 +287,11 @@ def test_an_interruption_ends_the_workers_and_keeps_their_checkpoints(tmp_path: 
 def test_running_an_experiment_from_python(tmp_path: Path) -> None:
     file = write_toml(tmp_path / "mine.toml", {**TINY, "name": "mine"})
     progress: list[Progress] = []
-    directory = icl_curriculum.run(
+    results = icl_curriculum.run(
         file, overrides=["training.steps=3"], seeds=[4, 2], results=tmp_path, device="cpu", report=progress.append
     )
-    assert directory == tmp_path / "mine"
-    lines = (directory / "runs.csv").read_text().splitlines()
+    assert results.path == tmp_path / "mine"
+    lines = (results / "runs.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["mixed-seed2", "mixed-seed4"]
     assert {p.total for p in progress if p.phase == "training"} == {3}
     again: list[Progress] = []
@@ -327,7 +327,7 @@ def with_plugin(tmp_path: Path, fresh_registries: None) -> Path:
     plugin = tmp_path / "halved.py"
     plugin.write_text(HALVED)
     file = write_toml(tmp_path / "mine.toml", tiny_values({"function_classes": ["halved_linear"], "seeds": [0, 1]}))
-    return icl_curriculum.run(file, results=tmp_path, device="cpu", plugins=[plugin])
+    return icl_curriculum.run(file, results=tmp_path, device="cpu", plugins=[plugin]).path
 
 
 def test_models_of_a_plugin_run_load_in_the_process_that_trained_them(with_plugin: Path) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from icl_curriculum.core.arguments import as_finite, as_path, as_paths, whole_number
+from icl_curriculum.core.component import LARGEST
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
@@ -21,6 +27,7 @@ from icl_curriculum.results.comparison.summary import Numbers, as_table, summary
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing, shown_metric
 from icl_curriculum.results.surveying import survey
+from icl_curriculum.results.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,53 @@ class Compared:
     #: The metric that it is all about.
     shown: ShownMetric = USUAL
 
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """The table summary.csv: every number that is said."""
+        return read_table(self.path.parent, "summary")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the experiments lack, and on what could not be said of them."""
+        return (*(text for source in self.sources for text in source.missing), *map(str, self.missed))
+
+    def __repr__(self) -> str:
+        named = ", ".join(source.name_beside for source in self.sources)
+        said = [line for answer in self.answers for line in (answer.heading, *answer.sentences)]
+        return "\n".join([f"Comparison of {named}, in {self.path}", *(line.replace("`", "") for line in said)])
+
 
 def compare(
+    names: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    against: str | None = None,
+    threshold: float | None = None,
+    examples: int | None = None,
+    metric: str | None = None,
+    all_pairs: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    results: str | os.PathLike[str] = "results",
+) -> Compared:
+    """Set experiments side by side, or the variants of one, as ``icl compare`` does, and write summary.csv.
+
+    ``names``: one or several experiments, by name in ``results`` or by folder. ``threshold``: the error that counts as
+    learned, by default 0.5; the other arguments are those of `set_side_by_side`, and so is what is raised. Returns
+    what is said of them: ``summary``, the table, ``answers`` in words, ``notes`` on what is missing, and the ``path``
+    of summary.csv.
+    """
+    return set_side_by_side(
+        [os.fsdecode(name) for name in as_paths(names, "names")],
+        as_path(results, "results"),
+        threshold=as_finite(threshold, "threshold"),
+        metric=metric,
+        output=None if output is None else as_path(output, "output"),
+        against=against,
+        examples=None if examples is None else whole_number(examples, "examples", least=0, most=LARGEST),
+        all_pairs=all_pairs,
+    )
+
+
+def set_side_by_side(
     names: Sequence[str],
     results: Path,
     *,
