@@ -69,7 +69,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
     failed = trained[shown.sign * trained["error"] > shown.sign * found.threshold]
     limit, way = found.limit, "down" if shown.improves == "down" else "up"
     if not limit:
-        return sentences + _forgotten(numbers, cells)
+        return sentences + forgotten_in_words(numbers, cells)
     if len(failed):
         parts = []
         for variant, name, inputs in failed[["variant", *CELL]].drop_duplicates().itertuples(index=False):
@@ -81,7 +81,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
                          f"{listed(abridged(parts))}.")  # fmt: skip
     elif len(trained):
         sentences.append(f"Every run came {way} to {_a_number()} of {limit} on everything that it was trained on.")
-    return sentences + _forgotten(numbers, cells)
+    return sentences + forgotten_in_words(numbers, cells)
 
 
 def _a_number() -> str:
@@ -90,7 +90,7 @@ def _a_number() -> str:
     return "an error" if shown.chosen is None else f"the {shown.noun}"
 
 
-def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
+def forgotten_in_words(numbers: Numbers, cells: list[Cell]) -> list[str]:
     """Which variants lost what they had learned, the mean over seeds beyond its interval."""
     table = numbers.table
     rows = table[(table["quantity"] == "forgotten") & (table["statistic"] == "mean")]
@@ -142,7 +142,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
                 f"{_in_brackets(between(made[name], least=shown_metric().least))}"
                 f"{_with_as_many(numbers, cell, name, prompts, ranked)}."
             )
-    return sentences + _worst(rows)
+    return sentences + worst_in_words(rows)
 
 
 #: Exposures that differ by less than this share count as equal.
@@ -211,7 +211,7 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
     return sentences
 
 
-def _worst(rows: pd.DataFrame) -> list[str]:
+def worst_in_words(rows: pd.DataFrame) -> list[str]:
     """The variant that holds up best under the shift that is worst for it, and under which."""
     shifted = rows[rows["worst_error"].notna()]
     if shifted.empty:
