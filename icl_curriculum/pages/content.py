@@ -112,7 +112,7 @@ def gather(compared: Compared) -> Content:
     headline = made("the main figure", partial(main_figure, source, found, numbers), no_picture)
     findings = [
         *section("training", partial(training_section, source, found)),
-        *section("curricula", partial(curricula_section, source, found, answered)),
+        *section("curricula", partial(curricula_section, source, found, numbers, answered)),
         *made("the section on training methods", partial(transfer_sections, source), nothing),
         *section("data efficiency", partial(efficiency_section, source, found, numbers)),
         *section("forgetting", partial(forgetting_section, source, found, numbers)),

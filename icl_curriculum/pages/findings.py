@@ -12,18 +12,14 @@ import pandas as pd
 
 from icl_curriculum import figures
 from icl_curriculum.pages.sections import PageSection, drawn
-from icl_curriculum.results.comparison.answers import (
-    Answer,
-    cell_name,
-    forgotten_in_words,
-    worst_in_words,
-)
+from icl_curriculum.results.comparison.answers import Answer, cell_name, forgotten_in_words
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.pairs import single_task
 from icl_curriculum.results.comparison.rises import rises_in_words
 from icl_curriculum.results.comparison.shown import left_out, shown_variants
 from icl_curriculum.results.comparison.sources import Cell, Source, in_cell
 from icl_curriculum.results.comparison.summary import Numbers
+from icl_curriculum.results.comparison.verdict import lowest_in_words
 from icl_curriculum.results.comparison.wording import count, error, listed
 from icl_curriculum.results.labels import shift_label
 from icl_curriculum.results.shown_metric import shown_metric
@@ -53,12 +49,13 @@ def training_section(source: Source, found: Outcomes) -> PageSection:
     return PageSection("training", "While training", (), pictures, listed=sentences)
 
 
-def curricula_section(source: Source, found: Outcomes, answered: list[Answer]) -> PageSection:
+def curricula_section(source: Source, found: Outcomes, numbers: Numbers, answered: list[Answer]) -> PageSection:
     """How variants compare at the end of training; empty for one variant."""
     if len(source.variants) == 1:
         return PageSection("curricula", "Curricula")
     overall = [sentence for answer in answered if answer.heading == "All together" for sentence in answer.sentences]
-    overall = [text for text in overall if not text.startswith((*_FORGOTTEN, _FAILED))] + _failed(found)
+    overall = [text for text in overall if not text.startswith((*_FORGOTTEN, _FAILED))]
+    overall += lowest_in_words(found, numbers) + _failed(found)
     pictures = drawn(
         partial(figures.errors_by_seed, found),
         "Final error of every seed; bars: interquartile mean with its interval"
@@ -117,10 +114,10 @@ def efficiency_section(source: Source, found: Outcomes, numbers: Numbers) -> Pag
         if parts and not ever:
             sentences.append(f"No class came to {found.limit} in most of its runs.")
         elif parts:
-            of = "fewest prompts" if len(source.variants) > 1 else "prompts"
+            of = "Fewest prompts" if len(source.variants) > 1 else "Prompts"
             level = "an error" if shown_metric().chosen is None else f"a {shown_metric().noun}"
             sentences.append(
-                f"Median number of {of} of a class until {level} of {found.limit} was first reached: {listed(parts)}"
+                f"{of} of a class until {level} of {found.limit} was first reached, median over seeds: {listed(parts)}"
                 f"{' (0: before the first prompt of it)' if at_once else ''}."
             )
     pictures = []
@@ -159,8 +156,8 @@ def _at_equal_exposure(numbers: Numbers, cell: Cell, alone: str, others: list[st
             (lower if made.high < 0 else higher).append(text)
         else:
             open_.append(f"`{name}`")
-    said = [f"lower than with `{alone}` with {listed(lower)}"] * bool(lower)
-    said += [f"higher than with `{alone}` with {listed(higher)}"] * bool(higher)
+    said = [f"lower than that of `{alone}` with {listed(lower)}"] * bool(lower)
+    said += [f"higher than that of `{alone}` with {listed(higher)}"] * bool(higher)
     said += [f"not told apart from that of `{alone}` with {listed(open_)}"] * bool(open_)
     said += [f"not judged with {few} of fewer than two seeds in common"] * bool(few)
     return ["; ".join(said)] if said else []
@@ -195,10 +192,7 @@ def shifts_section(source: Source, found: Outcomes, numbers: Numbers) -> PageSec
             "The model's error on each class under each shift, in numbers.",
         )
     else:
-        sentences = [
-            f"On {cell_name(cell, found.cells)}: {text[:1].lower()}{text[1:]}"
-            for cell in found.cells for text in worst_in_words(found.trained_on(cell))
-        ]  # fmt: skip
+        sentences = [text for cell in found.cells for text in _worst_of_many(found, numbers, cell)]
         pictures = drawn(
             partial(figures.errors_under_shifts, found),
             "The error of every variant under each shift.",
@@ -206,6 +200,28 @@ def shifts_section(source: Source, found: Outcomes, numbers: Numbers) -> PageSec
             wide=True,
         )
     return PageSection("shifts", "Out of distribution", (), pictures, listed=sentences)
+
+
+def _worst_of_many(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
+    """The variants that hold up best and worst in a cell under their worst shift, each beside its error without one."""
+    rows = found.trained_on(cell)
+    rows = rows[rows["worst_error"].notna()]
+    shown = shown_metric()
+    worst = {str(name): numbers("worst_error", "iqm", str(name), cell).value for name in dict.fromkeys(rows["variant"])}
+    order = sorted(worst, key=lambda name: shown.sign * worst[name])
+    if not order:
+        return []
+
+    def said(name: str) -> str:
+        shift = shift_label(str(rows.loc[rows["variant"] == name, "worst_shift"].mode().iloc[0]))
+        plain = numbers("error", "iqm", name, cell).value
+        return f"{error(worst[name])} against {error(plain)} without a shift ({shift})"
+
+    text = f"On {cell_name(cell, found.cells)}, under the shift that is worst for each, `{order[0]}` has the "
+    text += f"{shown.best} {shown.noun}, {said(order[0])}"
+    if len(order) > 1:
+        text += f"; `{order[-1]}` the {shown.worst}, {said(order[-1])}"
+    return [f"{text}."]
 
 
 def _worst_of_one(found: Outcomes, numbers: Numbers) -> list[str]:

@@ -27,7 +27,7 @@ from icl_curriculum.results.statistics.seeds import Estimate
 from icl_curriculum.results.tables import distinct
 
 #: What stands in the place of a variant for the models that were each trained on one class.
-ALONE = "trained on each class alone"
+ALONE = "single-task"
 #: The same for the best variant of every class, where none was trained on all.
 BEST_EACH = "best variant of each class"
 

@@ -123,7 +123,7 @@ def test_the_first_things_are_question_verdict_and_main_figure(text: str) -> Non
     header = text[text.index("<header>") : text.index("</header>")]
     question, answer, figure = (header.index(part) for part in ("Does it &lt;compare&gt;?", 'id="answer"', "<img"))
     assert question < answer < figure
-    assert '<strong class="word">Not resolved</strong>: no rule of this report decides that question.' in header
+    assert '<strong class="word">Not resolved</strong>: no rule of this report decides that question; after' in header
     # A figure of its own for a telephone.
     assert re.search(r'<source media="[^"]+" srcset="data:image/svg\+xml;base64,', header)
 

@@ -142,7 +142,7 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
                 f"{_in_brackets(between(made[name], least=shown_metric().least))}"
                 f"{_with_as_many(numbers, cell, name, prompts, ranked)}."
             )
-    return sentences + worst_in_words(rows)
+    return sentences + _worst(rows)
 
 
 #: Exposures that differ by less than this share count as equal.
@@ -211,7 +211,7 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
     return sentences
 
 
-def worst_in_words(rows: pd.DataFrame) -> list[str]:
+def _worst(rows: pd.DataFrame) -> list[str]:
     """The variant that holds up best under the shift that is worst for it, and under which."""
     shifted = rows[rows["worst_error"].notna()]
     if shifted.empty:

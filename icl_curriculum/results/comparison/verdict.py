@@ -58,7 +58,7 @@ def verdict(found: Outcomes, numbers: Numbers, question: str) -> Verdict | None:
         return _learned(found, numbers)
     if _COMPARED.search(question) and _ALONE.search(question):
         return _compared(found, numbers, question, facts)
-    return Verdict("Not resolved", f"no rule of this report decides that question. {facts}")
+    return Verdict("Not resolved", f"no rule of this report decides that question; {_within(facts)}")
 
 
 def best_of_all(found: Outcomes, numbers: Numbers) -> str | None:
@@ -126,36 +126,44 @@ def _facts(found: Outcomes, numbers: Numbers) -> str:
     if len(variants) == 1:
         return _one(found, numbers, variants[0])
     shown, cells = shown_metric(), found.cells
-    parts = []
     best = best_of_all(found, numbers)
-    if best is not None:
-        made = _over_all(found, numbers, best)
-        if len(cells) > 1:
-            where = f"of the models trained on {_all(cells)}, `{best}` ends {shown.best} over them"
-        else:
-            where = f"`{best}` ends {shown.best} on {cell_name(cells[0], cells)}"
-        text = f"{_at(found, best)}, {where}, at {_with_interval(made)}"
-        others = []
-        for name in [name for name in _joint(found) if name != best]:
-            value = _over_all(found, numbers, name)
-            if not math.isnan(value.value):
-                others.append((shown.sign * value.value, f"`{name}` {_with_interval(value)}"))
-        alone = numbers("error", "iqm", SINGLE_TASK, (ALL, ALL))
-        second = [f"next is {text}" for _, text in sorted(others)[:1]]
-        if len(cells) > 1 and not math.isnan(alone.value):
-            second.append(f"a model for each class alone has {_with_interval(alone)}")
-        parts.append("; ".join([text, *second]) + _level(found, made))
-    if best is None or len(cells) > 1:
-        tops = []
-        for cell in cells:
-            if own := list(found.trained_variants(cell)):
-                first = min(own, key=lambda name: shown.sign * numbers("error", "iqm", name, cell).value)
-                top = numbers("error", "iqm", first, cell)
-                tops.append(
-                    f"`{first}` on {cell_name(cell, cells)}, {_with_interval(top) if not parts else error(top.value)}"
-                )
-        parts.append(f"the {shown.best} {shown.noun}s: {'; '.join(abridged(tops))}")
-    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
+    if best is None:
+        return next(iter(lowest_in_words(found, numbers)))
+    made = _over_all(found, numbers, best)
+    if len(cells) > 1:
+        where = f"of the models trained on {_all(cells)}, `{best}` ends {shown.best} over them"
+    else:
+        where = f"`{best}` ends {shown.best} on {cell_name(cells[0], cells)}"
+    others = []
+    for name in [name for name in _joint(found) if name != best]:
+        value = _over_all(found, numbers, name)
+        if not math.isnan(value.value):
+            others.append((shown.sign * value.value, f"`{name}` {_with_interval(value)}"))
+    parts = [
+        f"{_at(found, best)}, {where}, at {_with_interval(made)}",
+        *(f"next is {text}" for _, text in sorted(others)[:1]),
+    ]
+    alone = numbers("error", "iqm", SINGLE_TASK, (ALL, ALL))
+    if len(cells) > 1 and not math.isnan(alone.value):
+        parts.append(f"a model for each class alone has {_with_interval(alone)}")
+    text = "; ".join(parts) + _level(found, made)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def lowest_in_words(found: Outcomes, numbers: Numbers) -> list[str]:
+    """A sentence on the best variant of each cell; none of a single cell, or of a single variant."""
+    tops, shown = [], shown_metric()
+    for cell in found.cells:
+        if own := list(found.trained_variants(cell)):
+            first = min(own, key=lambda name: shown.sign * numbers("error", "iqm", name, cell).value)
+            top = _with_interval(numbers("error", "iqm", first, cell))
+            tops.append(f"`{first}` on {cell_name(cell, found.cells)}, {top}")
+    return [f"The {shown.best} {shown.noun} of each: {'; '.join(abridged(tops))}."] if tops else []
+
+
+def _within(sentence: str) -> str:
+    """A sentence as a part of another one."""
+    return f"{sentence[:1].lower()}{sentence[1:]}"
 
 
 def _joint(found: Outcomes) -> list[str]:
@@ -196,7 +204,9 @@ def _learned(found: Outcomes, numbers: Numbers) -> Verdict:
     side, other = ("below", "above") if sign > 0 else ("above", "below")
     if all(math.isnan(made.low) for _, made in ranked):
         seed = int(found.rows.loc[found.rows["variant"] == variant, "seed"].iloc[0])
-        return Verdict("Not resolved", f"one seed ({seed}) says nothing on others. {_one(found, numbers, variant)}")
+        return Verdict(
+            "Not resolved", f"one seed ({seed}) says nothing on others; {_within(_one(found, numbers, variant))}"
+        )
     if above:
         parts = [f"{cell_name(cell, found.cells)}, {_with_interval(made)}" for cell, made in above]
         text = f"{at}, the {shown_metric().noun} of `{variant}` stays {other} {found.limit} on {listed(parts)}"
@@ -227,7 +237,7 @@ def _compared(found: Outcomes, numbers: Numbers, question: str, facts: str) -> V
     if not joint or not alone:
         few = found.rows["variant"].nunique() == 1
         why = "there is one variant, and nothing to compare it with" if few else "no rule of this report decides it"
-        return Verdict("Not resolved", f"{why}. {facts}")
+        return Verdict("Not resolved", f"{why}; {_within(facts)}")
     words = set(re.findall(r"\w+", question.lower()))
     named = [name for name in joint if {*re.findall(r"[a-z0-9]+", name.lower())} <= words]
     best = best_of_all(found, numbers)
@@ -249,7 +259,7 @@ def _compared(found: Outcomes, numbers: Numbers, question: str, facts: str) -> V
             text if not math.isnan(made.low) else cell_name(cell, found.cells)
         )
     if not better and not worse and not open_:
-        return Verdict("Not resolved", f"no class was trained both alone and together. {facts}")
+        return Verdict("Not resolved", f"no class was trained both alone and together; {_within(facts)}")
     word: Word = "Yes" if not (worse or open_) else "No" if not (better or open_) else "Not resolved"
     said = [f"{shown_metric().better} on {listed(abridged(better))}"] * bool(better)
     said += [f"{'higher' if sign > 0 else 'lower'} on {listed(abridged(worse))}"] * bool(worse)

@@ -9,7 +9,7 @@ from made_up_outcomes import LINEAR, QUADRATIC, made_up, variant
 
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.summary import Numbers, summary
-from icl_curriculum.results.comparison.verdict import Verdict, best_of_all, verdict
+from icl_curriculum.results.comparison.verdict import Verdict, best_of_all, lowest_in_words, verdict
 
 Errors = Mapping[tuple[str, str], Sequence[float]]
 TEACH = "Does a mixed curriculum teach one model both classes?"
@@ -52,7 +52,7 @@ def test_not_resolved_where_one_holds_it() -> None:
 def test_one_seed_resolves_nothing() -> None:
     made = asked(TEACH, mixed([0.1], [0.2]))
     assert made.word == "Not resolved"
-    assert made.sentence.startswith("one seed (0) says nothing on others. ")
+    assert made.sentence.startswith("one seed (0) says nothing on others; after 100 steps")
     assert "0.100 on linear to 0.200 on quadratic (1 is predicting zero)" in made.sentence
 
 
@@ -112,7 +112,7 @@ def test_a_question_on_data_is_decided_at_equal_exposure() -> None:
 def test_nothing_to_compare_with_is_said() -> None:
     made = asked(ALONE, mixed(LOWER, LOW))
     assert made.word == "Not resolved"
-    assert made.sentence.startswith("there is one variant, and nothing to compare it with. ")
+    assert made.sentence.startswith("there is one variant, and nothing to compare it with; after 100 steps")
 
 
 def test_of_several_variants_the_best_over_all_is_named_with_what_it_is_read_against() -> None:
@@ -124,6 +124,7 @@ def test_of_several_variants_the_best_over_all_is_named_with_what_it_is_read_aga
     )
     assert "next is `random` 0.900" in made.sentence
     assert "a model for each class alone has 0.4" in made.sentence
-    assert (
-        "The lowest errors: `single_linear` on linear, 0.210; `single_quadratic` on quadratic, 0.610." in made.sentence
-    )
+    assert ". " not in made.sentence
+    (lowest,) = lowest_in_words(found, Numbers(summary(found)))
+    assert lowest.startswith("The lowest error of each: `single_linear` on linear, 0.210 (")
+    assert "; `single_quadratic` on quadratic, 0.610 (" in lowest
