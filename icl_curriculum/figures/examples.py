@@ -108,7 +108,8 @@ def error_by_examples(
         grid = PanelGrid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
     if any(model.name for model in models):
         styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
-    styles = styles_apart(styles, (name for panel in panels for name in panel.choice.shown if name not in FIXED))
+    baselines_drawn = (name for panel in panels for name in panel.choice.shown if name not in FIXED)
+    styles = styles_apart(styles, baselines_drawn, (model.gid for model in models if model.gid in styles))
     with without_empty_decades(_values(panels, models)):
         drawn: list[pd.Series | pd.DataFrame] = []
         for axes, panel in zip(grid.axes, panels, strict=True):

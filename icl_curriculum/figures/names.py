@@ -105,8 +105,10 @@ def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
     return styles | FIXED
 
 
-def styles_apart(styles: Mapping[str, LearnerStyle], baselines: Iterable[str]) -> dict[str, LearnerStyle]:
-    """The same styles, changed where two of a few ``baselines`` share a colour or a line.
+def styles_apart(
+    styles: Mapping[str, LearnerStyle], baselines: Iterable[str], models: Iterable[str] = ()
+) -> dict[str, LearnerStyle]:
+    """The same styles, changed where two of a few ``baselines`` share a colour or a line, or one a model's colour.
 
     The first keeps what it has. So they can be told apart by either alone: by the lines in shades of grey, too. Of more
     than there are lines, nothing is changed.
@@ -115,7 +117,7 @@ def styles_apart(styles: Mapping[str, LearnerStyle], baselines: Iterable[str]) -
     names = list(dict.fromkeys(baselines))
     if len(names) > len(_LINES):
         return made
-    colours: list[str] = []
+    colours = [styles[name].colour for name in models]
     lines: list[Any] = []
     for name in names:
         style = made[name]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from page import Open, Scheme, View
+from places import EXAMPLE
 
 WINDOWS: list[tuple[int, Scheme]] = [*product((380, 1400), ("light", "dark"))]
 
@@ -73,6 +74,18 @@ def test_the_first_screen_holds_question_verdict_and_main_figure(
         assert figure is not None
         drawn = view.page.locator("#main-figure img").evaluate("image => image.naturalWidth")
         assert figure["width"] > 0.9 * drawn
+
+
+def test_the_example_fits_its_first_screen_and_four_thousand_pixels(open_page: Open) -> None:
+    for width, height in ((1400, 900), (380, 800)):
+        with open_page(EXAMPLE / "report.html", width=width, height=height) as view:
+            figure = view.page.locator("#main-figure img").bounding_box()
+            assert figure is not None
+            assert figure["y"] + figure["height"] <= height
+            assert view.page.locator("#answer strong").inner_text() == "Yes"
+            assert view.overflow() == []
+            if width == 1400:
+                assert view.page.evaluate("document.documentElement.scrollHeight") <= 4000
 
 
 def test_findings_are_open_and_details_are_folded(fresh: View) -> None:

@@ -144,6 +144,15 @@ def test_baselines_of_a_figure_differ_in_colour_and_in_line() -> None:
     assert len({str(item._dash_pattern) for item in lines}) == 4  # type: ignore[attr-defined]
 
 
+def test_no_baseline_has_the_colour_of_a_second_model() -> None:
+    curves = {"mlp_gd": falling(0.3), "model mixed mixed 0": falling(0.2), "model other other 0": falling(0.1)}
+    axes = figures.error_by_examples(make_scores(curves)).axes[0]
+    models = {item.get_color() for item in axes.lines if str(item.get_gid()).startswith("model")}
+    (baseline,) = [item.get_color() for item in axes.lines if item.get_gid() == "mlp_gd"]
+    assert len(models) == 2
+    assert baseline not in models
+
+
 def test_no_power_of_ten_stays_empty() -> None:
     steep = {k: 1.0 if k < 3 else 1e-12 for k in LENGTHS}
     figure = figures.error_by_examples(make_scores({"oracle": steep, "model mixed mixed 0": falling(0.15)}))
