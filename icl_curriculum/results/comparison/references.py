@@ -22,7 +22,7 @@ class Reference:
 def references(source: Source, found: Outcomes, cell: Cell) -> dict[str, Reference]:
     """``baseline``: the best one in a cell at the length that errors are taken at; ``oracle``: the optimum.
 
-    Either is absent where there is none. A bound that no learner reaches (`informed_oracle`) is no reference. Who knows
+    Either is absent where there is none. The bound of an oracle that knows more is no reference. Who knows
     nothing is none either: its error is said where errors are.
     """
     own = in_cell(found.rows, cell)
