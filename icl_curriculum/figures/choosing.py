@@ -30,11 +30,27 @@ GAIN = 0.1
 
 @dataclass(frozen=True)
 class Choice:
-    """Learners to draw, those left out because they look like one that is drawn, and how many others are left out."""
+    """Learners to draw, those that look like one that is drawn, and how many others are left out.
+
+    ``alike``: for a learner that is drawn, those whose lines would lie on its own, the best first. ``ranked``: the
+    baselines that are drawn, in the order in which they were chosen.
+    """
 
     shown: list[str]
-    alike: set[str]
+    alike: dict[str, list[str]]
     left_out: int
+    ranked: tuple[str, ...] = ()
+
+    def only(self, kept: Collection[str]) -> Choice:
+        """The same without the baselines that are not in ``kept``; the one that was chosen first stays."""
+        gone = {name for name in self.ranked[1:] if name not in kept}
+        lost = sum(len(self.alike.get(name, ())) for name in gone)
+        return Choice(
+            [name for name in self.shown if name not in gone],
+            {name: others for name, others in self.alike.items() if name not in gone},
+            self.left_out + len(gone) + lost,
+            tuple(name for name in self.ranked if name not in gone),
+        )
 
 
 def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset[str] | None:
@@ -64,7 +80,7 @@ def choose(curves: Mapping[str, pd.Series], oracles: Collection[str], asked: Col
     candidates = sorted(learner for learner in curves if learner not in (*oracles, ZERO))
     if asked is None:
         return _best(curves, shown, candidates)
-    return Choice([*shown, *(learner for learner in candidates if learner in asked)], set(), 0)
+    return Choice([*shown, *(learner for learner in candidates if learner in asked)], {}, 0)
 
 
 def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: Sequence[str]) -> Choice:
@@ -73,7 +89,8 @@ def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: S
     They are chosen one after another. Each is the one that lowers the lowest of the chosen curves (and of zero's) by
     the most on average over lengths, as drawn on a logarithmic axis. So the baseline that is best on short prompts is
     chosen, and the one that is best on long prompts. If these are few, the next best follow. Of several settings of
-    one estimator only the best is considered.
+    one estimator only the best is considered. One that looks like a line that is there is chosen like others, so that
+    no worse one comes in its place; it needs no line of its own.
     """
     lengths = np.unique([k for learner in candidates for k in curves[learner].index])
     logs = {learner: _as_drawn(curves[learner], lengths) for learner in candidates}
@@ -84,25 +101,37 @@ def _best(curves: Mapping[str, pd.Series], oracles: Sequence[str], candidates: S
     waiting = list(of_estimator.values())
 
     chosen: list[str] = []
-    alike: set[str] = set()
+    found = 0
+    alike: dict[str, list[str]] = {}
     # Where nothing says what zero's error is, they are held against the worst of them.
     worst = np.nanmax([*logs.values()], axis=0) if logs and shown_metric().trivial is None else np.zeros(len(lengths))
     lowest = worst
-    while len(chosen) < MOST:
+    while found < MOST:
         gains = {learner: np.fmax(lowest - logs[learner], 0) for learner in waiting}
         # Rounded, so that baselines that differ in the last digit alone are sorted by name.
         further = sorted((-round(float(gain.mean()), 9), name) for name, gain in gains.items() if gain.max() >= GAIN)
-        near = [name for name in waiting if len(chosen) < ENOUGH and np.nanmean(logs[name] - worst) < 0]
+        near = [name for name in waiting if found < ENOUGH and np.nanmean(logs[name] - worst) < 0]
         following = next(iter([*(name for _, name in further), *near]), None)
         if following is None:
             break
         waiting.remove(following)
-        if any(look_alike(curves[following], curves[other]) for other in (*oracles, *chosen)):
-            alike.add(following)
-        else:
+        found += 1
+        lowest = np.fmin(lowest, logs[following])
+        if not _named_on(following, (*oracles, *chosen), curves, alike):
             chosen.append(following)
-            lowest = np.fmin(lowest, logs[following])
-    return Choice([*oracles, *chosen], alike, len(candidates) - len(chosen) - len(alike))
+    for learner in waiting:
+        _named_on(learner, (*oracles, *chosen), curves, alike)
+    hidden = sum(map(len, alike.values()))
+    return Choice([*oracles, *chosen], alike, len(candidates) - len(chosen) - hidden, tuple(chosen))
+
+
+def _named_on(learner: str, drawn: Sequence[str], curves: Mapping[str, pd.Series], alike: dict[str, list[str]]) -> bool:
+    """Whether a learner looks like one that is drawn; then it is added to those that are named on that line."""
+    for other in drawn:
+        if look_alike(curves[learner], curves[other]):
+            alike.setdefault(other, []).append(learner)
+            return True
+    return False
 
 
 def _as_drawn(curve: pd.Series, lengths: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
@@ -28,9 +28,10 @@ from icl_curriculum.results.shown_metric import shown_metric
 #: The lightness of these colours grows all the way, and they look alike to readers with any colour vision.
 COLOURS = matplotlib.colormaps["viridis"]
 
-#: Errors outside these bounds have the colours of the bounds. The bounds are the same in every figure.
-BEST, WORST = 0.01, 10.0
-_TICKS = {BEST: f"≤{BEST:g}", 0.1: "0.1", 1.0: "1", WORST: f"≥{WORST:g}"}
+#: Errors outside these bounds have the colours of the bounds. Within them the colours span the errors of the figure.
+BEST, WORST = 0.001, 100.0
+#: The colours span at least this factor, so that errors which hardly differ have colours which hardly differ.
+_LEAST_SPAN = 3.0
 
 _GREY = "#606060"
 _MISSING: dict[str, Any] = {"facecolor": "#FAFAFA", "edgecolor": "#C4C4C4", "hatch": "////", "linewidth": 0.0}
@@ -82,6 +83,7 @@ def table_figure(
     ``metric``: the metric of the numbers that are no medians; ``title`` and ``note`` as in `PanelGrid.finish`;
     ``narrowest``: the least width; ``scale``: what the scale of the colours is of, if not of errors.
     """
+    table, folded = _without_empty_rows(table)
     texts = table.texts()
     layout = _Layout.of(table.rows, table.columns, texts, narrowest)
     grid = PanelGrid.of(1, columns=1, height=layout.height, width=layout.width)
@@ -94,14 +96,14 @@ def table_figure(
         handles[table.outline] = Patch(**_OUTLINE)
     if np.isnan(np.delete(table.numbers, list(table.headings), axis=0)).any():
         handles["n/a: undefined, or not evaluated"] = Patch(**_MISSING)
-    said = [*note]
+    said = [*note, *folded]
     said += [f"{_DAGGER} median {table.what}, as the mean is infinite."] * bool(table.by_median.any())
     said += ["∞: the model's predictions overflowed."] * bool(np.isinf(table.numbers).any())
     bottom, _ = grid.frame(title, variant, said, handles)
     bar = grid.figure.add_subplot()
-    _draw_scale(grid.figure, bar, mesh)
+    _draw_scale(grid.figure, bar, mesh, table.numbers)
     level = shown_metric().trivial
-    if scale is None and level is not None:
+    if scale is None and level is not None and mesh.norm.vmin <= level <= mesh.norm.vmax:  # type: ignore[operator]
         bar.axvline(level, -0.45, 1.45, color="black", linewidth=2, clip_on=False, gid=ZERO)
     bar.set_xlabel(error_label(metric).replace("\n", " ") if scale is None else scale, labelpad=2)
     layout.place(grid.figure, axes, bar, bottom)
@@ -160,22 +162,34 @@ def _outline(axes: Axes, i: int, j: int, *, gid: str, inset: tuple[float, float]
     axes.add_patch(box)
 
 
-def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh) -> None:
+def _draw_scale(figure: Figure, axes: Axes, mesh: QuadMesh, numbers: NDArray[np.float64]) -> None:
     """Draw the colour bar."""
     bar = figure.colorbar(mesh, cax=axes, orientation="horizontal")
     # No seams between the colours in viewers that smooth edges.
     bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
     if shown_metric().chosen is None:
-        axes.xaxis.set_major_locator(FixedLocator(list(_TICKS)))
-        axes.xaxis.set_major_formatter(FixedFormatter(list(_TICKS.values())))
+        low, high = _range(numbers)
+        span = high / low
+        steps = (1, 2, 5) if span < 50 else (1, 3) if span < 300 else (1,)
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        near = 1 + 1e-9
+        ticks = [step * 10.0**e for e in decades for step in steps if low / near <= step * 10.0**e <= high * near]
+        below, above = bool((numbers < low / near).any()), bool((numbers > high * near).any())
+        labels = [f"{tick:g}" for tick in ticks]
+        if below and ticks[0] <= low * near:
+            labels[0] = f"≤{labels[0]}"
+        if above and ticks[-1] >= high / near:
+            labels[-1] = f"≥{labels[-1]}"
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_major_formatter(FixedFormatter(labels))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _colour_scale(numbers: NDArray[np.float64]) -> Normalize:
-    """The scale from the best to the worst colour: the same in every figure of the usual errors."""
+    """The scale from the best to the worst colour, over the numbers that there are."""
     shown = shown_metric()
     if shown.chosen is None:
-        return LogNorm(BEST, WORST)
+        return LogNorm(*_range(numbers))
     finite = numbers[np.isfinite(numbers)]
     if shown.improves == "up" or not len(finite):
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
@@ -184,6 +198,43 @@ def _colour_scale(numbers: NDArray[np.float64]) -> Normalize:
         return LogNorm(BEST * shown.trivial, WORST * shown.trivial)
     low, high = np.clip([finite.min(), finite.max()], 1e-6, None)
     return LogNorm(float(low), float(high) if high > low else float(low) * 10)
+
+
+def _range(numbers: NDArray[np.float64]) -> tuple[float, float]:
+    """The range of errors in round numbers, 1, 2 or 5 times a power of ten, within the bounds of what has colours."""
+    inside = numbers[np.isfinite(numbers)]
+    if not len(inside):
+        return 0.1, 1.0
+    low, high = np.clip([inside.min(), inside.max()], BEST, WORST)
+    rounds = np.array([step * 10.0**e for e in range(-4, 3) for step in (1, 2, 5)])
+    first = max(float(rounds[rounds <= low * (1 + 1e-9)].max()), BEST)
+    last = float(rounds[rounds >= high * (1 - 1e-9)].min())
+    while last / first < _LEAST_SPAN:
+        last = float(rounds[rounds > last * (1 + 1e-9)].min())
+    return first, last
+
+
+def _without_empty_rows(table: NumberTable) -> tuple[NumberTable, list[str]]:
+    """The table without rows that hold no number, and a sentence that names them."""
+    empty = [
+        i for i, line in enumerate(table.numbers) if np.isnan(line).all() and i not in table.headings
+    ]  # fmt: skip
+    if not empty or len(empty) == len(table.rows) - len(table.headings):
+        return table, []
+    kept = [i for i in range(len(table.rows)) if i not in empty]
+    # A heading of which nothing is left goes with its rows.
+    kept = [
+        i for place, i in enumerate(kept)
+        if i not in table.headings or (place + 1 < len(kept) and kept[place + 1] not in table.headings)
+    ]  # fmt: skip
+    place = {i: new for new, i in enumerate(kept)}
+    made = replace(
+        table, rows=[table.rows[i] for i in kept], numbers=table.numbers[kept], by_median=table.by_median[kept],
+        outlined=frozenset((place[i], j) for i, j in table.outlined if i in place),
+        headings=frozenset(place[i] for i in table.headings if i in place),
+    )  # fmt: skip
+    names = ", ".join(dict.fromkeys(table.rows[i] for i in empty))
+    return made, [f"Undefined or not evaluated throughout, and left out: {names}."]
 
 
 def text_colour(background: tuple[float, float, float, float]) -> str:

@@ -25,11 +25,13 @@ def look_alike(one: pd.Series, other: pd.Series) -> bool:
     return bool((distance < SAME).all())
 
 
-def draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: str, *, marker: str = "") -> None:
-    """Draw the errors of a learner that does not train."""
+def draw_reference(
+    axes: Axes, curve: pd.Series, style: LearnerStyle, learner: str, *, marker: str = "", labelled: bool = True
+) -> None:
+    """Draw the errors of a learner that does not train. ``labelled``: for the legend."""
     axes.plot(
         curve.index, bounded(curve), color=style.colour, linestyle=style.line, linewidth=style.width, marker=marker,
-        markersize=3.5, label=learner_label(learner), gid=learner,
+        markersize=3.5, label=learner_label(learner) if labelled else None, gid=learner,
     )  # fmt: skip
 
 
@@ -72,9 +74,13 @@ def trained_models(rows: pd.DataFrame) -> list[ModelCurves]:
 
 
 def draw_model(
-    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: ModelCurves, *, marker: str = ""
-) -> pd.DataFrame:
-    """Draw a model's mean, single seeds and band against a column, above other learners' lines. Returns the band."""
+    axes: Axes, errors: pd.DataFrame, by: str, style: LearnerStyle, model: ModelCurves, *, marker: str = "",
+    spread: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """Draw a model's mean, single seeds and band against a column, above other learners' lines. Returns the band.
+
+    ``spread``: whether the legend explains the single seeds and the band; otherwise the note is to (`spread_note`).
+    """
     seeds = errors["seed"].nunique()
     summary = over_seeds(errors, by)
     axes.plot(
@@ -84,7 +90,9 @@ def draw_model(
     )  # fmt: skip
     if (summary["low"] < summary["high"]).any():
         low, high = bounded(summary["low"]), bounded(summary["high"])
-        look: dict[str, Any] = {"color": style.colour, "label": range_label(seeds), "gid": f"{model.gid} range"}
+        look: dict[str, Any] = {
+            "color": style.colour, "label": range_label(seeds) if spread else None, "gid": f"{model.gid} range"
+        }  # fmt: skip
         if len(summary) == 1:
             axes.vlines(summary.index, low, high, linewidth=1.2, **look)
         else:
@@ -93,7 +101,14 @@ def draw_model(
         for _, of_seed in errors.groupby("seed"):
             single = of_seed.groupby(by)["value"].mean()
             axes.plot(
-                single.index, bounded(single), color=style.colour, linewidth=0.5, alpha=0.6, label="one seed",
-                gid=f"{model.gid} seed", zorder=3,
+                single.index, bounded(single), color=style.colour, linewidth=0.5, alpha=0.6,
+                label="one seed" if spread else None, gid=f"{model.gid} seed", zorder=3,
             )  # fmt: skip
     return summary
+
+
+def spread_note(seeds: int, *, band: bool = True) -> list[str]:
+    """A sentence on what the bands and thin lines of `draw_model` are. ``band``: whether there is one."""
+    what = [f"bands: {range_label(seeds)}"] * band + ["thin lines: single seeds"] * (seeds > 1)
+    text = ", ".join(what)
+    return [f"{text[:1].upper()}{text[1:]}."] if text else []

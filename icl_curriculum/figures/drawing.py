@@ -65,7 +65,7 @@ class Drawing:
 
 FIGURES: dict[str, Drawing] = {
     "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
-    "learning_curves": Drawing(learning_curves, ("learning", "curriculum")),
+    "learning_curves": Drawing(learning_curves, ("learning", "curriculum", "evaluation")),
     "learning_under_shifts": Drawing(learning_under_shifts, ("learning", "curriculum")),
     "along_training": Drawing(along_training, ("evaluation",)),
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose
-from icl_curriculum.figures.curves import FEW, draw_model, draw_reference, trained_models
-from icl_curriculum.figures.names import ZERO, LearnerStyle, learner_label, learner_styles, model_style
+from icl_curriculum.figures.curves import FEW, ModelCurves, draw_model, draw_reference, spread_note, trained_models
+from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
+from icl_curriculum.figures.names import (
+    FIXED,
+    ZERO,
+    LearnerStyle,
+    learner_label,
+    learner_styles,
+    model_style,
+    styles_apart,
+)
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
-from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import count_scale, error_label, error_scale, zero_line
+from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import (
+    bounded,
+    count_scale,
+    error_label,
+    error_scale,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.results.tables import (
     Cell,
     NothingToDraw,
@@ -27,6 +46,12 @@ from icl_curriculum.results.tables import (
 
 #: From this number of lines of learners that do not train, a panel is made larger.
 _MANY = 7
+
+#: The most entries of a legend, unless baselines are asked for: models, oracles and baselines.
+MOST_ENTRIES = 6
+
+#: The most names that are written on a line.
+_MOST_NAMED = 2
 
 
 @dataclass(frozen=True)
@@ -47,13 +72,17 @@ class CellPanel:
 
 
 @styled
-def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best") -> Figure:
+def error_by_examples(
+    evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best", narrow: bool = False
+) -> Figure:
     """Models, oracle and baselines against the examples in context: a panel per cell.
 
     ``evaluation``: the table; ``variant``: the one whose models are drawn; None: those of all variants, with a line
-    for each. ``baselines``: ``"best"``, the two or three of each panel that come closest to the best one at
-    every length; ``"all"``; or ids as in the column ``learner``. Oracles and the zero predictor's line are
-    always there. Learners that were asked at a few lengths have markers. The table need not hold a model.
+    for each. ``baselines``: ``"best"``, the one to three of each panel that come closest to the best one at
+    every length, as many as a legend of six entries has room for; ``"all"``; or ids as in the column ``learner``. A
+    baseline whose line would lie on another one is named on that. Oracles and the zero predictor's line are
+    always there. Learners that were asked at a few lengths have markers. The table need not hold a model. ``narrow``:
+    two panels in a row and no title, for a page on a telephone.
 
     Raises UserError for a baseline that the table does not have, NothingToDraw if it has no errors without a shift.
     """
@@ -65,32 +94,130 @@ def error_by_examples(evaluation: pd.DataFrame, *, variant: str | None = None, b
     if not panels:
         raise NothingToDraw("no errors without a shift")
 
+    models = trained_models(plain)
+    named: set[str] = set()
+    if asked is None:
+        panels, named = _within_legend(panels, len(models))
     crowded = max(len(panel.choice.shown) for panel in panels) >= _MANY
     columns = columns_for(len(panels), most=2 if crowded else 4)
-    if crowded:
+    if narrow:
+        grid = PanelGrid.of(len(panels), columns=min(len(panels), 2), height=0.85, width=NARROW)
+    elif crowded:
         grid = PanelGrid.of(len(panels), columns=columns, height=2.6, width=FULL_WIDTH)
     else:
         grid = PanelGrid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
-    models = trained_models(plain)
     if any(model.name for model in models):
         styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
-    drawn: list[pd.Series | pd.DataFrame] = []
-    for axes, panel in zip(grid.axes, panels, strict=True):
-        for model in models:
-            if len(errors := model.of(panel.errors)):
-                drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model))
-        zero_line(axes, "y")
-        drawn += _draw_references(axes, panel, styles)
+    baselines_drawn = (name for panel in panels for name in panel.choice.shown if name not in FIXED)
+    styles = styles_apart(styles, baselines_drawn, (model.gid for model in models if model.gid in styles))
+    with without_empty_decades(_values(panels, models)):
+        drawn: list[pd.Series | pd.DataFrame] = []
+        for axes, panel in zip(grid.axes, panels, strict=True):
+            for model in models:
+                if len(errors := model.of(panel.errors)):
+                    drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model, spread=False))
+            zero_line(axes, "y", labelled=False)
+            drawn += _draw_references(axes, panel, styles, named)
+        scale_note = error_scale(grid.axes[0], "y", drawn)
+        # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
+        lengths = plain["n_context"]
+        grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
+        grid.axes[0].autoscale_view(scaley=False)
+        for axes, panel in zip(grid.axes, panels, strict=True):
+            _name_on_lines(axes, panel, named, _panel_size(grid))
 
     grid.title_cells([panel.cell for panel in panels])
-    note = [*last_of_several(evaluation), *_left_out(panels), *_prompts(panels), *error_scale(grid.axes[0], "y", drawn)]
-    # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
-    lengths = plain["n_context"]
-    grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
-    grid.axes[0].autoscale_view(scaley=False)
+    note = [*last_of_several(evaluation), *_spread(panels, models), *_left_out(panels), *_prompts(panels), *scale_note]
+    if narrow:  # What stands beside it on a page says the rest.
+        note = scale_note
     count_scale(grid.axes[0].xaxis)
-    grid.label("in-context examples k", [error_label(panel.metric) for panel in panels])
-    return grid.finish("Error by number of in-context examples", variant, note)
+    named_metrics = [error_label(panel.metric) for panel in panels]
+    if narrow:  # Panels are too low for two lines.
+        named_metrics = [label.split("\n")[0] for label in named_metrics]
+    grid.label("in-context examples k", named_metrics)
+    return grid.finish(None if narrow else "Error by number of in-context examples", None if narrow else variant, note)
+
+
+def _values(panels: Sequence[CellPanel], models: Sequence[ModelCurves]) -> list[pd.Series]:
+    """The errors of everything that is drawn."""
+    found = [model.of(panel.errors)["value"] for panel in panels for model in models]
+    return [*found, *(panel.curves[name] for panel in panels for name in panel.choice.shown)]
+
+
+def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellPanel], set[str]]:
+    """Leave out baselines until the legend has room for all, those first that were chosen last.
+
+    The first one of each panel stays. Also returns the learners that are named on their lines, as the legend has no
+    room for them.
+    """
+    oracles = {name for panel in panels for name in panel.choice.shown if name not in panel.choice.ranked}
+    room = max(0, MOST_ENTRIES - models - len(oracles))
+    order: list[str] = []
+    for rank in range(max(len(panel.choice.ranked) for panel in panels)):
+        at_rank = [panel.choice.ranked[rank] for panel in panels if len(panel.choice.ranked) > rank]
+        order += sorted(dict.fromkeys(at_rank), key=lambda name: -at_rank.count(name))
+    kept = list(dict.fromkeys(order))[:room]
+    made = [replace(panel, choice=panel.choice.only(kept)) for panel in panels]
+    return made, {name for panel in made for name in panel.choice.ranked if name not in kept}
+
+
+def _panel_size(grid: PanelGrid) -> tuple[float, float]:
+    """About how many inches a panel is wide and high."""
+    return (grid.figure.get_figwidth() - grid.left) / grid.columns - 0.3, grid.height
+
+
+def _name_on_lines(axes: Axes, panel: CellPanel, named: set[str], size: tuple[float, float]) -> None:
+    """Write on the end of a line whose it is, if the legend does not say so, and who else's it would be."""
+    for learner in panel.choice.shown:
+        others = panel.choice.alike.get(learner, [])
+        if not others and learner not in named:
+            continue
+        more = len(others) - _MOST_NAMED
+        alike = ", ".join(map(learner_label, others[:_MOST_NAMED])) + (f", {more} more" if more > 0 else "")
+        text = " ".join([learner_label(learner)] * (learner in named) + [f"= {alike}"] * bool(others))
+        text = wrapped(text, size[0], TEXT)
+        curve = panel.curves[learner]
+        end = float(curve.index[-1]), float(bounded(curve.iloc[-1:])[0])
+        above = _crossed(axes, end, text, size, up=True) <= _crossed(axes, end, text, size, up=False)
+        axes.annotate(
+            text, end, (0, 2.5 if above else -2.5), textcoords="offset points", ha="right",
+            va="bottom" if above else "top", fontsize=TEXT, color="#333333", gid=f"named on {learner}", zorder=5,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
+
+
+def _crossed(axes: Axes, end: tuple[float, float], text: str, size: tuple[float, float], *, up: bool) -> float:
+    """How much a text that ends above or below a point hides of the lines; infinite where it leaves the panel."""
+    right, height = _in_panel(axes, *(np.array([value]) for value in end))
+    wide, high = text_width(text, TEXT) / size[0], text_height(text, TEXT) / size[1]
+    low = float(height[0]) + (0.03 if up else -0.03 - high)
+    if low < -0.02 or low + high > 1.15:
+        return np.inf
+    hidden = 0.0
+    for line in axes.lines:
+        xs, ys = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+        if line.get_gid() == ZERO or len(xs) < 2:
+            continue
+        places, heights = _in_panel(axes, xs, ys)
+        at = np.linspace(float(right[0]) - wide, float(right[0]), 24)
+        found = np.interp(at, places, heights)
+        hidden += float(((found > low) & (found < low + high)).mean())
+    return hidden
+
+
+def _in_panel(
+    axes: Axes, xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points as shares of a panel's width and height."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    if axes.get_yscale() == "log":
+        ys, low, high = np.log(ys), np.log(low), np.log(high)
+    return (xs - left) / (right - left), (ys - low) / (high - low)
+
+
+def _spread(panels: Sequence[CellPanel], models: Sequence[ModelCurves]) -> list[str]:
+    most = max((model.of(panel.errors)["seed"].nunique() for panel in panels for model in models), default=0)
+    return spread_note(most) if most else []
 
 
 def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> CellPanel:
@@ -104,23 +231,23 @@ def _panel(cell: Cell, plain: pd.DataFrame, asked: frozenset[str] | None) -> Cel
     return CellPanel(cell, metric, errors, curves, choose(curves, oracles, asked))
 
 
-def _draw_references(axes: Axes, panel: CellPanel, styles: dict[str, LearnerStyle]) -> list[pd.Series]:
+def _draw_references(axes: Axes, panel: CellPanel, styles: dict[str, LearnerStyle], named: set[str]) -> list[pd.Series]:
     for learner in panel.choice.shown:
         style = styles[learner]
         if learner in panel.few:
-            draw_reference(axes, panel.curves[learner], style.thin, learner, marker=style.marker)
+            draw_reference(
+                axes, panel.curves[learner], style.thin, learner, marker=style.marker, labelled=learner not in named
+            )
         else:
-            draw_reference(axes, panel.curves[learner], style, learner)
+            draw_reference(axes, panel.curves[learner], style, learner, labelled=learner not in named)
     return [panel.curves[learner] for learner in panel.choice.shown]
 
 
 def _left_out(panels: Sequence[CellPanel]) -> list[str]:
     """The sentence in the note about baselines that are not drawn."""
     said = []
-    alike = sorted({learner for panel in panels for learner in panel.choice.alike})
-    if alike:
-        names = ", ".join(map(learner_label, alike))
-        said.append(f"Left out where indistinguishable from a line that is shown: {names}.")
+    if any(panel.choice.alike for panel in panels):
+        said.append("After “=” on a line: baselines whose lines would lie on it.")
     counts = {panel.choice.left_out for panel in panels}
     if most := max(counts):
         others = f"{most} {'other is' if most == 1 else 'others are'} left out (icl plot --baselines all shows them)"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -11,9 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, GREY, SKY
-from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, range_label
+from icl_curriculum.figures.names import BLUE, CLASS_COLOURS, FIXED, GREY, SKY, learner_label
+from icl_curriculum.figures.panels import NARROW, PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import (
+    bounded,
+    count_scale,
+    error_label,
+    error_scale,
+    range_label,
+    without_empty_decades,
+)
 from icl_curriculum.results.tables import (
     Cell,
     CurriculumBlock,
@@ -32,11 +41,16 @@ _BOUNDARY = "#555555"
 
 
 @styled
-def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
+def learning_curves(
+    learning: pd.DataFrame, curriculum: pd.DataFrame, evaluation: pd.DataFrame | None = None, *,
+    variant: str | None = None, narrow: bool = False,
+) -> Figure:  # fmt: skip
     """Error at three context lengths while training goes on: a panel per cell.
 
     Vertical lines mark the curriculum's blocks, shading the steps at which the panel's own cell was in training.
-    Errors under shifts, which ``learning`` may hold, are left out: `along_training` shows them.
+    ``evaluation``: the table that holds the oracle's error at the longest of the lengths, which is a line of its own
+    where there is one. ``narrow``: two panels in a row and no title, for a page on a telephone. Errors under shifts,
+    which ``learning`` may hold, are left out: `along_training` shows them.
     Raises NothingToDraw if ``learning`` holds no errors.
     """
     colours = class_colours(curriculum)
@@ -51,11 +65,40 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
     if not shown:
         raise NothingToDraw("no errors during training")
 
-    columns = columns_for(len(shown))
-    grid = PanelGrid.of(len(shown), columns=columns, height=2.0 if columns == 1 else 1.35)
     lengths = _context_lengths(rows)
+    optima = [_optimum(evaluation, cell, metric, lengths[0]) for cell, metric, _ in shown]
+    with without_empty_decades([*(errors["value"] for _, _, errors in shown), optima]):
+        grid, note = _drawn(shown, optima, planned, lengths, colours, narrow=narrow)
+    count_scale(grid.axes[0].xaxis, 4)
+    steps = int(rows["step"].max())
+    grid.axes[0].set_xlim(0, max(steps, 1))
+    named_metrics = [error_label(metric) for _, metric, _ in shown]
+    if narrow:  # Panels are too low for two lines.
+        named_metrics = [label.split("\n")[0] for label in named_metrics]
+    grid.label("training step", named_metrics)
+
+    seeds = rows["seed"].nunique()
+    several_inputs = rows["input_distribution"].nunique() > 1
+    said = f"{steps:,} steps, {int(rows['prompts_seen'].max()):,} prompts in all."
+    spread = f"Lines: mean of {seeds} seeds; bands: {range_label(seeds)}." if seeds > 1 else "One seed."
+    return grid.finish(
+        None if narrow else "Error on fixed prompts during training",
+        None if narrow else variant,
+        note if narrow else [said, spread, *note],
+        curriculum_legend(planned, several_inputs),
+    )
+
+
+def _drawn(
+    shown: Sequence[tuple[Cell, str, pd.DataFrame]], optima: Sequence[float], planned: Sequence[CurriculumBlock],
+    lengths: Sequence[int], colours: Mapping[str, str], *, narrow: bool,
+) -> tuple[PanelGrid, list[str]]:  # fmt: skip
+    """The panels with their curves, and what the note should say of the axis."""
+    columns = min(len(shown), 2) if narrow else columns_for(len(shown))
+    height = 1.0 if narrow else 2.0 if columns == 1 else 1.35
+    grid = PanelGrid.of(len(shown), columns=columns, height=height, width=NARROW if narrow else None)
     drawn = []
-    for axes, (cell, _, errors) in zip(grid.axes, shown, strict=True):
+    for axes, (cell, _, errors), optimum in zip(grid.axes, shown, optima, strict=True):
         draw_blocks(axes, planned, cell, colours.get(cell.function_class, GREY))
         for k, (colour, line, width) in zip(lengths, _LOOKS, strict=False):
             at_k = errors[errors["n_context"] == k]
@@ -69,24 +112,22 @@ def learning_curves(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant
                 label=f"k = {k} example{'s' * (k != 1)}", gid=f"k={k}",
             )  # fmt: skip
             drawn.append(at_k["value"])
-
+        if not np.isnan(optimum):
+            drawn.append(pd.Series([optimum]))
+            axes.axhline(
+                float(bounded([optimum])[0]), color=FIXED["oracle"].colour, linestyle=FIXED["oracle"].line, linewidth=1,
+                label=f"{learner_label('oracle')}, k = {lengths[0]}", gid="oracle",
+            )  # fmt: skip
     grid.title_cells([cell for cell, _, _ in shown])
-    note = error_scale(grid.axes[0], "y", drawn)
-    count_scale(grid.axes[0].xaxis, 4)
-    steps = int(rows["step"].max())
-    grid.axes[0].set_xlim(0, max(steps, 1))
-    grid.label("training step", [error_label(metric) for _, metric, _ in shown])
+    return grid, error_scale(grid.axes[0], "y", drawn)
 
-    seeds = rows["seed"].nunique()
-    several_inputs = rows["input_distribution"].nunique() > 1
-    said = f"{steps:,} steps, {int(rows['prompts_seen'].max()):,} prompts in all."
-    mean = f"Lines: mean of {seeds} seeds." if seeds > 1 else "One seed."
-    return grid.finish(
-        "Error on fixed prompts during training",
-        variant,
-        [said, mean, *note],
-        _legend(seeds, planned, several_inputs),
-    )
+
+def _optimum(evaluation: pd.DataFrame | None, cell: Cell, metric: str, k: int) -> float:
+    """The oracle's error in a cell at k examples without a shift; NaN where there is none."""
+    if evaluation is None:
+        return math.nan
+    own = cell.of(evaluation[(evaluation["learner"] == "oracle") & (evaluation["shift"] == "none")])
+    return float(own.loc[(own["n_context"] == k) & (own["metric"] == metric), "value"].mean())
 
 
 def class_colours(curriculum: pd.DataFrame) -> dict[str, str]:
@@ -109,13 +150,6 @@ def draw_blocks(axes: Axes, planned: Sequence[CurriculumBlock], cell: Cell, colo
             axes.axvspan(block.start, block.end, color=colour, alpha=0.22, linewidth=0, gid="in training")
     for block in planned[1:]:
         axes.axvline(block.start, color=_BOUNDARY, linewidth=0.7, linestyle=(0, (1, 2)), gid="boundary")
-
-
-def _legend(seeds: int, planned: Sequence[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:
-    handles: dict[str, Artist] = {}
-    if seeds > 1:
-        handles[range_label(seeds)] = Patch(color=BLUE, alpha=0.2, linewidth=0)
-    return handles | curriculum_legend(planned, several_inputs)
 
 
 def curriculum_legend(planned: Sequence[CurriculumBlock], several_inputs: bool) -> dict[str, Artist]:

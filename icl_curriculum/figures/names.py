@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +70,8 @@ class LearnerStyle:
 #: The zero predictor, whose error is 1 by definition: a line at 1, not a curve.
 ZERO = "zero"
 
-_FIXED = {
+#: Oracles look the same everywhere.
+FIXED = {
     "oracle": LearnerStyle(BLACK, (0, (4, 2)), "D", 1.4),
     "informed_oracle": LearnerStyle(BLACK, (0, (1, 1.2)), "d", 1.4),
 }
@@ -92,7 +94,7 @@ def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
     """A style for every learner but the zero predictor. Familiar learners look the same whatever others there are."""
     learners = evaluation.drop_duplicates("learner").set_index("learner")["learner_kind"]
     models = [str(name) for name in learners.index[learners == "model"]]
-    others = {str(name) for name in learners.index} - {*models, *_FIXED, ZERO}
+    others = {str(name) for name in learners.index} - {*models, *FIXED, ZERO}
     styles = {name: model_style(i) for i, name in enumerate(models)}
     styles |= {name: _baseline_style(i) for i, name in enumerate(_FAMILIAR)}
     # Styles of familiar learners that are not there are used last.
@@ -100,7 +102,31 @@ def learner_styles(evaluation: pd.DataFrame) -> dict[str, LearnerStyle]:
     free = [i for i in free if i >= len(_FAMILIAR) or _FAMILIAR[i] not in others]
     unfamiliar = sorted(others - {*_FAMILIAR})
     styles |= dict(zip(unfamiliar, map(_baseline_style, itertools.chain(free, itertools.count(_STYLES))), strict=False))
-    return styles | _FIXED
+    return styles | FIXED
+
+
+def styles_apart(
+    styles: Mapping[str, LearnerStyle], baselines: Iterable[str], models: Iterable[str] = ()
+) -> dict[str, LearnerStyle]:
+    """The same styles, changed where two of a few ``baselines`` share a colour or a line, or one a model's colour.
+
+    The first keeps what it has. So they can be told apart by either alone: by the lines in shades of grey, too. Of more
+    than there are lines, nothing is changed.
+    """
+    made = dict(styles)
+    names = list(dict.fromkeys(baselines))
+    if len(names) > len(_LINES):
+        return made
+    colours = [styles[name].colour for name in models]
+    lines: list[Any] = []
+    for name in names:
+        style = made[name]
+        colour = style.colour if style.colour not in colours else next(c for c in _BASELINE_COLOURS if c not in colours)
+        line = style.line if style.line not in lines else next(each for each in _LINES if each not in lines)
+        colours.append(colour)
+        lines.append(line)
+        made[name] = replace(style, colour=colour, line=line)
+    return made
 
 
 def model_style(i: int) -> LearnerStyle:

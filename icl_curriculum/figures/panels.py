@@ -23,6 +23,8 @@ from icl_curriculum.results.tables import Cell
 #: Sizes in inches, as printed.
 FULL_WIDTH = 7.2
 WIDEST_PANEL = 3.6
+#: A figure as wide as a telephone.
+NARROW = 3.6
 MARGIN = 0.08
 
 #: Inches from a panel to its title, inches below a panel without labels, and inches of ticks up to their labels.

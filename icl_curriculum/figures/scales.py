@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Literal
 
 import numpy as np
@@ -31,8 +33,33 @@ def error_label(metric: str) -> str:
     return title if shown.improves == "down" else f"{title}\n(more is better)"
 
 
+#: By how much the lower bound is raised in a figure that has nothing between it and what is drawn.
+_RAISED: ContextVar[float] = ContextVar("_RAISED", default=1.0)
+
+
+@contextlib.contextmanager
+def without_empty_decades(values: Iterable[ArrayLike]) -> Iterator[None]:
+    """Within the block, errors below the bounds are drawn right below the others: no power of ten stays empty.
+
+    ``values``: everything that will be drawn.
+    """
+    floor, ceiling = bounds()
+    found = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(value, dtype=np.float64)) for value in values)])
+    inside = found[(found > floor * (1 + 1e-9)) & (found <= ceiling)]
+    raised = 1.0
+    if shown_metric().improves == "down" and 0 < floor < math.inf and (found <= floor).any() and len(inside):
+        raised = 10.0 ** max(0, math.floor(math.log10(float(inside.min()) / floor) + 1e-9))
+    token = _RAISED.set(raised)
+    try:
+        yield
+    finally:
+        _RAISED.reset(token)
+
+
 def bounds() -> tuple[float, float]:
     """The bounds of what is drawn: 0.001 and 100, times the trivial level of the metric that is shown.
+
+    In a figure `without_empty_decades` the lower one is 0.01 or 0.1 where no error lies between.
 
     Of a metric without one, of which nothing is known, only 0 is moved; nothing is of one that improves upwards.
     """
@@ -40,8 +67,9 @@ def bounds() -> tuple[float, float]:
     if shown.improves == "up":
         return -math.inf, math.inf
     if shown.trivial is None:
-        return 1e-6, math.inf
-    return (FLOOR * shown.trivial, CEILING * shown.trivial) if shown.trivial > 0 else (FLOOR, CEILING)
+        return 1e-6 * _RAISED.get(), math.inf
+    level = shown.trivial if shown.trivial > 0 else 1.0
+    return FLOOR * level * _RAISED.get(), CEILING * level
 
 
 def bounded(values: ArrayLike) -> NDArray[np.float64]:

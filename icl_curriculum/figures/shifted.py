@@ -24,7 +24,14 @@ from icl_curriculum.figures.categories import (
 from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    range_label,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.results.shown_metric import metric_titles, shown_metric, under_shifts
 from icl_curriculum.results.tables import Cell, NothingToDraw, evaluated_cells, final, of_variant, over_seeds
 
@@ -78,9 +85,26 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     metrics = [metric for metric in metric_titles() if any(point.metric == metric for point in found)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
+    spans = [[point.mean, point.low, point.high] for point in found]
+    with without_empty_decades(spans):
+        grid, note = _panels(shown, categories, metrics, seeds, styles, spans)
+    grid.label(error_label(metrics[0]), [""] * len(shown))
+    k = several(point.k for point in found if point.category == UNSHIFTED)
+    said = f"At k = {k} in-context examples unless a row says otherwise."
+    whiskers = [f"Whiskers: {range_label(seeds)}."] * any(point.low < point.high for point in found)
+    note = [said, *whiskers, *last_of_several(evaluation), *_fewer_prompts(found), *note]
+    return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, styles))
+
+
+def _panels(
+    shown: Sequence[tuple[Cell, Sequence[Point]]], categories: Sequence[Category], metrics: Sequence[str], seeds: int,
+    styles: dict[str, LearnerStyle], spans: Sequence[Sequence[float]],
+) -> tuple[PanelGrid, list[str]]:  # fmt: skip
+    """The panels with their points, and what the note should say of the axis."""
+    found = [point for _, of_cell in shown for point in of_cell]
     grid = _grid(len(shown), len(categories))
     labels = category_labels(
-        [(point.category, point.k) for point in found], all_trained=all(cell.trained for cell in cells)
+        [(point.category, point.k) for point in found], all_trained=all(cell.trained for cell, _ in shown)
     )
     grid.axes[0].set_yticks(range(len(categories)), list(labels.values()))
     grid.axes[0].set_ylim(len(categories) - 0.5, -0.5)
@@ -93,18 +117,11 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
             axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
         for row in {*range(len(categories))} - {categories.index(point.category) for point in of_cell}:
             axes.text(0.02, row, "n/a", transform=axes.get_yaxis_transform(), va="center", color=GREY, clip_on=True)
-        zero_line(axes, "x")
+        zero_line(axes, "x", labelled=False)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     grid.title_cells([cell for cell, _ in shown])
-
-    spans = ([point.mean, point.low, point.high] for point in found)
-    note = error_scale(grid.axes[0], "x", spans, across=_across(grid))
-    grid.label(error_label(metrics[0]), [""] * len(shown))
-    k = several(point.k for point in found if point.category == UNSHIFTED)
-    said = f"At k = {k} in-context examples unless a row says otherwise."
-    note = [said, *last_of_several(evaluation), *_fewer_prompts(found), *note]
-    return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, seeds, styles))
+    return grid, error_scale(grid.axes[0], "x", spans, across=_across(grid))
 
 
 def _grid(panels: int, rows: int) -> PanelGrid:
@@ -171,13 +188,9 @@ def _draw(
     )  # fmt: skip
 
 
-def _legend(
-    points: Sequence[Point], metrics: Sequence[str], seeds: int, styles: dict[str, LearnerStyle]
-) -> dict[str, Artist]:
+def _legend(points: Sequence[Point], metrics: Sequence[str], styles: dict[str, LearnerStyle]) -> dict[str, Artist]:
     model = styles[next(point.learner for point in points if point.is_model)]
     handles: dict[str, Artist] = {}
-    if any(point.low < point.high for point in points):
-        handles[range_label(seeds)] = Line2D([], [], color=model.colour, linewidth=1.2, marker="|")
     if len(metrics) > 1:
         handles["hollow: median error, as the mean is infinite"] = Line2D(
             [], [], linestyle="none", marker=model.marker, color=model.colour, markerfacecolor="white"

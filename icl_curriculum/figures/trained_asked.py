@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.coloured_cells import NARROWEST_FIGURE, NumberTable, table_figure
 from icl_curriculum.figures.names import plain
-from icl_curriculum.figures.panels import styled
-from icl_curriculum.figures.variants import NARROW, Shown
+from icl_curriculum.figures.panels import NARROW, styled
+from icl_curriculum.figures.variants import Shown
 from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
 from icl_curriculum.results.comparison.shown import left_out, shown_of_all
 from icl_curriculum.results.comparison.sources import Cell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from icl_curriculum.figures.names import GREY, LearnerStyle
-from icl_curriculum.figures.panels import styled
+from icl_curriculum.figures.names import FIXED, GREY, LearnerStyle, learner_label
+from icl_curriculum.figures.panels import PanelGrid, styled
 from icl_curriculum.figures.scales import (
     bounded,
     count_scale,
     error_label,
     error_scale,
     log_count_scale,
+    without_empty_decades,
     zero_handle,
     zero_line,
 )
@@ -39,7 +40,8 @@ _MOST_LINES = 10
 def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Error on fixed prompts against the training step: a panel per cell, a line per variant that was trained on it.
 
-    A line is the mean over seeds, in a band from the least to the greatest. ``cells``: the (function class, inputs) to
+    A line is the mean over seeds, in a band from the least to the greatest; the oracle's error at the same number of
+    examples, where there is one, is a line of its own. ``cells``: the (function class, inputs) to
     show, None for all; a single one is drawn without a title, as wide as a telephone. Raises NothingToDraw if none was
     trained on.
     """
@@ -75,15 +77,12 @@ def _curves(
                 found.setdefault(cell, {})[variant] = xs, errors
     shown = shown.only(found, otherwise)
 
+    of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
+    optima = [outcomes.optimum[cell] for cell in shown.cells if cell in outcomes.optimum]
     grid = shown.grid(height=1.9)
     by_step = aligned is _by_step
-    for axes, cell in zip(grid.axes, shown.cells, strict=True):
-        for variant, (xs, errors) in found[cell].items():
-            draw_curve(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
-        axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
-        zero_line(axes, "y", labelled=False)
-    of_all = [of_variant for cell in shown.cells for of_variant in found[cell].values()]
-    note = error_scale(grid.axes[0], "y", [errors for _, errors in of_all])
+    with without_empty_decades([*(errors for _, errors in of_all), optima]):
+        note = _draw(grid, shown, outcomes, found, optima)
     if by_step:
         grid.axes[0].set_xlim(0, max(float(xs[-1]) for xs, _ in of_all))
         count_scale(grid.axes[0].xaxis, 4)
@@ -96,11 +95,31 @@ def _curves(
     handles: dict[str, Artist] = shown.legend((name for cell in shown.cells for name in found[cell]), lines=True)
     if outcomes.limit:
         handles[f"threshold {outcomes.limit}"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    if optima:
+        oracle = FIXED["oracle"]
+        handles[learner_label("oracle")] = Line2D([], [], color=oracle.colour, linestyle=oracle.line, linewidth=1)
     handles |= zero_handle()
     counts = {len(errors) for _, errors in of_all}
     reach = "" if by_step else ", as far as all of them got"
     said = f"Lines: mean of {shown.seeds} seeds{reach}; bands: from the least to the greatest."
     return shown.finish(grid, title, [shown.examples, said if counts != {1} else "One seed.", *note], handles)
+
+
+def _draw(
+    grid: PanelGrid, shown: Shown, outcomes: Outcomes, found: Mapping[Cell, Mapping[str, tuple[Array, Array]]],
+    optima: Sequence[float],
+) -> list[str]:  # fmt: skip
+    """Draw the curves, the threshold, the oracle and the zero predictor. Returns what the note should say."""
+    for axes, cell in zip(grid.axes, shown.cells, strict=True):
+        for variant, (xs, errors) in found[cell].items():
+            draw_curve(axes, xs, errors, variant, shown.styles[variant], singles=len(found[cell]) * len(errors))
+        axes.axhline(outcomes.threshold, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), gid="threshold")
+        if cell in outcomes.optimum:
+            level, oracle = float(bounded([outcomes.optimum[cell]])[0]), FIXED["oracle"]
+            axes.axhline(level, color=oracle.colour, linestyle=oracle.line, linewidth=1, gid="oracle")
+        zero_line(axes, "y", labelled=False)
+    drawn = [errors for of_cell in found.values() for _, errors in of_cell.values()]
+    return error_scale(grid.axes[0], "y", [*drawn, optima])
 
 
 def _by_step(curves: Sequence[Curve]) -> tuple[Array, Array]:

@@ -29,15 +29,12 @@ from icl_curriculum.figures.names import (
     plain,
     pretty,
 )
-from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for
+from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, columns_for
 from icl_curriculum.results.comparison.outcomes import Outcomes, by_variant
 from icl_curriculum.results.comparison.shown import MOST_SHOWN, left_out, shown_variants
 from icl_curriculum.results.comparison.sources import CELL, Cell, in_cell
 from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.tables import NothingToDraw, distinct
-
-#: The width in inches of a figure of one cell, which is as wide as a telephone.
-NARROW = 3.6
 
 #: The most inches that the names of variants take.
 _NAMES = 1.2

@@ -10,11 +10,19 @@ from typing import Any, TypeVar
 import numpy as np
 import tomli_w
 
-from icl_curriculum import figures
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
 from icl_curriculum.pages.adaptation import adaptation_sections
+from icl_curriculum.pages.drawn_before import other_figures
+from icl_curriculum.pages.findings import (
+    curricula_section,
+    efficiency_section,
+    forgetting_section,
+    shifts_section,
+    training_section,
+)
+from icl_curriculum.pages.headline import ErrorTable, error_table, main_figure
 from icl_curriculum.pages.other_metrics import other_metrics_sections
-from icl_curriculum.pages.sections import PageSection, PageTable, drawn
+from icl_curriculum.pages.sections import DrawnFile, PageSection, PageTable, Picture
 from icl_curriculum.pages.setting import what_was_run
 from icl_curriculum.pages.similarity import similarity_sections
 from icl_curriculum.pages.transfer import transfer_sections
@@ -24,27 +32,28 @@ from icl_curriculum.results.comparison.command import Compared
 from icl_curriculum.results.comparison.comparable import problems
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.pairs import reference_of
-from icl_curriculum.results.comparison.shown import left_out, shown_variants
 from icl_curriculum.results.comparison.sources import Cell, Source
 from icl_curriculum.results.comparison.summary import Numbers
-from icl_curriculum.results.comparison.wording import count, error
+from icl_curriculum.results.comparison.verdict import Verdict, verdict
+from icl_curriculum.results.comparison.wording import count
 from icl_curriculum.results.doubts import doubts_in, worded
-from icl_curriculum.results.shown_metric import shown_metric
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Content:
-    """The content of the page."""
+    """The content of the page: the first screen, the findings in order of importance, and details to be opened."""
 
     name: str
     question: str
+    verdict: Verdict | None
+    main: Sequence[Picture | DrawnFile]
+    errors: ErrorTable | None
     setting: str
     notices: Sequence[str]
-    answers: Sequence[Answer]
-    sections: Sequence[PageSection]
-    asked: AskedTable | None
+    findings: Sequence[PageSection]
+    details: Sequence[PageSection]
     configs: Sequence[tuple[str, str]]
     provenance: PageTable | None
     #: What could not be shown, which is among the notices, too.
@@ -54,27 +63,16 @@ class Content:
     most_unfolded: int = 100
     most_rows: int = 2000
 
+    @property
+    def definitions(self) -> list[tuple[str, str]]:
+        """What the columns of the tables mean, each once."""
+        tables = [table for section in [*self.findings, *self.details] for table in section.tables]
+        return sorted({pair for table in tables for pair in table.sheet.explained.items()})
+
 
 def _warnings(source: Source) -> list[str]:
     """What is to be doubted of the runs, as their manifests say."""
     return worded({run: doubts_in(manifest) for run, manifest in source.manifests.items()})
-
-
-@dataclass(frozen=True)
-class AskedTable:
-    """Trained x asked, with a colour from the error for every entry."""
-
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Shade]]]
-
-
-@dataclass(frozen=True)
-class Shade:
-    """An error, ``weight`` from 0 (perfect) to 1 (no better than predicting zero), and whether it was trained on."""
-
-    text: str
-    weight: float
-    trained: bool
 
 
 #: What each table of an experiment holds, for the list of files.
@@ -97,6 +95,7 @@ def gather(compared: Compared) -> Content:
     source, found, numbers = compared.sources[0], compared.found, compared.numbers
     cells = found.cells
     config = next(iter(source.configs.values()), {})
+    question = str(config.get("description", ""))
     missed: list[NotShown] = list(compared.missed)
 
     def made(what: str, make: Callable[[], T], otherwise: T) -> T:
@@ -104,29 +103,50 @@ def gather(compared: Compared) -> Content:
             return make()
         return otherwise
 
-    sections: list[PageSection] = []
-    for cell in cells:
-        sections += made(
-            f"the section on {cell_name(cell, cells)}", partial(_cell_sections, found, numbers, cell, cells), []
-        )
-    sections += made("the section on other metrics", partial(other_metrics_sections, source, found), [])
-    sections += made("the section on training methods", partial(transfer_sections, source), [])
-    sections += made("the section on adapted models", partial(adaptation_sections, source), [])
-    sections += made("the section on whom models answer like", partial(similarity_sections, source, found), [])
-    sections += made("the section on all runs", partial(_whole_sections, found), [])
+    def section(what: str, make: Callable[[], PageSection]) -> list[PageSection]:
+        return made(f"the section on {what}", lambda: [make()], [])
+
+    answered = compared.answers
+    nothing: list[PageSection] = []
+    no_picture: list[Picture | NotShown] = []
+    headline = made("the main figure", partial(main_figure, source, found, numbers), no_picture)
+    findings = [
+        *section("training", partial(training_section, source, found)),
+        *section("curricula", partial(curricula_section, source, found, numbers, answered)),
+        *made("the section on training methods", partial(transfer_sections, source), nothing),
+        *section("data efficiency", partial(efficiency_section, source, found, numbers)),
+        *section("forgetting", partial(forgetting_section, source, found, numbers)),
+        *section("shifts", partial(shifts_section, source, found, numbers)),
+        *made("the section on adapted models", partial(adaptation_sections, source), nothing),
+    ]
+    details: list[PageSection] = []
+    if len(source.variants) == 1:
+        details += made("the tables of all classes", partial(_one_variant_sections, found, numbers), nothing)
+    else:
+        for cell in cells:
+            details += made(
+                f"the section on {cell_name(cell, cells)}", partial(_cell_sections, found, numbers, cell, answered), []
+            )
+    details += made("the section on other metrics", partial(other_metrics_sections, source, found), nothing)
+    details += made("the section on whom models answer like", partial(similarity_sections, source, found), nothing)
+    details += made("the section on all runs", partial(_whole_sections, found), nothing)
+    shown = [picture.figure_name for each in [*findings, *details] for picture in each.pictures] + ["error_by_examples"]
+    details += section("all other figures", partial(other_figures, source, shown))
     said = made("the paragraph on what was run", partial(what_was_run, source, found), "")
-    asked = made("the table of what was trained and asked", partial(_asked, found, cells), None)
     configs: list[tuple[str, str]] = made("the configs", partial(_configs, source), [])
     provenance = made("the table of where runs came from", partial(_provenance, source), None)
-    missed += [picture.of(section.heading) for section in sections for picture in section.missed]
+    missed += [picture.of("the first screen") for picture in headline if isinstance(picture, NotShown)]
+    missed += [picture.of(each.heading) for each in [*findings, *details] for picture in each.missed]
     return Content(
         name=source.name,
-        question=str(config.get("description", "")),
+        question=question,
+        verdict=made("the verdict", partial(verdict, found, numbers, question), None),
+        main=[picture for picture in headline if not isinstance(picture, NotShown)],
+        errors=made("the table of errors", partial(error_table, source, found, numbers), None),
         setting=said,
         notices=[*_warnings(source), *source.missing, *problems([source]), *map(str, missed)],
-        answers=compared.answers,
-        sections=[section for section in sections if section.pictures or section.tables or section.sentences],
-        asked=asked,
+        findings=[each for each in findings if not each.is_empty],
+        details=[each for each in details if not each.is_empty],
         configs=configs,
         provenance=provenance,
         missed=missed,
@@ -134,57 +154,49 @@ def gather(compared: Compared) -> Content:
     )
 
 
-def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, cells: list[Cell]) -> list[PageSection]:
-    """A cell's figures and tables; none where no run was trained on it."""
-    own = found.trained_on(cell)
-    anchor = f"cell-{cells.index(cell) + 1}"
+def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, answered: Sequence[Answer]) -> list[PageSection]:
+    """A cell's sentences and tables, of several variants; none where no run was trained on it."""
+    own, cells = found.trained_on(cell), found.cells
     name = cell_name(cell, cells)
     if own.empty:
         return []
-    made = sheets.errors(own, numbers, cell)
-    shown = shown_variants(found, cell)
-    drawn_rows = [row for row in made.rows if row[0].text in shown]
-    ends = "; ".join(f"{row[0].text} {row[1].text}" for row in drawn_rows)
-    by_seed = "; ".join(f"{row[0].text} {row[-1].text}" for row in drawn_rows)
-    sentences = [f"{text} The tables have all." for text in left_out(len(shown), len(made.rows))]
-    k = int(own["n_context"].iloc[0])
-    pictures = [
-        *drawn(
-            partial(figures.curves_by_variant, found, cells=[cell]),
-            f"Error at {k} examples while training: mean of the seeds, and their range.",
-            f"Error on {name} against training step. At the end: {ends}.",
-        ),
-        *drawn(
-            partial(figures.errors_by_seed, found, cells=[cell]),
-            "Final error of every seed; bars: interquartile mean with its interval"
-            + (f"; the line is {found.limit}." if found.limit else "."),
-            f"Final errors on {name} by variant and seed: {by_seed}.",
-        ),
-        *drawn(
-            partial(figures.error_by_exposure, found, cells=[cell]),
-            "Error against the prompts of this class alone that had been seen: data efficiency at equal exposure.",
-            f"Error on {name} against prompts of it seen. The table below gives the comparison at equal exposure.",
-        ),
-        *drawn(
-            partial(figures.forgetting, found, cells=[cell]),
-            "From the end of the class's block to the end of training.",
-            f"Errors on {name} at the end of its block and at the end of training, seed by seed; see the tables.",
-        ),
-        *drawn(
-            partial(figures.errors_under_shifts, found, cells=[cell]),
-            "Out of distribution: the error under each shift.",
-            f"Errors on {name} under each shift by variant; the highest of each run stand in the tables.",
-        ),
-    ]
     tables = [
-        PageTable(f"{name}: errors at the end of training", made),
+        PageTable(f"{name}: errors at the end of training", sheets.errors(own, numbers, cell)),
         PageTable(
             f"{name}: what was spent, and when it was learned", sheets.spent(own, numbers, cell, found.threshold)
         ),
     ]
     if reference := reference_of(found, cell):
         tables.append(PageTable(f"{name}: against {reference}", sheets.pairs(own, numbers, cell, reference)))
-    return [PageSection(anchor, name, sentences if pictures else (), pictures, tables)]
+    said = [sentence for answer in answered if answer.heading == name for sentence in answer.sentences]
+    return [PageSection(f"cell-{cells.index(cell) + 1}", f"All numbers: {name}", (), (), tables, listed=said)]
+
+
+def _one_variant_sections(found: Outcomes, numbers: Numbers) -> list[PageSection]:
+    """The tables of an experiment of one variant, a row for each cell."""
+    cells = [cell for cell in found.cells if len(found.trained_on(cell))]
+    made = {cell_name(cell, found.cells): (found.trained_on(cell), cell) for cell in cells}
+    tables = [
+        PageTable(
+            "Errors at the end of training",
+            _by_class({name: sheets.errors(own, numbers, cell) for name, (own, cell) in made.items()}),
+        ),
+        PageTable(
+            "What was spent, and when it was learned",
+            _by_class({name: sheets.spent(own, numbers, cell, found.threshold) for name, (own, cell) in made.items()}),
+        ),
+    ]
+    return [PageSection("numbers", "All numbers", tables=tables)] if made else []
+
+
+def _by_class(of_cells: dict[str, sheets.Sheet]) -> sheets.Sheet:
+    """Sheets of one row each as one, whose rows are named by their cells."""
+    first = next(iter(of_cells.values()))
+    made = sheets.Sheet(["class", *first.columns[1:]], explained=first.explained)
+    for name, sheet in of_cells.items():
+        for row in sheet.rows:
+            made.add(name, *row[1:])
+    return made
 
 
 def _whole_sections(found: Outcomes) -> list[PageSection]:
@@ -201,35 +213,6 @@ def _whole_sections(found: Outcomes) -> list[PageSection]:
     listed = sheets.seeds(found.rows, found.threshold)
     made.append(PageSection("seeds", "Every seed", tables=[PageTable("Every run on what it was trained on", listed)]))
     return made
-
-
-def _asked(found: Outcomes, cells: list[Cell]) -> AskedTable | None:
-    given = sheets.asked(found)
-    if len(given) < 2 and len(cells) < 2:
-        return None
-    rows = []
-    for variant, by_cell in given.items():
-        shades = []
-        for cell in cells:
-            one = by_cell.get(cell)
-            shades.append(Shade("–", np.nan, False) if one is None else _shade(one))
-        rows.append((variant, shades))
-    return AskedTable([cell_name(cell, cells) for cell in cells], rows)
-
-
-#: Errors at and below this have the lightest shade.
-_LIGHTEST = 0.003
-
-
-def _shade(one: sheets.CellError) -> Shade:
-    """The shade goes by the logarithm of the error, as a share of that of who knows nothing; none where it has none."""
-    shown = shown_metric()
-    if shown.trivial is None:
-        return Shade(error(one.value), np.nan, one.trained)
-    up = shown.improves == "up"  # to 1, if perfect
-    share = (1 - one.value) / (1 - shown.trivial) if up else one.value / shown.trivial
-    bounded = min(1.0, max(_LIGHTEST, share)) if not np.isnan(share) else 1.0
-    return Shade(error(one.value), 1 - float(np.log(bounded) / np.log(_LIGHTEST)), one.trained)
 
 
 def _configs(source: Source) -> list[tuple[str, str]]:

@@ -24,5 +24,12 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     });
   });
 });
+// What scrolls sideways says so, also after a fold was opened or the window changed.
+const mark = () => document.querySelectorAll(".scroll").forEach((each) => {
+  each.toggleAttribute("data-cut", each.scrollWidth > each.clientWidth + 1);
+});
+addEventListener("load", mark);
+addEventListener("resize", mark);
+document.querySelectorAll("details").forEach((each) => each.addEventListener("toggle", mark));
 // On paper nothing can be opened.
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));

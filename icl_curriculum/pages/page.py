@@ -21,7 +21,7 @@ from icl_curriculum.pages.content import gather
 from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.comparison.command import Compared, describe
 from icl_curriculum.results.directory import find_results
-from icl_curriculum.results.shown_metric import showing, shown_metric
+from icl_curriculum.results.shown_metric import showing
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def render(compared: Compared) -> str:
     )  # fmt: skip
     environment.filters |= {"ticked": _ticked, "sortable": _sortable}
     return environment.get_template("page.html").render(
-        content=content, noun=shown_metric().noun, style=Markup(_text("page.css")), script=Markup(_text("page.js"))
+        content=content, style=Markup(_text("page.css")), script=Markup(_text("page.js"))
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from page import Open, Scheme, View
+from places import EXAMPLE
 
 WINDOWS: list[tuple[int, Scheme]] = [*product((380, 1400), ("light", "dark"))]
 
@@ -26,6 +27,11 @@ def fresh(open_page: Open, report: Path) -> Iterator[View]:
     with open_page(report) as view:
         yield view
         assert view.trouble() == []
+
+
+def unfold(view: View) -> None:
+    """Open all details, as a reader does who looks for numbers."""
+    view.page.evaluate("() => document.querySelectorAll('details').forEach((each) => { each.open = true; })")
 
 
 def test_the_page_is_one_file_and_opens_without_a_complaint(view: View) -> None:
@@ -49,6 +55,66 @@ def test_a_screenshot_of_every_window_is_kept(view: View, screenshots: Path, req
     assert view.screenshot(screenshots / f"report-{request.node.callspec.id}.png").stat().st_size > 10_000
 
 
+#: What the first screen is to hold: by its selector, and whether all of it or only its beginning.
+FIRST = ("h1", ".question", "#answer", "#main-figure img")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (380, 800)])
+def test_the_first_screen_holds_question_verdict_and_main_figure(
+    open_page: Open, report: Path, width: int, height: int
+) -> None:
+    with open_page(report, width=width, height=height) as view:
+        boxes = {name: view.page.locator(name).first.bounding_box() for name in FIRST}
+        for name, box in boxes.items():
+            assert box is not None, name
+            assert box["y"] >= 0, name
+            assert box["y"] + box["height"] <= height, (name, box)
+        # Of a figure that is squeezed nobody can read the letters, which are a seventh of an inch high.
+        figure = boxes["#main-figure img"]
+        assert figure is not None
+        drawn = view.page.locator("#main-figure img").evaluate("image => image.naturalWidth")
+        assert figure["width"] > 0.9 * drawn
+
+
+def test_the_example_fits_its_first_screen_and_four_thousand_pixels(open_page: Open) -> None:
+    for width, height in ((1400, 900), (380, 800)):
+        with open_page(EXAMPLE / "report.html", width=width, height=height) as view:
+            figure = view.page.locator("#main-figure img").bounding_box()
+            assert figure is not None
+            assert figure["y"] + figure["height"] <= height
+            assert view.page.locator("#answer strong").inner_text() == "Yes"
+            assert view.overflow() == []
+            if width == 1400:
+                assert view.page.evaluate("document.documentElement.scrollHeight") <= 4000
+
+
+def test_findings_are_open_and_details_are_folded(fresh: View) -> None:
+    headings = fresh.page.locator("h2").all_inner_texts()
+    assert headings[:3] == ["Errors at the end", "While training", "Curricula"]
+    assert headings[-1] == "Details"
+    assert fresh.page.locator("details").count() > 8
+    assert fresh.page.locator("details[open]").count() == 0
+    # Each can be opened by the keyboard.
+    summary = fresh.page.locator("details > summary").first
+    fresh.tab_to(summary)
+    fresh.page.keyboard.press("Enter")
+    assert fresh.page.locator("details[open]").count() == 1
+
+
+def test_what_is_cut_off_says_so(open_page: Open, report: Path) -> None:
+    for width in (380, 1400):
+        with open_page(report, width=width) as view:
+            faults = view.page.evaluate(
+                """() => [...document.querySelectorAll('.scroll')].filter((each) => each.checkVisibility()).filter(
+                    (each) => (each.scrollWidth > each.clientWidth + 1)
+                        !== (getComputedStyle(each, '::before').content !== 'none')
+                ).map((each) => each.ariaLabel)"""
+            )
+            assert faults == []
+            if width == 380:
+                assert view.page.locator(".scroll[data-cut]").count() > 0
+
+
 def test_screen_readers_find_their_way(fresh: View) -> None:
     assert fresh.structure() == []
 
@@ -59,6 +125,7 @@ def test_links_lead_somewhere(fresh: View) -> None:
 
 
 def test_every_column_with_a_button_sorts_in_both_directions(fresh: View) -> None:
+    unfold(fresh)
     tables = [table for table in fresh.tables() if len(table.rows) > 1]
     buttons = [(table.index, i) for table in tables for i, header in enumerate(table.headers) if header.button]
     assert len(buttons) > 50
@@ -67,6 +134,7 @@ def test_every_column_with_a_button_sorts_in_both_directions(fresh: View) -> Non
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_a_table_can_be_sorted_with_the_keyboard(fresh: View, key: str) -> None:
+    unfold(fresh)
     table = fresh.table(0)
     column = next(i for i, header in enumerate(table.headers) if header.button)
     assert fresh.sorting(0, column, key) == []

@@ -104,6 +104,66 @@ def test_the_note_says_how_many_are_left_out_and_how_to_see_them() -> None:
     assert "left out" not in said(figures.error_by_examples(make_scores({"knn": falling(0.1)})))
 
 
+def test_a_baseline_that_lies_on_a_line_keeps_a_worse_one_out() -> None:
+    curves = {"least_squares": falling(0.3), "ridge": falling(0.3), "knn": falling(0.05), "oracle": falling(0.3)}
+    figure = figures.error_by_examples(make_scores(curves))
+    assert shown(figure.axes[0]) == []
+    assert [text.get_text() for text in figure.axes[0].texts] == ["= least squares, ridge"]
+    # Where it is best on long prompts alone, the one that is best on short ones is drawn beside it.
+    late = {k: 1.0 if k < 10 else falling(0.3)[k] for k in LENGTHS}
+    early = dict.fromkeys(LENGTHS, 0.3)
+    assert shown(figures.error_by_examples(make_scores({"ridge": late, "oracle": late, "knn": early})).axes[0]) == [
+        "knn"
+    ]
+
+
+def test_the_legend_has_six_entries_and_every_panel_its_best_baseline() -> None:
+    classes = ["linear", "quadratic", "relu_network", "sparse_linear", "hermite/1", "hermite/2", "hermite/3"]
+    parts = []
+    for i, name in enumerate(classes):
+        own = {f"own_{i}": falling(0.2), f"next_{i}": {k: 0.5 if k < 3 else 0.9 for k in LENGTHS}}
+        parts.append(make_scores({**own, "oracle": falling(0.4), "model mixed mixed 0": falling(0.1)}, name))
+    figure = figures.error_by_examples(pd.concat(parts))
+    assert len(legend_labels(figure)) == 6
+    for i, axes in enumerate(figure.axes):
+        assert f"own_{i}" in shown(axes)
+        # Those without room in the legend have their names on their lines.
+        named = f"own {i}" in legend_labels(figure) or [text.get_text() for text in axes.texts] == [f"own {i}"]
+        assert named, i
+    assert any(axes.texts for axes in figure.axes)
+    check_layout(figure, "many panels")
+
+
+def test_baselines_of_a_figure_differ_in_colour_and_in_line() -> None:
+    # Of the fixed styles, these share a colour or a line.
+    names = ["kernel_ridge", "least_squares", "lasso/0.0001", "knn"]
+    parts = [make_scores({name: falling(0.2)}, f"hermite/{i + 1}") for i, name in enumerate(names)]
+    figure = figures.error_by_examples(pd.concat(parts))
+    lines = [item for axes in figure.axes for item in axes.lines if item.get_gid() in names]
+    assert len({item.get_color() for item in lines}) == 4
+    assert len({str(item._dash_pattern) for item in lines}) == 4  # type: ignore[attr-defined]
+
+
+def test_no_baseline_has_the_colour_of_a_second_model() -> None:
+    curves = {"mlp_gd": falling(0.3), "model mixed mixed 0": falling(0.2), "model other other 0": falling(0.1)}
+    axes = figures.error_by_examples(make_scores(curves)).axes[0]
+    models = {item.get_color() for item in axes.lines if str(item.get_gid()).startswith("model")}
+    (baseline,) = [item.get_color() for item in axes.lines if item.get_gid() == "mlp_gd"]
+    assert len(models) == 2
+    assert baseline not in models
+
+
+def test_no_power_of_ten_stays_empty() -> None:
+    steep = {k: 1.0 if k < 3 else 1e-12 for k in LENGTHS}
+    figure = figures.error_by_examples(make_scores({"oracle": steep, "model mixed mixed 0": falling(0.15)}))
+    lowest = falling(0.15)[20]
+    assert 0.01 < lowest < 0.1
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.01 / 1.3)
+    assert "Errors below 0.01 are drawn at 0.01." in said(figure)
+    far = figures.error_by_examples(make_scores({"oracle": steep, "model mixed mixed 0": falling(0.3)}))
+    assert "Errors below 0.001 are drawn at 0.001." in said(far)
+
+
 # on request
 
 
@@ -112,7 +172,7 @@ def test_all_fifteen_can_be_told_apart_and_nothing_overlaps(panel_count: int) ->
     classes = ["linear", "quadratic", "relu_network", "sparse_linear"][:panel_count]
     figure = figures.error_by_examples(pd.concat([fifteen(name) for name in classes]), baselines="all")
     assert all(sorted(shown(axes)) == sorted(FIFTEEN) for axes in figure.axes)
-    assert len(legend_labels(figure)) == 15 + 4  # model, its interval, zero, oracle
+    assert len(legend_labels(figure)) == 15 + 2  # model and oracle
     lines = [item for item in figure.axes[0].lines if item.get_gid() in FIFTEEN]
     assert (
         len({(item.get_color(), item.get_linestyle(), item.get_marker(), str(item._dash_pattern)) for item in lines})
@@ -147,7 +207,8 @@ def test_what_looks_like_another_line_is_shown_on_request() -> None:
         figures.error_by_examples(alike, baselines=baselines) for baselines in ("best", ["ridge"], ["all"])
     )
     assert shown(default.axes[0]) == []
-    assert "indistinguishable from a line that is shown: least squares, ridge." in said(default)
+    assert [text.get_text() for text in default.axes[0].texts] == ["= least squares, ridge"]
+    assert not asked.axes[0].texts
     assert shown(asked.axes[0]) == ["ridge"]
     assert shown(everyone.axes[0]) == ["least_squares", "ridge"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -307,3 +308,15 @@ def test_several_variants_are_drawn_side_by_side(directory: Path, monkeypatch: p
     assert [path.stem for path in figures.draw_all(directory, variants="all")] == [*stems[:3], "across"]
     with pytest.raises(UserError, match=r"has no variant 'd'.* known: a, b, c"):
         figures.draw_all(directory, variants="d")
+
+
+def test_curves_stand_beside_the_oracle_where_there_is_one() -> None:
+    found = dataclasses.replace(make_outcomes(), optimum={LINEAR: 1e-12})
+    for name in ("curves_by_variant", "error_by_exposure"):
+        figure = draw(name, found)
+        shown = panels(figure)
+        assert [item.get_gid() for item in shown["linear"].lines].count("oracle") == 1
+        assert not [item for item in shown["quadratic"].lines if item.get_gid() == "oracle"]
+        assert "optimum (oracle)" in legend_labels(figure)
+        assert "Errors below 0.1 are drawn at 0.1." in said(figure)
+    assert "optimum (oracle)" not in legend_labels(draw("curves_by_variant", make_outcomes()))

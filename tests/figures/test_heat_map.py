@@ -18,7 +18,7 @@ from reading_figures import legend_labels, said
 
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.figures.coloured_cells import COLOURS, error_text, text_colour
+from icl_curriculum.figures.coloured_cells import COLOURS, NumberTable, error_text, table_figure, text_colour
 
 MANY_SHIFTS = [
     "half_subspace", "random_quadrants", "opposite_quadrants", "orthogonal_queries", "overlapping_queries",
@@ -119,9 +119,36 @@ def test_a_model_that_overflowed_has_the_worst_colour() -> None:
 
 def test_the_zero_predictor_is_marked_on_the_scale(four: Figure) -> None:
     bar = four.axes[1]
-    assert [label.get_text() for label in bar.get_xticklabels()] == ["≤0.01", "0.1", "1", "≥10"]
+    assert [label.get_text() for label in bar.get_xticklabels()] == ["0.03", "0.1", "0.3", "1", "3"]
     (mark,) = [item for item in bar.lines if item.get_gid() == "zero"]
     assert np.asarray(mark.get_xdata())[0] == 1
+
+
+def test_colours_span_the_errors_of_the_figure() -> None:
+    evaluation = table(["linear", "quadratic"])
+    models = evaluation["learner"] == "model"
+    values = np.where(evaluation["shift"] == "none", 0.22, 0.45)
+    narrow = figures.heat_map(evaluation.assign(value=evaluation["value"].mask(models, values)))
+    assert narrow.axes[0].collections[0].norm.vmin == pytest.approx(0.2)  # type: ignore[attr-defined]
+    assert narrow.axes[0].collections[0].norm.vmax == pytest.approx(1.0)  # type: ignore[attr-defined]
+    assert [label.get_text() for label in narrow.axes[1].get_xticklabels()] == ["0.2", "0.5", "1"]
+    wide = figures.heat_map(evaluation.assign(value=evaluation["value"].mask(models, values**12)))
+    assert next(label.get_text() for label in wide.axes[1].get_xticklabels()) == "≤0.001"
+
+
+def test_rows_without_a_number_are_folded_into_the_note() -> None:
+    none = float("nan")
+    table_of = NumberTable(
+        rows=["one class", "ridge", "costly", "another class", "undefined"], columns=["k = 1", "k = 2"],
+        numbers=np.array([[none, none], [0.1, none], [none, none], [none, none], [none, none]]),
+        by_median=np.zeros((5, 2), dtype=bool), outlined=frozenset({(1, 0)}), outline="closest",
+        headings=frozenset({0, 3}),
+    )  # fmt: skip
+    figure = table_figure(table_of, "normalized_error", title="Table", note=[])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one class", "ridge"]
+    assert "Undefined or not evaluated throughout, and left out: costly, undefined." in said(figure)
+    assert len([item for item in figure.axes[0].patches if item.get_gid() == "closest"]) == 1
+    assert "n/a: undefined, or not evaluated" in legend_labels(figure)
 
 
 def test_colours_work_in_grey_and_text_stands_out() -> None:

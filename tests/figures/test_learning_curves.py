@@ -21,6 +21,8 @@ from reading_figures import (
     vertices,
 )
 
+from icl_curriculum import figures
+
 
 def test_learning_curves_show_three_context_lengths() -> None:
     figure = drawn("learning_curves")
@@ -36,6 +38,40 @@ def test_learning_curves_show_three_context_lengths() -> None:
         assert band(axes, f"k={k} range")[STEPS] == pytest.approx((min(last), max(last)))
     assert {"k = 10 examples", "k = 5 examples", "k = 2 examples"} <= {*legend_labels(figure)}
     assert "1,400 steps, 89,600 prompts in all." in said(figure)
+
+
+def test_the_oracle_is_a_line_at_the_longest_of_the_lengths() -> None:
+    tables = make_tables()
+    figure = figures.learning_curves(tables["learning"], tables["curriculum"], tables["evaluation"])
+    evaluation = tables["evaluation"]
+    optimum = evaluation[(evaluation["learner"] == "oracle") & (evaluation["n_context"] == 10)]
+    known = set(optimum[optimum["shift"] == "none"]["function_class"])
+    assert known == {"linear", "quadratic"}
+    for name, axes in panels(figure).items():
+        lines = [item for item in axes.lines if item.get_gid() == "oracle"]
+        assert len(lines) == (name in known)
+    assert "optimum (oracle), k = 10" in legend_labels(figure)
+    # It lies below everything else, in the power of ten right below.
+    assert line(panels(figure)["linear"], "oracle")[1][0] == pytest.approx(axes_floor(figure.axes[0]))
+    check_layout(figure, "learning_curves")
+    assert "optimum (oracle), k = 10" not in legend_labels(drawn("learning_curves"))
+
+
+def axes_floor(axes: Axes) -> float:
+    return 1.3 * axes.get_ylim()[0]
+
+
+def test_a_narrow_figure_has_two_panels_in_a_row_and_is_as_wide_as_a_telephone() -> None:
+    tables = make_tables()
+    pictures = [
+        figures.learning_curves(tables["learning"], tables["curriculum"], tables["evaluation"], narrow=True),
+        figures.error_by_examples(tables["evaluation"], narrow=True),
+    ]
+    for figure in pictures:
+        assert figure.get_figwidth() == 3.6
+        assert len({round(axes.get_position().x0, 3) for axes in figure.axes}) == 2
+        assert not figure.get_suptitle()
+        check_layout(figure, "narrow")
 
 
 def boundaries(axes: Axes) -> list[float]:

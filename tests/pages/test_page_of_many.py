@@ -12,7 +12,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from icl_curriculum.bench.many_variants import write_many
-from icl_curriculum.pages import content as pages_content
 from icl_curriculum.pages import page
 from icl_curriculum.pages.content import Content
 from icl_curriculum.pages.sections import Picture
@@ -26,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_many(tmp_path_factory.mktemp("results") / "many", variants=VARIANTS, seeds=2, longest=2)
 
 
-def placeholder(draw: Any, caption: str, alternative: str, **options: bool) -> list[Picture]:
+def placeholder(draw: Any, caption: str, alternative: str, **options: Any) -> list[Picture]:
     """In the place of a figure, which takes a second to draw."""
     return [Picture(Figure(), caption, alternative)]
 
@@ -34,8 +33,8 @@ def placeholder(draw: Any, caption: str, alternative: str, **options: bool) -> l
 @pytest.fixture(scope="module")
 def content(folder: Path) -> Content:
     with pytest.MonkeyPatch.context() as changed:
-        changed.setattr(pages_content, "drawn", placeholder)
-        changed.setattr("icl_curriculum.pages.similarity.drawn", placeholder)
+        for module in ("findings", "headline", "similarity"):
+            changed.setattr(f"icl_curriculum.pages.{module}.drawn", placeholder)
         return dataclasses.replace(page.gather(describe(folder)), most_unfolded=VARIANTS)
 
 

@@ -13,11 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from resealed import note_collected, reseal
-from several_variants import trained
+from several_variants import VARIANTS, train, trained
 from tiny_runs import Icl
 
+from icl_curriculum.figures import draw_all
+from icl_curriculum.pages.content import gather
+from icl_curriculum.pages.drawn_before import other_figures
 from icl_curriculum.pages.page import render
 from icl_curriculum.results.comparison.command import describe
+from icl_curriculum.results.comparison.sources import open_source
 
 
 class Page(HTMLParser):
@@ -108,8 +112,74 @@ def test_it_says_what_was_asked_and_answered_with_config_and_provenance(page: Pa
     for run, config_hash in zip(runs["run"], runs["config_hash"], strict=True):
         assert run in page.text
         assert config_hash in page.text
-    for heading in ("Answer", "Trained × asked", "linear", "quadratic", "Exposure", "Every seed", "Config"):
+    for heading in (
+        "Errors at the end", "While training", "Curricula", "Data efficiency", "Forgetting", "Out of distribution",
+        "All numbers: linear", "All numbers: quadratic", "Exposure", "Every seed", "Definitions", "Config",
+    ):  # fmt: skip
         assert heading in page.text
+
+
+def test_the_first_things_are_question_verdict_and_main_figure(text: str) -> None:
+    header = text[text.index("<header>") : text.index("</header>")]
+    question, answer, figure = (header.index(part) for part in ("Does it &lt;compare&gt;?", 'id="answer"', "<img"))
+    assert question < answer < figure
+    assert '<strong class="word">Not resolved</strong>: no rule of this report decides that question; after' in header
+    # A figure of its own for a telephone.
+    assert re.search(r'<source media="[^"]+" srcset="data:image/svg\+xml;base64,', header)
+
+
+def test_errors_stand_beside_what_they_are_read_against(page: Page, folder: Path) -> None:
+    evaluation = pd.read_csv(folder / "evaluation.csv", keep_default_na=False, na_values=[""])
+    own = evaluation[(evaluation["shift"] == "none") & (evaluation["metric"] == "normalized_error")]
+    own = own[(own["function_class"] == "quadratic") & (own["n_context"] == 4)]
+    means = own[own["learner_kind"] == "baseline"].groupby("learner")["value"].mean().drop("zero")
+    said = " ".join(page.text.split())
+    assert "best baseline" in said
+    assert f"{means.min():.3f}{means.idxmin().replace('_', ' ')}" in said
+    assert "optimum" in said
+
+
+def test_sections_come_in_order_of_importance_and_definitions_once(text: str) -> None:
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", text)
+    assert headings == [
+        "Errors at the end", "While training", "Curricula", "Data efficiency", "Forgetting", "Out of distribution",
+        "Details",
+    ]  # fmt: skip
+    assert text.count("interquartile mean over seeds</dd>") == 1
+    details = text[text.index('id="details"') :]
+    assert details.count("<details id=") >= 8
+    assert "<details" not in text[: text.index('id="details"')]
+
+
+def test_one_variant_is_not_compared_and_its_tables_have_a_row_for_each_class(tmp_path: Path) -> None:
+    one = train(tmp_path, "one", seeds=(0, 1), variants={"mixed": VARIANTS["mixed"]})
+    text = render(describe(one))
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", text)
+    assert "Curricula" not in headings
+    assert "While training" in headings
+    assert "All numbers</summary>" in text
+    assert text.count("<caption>Errors at the end of training</caption>") == 1
+    assert "trained on that class" not in text
+    # A list over a single item is a sentence.
+    assert not re.search(r"<ul>\s*<li>(?:(?!</?li>).)*</li>\s*</ul>", text.replace("\n", " "))
+
+
+def test_every_figure_that_was_drawn_is_on_the_page_once(folder: Path) -> None:
+    draw_all(folder)
+    stems = {path.stem for path in (folder / "figures").glob("*.svg")}
+    content = gather(describe(folder))
+    pictures = [picture for section in [*content.findings, *content.details] for picture in section.pictures]
+    elsewhere = {picture.figure_name for picture in pictures} - {""}
+    from_files = [picture.alternative for picture in pictures if not picture.figure_name]
+    assert {"curves_by_variant", "errors_by_seed", "prediction_differences_mixed"} <= elsewhere
+    for stem in stems - elsewhere:
+        assert sum(f"figures/{stem}.svg" in alternative for alternative in from_files) == 1, stem
+    for stem in stems & elsewhere:
+        assert not any(f"figures/{stem}.svg" in alternative for alternative in from_files), stem
+    # Files of other names and of variants that are gone stay where they are.
+    (folder / "figures" / "learning_curves_gone.svg").write_text("<svg/>")
+    assert not any("gone" in picture.alternative for picture in other_figures(open_source(folder), ()).pictures)
+    shutil.rmtree(folder / "figures")
 
 
 def test_equal_tables_give_equal_bytes(folder: Path, text: str) -> None:

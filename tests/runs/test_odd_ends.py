@@ -14,7 +14,7 @@ from resealed import tables_alone
 from tiny_runs import TINY, Icl, merge, nested, tiny_values, write_toml
 
 from icl_curriculum.figures import drawing
-from icl_curriculum.pages import content
+from icl_curriculum.pages import content, findings
 from icl_curriculum.results.comparison import command
 
 #: Ids that mean something to a table, a page, a file system or a formula, or to nobody.
@@ -120,14 +120,14 @@ def fails(*arguments: object, **options: object) -> None:
 
 @pytest.fixture
 def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heat map fails, and in the report the final errors of every seed and the section on exposure."""
+    """The heat map fails, and in the report the learning curves and the section on exposure."""
     monkeypatch.setitem(drawing.FIGURES, "heat_map", drawing.Drawing(fails, ("evaluation",)))
     monkeypatch.setattr(content.sheets, "ledger", fails)
 
-    def errors_by_seed(*arguments: object, **options: object) -> None:
+    def learning_curves(*arguments: object, **options: object) -> None:
         fails()
 
-    monkeypatch.setattr(content.figures, "errors_by_seed", errors_by_seed)
+    monkeypatch.setattr(findings.figures, "learning_curves", learning_curves)
 
 
 def test_a_figure_or_section_that_fails_is_said_and_takes_nothing_with_it(
@@ -138,7 +138,7 @@ def test_a_figure_or_section_that_fails_is_said_and_takes_nothing_with_it(
     assert (code, err) == (0, "")
     notices = [
         "the figure heat_map could not be drawn: IndexError: nowhere",
-        "the figure errors_by_seed of linear could not be drawn: IndexError: nowhere",
+        "the figure learning_curves of While training could not be drawn: IndexError: nowhere",
         "the section on all runs could not be made: IndexError: nowhere",
     ]
     for notice in notices:
@@ -149,7 +149,8 @@ def test_a_figure_or_section_that_fails_is_said_and_takes_nothing_with_it(
     assert "heat_map" not in there
     page = (tmp_path / "tiny/report.html").read_text()
     assert all(notice in page for notice in notices[1:])
-    assert "Error at 4 examples while training" in page
+    assert "at the end of training by the number of examples" in page
+    assert "Each error beside that of the optimum" in page
     assert "Where every run came from" in page
     for name in ("error_by_examples", "learning_curves"):
         monkeypatch.delitem(drawing.FIGURES, name)

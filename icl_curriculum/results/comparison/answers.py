@@ -69,7 +69,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
     failed = trained[shown.sign * trained["error"] > shown.sign * found.threshold]
     limit, way = found.limit, "down" if shown.improves == "down" else "up"
     if not limit:
-        return sentences + _forgotten(numbers, cells)
+        return sentences + forgotten_in_words(numbers, cells)
     if len(failed):
         parts = []
         for variant, name, inputs in failed[["variant", *CELL]].drop_duplicates().itertuples(index=False):
@@ -81,7 +81,7 @@ def _overall(found: Outcomes, numbers: Numbers, cells: list[Cell]) -> list[str]:
                          f"{listed(abridged(parts))}.")  # fmt: skip
     elif len(trained):
         sentences.append(f"Every run came {way} to {_a_number()} of {limit} on everything that it was trained on.")
-    return sentences + _forgotten(numbers, cells)
+    return sentences + forgotten_in_words(numbers, cells)
 
 
 def _a_number() -> str:
@@ -90,7 +90,7 @@ def _a_number() -> str:
     return "an error" if shown.chosen is None else f"the {shown.noun}"
 
 
-def _forgotten(numbers: Numbers, cells: list[Cell]) -> list[str]:
+def forgotten_in_words(numbers: Numbers, cells: list[Cell]) -> list[str]:
     """Which variants lost what they had learned, the mean over seeds beyond its interval."""
     table = numbers.table
     rows = table[(table["quantity"] == "forgotten") & (table["statistic"] == "mean")]

@@ -116,6 +116,8 @@ class Outcomes:
     prompt_confidence: float = CONFIDENCE
     own_names: dict[str, str] = field(default_factory=dict)
     named: tuple[str, ...] = ()
+    #: By cell, the oracle's error at the length that errors are taken at; cells without an oracle are absent.
+    optimum: dict[Cell, float] = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> list[Cell]:
@@ -158,6 +160,9 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
     sign = shown_metric().sign
     spent = _spent(source)
     planned = _last_trained(source)
+    oracles = of_shown(source.evaluation[source.evaluation["learner"] == "oracle"])
+    oracles = oracles[oracles["shift"] == "none"]
+    optimum: dict[Cell, float] = {}
     curves: dict[Key, Curve] = {}
     rows = []
     under_shifts = []
@@ -181,6 +186,9 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]
         own = of_class[(of_class["input_distribution"] == inputs) & (of_class["shift"] == "none")]
         shifted = _shifted(of_class, inputs, inputs_of[function_class])
+        best = in_cell(oracles[(oracles["n_context"] == longest) & (oracles["metric"] == metric)], cell)["value"]
+        if best.notna().any():
+            optimum[cell] = float(best.mean())
         curves_of, shifted_of = _by_run(learned), _by_run(shifted)
         tidy = []
         for run, found in _by_run(own).items():
@@ -232,7 +240,7 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
         )
         for frame in (table, shifted)
     )
-    return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence)
+    return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence, optimum=optimum)
 
 
 class _Spent(NamedTuple):
