@@ -40,7 +40,14 @@ class Name:
     """An identifier in a cell of a table, which is broken between its words alone."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self.parts = re.findall(r"[^/:_ =]*[/:_ =]?", harmless(text))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Name) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         widths = [cell_len(part) for part in self.parts]
