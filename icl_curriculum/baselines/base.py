@@ -61,11 +61,9 @@ class Baseline(Component):
 
     def why_not(self, function_class: FunctionClass) -> str | None:
         """Why it cannot answer prompts of a class; None: it can."""
-        if function_class.class_valued:
-            kind: Labels = "classes"
-        else:
-            kind = "numbers" if function_class.label_dims == 1 else "vectors"
-        if kind in self.answers:
+        # Signs are answered as numbers are.
+        kind = function_class.label_kind
+        if ("numbers" if kind == "signs" else kind) in self.answers:
             return None
         able = " and ".join(sorted(self.answers))
         return f"the baseline {self.id} answers {able} alone, and the labels are {labels_of(function_class)}"

@@ -231,9 +231,9 @@ class FunctionClass(Component):
         """What the labels are, for what shows them."""
         if self.class_valued:
             return "classes"
-        if self.sign_valued:
-            return "signs"
-        return "numbers" if self.label_dims == 1 else "vectors"
+        if self.label_dims > 1:
+            return "vectors"
+        return "signs" if self.sign_valued else "numbers"
 
     def suited_baselines(self) -> tuple[str | dict[str, Any], ...]:
         """The baselines that suit the class and what it shows: ``baselines``, then those of its observation."""

@@ -62,17 +62,11 @@ class Outliers(Observation):
         return replace(pairs, ys=torch.where(_beside(replaced, pairs.ys), others, pairs.ys))
 
 
-@register_observation("student_t_noise")
-class StudentTNoise(Observation):
-    """Label noise with Student's t distribution, of the same standard deviation whatever its tails.
-
-    y = f(x) + level sqrt(T (df - 2) / df) t with ``df`` degrees of freedom, T the trivial error: at df = 3 the
-    noise of one label in 72 is beyond 3 standard deviations; of Gaussian noise it is one in 370.
-    """
+class _LevelNoise(Observation):
+    """Noise of mean 0 that is added to numbers, with a standard deviation that is given."""
 
     kinds: ClassVar[frozenset[LabelKind]] = OF_NUMBERS
     id_fields: ClassVar[tuple[str, ...]] = ("level",)
-    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (HUBER,)
 
     level: float = Field(
         0.5,
@@ -80,11 +74,23 @@ class StudentTNoise(Observation):
         le=1e6,
         description="standard deviation over the root of the trivial error, of vectors of each number's share of it",
     )
-    df: float = Field(3.0, gt=2, le=1e6, description="degrees of freedom; up to 2 there is no variance")
 
     @property
     def noise_variance(self) -> float:
         return self.level**2
+
+
+@register_observation("student_t_noise")
+class StudentTNoise(_LevelNoise):
+    """Label noise with Student's t distribution, of the same standard deviation whatever its tails.
+
+    y = f(x) + level sqrt(T (df - 2) / df) t with ``df`` degrees of freedom, T the trivial error: at df = 3 the
+    noise of one label in 72 is beyond 3 standard deviations; of Gaussian noise it is one in 370.
+    """
+
+    baselines: ClassVar[tuple[str | dict[str, Any], ...]] = (HUBER,)
+
+    df: float = Field(3.0, gt=2, le=1e6, description="degrees of freedom; up to 2 there is no variance")
 
     def show(self, pairs: Pairs, generator: torch.Generator) -> Pairs:
         drawn = student_t(*pairs.ys.shape, df=self.df, generator=generator)
@@ -92,25 +98,11 @@ class StudentTNoise(Observation):
 
 
 @register_observation("heteroscedastic_noise")
-class HeteroscedasticNoise(Observation):
+class HeteroscedasticNoise(_LevelNoise):
     """Gaussian label noise whose standard deviation grows with the input: level sqrt(T) |x| / sqrt(d).
 
     T is the trivial error. Averaged over inputs with E|x|^2 = d it has the variance of label noise of the same level.
     """
-
-    kinds: ClassVar[frozenset[LabelKind]] = OF_NUMBERS
-    id_fields: ClassVar[tuple[str, ...]] = ("level",)
-
-    level: float = Field(
-        0.5,
-        gt=0,
-        le=1e6,
-        description="standard deviation over the root of the trivial error, of vectors of each number's share of it",
-    )
-
-    @property
-    def noise_variance(self) -> float:
-        return self.level**2
 
     def show(self, pairs: Pairs, generator: torch.Generator) -> Pairs:
         grown = pairs.xs.norm(dim=-1) / math.sqrt(pairs.xs.shape[-1])

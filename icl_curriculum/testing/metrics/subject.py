@@ -19,7 +19,7 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.testing.rules import Inapplicable
 from icl_curriculum.testing.subject import ComponentSubject
 
-#: By what their labels are, the functions whose answers are judged.
+#: By what their labels are, the functions whose answers are judged, and whose examples are shown.
 CLASSES: dict[str, FunctionClass] = {
     "numbers": Linear(),
     "signs": LinearClassification(),

@@ -7,19 +7,12 @@ import functools
 import torch
 
 from icl_curriculum.core.registry import OBSERVATIONS
-from icl_curriculum.function_classes import FunctionClass, Linear, LinearClassification, LinearMap, MulticlassLinear
 from icl_curriculum.inputs import Gaussian
-from icl_curriculum.observations import LabelKind, Observation, Pairs
+from icl_curriculum.observations import Observation, Pairs
 from icl_curriculum.tasks import Task
+from icl_curriculum.testing.metrics.subject import CLASSES
 from icl_curriculum.testing.subject import ComponentSubject
 
-#: By what their labels are, the functions whose examples are shown.
-CLASSES: dict[LabelKind, FunctionClass] = {
-    "numbers": Linear(),
-    "vectors": LinearMap(label_dims=3),
-    "signs": LinearClassification(),
-    "classes": MulticlassLinear(n_classes=4),
-}
 DIMS = (1, 4)
 N, POINTS = 6, 5
 
@@ -42,7 +35,7 @@ class ObservationSubject(ComponentSubject[Observation]):
             for dims in DIMS
         }  # fmt: skip
 
-    def task(self, kind: LabelKind, dims: int) -> Task:
+    def task(self, kind: str, dims: int) -> Task:
         shown = CLASSES[kind].model_copy(update={"observation": self.as_given})
         return Task(shown, Gaussian(), dims)
 
