@@ -29,7 +29,15 @@ from icl_curriculum.figures.names import (
     shift_label,
 )
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, short_count, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    range_label,
+    short_count,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.results.adaptation import ADAPTED, AdaptedId, only_adapted
 from icl_curriculum.results.tables import NothingToDraw, at_last_step, distinct, over_seeds, with_metric
 
@@ -72,6 +80,7 @@ class AdaptationPanel:
 
 
 @styled
+@without_empty_decades
 def adaptation(evaluation: pd.DataFrame) -> Figure:
     """The errors of adapted models against their steps, at the longest trained prompts: a panel per cell.
 

@@ -44,6 +44,7 @@ from icl_curriculum.figures.scales import (
     error_label,
     error_scale,
     range_label,
+    without_empty_decades,
     zero_line,
 )
 from icl_curriculum.results.shown_metric import under_shifts
@@ -93,6 +94,7 @@ class CellCourse:
 
 
 @styled
+@without_empty_decades
 def along_training(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """How a model's errors change along training, from evaluations of weights that were kept: a panel per cell.
 
@@ -119,6 +121,7 @@ def along_training(evaluation: pd.DataFrame, *, variant: str | None = None) -> F
 
 @styled
 @under_shifts()
+@without_empty_decades
 def learning_under_shifts(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """Errors under the shifts of `evaluation.learning_shifts` while training goes on: a panel per cell.
 

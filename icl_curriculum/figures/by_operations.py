@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.names import plain
 from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import error_label, error_scale, log_count_scale, zero_handle, zero_line
+from icl_curriculum.figures.scales import (
+    error_label,
+    error_scale,
+    log_count_scale,
+    without_empty_decades,
+    zero_handle,
+    zero_line,
+)
 from icl_curriculum.figures.variant_curves import draw_curve
 from icl_curriculum.figures.variants import sample, variant_styles
 from icl_curriculum.results.comparison.sources import CELL, Cell
@@ -31,6 +38,7 @@ _MOST_BANDS = 6
 
 
 @styled
+@without_empty_decades
 def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curriculum: pd.DataFrame) -> Figure:
     """Error while training against the floating-point operations that training took so far: a line per variant.
 

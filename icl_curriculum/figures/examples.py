@@ -72,6 +72,7 @@ class CellPanel:
 
 
 @styled
+@without_empty_decades
 def error_by_examples(
     evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best", narrow: bool = False
 ) -> Figure:
@@ -110,21 +111,20 @@ def error_by_examples(
         styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
     baselines_drawn = (name for panel in panels for name in panel.choice.shown if name not in FIXED)
     styles = styles_apart(styles, baselines_drawn, (model.gid for model in models if model.gid in styles))
-    with without_empty_decades(_values(panels, models)):
-        drawn: list[pd.Series | pd.DataFrame] = []
-        for axes, panel in zip(grid.axes, panels, strict=True):
-            for model in models:
-                if len(errors := model.of(panel.errors)):
-                    drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model, spread=False))
-            zero_line(axes, "y", labelled=False)
-            drawn += _draw_references(axes, panel, styles, named)
-        scale_note = error_scale(grid.axes[0], "y", drawn)
-        # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
-        lengths = plain["n_context"]
-        grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
-        grid.axes[0].autoscale_view(scaley=False)
-        for axes, panel in zip(grid.axes, panels, strict=True):
-            _name_on_lines(axes, panel, named, _panel_size(grid))
+    drawn: list[pd.Series | pd.DataFrame] = []
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        for model in models:
+            if len(errors := model.of(panel.errors)):
+                drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model, spread=False))
+        zero_line(axes, "y", labelled=False)
+        drawn += _draw_references(axes, panel, styles, named)
+    scale_note = error_scale(grid.axes[0], "y", drawn)
+    # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
+    lengths = plain["n_context"]
+    grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
+    grid.axes[0].autoscale_view(scaley=False)
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        _name_on_lines(axes, panel, named, _panel_size(grid))
 
     grid.title_cells([panel.cell for panel in panels])
     note = [*last_of_several(evaluation), *_spread(panels, models), *_left_out(panels), *_prompts(panels), *scale_note]
@@ -136,12 +136,6 @@ def error_by_examples(
         named_metrics = [label.split("\n")[0] for label in named_metrics]
     grid.label("in-context examples k", named_metrics)
     return grid.finish(None if narrow else "Error by number of in-context examples", None if narrow else variant, note)
-
-
-def _values(panels: Sequence[CellPanel], models: Sequence[ModelCurves]) -> list[pd.Series]:
-    """The errors of everything that is drawn."""
-    found = [model.of(panel.errors)["value"] for panel in panels for model in models]
-    return [*found, *(panel.curves[name] for panel in panels for name in panel.choice.shown)]
 
 
 def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellPanel], set[str]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from icl_curriculum.figures.coloured_cells import COLOURS
 from icl_curriculum.figures.names import BLUE, GREY, VERMILLION, plain
 from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_scale, without_empty_decades, zero_line
 from icl_curriculum.results.masking import MASKED, controls_of, masks_of
 from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, with_metric
@@ -91,6 +91,7 @@ def _draw_heads(axes: Axes, numbers: NDArray[np.float64]) -> None:
 
 
 @styled
+@without_empty_decades
 def masked_heads(evaluation: pd.DataFrame) -> Figure:
     """Errors at the longest trained prompt: of models as they are, with heads masked, and with control sets masked.
 

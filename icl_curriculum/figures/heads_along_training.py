@@ -11,7 +11,14 @@ from icl_curriculum.figures.heads import SCORES
 from icl_curriculum.figures.learning import class_colours
 from icl_curriculum.figures.names import BLUE, GREEN, GREY, PURPLE, pretty
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, count_scale, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    count_scale,
+    error_label,
+    error_scale,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.results.statistics.curves import PLATEAU, plateau_end
 from icl_curriculum.results.tables import NothingToDraw, distinct, on_own_prompts, with_metric
 
@@ -20,6 +27,7 @@ _NAMED = ((BLUE, "-"), (GREEN, "--"), (PURPLE, ":"))
 
 
 @styled
+@without_empty_decades
 def heads_along_training(
     heads: pd.DataFrame, learning: pd.DataFrame, curriculum: pd.DataFrame, *, score: str = "retrospective"
 ) -> Figure:

@@ -16,7 +16,7 @@ from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference, look_alike
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, without_empty_decades, zero_line
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, final, with_metric
 
 #: The learners that the model is compared with: the one that knows the pool, and those that expect fresh functions.
@@ -60,6 +60,7 @@ class PoolPanel:
 
 
 @styled
+@without_empty_decades
 def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
     """Error by the size of the pool of functions that a variant was trained on, with all variants in one figure.
 

@@ -67,6 +67,7 @@ class Point:
 
 @styled
 @under_shifts()
+@without_empty_decades
 def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """The model's error under every shift, beside the oracle's or else the best baseline's: a panel per cell.
 
@@ -86,8 +87,7 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
 
     spans = [[point.mean, point.low, point.high] for point in found]
-    with without_empty_decades(spans):
-        grid, note = _panels(shown, categories, metrics, seeds, styles, spans)
+    grid, note = _panels(shown, categories, metrics, seeds, styles, spans)
     grid.label(error_label(metrics[0]), [""] * len(shown))
     k = several(point.k for point in found if point.category == UNSHIFTED)
     said = f"At k = {k} in-context examples unless a row says otherwise."

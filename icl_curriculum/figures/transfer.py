@@ -15,7 +15,14 @@ from matplotlib.lines import Line2D
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.names import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_handle, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    without_empty_decades,
+    zero_handle,
+    zero_line,
+)
 from icl_curriculum.figures.variants import label_rows, row_height
 from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -32,6 +39,7 @@ _LOOKS = [
 
 
 @styled
+@without_empty_decades
 def transfer(table: pd.DataFrame) -> Figure:
     """The error of every variant on what it was trained on, on unseen classes and on unseen inputs: transfer.csv.
 

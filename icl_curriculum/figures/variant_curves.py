@@ -37,6 +37,7 @@ _MOST_LINES = 10
 
 
 @styled
+@without_empty_decades
 def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Error on fixed prompts against the training step: a panel per cell, a line per variant that was trained on it.
 
@@ -51,6 +52,7 @@ def curves_by_variant(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -
 
 
 @styled
+@without_empty_decades
 def error_by_exposure(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Error on fixed prompts against the prompts of the class that were seen: which variant needs the least data?
 
@@ -81,8 +83,7 @@ def _curves(
     optima = [outcomes.optimum[cell] for cell in shown.cells if cell in outcomes.optimum]
     grid = shown.grid(height=1.9)
     by_step = aligned is _by_step
-    with without_empty_decades([*(errors for _, errors in of_all), optima]):
-        note = _draw(grid, shown, outcomes, found, optima)
+    note = _draw(grid, shown, outcomes, found, optima)
     if by_step:
         grid.axes[0].set_xlim(0, max(float(xs[-1]) for xs, _ in of_all))
         count_scale(grid.axes[0].xaxis, 4)

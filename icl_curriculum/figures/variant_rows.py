@@ -15,7 +15,14 @@ from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_handle, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    without_empty_decades,
+    zero_handle,
+    zero_line,
+)
 from icl_curriculum.figures.variants import Shown, label_rows, row_height
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell
@@ -30,6 +37,7 @@ _SEEDS, _STATISTIC = -0.17, 0.17
 
 
 @styled
+@without_empty_decades
 def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """Every seed's error at the end of training: a panel per cell, a row per variant that was trained on it.
 
@@ -84,6 +92,7 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
 
 
 @styled
+@without_empty_decades
 def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """How an error changes after the last training on a cell: a panel per cell, a row per variant that stopped it.
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.names import GREY, inputs_label, shift_label
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, without_empty_decades, zero_line
 from icl_curriculum.figures.variants import Shown, shade_rows
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, in_cell
@@ -29,6 +29,7 @@ Shift = tuple[str, str] | None
 
 @styled
 @under_shifts()
+@without_empty_decades
 def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
     """The error under each shift: a panel per cell, a row per shift, a marker per variant that was trained on the cell.
 

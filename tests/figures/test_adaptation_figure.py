@@ -90,8 +90,8 @@ def test_one_seed_has_the_interval_over_prompts_and_what_diverged_is_drawn_at_th
     assert "Bands: confidence interval over prompts." in said(figure)
     axes = panels(figure)["linear\nGaussian inputs"]
     assert band(axes, "sequential range")[5][0] < 0.8 * longest(table).mean()
-    assert line(axes, "sequential")[1][2] == 100
-    assert "Errors above 100 are drawn at 100." in said(figure)
+    assert line(axes, "sequential")[1][2] == 10
+    assert "Errors above 10 are drawn at 10." in said(figure)
 
 
 def test_of_many_cells_those_are_left_out_that_adaptation_changes_least(monkeypatch: pytest.MonkeyPatch) -> None:

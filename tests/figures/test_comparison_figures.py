@@ -115,7 +115,7 @@ def test_a_single_seed_has_no_statistic_and_overflow_none_either() -> None:
     assert line(axes, "mixed seeds")[0].tolist() == [0.1]
     axes = draw("errors_by_seed", make_outcomes(errors=(0.1, np.inf)), LINEAR).axes[0]
     assert "mixed interval" not in gids(axes)
-    assert line(axes, "mixed seeds")[0].tolist() == [0.1, 100]
+    assert line(axes, "mixed seeds")[0].tolist() == [0.1, 5]
     assert [text.get_text() for text in axes.texts] == ["1/2"] * 4
 
 
@@ -123,11 +123,11 @@ def test_models_that_overflowed_are_drawn_as_the_worst() -> None:
     found = make_outcomes(errors=(0.1, np.inf))
     shown = {name: draw(name, found, LINEAR) for name in NAMES}
     for name in ("curves_by_variant", "error_by_exposure"):
-        assert line(shown[name].axes[0], "mixed")[1][-1] == 100
-        assert "Errors above 100 are drawn at 100." in said(shown[name])
+        assert line(shown[name].axes[0], "mixed")[1][-1] == 5
+        assert "Errors above 5 are drawn at 5." in said(shown[name])
     assert {text.get_text() for text in shown["trained_by_asked"].axes[0].texts} == {"∞"}
-    assert line(shown["forgetting"].axes[0], "sequential end")[0].tolist() == [0.1, 100]
-    assert line(shown["errors_under_shifts"].axes[0], "mixed")[0].tolist() == [100] * 3
+    assert line(shown["forgetting"].axes[0], "sequential end")[0].tolist() == [0.1, 5]
+    assert line(shown["errors_under_shifts"].axes[0], "mixed")[0].tolist() == [5] * 3
 
 
 def test_all_variants_are_asked_on_all_cells_and_the_trained_ones_outlined() -> None:
@@ -318,5 +318,5 @@ def test_curves_stand_beside_the_oracle_where_there_is_one() -> None:
         assert [item.get_gid() for item in shown["linear"].lines].count("oracle") == 1
         assert not [item for item in shown["quadratic"].lines if item.get_gid() == "oracle"]
         assert "optimum (oracle)" in legend_labels(figure)
-        assert "Errors below 0.1 are drawn at 0.1." in said(figure)
+        assert "Errors below 0.05 are drawn at 0.05." in said(figure)
     assert "optimum (oracle)" not in legend_labels(draw("curves_by_variant", make_outcomes()))
