@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
+from icl_curriculum.figures.emphasis import MOST_ENTRIES
 from icl_curriculum.figures.heads import SCORES
 from icl_curriculum.figures.learning import class_colours
 from icl_curriculum.figures.names import BLUE, GREEN, GREY, PURPLE, pretty
@@ -57,7 +58,9 @@ def heads_along_training(
             above.axvline(end, color=colours[name], linestyle=":", linewidth=1)
     note = error_scale(above, "y", drawn)
     by_head = rows.pivot_table(index="step", columns=["layer", "head"], values="value")
-    named = by_head.iloc[-1].sort_values(ascending=False, kind="stable").index[: len(_NAMED)]
+    # The legend has room for the classes, the other heads, and as many as are left of six entries.
+    room = max(1, min(len(_NAMED), MOST_ENTRIES - len(drawn) - 1))
+    named = by_head.iloc[-1].sort_values(ascending=False, kind="stable").index[:room]
     for head in by_head.columns.difference(named):
         below.plot(by_head.index, by_head[head], color=GREY, linewidth=0.6, alpha=0.7, label="other heads")
     for head, (colour, line) in zip(named, _NAMED, strict=False):

@@ -9,15 +9,13 @@ from contextvars import ContextVar
 from typing import Literal, ParamSpec
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from icl_curriculum.figures.names import GREY, ZERO, learner_label
+from icl_curriculum.figures.names import GREY, ZERO
 from icl_curriculum.results.shown_metric import USUAL, metric_titles, shown_metric
 
 #: Errors outside these bounds are drawn at the bounds, so that 0 has a place on a logarithmic axis. Of a metric that
@@ -187,24 +185,13 @@ def _linear_scale(axes: Axes, which: Literal["x", "y"], found: NDArray[np.float6
     return []
 
 
-def zero_line(axes: Axes, which: Literal["x", "y"], *, labelled: bool = True) -> None:
-    """Draw the error of predicting zero on an axis of errors, where it is the same everywhere.
-
-    ``labelled``: for the legend; where that is made otherwise, `zero_handle` is for it.
-    """
+def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Draw the error of predicting zero where it is the same everywhere; the axis's label, `error_label`, names it."""
     level = shown_metric().trivial
     if level is None:
         return
     draw = axes.axvline if which == "x" else axes.axhline
-    draw(level, color=GREY, linewidth=0.8, label=learner_label(ZERO) if labelled else None, gid=ZERO)
-
-
-def zero_handle() -> dict[str, Artist]:
-    """What a legend of one's own says of `zero_line`."""
-    shown = shown_metric()
-    if shown.trivial is None:
-        return {}
-    return {learner_label(ZERO): Line2D([], [], color=GREY, linewidth=0.8)}
+    draw(level, color=GREY, linewidth=0.8, gid=ZERO)
 
 
 def count_scale(axis: Axis, bins: int = 4) -> None:
