@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -26,6 +27,9 @@ from icl_curriculum.results.tables import NothingToDraw, distinct, on_own_prompt
 #: The heads that have a line of their own, those of the highest score at the end; all others are grey.
 _NAMED = ((BLUE, "-"), (GREEN, "--"), (PURPLE, ":"))
 
+#: Colours of classes are of one lightness, so lines tell them apart in grey.
+_CLASS_LINES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (1.2, 0.9)), (0, (3, 1)))
+
 
 @styled
 @without_empty_decades
@@ -48,11 +52,14 @@ def heads_along_training(
     colours = class_colours(longest)
     drawn, metric = [], ""
     zero_line(above, "y")
-    for name in distinct(longest["function_class"]):
+    for number, name in enumerate(distinct(longest["function_class"])):
         metric, own = with_metric(longest[longest["function_class"] == name])
         means = own.groupby("step")["value"].mean()
         drawn.append(means.to_numpy())
-        above.plot(means.index, bounded(means), color=colours[name], label=pretty(name), gid=name)
+        line = _CLASS_LINES[number % len(_CLASS_LINES)]
+        above.plot(
+            means.index, bounded(means), color=colours[name], linestyle=line, label=pretty(name), gid=name
+        )  # fmt: skip
         end = plateau_end(means.index, means)
         if math.isfinite(end):
             above.axvline(end, color=colours[name], linestyle=":", linewidth=1)
