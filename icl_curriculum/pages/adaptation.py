@@ -20,6 +20,7 @@ def adaptation_sections(source: Source) -> list[PageSection]:
         "Error at the longest trained prompts against the steps of the adaptation; 0 steps are the model as it is.",
         "Errors of adapted models against their steps, cell by cell; evaluation.csv has the numbers.",
         wide=True,
+        narrow=partial(figures.adaptation, pd.concat([source.evaluation, source.adapted]), narrow=True),
     )
     sentences = [
         "Before it answers, a copy of the trained model takes gradient steps on other prompts of the same cell, or, "

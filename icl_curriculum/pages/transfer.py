@@ -25,13 +25,16 @@ def transfer_sections(source: Source) -> list[PageSection]:
         f"{shown_metric().nothing}.",
         "Errors of every variant on seen cells, unseen classes and unseen inputs; the tables have the numbers.",
         wide=True,
+        narrow=partial(figures.transfer, table, narrow=True),
     )
     if source.exposure is not None:
+        trained = source.learning, source.exposure, source.curriculum
         pictures += drawn(
-            partial(figures.error_by_operations, source.learning, source.exposure, source.curriculum),
+            partial(figures.error_by_operations, *trained),
             "Error while training against the operations that training took so far; means over cells and seeds.",
             "Learning curves of every variant at equal operations; learning.csv and exposure.csv have the numbers.",
             wide=True,
+            narrow=partial(figures.error_by_operations, *trained, narrow=True),
         )
     tables = [PageTable(made.title, made.sheet) for made in sheets]
     return [PageSection("transfer", "How training methods carry over", [*reading(table), *notes], pictures, tables)]
