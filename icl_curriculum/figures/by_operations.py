@@ -69,9 +69,9 @@ def error_by_operations(
         raise NothingToDraw("no errors during training")
     shown = _emphasised(errors, variants, named)
     styles = dict.fromkeys(variants, OTHER) | variant_styles(shown)
-    columns = columns_for(len(panels), most=2)
+    columns = 1 if narrow else columns_for(len(panels), most=3)
     grid = PanelGrid.of(
-        len(panels), columns=columns, height=1.2 if narrow else 2.4, width=NARROW if narrow else None
+        len(panels), columns=columns, height=1.2 if narrow else 2.0, width=NARROW if narrow else None
     )  # fmt: skip
     drawn: list[Array] = []
     places: list[Array] = []

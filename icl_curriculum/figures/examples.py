@@ -177,7 +177,7 @@ def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellP
 
 def _panel_size(grid: PanelGrid) -> tuple[float, float]:
     """About how many inches a panel is wide and high."""
-    return (grid.figure.get_figwidth() - grid.left) / grid.columns - 0.3, grid.height
+    return (grid.figure.get_figwidth() - grid.left) / grid.columns - 0.3, grid.heights[0]
 
 
 def _name_on_lines(axes: Axes, panel: CellPanel, named: set[str], size: tuple[float, float]) -> None:

@@ -58,16 +58,16 @@ def transfer(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
     blocks = [_panels(alone[alone["fixed_prompts"].isna() if math.isnan(n) else alone["fixed_prompts"] == n])
               for n in fixed]  # fmt: skip
     names = [distinct(block[0]["variant"]) for block in blocks]
-    count = max(max(len(distinct(panel["variant"])) for panel in block) for block in blocks)
-    height = row_height(names, max(_ROW, 0.13 * len(looks) + 0.06)) * count
+    counts = [max(len(distinct(panel["variant"])) for panel in block) for block in blocks]
+    height = row_height(names, max(_ROW, 0.13 * len(looks) + 0.06))
     grid = PanelGrid.of(
-        list(map(len, blocks)), columns=1 if narrow else max(map(len, blocks)), height=height, left=_LEFT,
-        width=NARROW if narrow else FULL_WIDTH,
+        list(map(len, blocks)), columns=1 if narrow else max(map(len, blocks)), left=_LEFT,
+        height=[height * count for count in counts], width=NARROW if narrow else FULL_WIDTH,
     )  # fmt: skip
     places = [(block, panel) for block, own in enumerate(blocks) for panel in own]
     for axes, (block, panel) in zip(grid.axes, places, strict=True):
         variants = distinct(pd.concat(blocks[block])["variant"])
-        label_rows(axes, variants, count)
+        label_rows(axes, variants, counts[block])
         zero_line(axes, "x")
         _draw(axes, panel, variants, looks)
         first = panel.iloc[0]
@@ -76,7 +76,9 @@ def transfer(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
                                               data_label(float(first["fixed_prompts"]))]))  # fmt: skip
     errors, lows, highs = (alone[name].to_numpy(dtype=np.float64) for name in ("error", "ci_low", "ci_high"))
     # The axis need not hold an end near zero, which may lie anywhere in the logarithm.
-    note = error_scale(grid.axes[0], "x", [errors, highs, np.fmax(lows, errors / 5)], across=4)
+    # Of one seed there is none.
+    ends = np.where(np.isnan(lows), errors, np.fmax(lows, errors / 5))
+    note = error_scale(grid.axes[0], "x", [errors, highs, ends], across=4)
     note += ["An interval at the left edge goes on beyond it."] * bool((lows < grid.axes[0].get_xlim()[0]).any())
     fewer = ["Adaptations of fewer steps are left out."] * (len(looks) < every)
     grid.label(error_label("normalized_error"), [""] * len(places))

@@ -86,6 +86,8 @@ class PageSection:
     tables: Sequence[PageTable] = ()
     listed: Sequence[str] = ()
     folded: str = ""
+    #: The same of the tables.
+    folded_tables: str = ""
 
     @property
     def pictures(self) -> list[Picture | DrawnFile]:

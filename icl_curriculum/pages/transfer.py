@@ -11,6 +11,9 @@ from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import read_table
 from icl_curriculum.results.transfer.sheets import of_most_steps, reading, transfer_sheets
 
+#: Tables of more rows in all are folded.
+MOST_ROWS = 24
+
 
 def transfer_sections(source: Source) -> list[PageSection]:
     """The section, or none where the experiment has no transfer.csv, or another metric is shown than that has."""
@@ -37,4 +40,7 @@ def transfer_sections(source: Source) -> list[PageSection]:
             narrow=partial(figures.error_by_operations, *trained, narrow=True),
         )
     tables = [PageTable(made.title, made.sheet) for made in sheets]
-    return [PageSection("transfer", "How training methods carry over", [*reading(table), *notes], pictures, tables)]
+    many = sum(len(made.sheet.rows) for made in sheets) > MOST_ROWS
+    folded = f"{len(tables)} tables: the numbers of every variant and adaptation" if many else ""
+    said = [*reading(table), *notes]
+    return [PageSection("transfer", "How training methods carry over", said, pictures, tables, folded_tables=folded)]
