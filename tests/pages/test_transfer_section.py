@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from made_up_transfer import Told, errors, ladder, write_folder
 
 import icl_curriculum
@@ -34,6 +35,17 @@ def test_the_section_is_there_where_the_table_is(tmp_path: Path) -> None:
     assert difference.text.startswith("−0.2")
     assert difference.value == -0.2275
     assert sheet.rows[3][7].text == "–"
+
+
+def test_long_tables_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "meta", ladder())
+    icl_curriculum.transfer(folder)
+    (section,) = transfer_sections(open_source(folder))
+    assert section.folded_tables == ""
+    monkeypatch.setattr("icl_curriculum.pages.transfer.MOST_ROWS", 8)
+    (section,) = transfer_sections(open_source(folder))
+    assert section.folded_tables == "3 tables: the numbers of every variant and adaptation"
+    assert 8 < sum(len(table.sheet.rows) for table in section.tables) <= 24
 
 
 def test_learning_at_equal_operations_is_drawn_where_updates_differ_in_them(tmp_path: Path) -> None:
