@@ -102,7 +102,7 @@ def adaptation(evaluation: pd.DataFrame, *, named: Sequence[str] = (), narrow: b
         raise NothingToDraw("no adapted model")
     panels, left_out = _chosen(list(_panels(rows, adapted)))
     if max(len(panel.lines) for panel in panels) > MOST_LINES:
-        return adaptation_by_domain(rows, named)
+        return adaptation_by_domain(rows, named, narrow=narrow)
     keys = list(dict.fromkeys((line.variant, line.options) for panel in panels for line in panel.lines))
     coloured = _coloured(panels, keys, named)
     styles = _styles(coloured) | dict.fromkeys([key for key in keys if key not in coloured], _GREY)

@@ -41,6 +41,14 @@ def adaptation() -> Figure:
     return figures.adaptation(pd.concat([table, *adapted], ignore_index=True), narrow=True)
 
 
+def adaptation_of_many() -> Figure:
+    """By domain, as a panel for each cell would have too many lines."""
+    variants = [f"variant_{i}" for i in range(10)]
+    table = make_tables(["linear", "quadratic"], (0,), variants=variants, shifts=())["evaluation"]
+    models = table[table["learner"] == "model"]
+    return figures.adaptation(pd.concat([table, models.assign(learner="model/adapted=20")]), narrow=True)
+
+
 def transfer() -> Figure:
     row = {"comparison": "none", "metric": "normalized_error", "fixed_prompts": float("nan"), "n_context": 10,
            "n_seeds": 2}  # fmt: skip
@@ -57,6 +65,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     **{name: across(name) for name in ("curves_by_variant", "errors_by_seed", "error_by_exposure", "forgetting",
                                        "errors_under_shifts")},
     "out_of_distribution": out_of_distribution, "adaptation": adaptation, "transfer": transfer,
+    "adaptation_by_domain": adaptation_of_many,
 }  # fmt: skip
 
 
