@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 
 from icl_curriculum import figures
+from icl_curriculum.figures.drawing import MOST_VARIANTS
 from icl_curriculum.pages.sections import PageSection, drawn
 from icl_curriculum.results.comparison.sources import Source
 
@@ -26,4 +27,5 @@ def adaptation_sections(source: Source) -> list[PageSection]:
         "Before it answers, a copy of the trained model takes gradient steps on other prompts of the same cell, or, "
         "per prompt, on the prompt's own examples."
     ]
-    return [PageSection("adaptation", "Adapting at test time", sentences, pictures)] if pictures else []
+    folded = "Figure: error by the steps of the adaptation" if len(source.variants) > MOST_VARIANTS else ""
+    return [PageSection("adaptation", "Adapting at test time", sentences, pictures, folded=folded)] if pictures else []

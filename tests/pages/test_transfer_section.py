@@ -58,12 +58,14 @@ def test_learning_at_equal_operations_is_drawn_where_updates_differ_in_them(tmp_
     ]
 
 
-def test_adapted_models_have_a_section(tmp_path: Path) -> None:
+def test_adapted_models_have_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
     assert adaptation_sections(open_source(write_folder(tmp_path / "plain", [Told("plain", given)]))) == []
     told = Told("plain", given, adapted={"model/adapted=5": given, "model/adapted=20": given})
     source = open_source(write_folder(tmp_path / "adapted", [told, Told("maml", given, method="maml")]))
     (section,) = adaptation_sections(source)
-    assert section.heading == "Adapting at test time"
+    assert (section.heading, section.folded) == ("Adapting at test time", "")
+    monkeypatch.setattr("icl_curriculum.pages.adaptation.MOST_VARIANTS", 1)
+    assert adaptation_sections(source)[0].folded == "Figure: error by the steps of the adaptation"
     (picture,) = section.pictures
     assert {axes.get_xlabel() for axes in picture.figure.axes} >= {"adaptation steps"}
