@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from icl_curriculum.figures.adaptation_by_domain import adaptation_by_domain
 from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.emphasis import MOST_ENTRIES, OTHER, others_entry
 from icl_curriculum.figures.names import (
     BLACK,
     BLUE,
@@ -28,8 +29,16 @@ from icl_curriculum.figures.names import (
     pretty,
     shift_label,
 )
-from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, range_label, short_count, zero_line
+from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    range_label,
+    short_count,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.results.adaptation import ADAPTED, AdaptedId, only_adapted
 from icl_curriculum.results.tables import NothingToDraw, at_last_step, distinct, over_seeds, with_metric
 
@@ -41,6 +50,8 @@ _CELL = ["function_class", "input_distribution", "shift"]
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: The look of what has no entry in the legend.
+_GREY = (OTHER.colour, OTHER.line, OTHER.marker)
 
 
 @dataclass(frozen=True)
@@ -72,15 +83,18 @@ class AdaptationPanel:
 
 
 @styled
-def adaptation(evaluation: pd.DataFrame) -> Figure:
+@without_empty_decades
+def adaptation(evaluation: pd.DataFrame, *, named: Sequence[str] = (), narrow: bool = False) -> Figure:
     """The errors of adapted models against their steps, at the longest trained prompts: a panel per cell.
 
-    ``evaluation``: a table with learners such as ``model/adapted=20``. Step 0 is the model as it is. A line for each
-    variant and for all options that are not the number of steps, the mean over seeds, in a band from the least to the
-    greatest seed, or of one seed in the interval over prompts. What was not asked at the longest prompts, as costly
-    learners may not be, is drawn at its own longest, which its label says. Of more than 24 cells those are left out
-    that adaptation changes least. More than 8 lines a panel are drawn by domain
-    instead: `adaptation_by_domain`. Raises NothingToDraw for a table without an adapted model.
+    ``evaluation``: a table with learners such as ``model/adapted=20``. Step 0 is the model as it is. A line for
+    each variant and for all options that are not the number of steps, the mean over seeds, in a band from the least
+    to the greatest seed, or of one seed in the interval over prompts. What was not asked at the longest prompts, as
+    costly learners may not be, is drawn at its own longest, which its label says. Of more than 24 cells those are
+    left out that adaptation changes least. More than 8 lines a panel are drawn by domain instead:
+    `adaptation_by_domain`. Of more than 6, those that change most have colours, those of ``named`` variants too,
+    and the others are grey. ``narrow``: two panels in a row, without a title, for a page on a telephone. Raises
+    NothingToDraw for a table without an adapted model.
     """
     rows = at_last_step(only_adapted(evaluation))
     adapted = rows["learner"].astype(str).str.startswith(ADAPTED)
@@ -88,11 +102,13 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
         raise NothingToDraw("no adapted model")
     panels, left_out = _chosen(list(_panels(rows, adapted)))
     if max(len(panel.lines) for panel in panels) > MOST_LINES:
-        return adaptation_by_domain(rows)
+        return adaptation_by_domain(rows, named, narrow=narrow)
     keys = list(dict.fromkeys((line.variant, line.options) for panel in panels for line in panel.lines))
-    styles = _styles(keys)
-    columns = columns_for(len(panels))
-    grid = PanelGrid.of(len(panels), columns=columns, height=2.0 if len(panels) <= columns else 1.4, width=FULL_WIDTH)
+    coloured = _coloured(panels, keys, named)
+    styles = _styles(coloured) | dict.fromkeys([key for key in keys if key not in coloured], _GREY)
+    columns = min(len(panels), 2) if narrow else columns_for(len(panels))
+    height = 1.1 if narrow else 2.0 if len(panels) <= columns else 1.4
+    grid = PanelGrid.of(len(panels), columns=columns, height=height, width=NARROW if narrow else FULL_WIDTH)
     variants = rows["variant"].nunique() > 1
     drawn = []
     for axes, panel in zip(grid.axes, panels, strict=True):
@@ -107,7 +123,10 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
     grid.axes[0].set_xlim(0, max(float(values.index.max()) for values in drawn))
     grid.axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
     grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
-    grid.label("adaptation steps", [error_label(panel.metric) for panel in panels])
+    labels = [error_label(panel.metric) for panel in panels]
+    if narrow:  # Panels are too low for two lines.
+        labels = [label.split("\n")[0] for label in labels]
+    grid.label("adaptation steps", labels)
     ks = sorted({panel.k for panel in panels})
     said = [f"At k = {', '.join(map(str, ks))} in-context examples; 0 steps: the model as it is."]
     seeds = rows["seed"].nunique()
@@ -118,7 +137,22 @@ def adaptation(evaluation: pd.DataFrame) -> Figure:
     )
     said += _fewer_prompts(panels)
     said += [f"Left out: {left_out} cells that adaptation changes least."] if left_out else []
-    return grid.finish("Errors after adaptation at test time", None, [*said, *note])
+    title = None if narrow else "Errors after adaptation at test time"
+    return grid.finish(title, None, [*said, *note], others_entry(len(keys) - len(coloured)))
+
+
+def _coloured(
+    panels: Sequence[AdaptationPanel], keys: Sequence[tuple[str, str]], named: Sequence[str]
+) -> list[tuple[str, str]]:
+    """The variants and options that have colours of their own: those that change most in any panel."""
+    changes = dict.fromkeys(keys, 0.0)
+    for line in (line for panel in panels for line in panel.lines):
+        key = line.variant, line.options
+        changes[key] = max(changes[key], 0.0 if math.isnan(line.change) else line.change)
+    if len(keys) <= MOST_ENTRIES:
+        return list(keys)
+    kept = {*sorted(keys, key=lambda key: -changes[key])[: MOST_ENTRIES - 1], *(k for k in keys if k[0] in named)}
+    return [key for key in keys if key in kept]
 
 
 def _fewer_prompts(panels: Sequence[AdaptationPanel]) -> list[str]:
@@ -205,10 +239,15 @@ def _draw(
     label = f"{plain(line.variant)}: {label}" if named else label
     label += f" (k = {line.k})" if line.k != panel.k else ""
     gid = f"{line.variant} {line.options}".rstrip()
+    other = style == _GREY
     axes.plot(
-        summary.index, bounded(summary["mean"]), color=colour, linestyle=dashes, linewidth=1.6, marker=marker,
-        markersize=3.5, label=label, gid=gid, zorder=4, clip_on=False,
+        summary.index, bounded(summary["mean"]), color=colour, linestyle=dashes,
+        linewidth=OTHER.width if other else 1.6,
+        marker=marker, markersize=3.5, label=None if other else label, gid=gid, zorder=2.5 if other else 4,
+        clip_on=False,
     )  # fmt: skip
+    if other:
+        return summary
     low, high = (bounded(summary[end].fillna(summary["mean"])) for end in ("low", "high"))
     axes.fill_between(
         summary.index, low, high, color=colour, alpha=0.15, linewidth=0, gid=f"{gid} range", zorder=2,

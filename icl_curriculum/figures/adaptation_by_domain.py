@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.emphasis import OTHER, emphasised, how_to_see_all, others_entry
 from icl_curriculum.figures.names import plain
-from icl_curriculum.figures.panels import FULL_WIDTH, PanelGrid
-from icl_curriculum.figures.scales import error_label, error_scale, short_count, zero_handle, zero_line
+from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid
+from icl_curriculum.figures.scales import error_label, error_scale, short_count, zero_line
 from icl_curriculum.figures.variant_curves import draw_curve
 from icl_curriculum.figures.variants import sample, variant_styles
 from icl_curriculum.results.adaptation import ADAPTED, AdaptedId
@@ -26,11 +27,13 @@ from icl_curriculum.results.transfer.sheets import DOMAIN_LABELS
 _METRIC = "normalized_error"
 
 
-def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
+def adaptation_by_domain(rows: pd.DataFrame, named: Sequence[str] = (), *, narrow: bool = False) -> Figure:
     """The errors of adapted models against their steps: a panel for each domain and way to adapt, a line per variant.
 
-    ``rows``: those of models, adapted or not, at their last step. Lines are means over seeds of the interquartile mean
-    over the cells of a domain, at the longest trained prompts. Raises NothingToDraw where no cell is of a domain.
+    ``rows``: those of models, adapted or not, at their last step. Lines are means over seeds of the interquartile
+    mean over the cells of a domain, at the longest trained prompts. Of more than six variants the best, the worst,
+    the first and those that are ``named`` have colours. ``narrow``: one panel in a row, without a title. Raises
+    NothingToDraw where no cell is of a domain.
     """
     errors = _by_domain(rows)
     panels = [
@@ -42,9 +45,12 @@ def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
     if not panels:
         raise NothingToDraw("no adapted model in any domain")
     variants = distinct(errors["variant"])
-    styles = variant_styles(variants)
-    columns = len({domain for _, domain in panels})
-    grid = PanelGrid.of(len(panels), columns=columns, height=1.8, width=FULL_WIDTH)
+    shown = _emphasised(errors, variants, named)
+    styles = dict.fromkeys(variants, OTHER) | variant_styles(shown)
+    columns = 1 if narrow else len({domain for _, domain in panels})
+    grid = PanelGrid.of(
+        len(panels), columns=columns, height=1.0 if narrow else 1.8, width=NARROW if narrow else FULL_WIDTH
+    )  # fmt: skip
     drawn, most = [], 1
     for axes, (options, domain) in zip(grid.axes, panels, strict=True):
         zero_line(axes, "y")
@@ -63,16 +69,28 @@ def adaptation_by_domain(rows: pd.DataFrame) -> Figure:
     grid.axes[0].set_xlim(0, most)
     grid.axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
     grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
-    grid.label("adaptation steps", [error_label(_METRIC)] * len(panels))
-    handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
-    handles |= zero_handle()
+    # Narrow panels are too low for two lines.
+    label = error_label(_METRIC).split("\n")[0] if narrow else error_label(_METRIC)
+    grid.label("adaptation steps", [label] * len(panels))
+    handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in shown}
+    handles |= others_entry(len(variants) - len(shown))
     k, seeds = several(errors["n_context"]), several(errors.groupby("variant", observed=True)["seed"].nunique())
     said = (
         f"At k = {k} in-context examples; 0 steps: the model as it is. Mean over {seeds} "
         f"seed{'s' * (seeds != '1')} of the interquartile "
         f"mean over cells."
     )
-    return grid.finish("Errors after adaptation at test time", None, [said, *note], handles)
+    grey = [how_to_see_all(str(rows["experiment"].iloc[0]))] * (len(shown) < len(variants))
+    title = None if narrow else "Errors after adaptation at test time"
+    return grid.finish(title, None, [said, *grey, *note], handles)
+
+
+def _emphasised(errors: pd.DataFrame, variants: Sequence[str], named: Sequence[str]) -> list[str]:
+    """The variants that have colours of their own, by the least mean error over domains that they come to."""
+    means = errors.groupby(["variant", "steps"], observed=True)["value"].mean().groupby("variant", observed=True).min()
+    ranked = sorted(variants, key=lambda name: float(np.nan_to_num(means.get(name, np.inf), nan=np.inf)))
+    kept = emphasised(ranked, first=variants[:1], always=[name for name in named if name in variants])
+    return [name for name in variants if name in kept]
 
 
 def _by_domain(rows: pd.DataFrame) -> pd.DataFrame:

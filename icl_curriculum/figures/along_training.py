@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.categories import (
     UNSHIFTED,
@@ -23,9 +21,9 @@ from icl_curriculum.figures.categories import (
     in_order,
     several,
 )
-from icl_curriculum.figures.learning import class_colours, curriculum_legend, draw_blocks
+from icl_curriculum.figures.emphasis import MOST_ENTRIES, OTHER, others_entry
+from icl_curriculum.figures.learning import class_colours, draw_blocks
 from icl_curriculum.figures.names import (
-    BLACK,
     BLUE,
     GREEN,
     GREY,
@@ -44,6 +42,7 @@ from icl_curriculum.figures.scales import (
     error_label,
     error_scale,
     range_label,
+    without_empty_decades,
     zero_line,
 )
 from icl_curriculum.results.shown_metric import under_shifts
@@ -68,8 +67,6 @@ _SHIFTED = tuple(
         (ORANGE, (0, (5, 1.2, 1, 1.2)), "D"),
         (PURPLE, (0, (3, 1)), "v"),
         (SKY, (0, (8, 1.2, 1, 1.2, 1, 1.2)), "P"),
-        (BLACK, (0, (1.2, 2)), "X"),
-        (GREY, (0, (2.5, 1)), "<"),
     )
 )
 
@@ -88,17 +85,16 @@ class CellCourse:
     def metric(self) -> str:
         return self.found[UNSHIFTED].metric
 
-    def only(self, categories: Collection[Category]) -> CellCourse:
-        return CellCourse(self.cell, {key: errors for key, errors in self.found.items() if key in categories})
-
 
 @styled
+@without_empty_decades
 def along_training(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """How a model's errors change along training, from evaluations of weights that were kept: a panel per cell.
 
     ``evaluation``: a table with several steps of a run, as ``icl evaluate RUN --step all`` writes it. A line for the
     prompts that the model was trained on, in a band over seeds, or of the interval over prompts where there is one; and
-    one for each of the shifts whose errors differ most from these. A marker is hollow where the cell had had no share
+    one for each shift: those whose errors differ most from these have colours and names, as many as a legend of six
+    entries has room for, and the others are grey. A marker is hollow where the cell had had no share
     in training yet. Raises NothingToDraw for a table of one step.
     """
     rows = of_variant(evaluation, variant)
@@ -109,16 +105,14 @@ def along_training(evaluation: pd.DataFrame, *, variant: str | None = None) -> F
         raise NothingToDraw("no errors of a model at several steps")
     courses = _courses(evaluated_cells(rows), rows)
     grid = _grid(courses)
-    note = _draw(grid, courses, rows["seed"].nunique())
-    handles: dict[str, Artist] = {}
-    if any(_before(course) for course in courses):
-        look: dict[str, Any] = {"linestyle": "none", "marker": _OWN.marker, "color": _OWN.colour}
-        handles["hollow: not trained on yet"] = Line2D([], [], markerfacecolor="white", **look)
-    return grid.finish("Errors along training", variant, note, _legend(courses, rows["seed"].nunique()) | handles)
+    note, handles = _draw(grid, courses, rows["seed"].nunique())
+    note += ["Hollow: not trained on yet."] * any(_before(course) for course in courses)
+    return grid.finish("Errors along training", variant, note, handles)
 
 
 @styled
 @under_shifts()
+@without_empty_decades
 def learning_under_shifts(learning: pd.DataFrame, curriculum: pd.DataFrame, *, variant: str | None = None) -> Figure:
     """Errors under the shifts of `evaluation.learning_shifts` while training goes on: a panel per cell.
 
@@ -138,9 +132,10 @@ def learning_under_shifts(learning: pd.DataFrame, curriculum: pd.DataFrame, *, v
     for axes, course in zip(grid.axes, courses, strict=True):
         draw_blocks(axes, spans, course.cell, colours.get(course.cell.function_class, GREY))
     seeds = rows["seed"].nunique()
-    note = _draw(grid, courses, seeds)
-    several_inputs = len({course.cell.inputs for course in courses}) > 1
-    handles = _legend(courses, seeds) | curriculum_legend(spans, several_inputs)
+    note, handles = _draw(grid, courses, seeds)
+    what = "class and inputs" if len({course.cell.inputs for course in courses}) > 1 else "class"
+    note += [f"Shaded: the panel's {what} in training."] * bool(spans)
+    note += ["Dotted: the curriculum moves on."] * (len(spans) > 1)
     return grid.finish("Errors under shifts during training", variant, note, handles)
 
 
@@ -162,40 +157,45 @@ def _grid(courses: Sequence[CellCourse]) -> PanelGrid:
     return PanelGrid.of(len(courses), columns=columns, height=2.2 if columns == 1 else 1.6, width=FULL_WIDTH)
 
 
-def _draw(grid: PanelGrid, courses: Sequence[CellCourse], seeds: int) -> list[str]:
-    """Draw the lines of every cell into the first panels of the grid, and label these. Returns the note."""
-    styles, left_out = _styles(courses)
-    shown = [course.only(styles) for course in courses]
-    labels = _labels(shown)
+def _draw(grid: PanelGrid, courses: Sequence[CellCourse], seeds: int) -> tuple[list[str], dict[str, Artist]]:
+    """Draw the lines of every cell into the first panels of the grid, and label these.
+
+    Returns the note, and what the legend says beside the lines' own labels.
+    """
+    styles = _styles(courses)
+    labels = _labels(courses)
     drawn = []
     last = 0
-    for axes, course in zip(grid.axes, shown, strict=True):
+    for axes, course in zip(grid.axes, courses, strict=True):
         zero_line(axes, "y")
         for category in in_order(course.found):
             drawn.append(_line(axes, course, category, styles[category], labels[category]))
             last = max(last, int(course.found[category].errors["step"].max()))
-    grid.title_cells([course.cell for course in shown])
+    grid.title_cells([course.cell for course in courses])
     note = error_scale(grid.axes[0], "y", drawn)
     count_scale(grid.axes[0].xaxis, 4)
     grid.axes[0].set_xlim(0, last)
-    grid.label("training step", [error_label(course.metric) for course in shown])
-    said = [f"At k = {several(course.found[UNSHIFTED].k for course in shown)} in-context examples."]
+    grid.label("training step", [error_label(course.metric) for course in courses])
+    said = [f"At k = {several(course.found[UNSHIFTED].k for course in courses)} in-context examples."]
     said += [f"Lines: mean of {seeds} seeds."] * (seeds > 1)
-    if left_out:
-        lines = "1 line that keeps" if left_out == 1 else f"{left_out} lines that keep"
-        said.append(f"Left out: {lines} closest to the one without a shift.")
-    return [*said, *note]
+    own = pd.concat([course.found[UNSHIFTED].errors for course in courses])
+    if seeds > 1 or "ci_low" in own:
+        said.append(f"Band: {range_label(seeds)}.")
+    others = sum(style == OTHER for style in styles.values())
+    said += ["Grey: shifts whose errors keep closest to those without one."] * bool(others)
+    return [*said, *note], others_entry(others)
 
 
 def _line(axes: Axes, course: CellCourse, category: Category, style: LearnerStyle, label: str) -> pd.DataFrame:
     """Draw the errors in a category, those without a shift above the others and in a band. Returns what was drawn."""
     errors, own = course.found[category].errors, category == UNSHIFTED
     summary = over_seeds(errors, "step")
-    marked = style.marker if len(summary) <= _FEW else ""
+    marked = style.marker if len(summary) <= _FEW and style != OTHER else ""
     gid = f"{category.kind.name} {category.id}"
     axes.plot(
         summary.index, bounded(summary["mean"]), color=style.colour, linestyle=style.line, linewidth=style.width,
-        marker=marked, markersize=4.5 if own else 3.0, label=label, gid=gid, zorder=4 if own else 3, clip_on=False,
+        marker=marked, markersize=4.5 if own else 3.0, label=None if style == OTHER else label, gid=gid,
+        zorder=4 if own else 2.5 if style == OTHER else 3, clip_on=False,
     )  # fmt: skip
     if not own:
         return summary[["mean"]]
@@ -221,14 +221,16 @@ def _before(course: CellCourse) -> list[int]:
     return [int(step) for step in known.index[~known.to_numpy(dtype=bool)]]
 
 
-def _styles(courses: Sequence[CellCourse]) -> tuple[dict[Category, LearnerStyle], int]:
-    """A style for each category that is drawn, and how many are left out: those that keep closest to the unshifted."""
+def _styles(courses: Sequence[CellCourse]) -> dict[Category, LearnerStyle]:
+    """A style for each category; grey are those that keep closest to the unshifted, if there are too many."""
     categories = in_order(category for course in courses for category in course.found)
     shifted = [category for category in categories if category != UNSHIFTED]
     strays = {category: _stray(category, courses) for category in shifted}
-    chosen = {*sorted(shifted, key=lambda category: -strays[category])[: len(_SHIFTED)]}
-    shown = [category for category in shifted if category in chosen]
-    return {UNSHIFTED: _OWN, **dict(zip(shown, _SHIFTED, strict=False))}, len(shifted) - len(shown)
+    # One entry is that of the prompts without a shift, and one of all others.
+    room = MOST_ENTRIES - (1 if len(shifted) < MOST_ENTRIES else 2)
+    chosen = {*sorted(shifted, key=lambda category: -strays[category])[:room]}
+    coloured = dict(zip([category for category in shifted if category in chosen], _SHIFTED, strict=False))
+    return {UNSHIFTED: _OWN} | {category: coloured.get(category, OTHER) for category in shifted}
 
 
 def _stray(category: Category, courses: Sequence[CellCourse]) -> float:
@@ -251,10 +253,3 @@ def _labels(courses: Sequence[CellCourse]) -> dict[Category, str]:
     )
     others = {errors.category for errors, metric in shown if errors.metric != metric}
     return {key: f"{label} (median error)" if key in others else label for key, label in labels.items()}
-
-
-def _legend(courses: Sequence[CellCourse], seeds: int) -> dict[str, Artist]:
-    own = pd.concat([course.found[UNSHIFTED].errors for course in courses])
-    if seeds == 1 and "ci_low" not in own:
-        return {}
-    return {range_label(seeds): Line2D([], [], color=_OWN.colour, alpha=0.25, linewidth=6)}

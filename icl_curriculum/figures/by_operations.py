@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -10,13 +12,21 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.emphasis import OTHER, emphasised, how_to_see_all, others_entry
 from icl_curriculum.figures.names import plain
-from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import error_label, error_scale, log_count_scale, zero_handle, zero_line
+from icl_curriculum.figures.panels import NARROW, PanelGrid, columns_for, styled
+from icl_curriculum.figures.scales import (
+    error_label,
+    error_scale,
+    log_count_scale,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.figures.variant_curves import draw_curve
 from icl_curriculum.figures.variants import sample, variant_styles
 from icl_curriculum.results.comparison.sources import CELL, Cell
 from icl_curriculum.results.comparison.wording import operations
+from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import NothingToDraw, distinct, with_metric
 from icl_curriculum.results.transfer.domains import domain_of
 
@@ -31,11 +41,17 @@ _MOST_BANDS = 6
 
 
 @styled
-def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curriculum: pd.DataFrame) -> Figure:
+@without_empty_decades
+def error_by_operations(
+    learning: pd.DataFrame, exposure: pd.DataFrame, curriculum: pd.DataFrame, *, named: Sequence[str] = (),
+    narrow: bool = False,
+) -> Figure:  # fmt: skip
     """Error while training against the floating-point operations that training took so far: a line per variant.
 
     Errors are means over the cells that a variant was trained on; with `evaluation.learning_shifts`, further panels are
-    means over unseen classes, unseen inputs, and other shifts. Lines are means over seeds. Raises NothingToDraw for
+    means over unseen classes, unseen inputs, and other shifts. Lines are means over seeds. Of more than six variants
+    the best, the worst, the first and those that are ``named`` have colours and entries of the legend, and the others
+    are grey. ``narrow``: as wide as a telephone, without a title. Raises NothingToDraw for
     fewer than two variants, and where an update takes as many operations in all: `curves_by_variant` shows the same.
     """
     spent = exposure.groupby(["variant", "seed", "step"], as_index=False, observed=True)["flops"].sum()
@@ -51,9 +67,12 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
     panels = [panel for panel in _TITLES if (errors["panel"] == panel).any()]
     if not panels:
         raise NothingToDraw("no errors during training")
-    styles = variant_styles(variants)
-    columns = columns_for(len(panels), most=2)
-    grid = PanelGrid.of(len(panels), columns=columns, height=2.4)
+    shown = _emphasised(errors, variants, named)
+    styles = dict.fromkeys(variants, OTHER) | variant_styles(shown)
+    columns = 1 if narrow else columns_for(len(panels), most=3)
+    grid = PanelGrid.of(
+        len(panels), columns=columns, height=1.2 if narrow else 2.0, width=NARROW if narrow else None
+    )  # fmt: skip
     drawn: list[Array] = []
     places: list[Array] = []
     for axes, panel in zip(grid.axes, panels, strict=True):
@@ -70,20 +89,34 @@ def error_by_operations(learning: pd.DataFrame, exposure: pd.DataFrame, curricul
             draw_curve(axes, xs, values, variant, styles[variant], singles=len(variants) * len(values))
             drawn.append(values)
             places.append(xs)
-        zero_line(axes, "y", labelled=False)
+        zero_line(axes, "y")
         grid.title_panel(axes, _TITLES[panel])
     note = error_scale(grid.axes[0], "y", drawn)
     log_count_scale(grid.axes[0], places)
     grid.axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: operations(value)))
-    grid.label("floating-point operations of training", [error_label(str(errors["metric"].iloc[0]))] * len(panels))
-    handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in variants}
-    handles |= zero_handle()
+    label = error_label(str(errors["metric"].iloc[0]))
+    if narrow:  # Panels are too low for two lines, and too narrow for the words.
+        label = label.split("\n")[0]
+    grid.label("operations" if narrow else "floating-point operations of training", [label] * len(panels))
+    handles: dict[str, Artist] = {plain(variant): sample(styles[variant], line=True) for variant in shown}
+    handles |= others_entry(len(variants) - len(shown))
     seeds = several(learning.groupby("variant", observed=True)["seed"].nunique())
     bands = "; bands: from the least to the greatest" if len(variants) <= _MOST_BANDS and seeds != "1" else ""
     plural = "seed" if seeds == "1" else "seeds"
     k = int(errors["n_context"].iloc[0])
     said = f"At k = {k} in-context examples, mean over cells and {seeds} {plural}{bands}."
-    return grid.finish("Error by the operations of training", None, [said, *note], handles)
+    grey = [how_to_see_all(str(learning["experiment"].iloc[0]))] * (len(shown) < len(variants))
+    return grid.finish(None if narrow else "Error by the operations of training", None, [said, *grey, *note], handles)
+
+
+def _emphasised(errors: pd.DataFrame, variants: Sequence[str], named: Sequence[str]) -> list[str]:
+    """The variants that have colours of their own, by their errors at the end in the first panel that they are in."""
+    first = errors[errors["panel"] == errors["panel"].iloc[0]]
+    last = first[first["step"] == first.groupby("variant", observed=True)["step"].transform("max")]
+    ends = last.groupby("variant", observed=True)["value"].mean() * shown_metric().sign
+    ranked = sorted(variants, key=lambda name: float(np.nan_to_num(ends.get(name, np.inf), nan=np.inf)))
+    kept = emphasised(ranked, first=variants[:1], always=[name for name in named if name in variants])
+    return [name for name in variants if name in kept]
 
 
 def _errors(learning: pd.DataFrame, curriculum: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from icl_curriculum.figures.emphasis import OTHER
 from icl_curriculum.figures.names import LearnerStyle, learner_label
 from icl_curriculum.figures.scales import as_costs, bounded, range_label
 from icl_curriculum.results.tables import over_seeds
@@ -79,10 +80,17 @@ def draw_model(
 ) -> pd.DataFrame:  # fmt: skip
     """Draw a model's mean, single seeds and band against a column, above other learners' lines. Returns the band.
 
-    ``spread``: whether the legend explains the single seeds and the band; otherwise the note is to (`spread_note`).
+    ``spread``: whether the legend explains the single seeds and the band; otherwise the note is to (`spread_note`). One
+    that has no colour of its own has a mean alone.
     """
     seeds = errors["seed"].nunique()
     summary = over_seeds(errors, by)
+    if style == OTHER:
+        axes.plot(
+            summary.index, bounded(summary["mean"]), color=style.colour, linestyle=style.line, linewidth=style.width,
+            gid=model.gid, zorder=2.5,
+        )  # fmt: skip
+        return summary[["mean"]]
     axes.plot(
         summary.index, bounded(summary["mean"]), color=style.colour, linestyle=style.line, linewidth=style.width,
         marker=marker or (style.marker if len(summary) <= FEW else ""), markersize=4.5,

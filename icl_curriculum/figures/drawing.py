@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -44,6 +45,7 @@ from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.comparison.outcomes import outcomes
+from icl_curriculum.results.comparison.shown import MOST_SHOWN
 from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.shown_metric import showing, shown_metric
@@ -71,10 +73,12 @@ FIGURES: dict[str, Drawing] = {
     "out_of_distribution": Drawing(out_of_distribution, ("evaluation",)),
     "heat_map": Drawing(heat_map, ("evaluation",)),
     "prediction_differences": Drawing(prediction_differences, ("prediction_differences",)),
-    "adaptation": Drawing(adaptation, ("evaluation",), across_variants=True),
+    "adaptation": Drawing(adaptation, ("evaluation",), across_variants=True, options=("named",)),
     "error_by_pool_size": Drawing(error_by_pool_size, ("evaluation",), across_variants=True),
     "curriculum": Drawing(curriculum, ("curriculum",)),
-    "error_by_operations": Drawing(error_by_operations, ("learning", "exposure", "curriculum"), across_variants=True),
+    "error_by_operations": Drawing(
+        error_by_operations, ("learning", "exposure", "curriculum"), across_variants=True, options=("named",)
+    ),
     "transfer": Drawing(transfer, ("transfer",), across_variants=True),
 }
 
@@ -118,15 +122,16 @@ def draw_all(
     ``metric``: the id of one in evaluation.csv that is shown in the place of the normalized error; its figures go into
     a folder of their own there, ``metric_<id>``.
 
-    With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all variants
-    at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their own, or
-    ``"all"``; by default all of up to six, and none of more, which ``say`` is told; those that are named are never left
-    out of figures that show too many variants at once. ``tell`` hears the name of
-    each figure before it is drawn. A directory with evaluation.csv alone holds scores, see `draw_scores`.
-    ``baselines``: those in `error_by_examples`. Equal tables give equal bytes. A figure that fails is warned of
-    (`NotShown`), and the others are drawn; a run whose files are damaged is left out, which is warned of, too
-    (`results.collecting.refresh`). Raises UserError, before anything is drawn, if a table is missing, damaged
-    or lacks a column, for a baseline or a variant that is in none, and if there is nothing to draw.
+    With several variants each has a file of its own, ``<figure>_<variant>``, except in figures that show all
+    variants at once, as those of `ACROSS_VARIANTS` do. ``variants``: the names of those that have figures of their
+    own, or ``"all"``; by default all of up to six, and none of more, which ``say`` is told; those that are named
+    also have colours and entries in the legends of figures that show more variants at once than these have room
+    for, and are never left out of them. ``tell`` hears the name of each figure before it is written. A directory
+    with evaluation.csv alone holds scores, see `draw_scores`. ``baselines``: those in `error_by_examples`. Equal
+    tables give equal bytes. A figure that fails is warned of (`NotShown`), and the others are drawn; a run whose
+    files are damaged is left out, which is warned of, too (`results.collecting.refresh`). Raises UserError, before
+    anything is drawn, if a table is missing, damaged or lacks a column, for a baseline or a variant that is in
+    none, and if there is nothing to draw.
     """
     refresh(directory)
     with showing(choose_metric(directory, metric)):
@@ -146,8 +151,9 @@ def _draw_shown(
         tables = {name: read_table(directory, name) for name in there}
         _check_variants(directory, tables)
         own = _with_own_figures(directory, tables, variants)
-        named = own if variants not in (None, "all") else ()
-        drawn = _draw(directory, tables, baselines, own, tell) + _draw_across(directory, tables, named, tell)
+        # Hundreds cannot be told apart: of these, the figures show some.
+        named = own if variants not in (None, "all") or (variants == "all" and len(own) <= MOST_SHOWN) else []
+        drawn = _draw(directory, tables, baselines, own, tell, named) + _draw_across(directory, tables, named, tell)
         if not own and drawn:
             say(f"figures of each variant alone are left out; icl plot {directory} --variant all draws them")
         if drawn and is_unknown(tables["learning"], tables["curriculum"]):
@@ -189,8 +195,7 @@ def _draw_across(
     with showing(shown_metric().of(evaluation)), said_if_not_shown("the figures that compare variants"):
         found = dataclasses.replace(outcomes(source), named=tuple(named))
         for draw in ACROSS_VARIANTS:
-            tell(draw.__name__)
-            drawn += _drawn(directory, draw.__name__, partial(draw, found))
+            drawn += _drawn(directory, draw.__name__, partial(draw, found), tell)
     return drawn
 
 
@@ -215,15 +220,18 @@ _TRAINING = ("learning", "curriculum")
 
 def _draw(
     directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str],
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None, named: Sequence[str] = (),
 ) -> list[Path]:  # fmt: skip
-    """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own."""
+    """Draw every figure that needs these tables alone. ``own``: the variants that have figures of their own.
+
+    ``named``: those that have colours of their own in figures of all.
+    """
     with showing(shown_metric().of(tables["evaluation"])):
-        return _draw_each(directory, tables, baselines, own, tell)
+        return _draw_each(directory, tables, {"baselines": baselines, "named": named}, own, tell)
 
 
 def _draw_each(
-    directory: Path, tables: Mapping[str, pd.DataFrame], baselines: Baselines, own: Collection[str],
+    directory: Path, tables: Mapping[str, pd.DataFrame], given: Mapping[str, Any], own: Collection[str],
     tell: Callable[[str], None],
 ) -> list[Path]:  # fmt: skip
     drawn: list[Path] = []
@@ -233,7 +241,7 @@ def _draw_each(
         if shown_metric().chosen is not None and not {"evaluation", "learning"} & {*drawing.tables}:
             continue  # It holds no such metric.
         sources = [tables[table] for table in drawing.tables]
-        options = {"baselines": baselines} if "baselines" in drawing.options else {}
+        options = {name: given[name] for name in drawing.options}
         variants = distinct(sources[0]["variant"])
         # Quoting keeps distinct variants distinct, whatever their names hold.
         calls: dict[str, dict[str, str]] = {
@@ -242,18 +250,22 @@ def _draw_each(
         if drawing.across_variants or len(variants) == 1:
             calls = {name: {}}
         for stem, of_variant in calls.items():
-            tell(stem)
-            drawn += _drawn(directory, stem, partial(drawing.draw, *sources, **of_variant, **options))
+            drawn += _drawn(directory, stem, partial(drawing.draw, *sources, **of_variant, **options), tell)
     return drawn
 
 
-def _drawn(directory: Path, stem: str, draw: Callable[[], Figure]) -> list[Path]:
+def _drawn(
+    directory: Path, stem: str, draw: Callable[[], Figure], tell: Callable[[str], None] = lambda _: None
+) -> list[Path]:
     """Draw one figure into a folder's ``figures``: its PNG's path, or none where there is nothing to draw.
 
-    A figure that fails is warned of (`NotShown`) and does not take the others with it.
+    A figure that fails is warned of (`NotShown`) and does not take the others with it. ``tell`` hears of a figure when
+    it is known that there is something to draw; most of the time goes into its files.
     """
     with said_if_not_shown(f"the figure {stem}"), contextlib.suppress(NothingToDraw), _any_script():
-        return [_save(draw(), directory / "figures" / shown_metric().folder / stem)]
+        figure = draw()
+        tell(stem)
+        return [_save(figure, directory / "figures" / shown_metric().folder / stem)]
     return []
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose
 from icl_curriculum.figures.curves import FEW, ModelCurves, draw_model, draw_reference, spread_note, trained_models
+from icl_curriculum.figures.emphasis import MOST_ENTRIES, OTHER, emphasised, others_entry
 from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
 from icl_curriculum.figures.names import (
     FIXED,
@@ -27,6 +28,7 @@ from icl_curriculum.figures.names import (
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import (
+    as_costs,
     bounded,
     count_scale,
     error_label,
@@ -46,9 +48,6 @@ from icl_curriculum.results.tables import (
 
 #: From this number of lines of learners that do not train, a panel is made larger.
 _MANY = 7
-
-#: The most entries of a legend, unless baselines are asked for: models, oracles and baselines.
-MOST_ENTRIES = 6
 
 #: The most names that are written on a line.
 _MOST_NAMED = 2
@@ -72,17 +71,19 @@ class CellPanel:
 
 
 @styled
+@without_empty_decades
 def error_by_examples(
     evaluation: pd.DataFrame, *, variant: str | None = None, baselines: Baselines = "best", narrow: bool = False
 ) -> Figure:
     """Models, oracle and baselines against the examples in context: a panel per cell.
 
     ``evaluation``: the table; ``variant``: the one whose models are drawn; None: those of all variants, with a line
-    for each. ``baselines``: ``"best"``, the one to three of each panel that come closest to the best one at
-    every length, as many as a legend of six entries has room for; ``"all"``; or ids as in the column ``learner``. A
-    baseline whose line would lie on another one is named on that. Oracles and the zero predictor's line are
-    always there. Learners that were asked at a few lengths have markers. The table need not hold a model. ``narrow``:
-    two panels in a row and no title, for a page on a telephone.
+    for each; of more than the legend has room for, all but the best and the worst are grey. ``baselines``:
+    ``"best"``, the one to three of each panel that come closest to the best one at every length, as many as a
+    legend of six entries has room for; ``"all"``; or ids as in the column ``learner``. A baseline whose line would
+    lie on another one is named on that. Oracles and the zero predictor's line are always there. Learners that were
+    asked at a few lengths have markers. The table need not hold a model. ``narrow``: two panels in a row and no
+    title, for a page on a telephone.
 
     Raises UserError for a baseline that the table does not have, NothingToDraw if it has no errors without a shift.
     """
@@ -96,8 +97,10 @@ def error_by_examples(
 
     models = trained_models(plain)
     named: set[str] = set()
+    coloured = _coloured(panels, models)
+    grey = len(models) - len(coloured)
     if asked is None:
-        panels, named = _within_legend(panels, len(models))
+        panels, named = _within_legend(panels, len(coloured) + bool(grey))
     crowded = max(len(panel.choice.shown) for panel in panels) >= _MANY
     columns = columns_for(len(panels), most=2 if crowded else 4)
     if narrow:
@@ -107,24 +110,24 @@ def error_by_examples(
     else:
         grid = PanelGrid.of(len(panels), columns=columns, height=2.2 if columns == 1 else 1.45)
     if any(model.name for model in models):
-        styles |= {model.gid: model_style(i) for i, model in enumerate(models)}
+        styles |= {model.gid: OTHER for model in models}
+        styles |= {model.gid: model_style(i) for i, model in enumerate(coloured)}
     baselines_drawn = (name for panel in panels for name in panel.choice.shown if name not in FIXED)
-    styles = styles_apart(styles, baselines_drawn, (model.gid for model in models if model.gid in styles))
-    with without_empty_decades(_values(panels, models)):
-        drawn: list[pd.Series | pd.DataFrame] = []
-        for axes, panel in zip(grid.axes, panels, strict=True):
-            for model in models:
-                if len(errors := model.of(panel.errors)):
-                    drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model, spread=False))
-            zero_line(axes, "y", labelled=False)
-            drawn += _draw_references(axes, panel, styles, named)
-        scale_note = error_scale(grid.axes[0], "y", drawn)
-        # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
-        lengths = plain["n_context"]
-        grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
-        grid.axes[0].autoscale_view(scaley=False)
-        for axes, panel in zip(grid.axes, panels, strict=True):
-            _name_on_lines(axes, panel, named, _panel_size(grid))
+    styles = styles_apart(styles, baselines_drawn, (model.gid for model in coloured if model.gid in styles))
+    drawn: list[pd.Series | pd.DataFrame] = []
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        for model in models:
+            if len(errors := model.of(panel.errors)):
+                drawn.append(draw_model(axes, errors, "n_context", styles[model.gid], model, spread=False))
+        zero_line(axes, "y")
+        drawn += _draw_references(axes, panel, styles, named)
+    scale_note = error_scale(grid.axes[0], "y", drawn)
+    # The axis shows all lengths, even if the learners that are drawn were asked at some of them only.
+    lengths = plain["n_context"]
+    grid.axes[0].update_datalim([(lengths.min(), 1), (lengths.max(), 1)])
+    grid.axes[0].autoscale_view(scaley=False)
+    for axes, panel in zip(grid.axes, panels, strict=True):
+        _name_on_lines(axes, panel, named, _panel_size(grid))
 
     grid.title_cells([panel.cell for panel in panels])
     note = [*last_of_several(evaluation), *_spread(panels, models), *_left_out(panels), *_prompts(panels), *scale_note]
@@ -135,13 +138,24 @@ def error_by_examples(
     if narrow:  # Panels are too low for two lines.
         named_metrics = [label.split("\n")[0] for label in named_metrics]
     grid.label("in-context examples k", named_metrics)
-    return grid.finish(None if narrow else "Error by number of in-context examples", None if narrow else variant, note)
+    title = None if narrow else "Error by number of in-context examples"
+    return grid.finish(title, None if narrow else variant, note, others_entry(grey))
 
 
-def _values(panels: Sequence[CellPanel], models: Sequence[ModelCurves]) -> list[pd.Series]:
-    """The errors of everything that is drawn."""
-    found = [model.of(panel.errors)["value"] for panel in panels for model in models]
-    return [*found, *(panel.curves[name] for panel in panels for name in panel.choice.shown)]
+def _coloured(panels: Sequence[CellPanel], models: Sequence[ModelCurves]) -> list[ModelCurves]:
+    """The models that have colours and entries of their own: of more than there is room for, the best and the worst.
+
+    The legend also has the oracles and at least one baseline.
+    """
+    oracles = {name for panel in panels for name in panel.choice.shown if name not in panel.choice.ranked}
+    baselines = any(panel.choice.ranked for panel in panels)
+    costs: dict[str, float] = {}
+    for model in models:
+        own = [as_costs(errors["value"]).mean() for panel in panels if len(errors := model.of(panel.errors))]
+        costs[model.gid] = float(np.nan_to_num(np.mean(own), nan=np.inf)) if own else np.inf
+    room = max(2, MOST_ENTRIES - len(oracles) - baselines)
+    kept = emphasised(sorted(costs, key=costs.__getitem__), room)
+    return [model for model in models if model.gid in kept]
 
 
 def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellPanel], set[str]]:
@@ -163,7 +177,7 @@ def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellP
 
 def _panel_size(grid: PanelGrid) -> tuple[float, float]:
     """About how many inches a panel is wide and high."""
-    return (grid.figure.get_figwidth() - grid.left) / grid.columns - 0.3, grid.height
+    return (grid.figure.get_figwidth() - grid.left) / grid.columns - 0.3, grid.heights[0]
 
 
 def _name_on_lines(axes: Axes, panel: CellPanel, named: set[str], size: tuple[float, float]) -> None:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from icl_curriculum.figures.coloured_cells import COLOURS
 from icl_curriculum.figures.names import BLUE, GREY, VERMILLION, plain
 from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
-from icl_curriculum.figures.scales import bounded, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, without_empty_decades, zero_line
 from icl_curriculum.results.masking import MASKED, controls_of, masks_of
-from icl_curriculum.results.shown_metric import metric_titles
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, with_metric
 
 #: The scores in the order of the panels, and what each is called.
@@ -91,6 +90,7 @@ def _draw_heads(axes: Axes, numbers: NDArray[np.float64]) -> None:
 
 
 @styled
+@without_empty_decades
 def masked_heads(evaluation: pd.DataFrame) -> Figure:
     """Errors at the longest trained prompt: of models as they are, with heads masked, and with control sets masked.
 
@@ -128,7 +128,7 @@ def masked_heads(evaluation: pd.DataFrame) -> Figure:
     grid.axes[0].set(ylim=(len(lines) - 0.5, -0.5))
     grid.axes[0].set_yticks(range(len(lines)), [plain(label) for label in labels])
     grid.title_cells(cells)
-    grid.label(metric_titles()[metrics[0]], [""] * len(cells))
+    grid.label(error_label(metrics[0]), [""] * len(cells))
     seeds = inside["seed"].nunique()
     said = f"Masked: {_short(masks[0])} heads. " if len(masks) == 1 else ""
     said += f"At k = {', '.join(map(str, sorted(lengths)))} in-context examples."

@@ -41,6 +41,7 @@ _BOUNDARY = "#555555"
 
 
 @styled
+@without_empty_decades
 def learning_curves(
     learning: pd.DataFrame, curriculum: pd.DataFrame, evaluation: pd.DataFrame | None = None, *,
     variant: str | None = None, narrow: bool = False,
@@ -67,8 +68,7 @@ def learning_curves(
 
     lengths = _context_lengths(rows)
     optima = [_optimum(evaluation, cell, metric, lengths[0]) for cell, metric, _ in shown]
-    with without_empty_decades([*(errors["value"] for _, _, errors in shown), optima]):
-        grid, note = _drawn(shown, optima, planned, lengths, colours, narrow=narrow)
+    grid, note = _drawn(shown, optima, planned, lengths, colours, narrow=narrow)
     count_scale(grid.axes[0].xaxis, 4)
     steps = int(rows["step"].max())
     grid.axes[0].set_xlim(0, max(steps, 1))

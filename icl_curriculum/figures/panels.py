@@ -73,21 +73,22 @@ class PanelGrid:
     axes: list[Axes]
     places: list[tuple[int, int]]
     columns: int
-    height: float
+    #: Of the panels of each row.
+    heights: list[float]
     left: float
     right: float = 0.0
     shared_rows: bool = True
 
     @classmethod
     def of(
-        cls, count: int | Sequence[int], *, columns: int, height: float, left: float = 0.65, right: float = 0.0,
-        width: float | None = None, shared_rows: bool = True,
+        cls, count: int | Sequence[int], *, columns: int, height: float | Sequence[float], left: float = 0.65,
+        right: float = 0.0, width: float | None = None, shared_rows: bool = True,
     ) -> PanelGrid:  # fmt: skip
         """A grid of ``count`` panels with shared axes. Of several counts, each begins a row and a y axis of its own.
 
-        In inches: ``height``: of each panel; ``left``: for labels at the left; ``right``: for what stands at the right
-        of each panel; ``width``: of the figure, which by default follows from the number of columns.
-        ``shared_rows``: whether panels share their y axis; otherwise each has labels of its own.
+        In inches: ``height``: of each panel, or of the panels of each count; ``left``: for labels at the left;
+        ``right``: for what stands at the right of each panel; ``width``: of the figure, which by default follows from
+        the number of columns. ``shared_rows``: whether panels share their y axis; otherwise each has labels of its own.
         """
         width = width or min(FULL_WIDTH, left + columns * WIDEST_PANEL)
         figure = Figure(figsize=(width, 4))
@@ -103,7 +104,9 @@ class PanelGrid:
                 places.append((sum(rows[:number]) + row, column))
                 of_block = axes[begun] if i and shared_rows else None
                 axes.append(figure.add_subplot(cells[places[-1]], sharex=axes[0] if axes else None, sharey=of_block))
-        return cls(figure, axes, places, columns, height, left, right, shared_rows)
+        of_counts = [height] * len(rows) if isinstance(height, int | float) else height
+        heights = [float(one) for one, own in zip(of_counts, rows, strict=True) for _ in range(own)]
+        return cls(figure, axes, places, columns, heights, left, right, shared_rows)
 
     @property
     def rows(self) -> int:
@@ -183,7 +186,7 @@ class PanelGrid:
         axes = [axes for axes, place in zip(self.axes, self.places, strict=True) if place[0] == row]
         titles = max(text_height(panel.get_title(), TITLE_OF_PANEL) for panel in axes)
         labels = max(text_height(panel.get_xlabel(), TEXT) for panel in axes)
-        return titles + _ABOVE, self.height, _BELOW + (labels + 0.25 if labels else 0)
+        return titles + _ABOVE, self.heights[row], _BELOW + (labels + 0.25 if labels else 0)
 
     def _place(self, bottom: float, top: float) -> None:
         """Put the panels between these heights: as wide as labels leave room for, all alike.

@@ -13,10 +13,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.figures.categories import several
-from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference, look_alike
+from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference, look_alike, spread_note
 from icl_curriculum.figures.names import BLUE, inputs_label, learner_label, learner_styles, pretty
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, without_empty_decades, zero_line
 from icl_curriculum.results.tables import Cell, NothingToDraw, distinct, final, with_metric
 
 #: The learners that the model is compared with: the one that knows the pool, and those that expect fresh functions.
@@ -60,6 +60,7 @@ class PoolPanel:
 
 
 @styled
+@without_empty_decades
 def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
     """Error by the size of the pool of functions that a variant was trained on, with all variants in one figure.
 
@@ -81,7 +82,7 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
         models = panel.errors[panel.errors["learner_kind"] == "model"]
         for learner in distinct(models["learner"]):
             of_learner, model = models[models["learner"] == learner], ModelCurves(learner)
-            drawn.append(draw_model(axes, of_learner, "pool_size", styles[learner], model, marker="o"))
+            drawn.append(draw_model(axes, of_learner, "pool_size", styles[learner], model, marker="o", spread=False))
         zero_line(axes, "y")
         if not math.isnan(panel.without_pool):
             drawn.append(pd.Series(panel.without_pool))
@@ -101,7 +102,11 @@ def error_by_pool_size(evaluation: pd.DataFrame) -> Figure:
 
     _title(grid, panels)
     variants = panels[0].errors.groupby("pool_size")["variant"].nunique()
-    note = [f"At k = {several(panel.k for panel in panels)} in-context examples."]
+    models = pd.concat([panel.errors[panel.errors["learner_kind"] == "model"] for panel in panels])
+    note = [
+        f"At k = {several(panel.k for panel in panels)} in-context examples.",
+        *spread_note(models["seed"].nunique()),
+    ]
     if hidden:
         note.append(f"Left out where indistinguishable from a line that is shown: {learner_label(hidden[0])}.")
     if (variants > 1).any():

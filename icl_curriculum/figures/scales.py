@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Literal
+from typing import Literal, ParamSpec
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from icl_curriculum.figures.names import GREY, ZERO, learner_label
+from icl_curriculum.figures.names import GREY, ZERO
 from icl_curriculum.results.shown_metric import USUAL, metric_titles, shown_metric
 
 #: Errors outside these bounds are drawn at the bounds, so that 0 has a place on a logarithmic axis. Of a metric that
@@ -33,43 +32,85 @@ def error_label(metric: str) -> str:
     return title if shown.improves == "down" else f"{title}\n(more is better)"
 
 
-#: By how much the lower bound is raised in a figure that has nothing between it and what is drawn.
-_RAISED: ContextVar[float] = ContextVar("_RAISED", default=1.0)
+#: The bounds of a figure that leaves empty decades out, and those that `error_scale` found while it was drawn at first.
+_NARROWED: ContextVar[tuple[float, float] | None] = ContextVar("_NARROWED", default=None)
+_FOUND: ContextVar[list[tuple[float, float]] | None] = ContextVar("_FOUND", default=None)
+
+#: What is moved to a bound lies at least so far below the least error that is not, or above the greatest.
+_APART_BELOW, _APART_ABOVE = 2.0, 3.0
+
+P = ParamSpec("P")
 
 
-@contextlib.contextmanager
-def without_empty_decades(values: Iterable[ArrayLike]) -> Iterator[None]:
-    """Within the block, errors below the bounds are drawn right below the others: no power of ten stays empty.
+def without_empty_decades(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorates what draws a figure: errors out of bounds are drawn right beside the others, not decades away.
 
-    ``values``: everything that will be drawn.
+    A figure that has none is drawn once. Any other is drawn again, within the bounds that `error_scale` found for it.
     """
-    floor, ceiling = bounds()
-    found = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(value, dtype=np.float64)) for value in values)])
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        token = _FOUND.set([])
+        try:
+            figure = draw(*args, **kwargs)
+            found = _FOUND.get() or []
+        finally:
+            _FOUND.reset(token)
+        if not found:
+            return figure
+        narrowed = _NARROWED.set((min(low for low, _ in found), max(high for _, high in found)))
+        try:
+            return draw(*args, **kwargs)
+        finally:
+            _NARROWED.reset(narrowed)
+
+    return drawn
+
+
+def _narrowed(found: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The bounds nearest to the errors that lie within the usual ones; None where these are as near."""
+    floor, ceiling = usual = _usual_bounds()
     inside = found[(found > floor * (1 + 1e-9)) & (found <= ceiling)]
-    raised = 1.0
-    if shown_metric().improves == "down" and 0 < floor < math.inf and (found <= floor).any() and len(inside):
-        raised = 10.0 ** max(0, math.floor(math.log10(float(inside.min()) / floor) + 1e-9))
-    token = _RAISED.set(raised)
-    try:
-        yield
-    finally:
-        _RAISED.reset(token)
+    if shown_metric().improves == "up" or not len(inside):
+        return None
+    if (found <= floor).any():
+        floor = max(floor, _round_number(float(inside.min()) / _APART_BELOW, down=True))
+    if (found > ceiling).any():
+        ceiling = min(ceiling, _round_number(float(inside.max()) * _APART_ABOVE, down=False))
+    return None if (floor, ceiling) == usual else (floor, ceiling)
+
+
+def _round_number(value: float, *, down: bool) -> float:
+    """The nearest of 1, 2 and 5 times a power of ten, at most or at least a value.
+
+    >>> _round_number(0.3, down=True), _round_number(0.3, down=False)
+    (0.2, 0.5)
+    """
+    power = math.floor(math.log10(value))
+    # As decimals, so that 0.2 is 0.2.
+    rounds = [float(f"{step}e{power + more}") for more in (0, 1) for step in (1, 2, 5)]
+    if down:
+        return max(each for each in rounds if each <= value * (1 + 1e-9))
+    return min(each for each in rounds if each >= value * (1 - 1e-9))
+
+
+def _usual_bounds() -> tuple[float, float]:
+    shown = shown_metric()
+    if shown.improves == "up":
+        return -math.inf, math.inf
+    if shown.trivial is None:
+        return 1e-6, math.inf
+    level = shown.trivial if shown.trivial > 0 else 1.0
+    return FLOOR * level, CEILING * level
 
 
 def bounds() -> tuple[float, float]:
     """The bounds of what is drawn: 0.001 and 100, times the trivial level of the metric that is shown.
 
-    In a figure `without_empty_decades` the lower one is 0.01 or 0.1 where no error lies between.
-
-    Of a metric without one, of which nothing is known, only 0 is moved; nothing is of one that improves upwards.
+    In a figure `without_empty_decades` they are nearer to its errors. Of a metric without a level, of which nothing is
+    known, only 0 is moved; nothing is of one that improves upwards.
     """
-    shown = shown_metric()
-    if shown.improves == "up":
-        return -math.inf, math.inf
-    if shown.trivial is None:
-        return 1e-6 * _RAISED.get(), math.inf
-    level = shown.trivial if shown.trivial > 0 else 1.0
-    return FLOOR * level * _RAISED.get(), CEILING * level
+    return _NARROWED.get() or _usual_bounds()
 
 
 def bounded(values: ArrayLike) -> NDArray[np.float64]:
@@ -80,7 +121,8 @@ def bounded(values: ArrayLike) -> NDArray[np.float64]:
 def as_costs(values: ArrayLike) -> NDArray[np.float64]:
     """How much worse than knowing nothing values look, in powers of ten, or linearly where more is better."""
     shown = shown_metric()
-    drawn = bounded(values)
+    # The same however a figure narrows its axis.
+    drawn = np.clip(np.asarray(values, dtype=np.float64), *_usual_bounds())
     level = shown.trivial
     if shown.improves == "up":
         return (0.0 if level is None else level) - drawn
@@ -98,6 +140,8 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     found = found[~np.isnan(found)]
     if shown.improves == "up":
         return _linear_scale(axes, which, found, across)
+    if (noted := _FOUND.get()) is not None and (narrowed := _narrowed(found)):
+        noted.append(narrowed)
     floor, ceiling = bounds()
     drawn = bounded(found)
     drawn = drawn[np.isfinite(drawn)] if np.isfinite(drawn).any() else np.ones(1)
@@ -114,6 +158,9 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     if not major:  # Numbers that lie close together, and no level that they are read against.
         major = [tick for tick in MaxNLocator(3).tick_values(*limits) if limits[0] <= tick <= limits[1]]
     below, above = bool((found < floor).any()), bool((found > ceiling).any())
+    # A bound that something was moved to has a tick, and no other too close to it.
+    for bound in [floor] * below + [ceiling] * above:
+        major = sorted([*(tick for tick in major if max(tick / bound, bound / tick) >= 1.9), bound])
     marks = {float(f"{floor:g}"): "≤" if below else "", float(f"{ceiling:g}"): "≥" if above else ""}
     labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
     if which == "x" and len(major) > across:
@@ -138,24 +185,13 @@ def _linear_scale(axes: Axes, which: Literal["x", "y"], found: NDArray[np.float6
     return []
 
 
-def zero_line(axes: Axes, which: Literal["x", "y"], *, labelled: bool = True) -> None:
-    """Draw the error of predicting zero on an axis of errors, where it is the same everywhere.
-
-    ``labelled``: for the legend; where that is made otherwise, `zero_handle` is for it.
-    """
+def zero_line(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Draw the error of predicting zero where it is the same everywhere; the axis's label, `error_label`, names it."""
     level = shown_metric().trivial
     if level is None:
         return
     draw = axes.axvline if which == "x" else axes.axhline
-    draw(level, color=GREY, linewidth=0.8, label=learner_label(ZERO) if labelled else None, gid=ZERO)
-
-
-def zero_handle() -> dict[str, Artist]:
-    """What a legend of one's own says of `zero_line`."""
-    shown = shown_metric()
-    if shown.trivial is None:
-        return {}
-    return {learner_label(ZERO): Line2D([], [], color=GREY, linewidth=0.8)}
+    draw(level, color=GREY, linewidth=0.8, gid=ZERO)
 
 
 def count_scale(axis: Axis, bins: int = 4) -> None:

@@ -21,9 +21,10 @@ from icl_curriculum.figures.categories import (
     in_order,
     several,
 )
+from icl_curriculum.figures.emphasis import MOST_ENTRIES
 from icl_curriculum.figures.names import GREY, ZERO, LearnerStyle, learner_label, learner_styles
 from icl_curriculum.figures.notes import fewer_prompts, last_of_several
-from icl_curriculum.figures.panels import FULL_WIDTH, WIDEST_PANEL, PanelGrid, columns_for, styled
+from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, WIDEST_PANEL, PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import (
     bounded,
     error_label,
@@ -41,6 +42,10 @@ _OFFSET = 0.17
 #: These are no references: the zero predictor is the line at 1, and no learner can reach an informed bound.
 _NO_RIVALS = (ZERO, "informed_oracle")
 
+
+#: The look and the name of baselines that have no entry of their own in the legend.
+_OTHER_BASELINE = LearnerStyle(GREY, "-", "H", 1.3)
+_OTHERS = "other baselines, each the best there"
 
 #: A panel with this many rows or more is tall.
 _MANY = 12
@@ -64,16 +69,23 @@ class Point:
     low: float
     high: float
 
+    @property
+    def always_named(self) -> bool:
+        """Whether it is a model's or the oracle's."""
+        return self.is_model or self.learner == "oracle"
+
 
 @styled
 @under_shifts()
-def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None) -> Figure:
+@without_empty_decades
+def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None, narrow: bool = False) -> Figure:
     """The model's error under every shift, beside the oracle's or else the best baseline's: a panel per cell.
 
-    All errors are at the longest trained prompts; longer prompts are shown at their own length, too. Raises
-    NothingToDraw if the table has no model's errors out of distribution.
+    All errors are at the longest trained prompts; longer prompts are shown at their own length, too. Where more
+    baselines are the best somewhere than a legend of six entries has room for, those that are it most rarely share one.
+    ``narrow``: one panel in a row, without a title, for a page on a telephone. Raises NothingToDraw if the table has no
+    model's errors out of distribution.
     """
-    styles = learner_styles(evaluation)
     rows = final(of_variant(evaluation, variant))
     cells = evaluated_cells(rows)
     found = _points([(cell, errors) for cell in cells for errors in errors_by_category(cell, cells, rows)])
@@ -84,25 +96,37 @@ def out_of_distribution(evaluation: pd.DataFrame, *, variant: str | None = None)
         raise NothingToDraw("no errors of a model both in and out of distribution")
     metrics = [metric for metric in metric_titles() if any(point.metric == metric for point in found)]
     seeds = rows.loc[rows["learner_kind"] == "model", "seed"].nunique()
+    styles = _styles(learner_styles(evaluation), found, MOST_ENTRIES - (len(metrics) > 1))
 
     spans = [[point.mean, point.low, point.high] for point in found]
-    with without_empty_decades(spans):
-        grid, note = _panels(shown, categories, metrics, seeds, styles, spans)
+    grid, note = _panels(shown, categories, metrics, seeds, styles, spans, narrow=narrow)
     grid.label(error_label(metrics[0]), [""] * len(shown))
     k = several(point.k for point in found if point.category == UNSHIFTED)
     said = f"At k = {k} in-context examples unless a row says otherwise."
     whiskers = [f"Whiskers: {range_label(seeds)}."] * any(point.low < point.high for point in found)
     note = [said, *whiskers, *last_of_several(evaluation), *_fewer_prompts(found), *note]
-    return grid.finish("Error out of distribution", variant, note, _legend(found, metrics, styles))
+    title = None if narrow else "Error out of distribution"
+    return grid.finish(title, None if narrow else variant, note, _legend(found, metrics, styles))
+
+
+def _styles(styles: dict[str, LearnerStyle], points: Sequence[Point], room: int) -> dict[str, LearnerStyle]:
+    """The same styles, with one for all baselines that the legend has no room for: those that are rarely the best."""
+    counts: dict[str, int] = {}
+    for point in points:
+        # Models and oracles are always named.
+        counts[point.learner] = counts.get(point.learner, 0) + (len(points) if point.always_named else 1)
+    ranked = sorted(counts, key=lambda name: -counts[name])
+    kept = ranked if len(ranked) <= room else ranked[: room - 1]
+    return styles | {name: _OTHER_BASELINE for name in ranked if name not in kept}
 
 
 def _panels(
     shown: Sequence[tuple[Cell, Sequence[Point]]], categories: Sequence[Category], metrics: Sequence[str], seeds: int,
-    styles: dict[str, LearnerStyle], spans: Sequence[Sequence[float]],
+    styles: dict[str, LearnerStyle], spans: Sequence[Sequence[float]], *, narrow: bool,
 ) -> tuple[PanelGrid, list[str]]:  # fmt: skip
     """The panels with their points, and what the note should say of the axis."""
     found = [point for _, of_cell in shown for point in of_cell]
-    grid = _grid(len(shown), len(categories))
+    grid = _grid(len(shown), len(categories), narrow=narrow)
     labels = category_labels(
         [(point.category, point.k) for point in found], all_trained=all(cell.trained for cell, _ in shown)
     )
@@ -117,15 +141,17 @@ def _panels(
             axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
         for row in {*range(len(categories))} - {categories.index(point.category) for point in of_cell}:
             axes.text(0.02, row, "n/a", transform=axes.get_yaxis_transform(), va="center", color=GREY, clip_on=True)
-        zero_line(axes, "x", labelled=False)
+        zero_line(axes, "x")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     grid.title_cells([cell for cell, _ in shown])
     return grid, error_scale(grid.axes[0], "x", spans, across=_across(grid))
 
 
-def _grid(panels: int, rows: int) -> PanelGrid:
+def _grid(panels: int, rows: int, *, narrow: bool) -> PanelGrid:
     """The grid of panels, which stand side by side rather than one below the other where each has many rows."""
+    if narrow:
+        return PanelGrid.of(panels, columns=1, height=0.19 * rows, left=_LEFT, width=NARROW)
     if rows <= _MANY:
         return PanelGrid.of(panels, columns=columns_for(panels, most=3), height=0.19 * rows, left=_LEFT)
     columns = columns_for(panels, most=5)
@@ -183,8 +209,8 @@ def _draw(
         axes.plot(xs.ravel(), heights, color=style.colour, linewidth=1.2, marker="|", gid=f"{learner} range")
     axes.plot(
         bounded([point.mean for point in points]), ys, linestyle="none", marker=style.marker, markersize=4.5,
-        color=style.colour, markerfacecolor="white" if hollow else style.colour,
-        label=learner_label(learner, seeds if is_model else 1), gid=learner, clip_on=False, zorder=3,
+        color=style.colour, markerfacecolor="white" if hollow else style.colour, gid=learner, clip_on=False, zorder=3,
+        label=_OTHERS if style == _OTHER_BASELINE else learner_label(learner, seeds if is_model else 1),
     )  # fmt: skip
 
 

@@ -15,7 +15,13 @@ from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.names import BLACK, GREY, LearnerStyle
 from icl_curriculum.figures.panels import PanelGrid, styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_handle, zero_line
+from icl_curriculum.figures.scales import (
+    bounded,
+    error_label,
+    error_scale,
+    without_empty_decades,
+    zero_line,
+)
 from icl_curriculum.figures.variants import Shown, label_rows, row_height
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell
@@ -30,14 +36,15 @@ _SEEDS, _STATISTIC = -0.17, 0.17
 
 
 @styled
-def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+@without_empty_decades
+def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None, *, narrow: bool = False) -> Figure:
     """Every seed's error at the end of training: a panel per cell, a row per variant that was trained on it.
 
     Below the seeds stands their interquartile mean with its 90% interval (`statistics.seeds.estimate`), at the right
-    how many seeds reach the threshold. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if none was trained
-    on.
+    how many seeds reach the threshold. ``cells`` and ``narrow``: as in `curves_by_variant`. Raises NothingToDraw if
+    none was trained on.
     """
-    shown = Shown.of(outcomes, cells)
+    shown = Shown.of(outcomes, cells, narrow=narrow)
     found = {cell: trained for cell in shown.cells if (trained := shown.trained(cell))}
     shown = shown.only(found, "no cell that a variant was trained on")
     count = max(map(len, found.values()))
@@ -79,19 +86,19 @@ def errors_by_seed(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> F
         handles[f"its {CONFIDENCE:.0%} interval"] = Line2D([], [], marker="|", color=BLACK, linewidth=1.4)
     if outcomes.limit:
         handles["threshold"] = Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
-    handles |= zero_handle()
     return shown.finish(grid, "Error at the end of training, by seed", note, handles)
 
 
 @styled
-def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+@without_empty_decades
+def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None, *, narrow: bool = False) -> Figure:
     """How an error changes after the last training on a cell: a panel per cell, a row per variant that stopped it.
 
     For each seed, a line joins the error at the end of its block and that at the end of training, both on the fixed
-    prompts of the learning curves. ``cells``: as in `curves_by_variant`. Raises NothingToDraw if all were trained to
-    the end.
+    prompts of the learning curves. ``cells`` and ``narrow``: as in `curves_by_variant`. Raises NothingToDraw if all
+    were trained to the end.
     """
-    shown = Shown.of(outcomes, cells)
+    shown = Shown.of(outcomes, cells, narrow=narrow)
     found: dict[Cell, dict[str, pd.DataFrame]] = {}
     for cell in shown.cells:
         for variant, rows in shown.trained(cell).items():
@@ -122,7 +129,6 @@ def forgetting(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figur
             [], [], linestyle="none", marker="o", markersize=4.5, color=BLACK, markerfacecolor="white"
         ),
         "at the end of the run": Line2D([], [], linestyle="none", marker="o", markersize=4.5, color=BLACK),
-        **zero_handle(),
     }
     return shown.finish(grid, "Error when training on a class ended, and at the end of the run", note, handles)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.names import GREY, inputs_label, shift_label
 from icl_curriculum.figures.panels import styled
-from icl_curriculum.figures.scales import bounded, error_label, error_scale, zero_line
+from icl_curriculum.figures.scales import bounded, error_label, error_scale, without_empty_decades, zero_line
 from icl_curriculum.figures.variants import Shown, shade_rows
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Cell, in_cell
@@ -29,13 +29,15 @@ Shift = tuple[str, str] | None
 
 @styled
 @under_shifts()
-def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None) -> Figure:
+@without_empty_decades
+def errors_under_shifts(outcomes: Outcomes, cells: Sequence[Cell] | None = None, *, narrow: bool = False) -> Figure:
     """The error under each shift: a panel per cell, a row per shift, a marker per variant that was trained on the cell.
 
     The markers are interquartile means over seeds at the longest trained prompts, in the first row without a shift.
-    ``cells``: as in `curves_by_variant`. Raises NothingToDraw if the experiment evaluated under no shift.
+    ``cells`` and ``narrow``: as in `curves_by_variant`. Raises NothingToDraw if the experiment evaluated under no
+    shift.
     """
-    shown = Shown.of(outcomes, cells)
+    shown = Shown.of(outcomes, cells, narrow=narrow)
     table = outcomes.shifted
     found = {cell: errors for cell in shown.cells if len(errors := _errors(shown, table, cell)) > 1}
     shown = shown.only(found, "no errors under a shift")

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from icl_curriculum.figures.categories import several
+from icl_curriculum.figures.emphasis import OTHER, how_to_see_all, others_entry, variant_entries
 from icl_curriculum.figures.lettering import TEXT, text_height, wrapped
 from icl_curriculum.figures.names import (
     BLACK,
     BLUE,
     GREEN,
-    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -44,15 +44,15 @@ _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (1.2, 0.9)), (0, (8, 1.2, 1, 1.2, 1, 1.2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: Styles of the first, second, ... variant that trains on one cell alone.
-_ALONE: tuple[tuple[str, Any], ...] = ((BLACK, "-"), (GREY, (0, (2.5, 1))), ("#5A4632", (0, (1, 1))))
+_ALONE: tuple[tuple[str, Any], ...] = ((BLACK, "-"), ("#94714F", (0, (2.5, 1))), ("#5A4632", (0, (1, 1))))
 _MARKERS_ALONE = ("d", "*", "<", ">", "p", "h", "H", "8")
 
 
 def variant_styles(variants: Sequence[str], alone: Mapping[str, Cell] | None = None) -> dict[str, LearnerStyle]:
     """A style for each variant, by its place among the ``variants``.
 
-    ``alone``: the cell of each variant that trains on one cell only. These are black or grey, as the coloured variants
-    are compared with them: the first of each cell is black, the second grey, with a marker for each cell. So any two
+    ``alone``: the cell of each variant that trains on one cell only. These are black or brown, as the coloured variants
+    are compared with them: the first of each cell is black, the second brown, with a marker for each cell. So any two
     styles that can stand in one panel differ by colour and line, and any others at least by one of these or the marker.
     """
     alone = alone or {}
@@ -77,8 +77,9 @@ def variant_styles(variants: Sequence[str], alone: Mapping[str, Cell] | None = N
 class Shown:
     """The chosen cells of an experiment, and the style of each of its variants.
 
-    ``narrow``: one cell that was asked for, to be drawn as wide as a telephone and without a title. ``drawn``: the
-    variants that are drawn of each cell that has too many for all, see `shown_variants`.
+    ``narrow``: whether it is drawn as wide as a telephone and without a title, as one cell that was asked for is.
+    ``drawn``: the variants that are drawn of each cell that has too many for all, see `shown_variants`. ``entries``:
+    the legend's words for each variant that has a colour of its own; the others are grey, see `variant_entries`.
     """
 
     rows: pd.DataFrame
@@ -86,9 +87,10 @@ class Shown:
     styles: dict[str, LearnerStyle]
     narrow: bool
     drawn: Mapping[Cell, Sequence[str]]
+    entries: Mapping[str, str]
 
     @classmethod
-    def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None) -> Shown:
+    def of(cls, outcomes: Outcomes, cells: Sequence[Cell] | None, *, narrow: bool = False) -> Shown:
         """Choose the ``cells`` asked for, None for all. Raises NothingToDraw if the experiment has none of them."""
         rows = outcomes.rows
         chosen = [cell for cell in outcomes.cells if cells is None or cell in cells]
@@ -105,8 +107,10 @@ class Shown:
             }
             # Only what is drawn somewhere takes up a style.
             names = [name for name in names if any(name in shown for shown in of_cells.values())]
-        styles = variant_styles(names, alone)
-        return cls(rows, chosen, styles, cells is not None and len(chosen) == 1, drawn)
+        entries = variant_entries(outcomes, names, alone)
+        coloured = variant_styles([name for name in names if name in entries], alone)
+        styles = {name: coloured.get(name, OTHER) for name in names}
+        return cls(rows, chosen, styles, narrow or (cells is not None and len(chosen) == 1), drawn, entries)
 
     def only(self, cells: Iterable[Cell], otherwise: str) -> Shown:
         """Keep the chosen cells that are in ``cells``. Raises NothingToDraw, saying ``otherwise``, if there is none."""
@@ -129,12 +133,14 @@ class Shown:
 
     @property
     def left_out(self) -> list[str]:
-        """A sentence on the variants that are drawn, where a cell has too many for all."""
+        """Sentences on the variants that are drawn, where a cell has too many for all, and on those that are grey."""
         counts = [
             (len(self.drawn[cell]), self.of_cell(cell).query("trained")["variant"].nunique())
             for cell in self.cells if cell in self.drawn
         ]  # fmt: skip
-        return left_out(*max(counts, key=lambda pair: pair[1])) if counts else []
+        said = left_out(*max(counts, key=lambda pair: pair[1])) if counts else []
+        grey = len(self.entries) < len(self.styles)
+        return said + [how_to_see_all(str(self.rows["experiment"].iloc[0]))] * grey
 
     def metric(self, cell: Cell) -> str:
         return str(self.of_cell(cell)["metric"].iloc[0])
@@ -169,13 +175,14 @@ class Shown:
             grid.title_panel(axes, *self.label(cell).split("\n"), *[f"({metric_titles()[self.metric(cell)]})"] * other)
 
     def grid(self, *, height: float, most: int = 3, right: float = 0.0, left: float = 0.65,
-             shared_rows: bool = True) -> PanelGrid:  # fmt: skip
-        """A grid with a panel for each cell and at most ``most`` in a row; see `PanelGrid.of`."""
-        # One column of three panels would leave no gap, but half of the page empty.
-        columns = min(len(self.cells), most) if most == 2 else columns_for(len(self.cells), most=most)
+             shared_rows: bool = True, narrow: int = 1) -> PanelGrid:  # fmt: skip
+        """A grid with a panel for each cell and at most ``most`` in a row, or ``narrow``; see `PanelGrid.of`."""
         if self.narrow:
+            columns = min(len(self.cells), narrow)
             width: float | None = NARROW
         else:
+            # One column of three panels would leave no gap, but half of the page empty.
+            columns = min(len(self.cells), most) if most == 2 else columns_for(len(self.cells), most=most)
             width = FULL_WIDTH if columns > 1 else None
         return PanelGrid.of(
             len(self.cells), columns=columns, height=height, left=left, right=right, width=width,
@@ -188,7 +195,11 @@ class Shown:
     def legend(self, variants: Iterable[str], *, lines: bool) -> dict[str, Artist]:
         """Samples of the variants in the order of the table: lines that end in markers, or markers alone."""
         wanted = {*variants}
-        return {plain(name): sample(style, lines) for name, style in self.styles.items() if name in wanted}
+        made: dict[str, Artist] = {}
+        for name, style in self.styles.items():
+            if name in wanted and name in self.entries:
+                made.setdefault(plain(self.entries[name]), sample(style, lines))
+        return made | others_entry(len(wanted - self.entries.keys()))
 
 
 def row_labels(variants: Sequence[str]) -> list[str]:

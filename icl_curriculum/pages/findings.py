@@ -11,6 +11,7 @@ from functools import partial
 import pandas as pd
 
 from icl_curriculum import figures
+from icl_curriculum.figures.drawing import MOST_VARIANTS
 from icl_curriculum.pages.sections import PageSection, drawn
 from icl_curriculum.results.comparison.answers import Answer, cell_name, forgotten_in_words
 from icl_curriculum.results.comparison.outcomes import Outcomes
@@ -45,6 +46,7 @@ def training_section(source: Source, found: Outcomes) -> PageSection:
             "Mean of the seeds, and their range.",
             "Error on fixed prompts against the training step, a panel for each class and a line for each variant.",
             wide=True,
+            narrow=partial(figures.curves_by_variant, found, narrow=True),
         )
     return PageSection("training", "While training", (), pictures, listed=sentences)
 
@@ -62,8 +64,18 @@ def curricula_section(source: Source, found: Outcomes, numbers: Numbers, answere
         + (f"; the line is {found.limit}." if found.limit else "."),
         "Final errors of every variant and seed, a panel for each class. The table above has the means.",
         wide=True,
+        narrow=partial(figures.errors_by_seed, found, narrow=True),
     )
-    return PageSection("curricula", "Curricula", _said_of_many(found), pictures, listed=overall)
+    folded = _folded(source, "the final error of every seed")
+    return PageSection("curricula", "Curricula", _said_of_many(found), pictures, listed=overall, folded=folded)
+
+
+def _folded(source: Source, what: str) -> str:
+    """What a fold of figures is called; empty where there are few variants, whose figures are open.
+
+    Of many variants figures are tall, and the sentences above them say the most important of each.
+    """
+    return f"Figure: {what}" if len(source.variants) > MOST_VARIANTS else ""
 
 
 #: How the sentences over all cells begin that stand elsewhere on the page, or shorter.
@@ -133,8 +145,10 @@ def efficiency_section(source: Source, found: Outcomes, numbers: Numbers) -> Pag
             "Error against the prompts of the panel's class alone that had been seen.",
             "Error against prompts of the class seen, a panel for each class and a line for each variant.",
             wide=True,
+            narrow=partial(figures.error_by_exposure, found, narrow=True),
         )
-    return PageSection("efficiency", "Data efficiency", (), pictures, listed=sentences)
+    folded = _folded(source, "error against the prompts of each class")
+    return PageSection("efficiency", "Data efficiency", (), pictures, listed=sentences, folded=folded)
 
 
 def _at_equal_exposure(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
@@ -174,8 +188,10 @@ def forgetting_section(source: Source, found: Outcomes, numbers: Numbers) -> Pag
             "From the end of the class's block to the end of training.",
             "Errors at the end of each class's block and at the end of training, seed by seed.",
             wide=True,
+            narrow=partial(figures.forgetting, found, narrow=True),
         )
-    return PageSection("forgetting", "Forgetting", (), pictures, listed=forgotten_in_words(numbers, found.cells))
+    said, folded = forgotten_in_words(numbers, found.cells), _folded(source, "errors at the end of blocks and of runs")
+    return PageSection("forgetting", "Forgetting", (), pictures, listed=said, folded=folded)
 
 
 def shifts_section(source: Source, found: Outcomes, numbers: Numbers) -> PageSection:
@@ -186,6 +202,7 @@ def shifts_section(source: Source, found: Outcomes, numbers: Numbers) -> PageSec
             partial(figures.out_of_distribution, source.evaluation),
             "Each error beside that of the optimum or else of the best baseline on the same prompts.",
             "Errors under every shift, a panel for each class, beside the optimum or the best baseline.",
+            narrow=partial(figures.out_of_distribution, source.evaluation, narrow=True),
         ) + drawn(
             partial(figures.heat_map, source.evaluation),
             "The same in numbers.",
@@ -198,8 +215,10 @@ def shifts_section(source: Source, found: Outcomes, numbers: Numbers) -> PageSec
             "The error of every variant under each shift.",
             "Errors under each shift, a panel for each class; the highest of each run stand in the tables.",
             wide=True,
+            narrow=partial(figures.errors_under_shifts, found, narrow=True),
         )
-    return PageSection("shifts", "Out of distribution", (), pictures, listed=sentences)
+    folded = _folded(source, "the error of every variant under each shift")
+    return PageSection("shifts", "Out of distribution", (), pictures, listed=sentences, folded=folded)
 
 
 def _worst_of_many(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:

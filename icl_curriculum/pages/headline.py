@@ -165,7 +165,7 @@ def error_table(source: Source, found: Outcomes, numbers: Numbers) -> ErrorTable
     noun = shown_metric().noun
     what = f"{noun.capitalize()} of the one seed" if one_seed else f"Interquartile mean over seeds of the {noun}"
     over, level = ("prompts", found.prompt_confidence) if one_seed else ("seeds", found.confidence)
-    caption = f"{what} at the longest prompt; below it its {level:.0%} interval over {over}"
+    caption = f"{what} at the longest prompt; with its {level:.0%} interval over {over}"
     return ErrorTable([cell_name(cell, cells) for cell in cells], rows, kept, len(given), caption)
 
 

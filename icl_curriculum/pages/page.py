@@ -82,7 +82,7 @@ def render(compared: Compared) -> str:
         loader=jinja2.FunctionLoader(_text), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_harmless,
     )  # fmt: skip
-    environment.filters |= {"ticked": _ticked, "sortable": _sortable}
+    environment.filters |= {"ticked": _ticked, "sortable": _sortable, "breakable": _breakable}
     return environment.get_template("page.html").render(
         content=content, style=Markup(_text("page.css")), script=Markup(_text("page.js"))
     )
@@ -100,6 +100,11 @@ def _harmless(value: object) -> object:
 def _ticked(text: str) -> Markup:
     """Names between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(harmless(text))))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken behind its underscores where there is no room for it, rather than within its words."""
+    return Markup(html.escape(harmless(name)).replace("_", "_<wbr>"))
 
 
 def _sortable(value: float) -> str:

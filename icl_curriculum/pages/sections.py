@@ -75,7 +75,8 @@ class PageTable:
 class PageSection:
     """A part of the page with an anchor of its own. ``drawn``: its pictures, or why they are not there.
 
-    ``listed``: sentences of one kind, each on a class or a variant.
+    ``listed``: sentences of one kind, each on a class or a variant. ``folded``: what the fold of the pictures is
+    called, where they are folded; empty where they are open.
     """
 
     anchor: str
@@ -84,6 +85,9 @@ class PageSection:
     drawn: Sequence[Picture | DrawnFile | NotShown] = ()
     tables: Sequence[PageTable] = ()
     listed: Sequence[str] = ()
+    folded: str = ""
+    #: The same of the tables.
+    folded_tables: str = ""
 
     @property
     def pictures(self) -> list[Picture | DrawnFile]:

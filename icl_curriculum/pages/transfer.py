@@ -11,6 +11,9 @@ from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import read_table
 from icl_curriculum.results.transfer.sheets import of_most_steps, reading, transfer_sheets
 
+#: Tables of more rows in all are folded.
+MOST_ROWS = 24
+
 
 def transfer_sections(source: Source) -> list[PageSection]:
     """The section, or none where the experiment has no transfer.csv, or another metric is shown than that has."""
@@ -25,13 +28,19 @@ def transfer_sections(source: Source) -> list[PageSection]:
         f"{shown_metric().nothing}.",
         "Errors of every variant on seen cells, unseen classes and unseen inputs; the tables have the numbers.",
         wide=True,
+        narrow=partial(figures.transfer, table, narrow=True),
     )
     if source.exposure is not None:
+        trained = source.learning, source.exposure, source.curriculum
         pictures += drawn(
-            partial(figures.error_by_operations, source.learning, source.exposure, source.curriculum),
+            partial(figures.error_by_operations, *trained),
             "Error while training against the operations that training took so far; means over cells and seeds.",
             "Learning curves of every variant at equal operations; learning.csv and exposure.csv have the numbers.",
             wide=True,
+            narrow=partial(figures.error_by_operations, *trained, narrow=True),
         )
     tables = [PageTable(made.title, made.sheet) for made in sheets]
-    return [PageSection("transfer", "How training methods carry over", [*reading(table), *notes], pictures, tables)]
+    many = sum(len(made.sheet.rows) for made in sheets) > MOST_ROWS
+    folded = f"{len(tables)} tables: the numbers of every variant and adaptation" if many else ""
+    said = [*reading(table), *notes]
+    return [PageSection("transfer", "How training methods carry over", said, pictures, tables, folded_tables=folded)]

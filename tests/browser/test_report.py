@@ -10,6 +10,9 @@ import pytest
 from page import Open, Scheme, View
 from places import EXAMPLE
 
+import icl_curriculum
+from icl_curriculum.bench.many_variants import write_many
+
 WINDOWS: list[tuple[int, Scheme]] = [*product((380, 1400), ("light", "dark"))]
 
 
@@ -86,6 +89,54 @@ def test_the_example_fits_its_first_screen_and_four_thousand_pixels(open_page: O
             assert view.overflow() == []
             if width == 1400:
                 assert view.page.evaluate("document.documentElement.scrollHeight") <= 4000
+
+
+def test_the_page_of_thirteen_variants_is_readable_in_every_window(
+    open_page: Open, tmp_path_factory: pytest.TempPathFactory, screenshots: Path
+) -> None:
+    folder = write_many(tmp_path_factory.mktemp("many") / "thirteen", variants=13, seeds=2, longest=2)
+    path = icl_curriculum.report(folder).page
+    with open_page(path, width=1400, height=900) as view:
+        view.screenshot(screenshots / "report-thirteen-1400.png")
+        assert view.page.evaluate("document.documentElement.scrollHeight") <= 4000
+        assert view.page.locator(".fold").count() >= 2
+        # The keyboard opens a fold, and its figure is there.
+        summary = view.page.locator(".fold > summary").first
+        view.tab_to(summary)
+        view.page.keyboard.press("Enter")
+        assert view.page.locator(".fold[open] img").first.is_visible()
+        assert view.overflow() == []
+    with open_page(path, width=380, height=800) as view:
+        unfold(view)
+        view.screenshot(screenshots / "report-thirteen-380.png")
+        assert view.overflow() == []
+        # Words of names are whole.
+        cut = view.page.evaluate(
+            """() => [...document.querySelectorAll('.asked th[scope=row]')].filter((each) => {
+                const word = document.createRange();
+                return [...each.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).some((node) => {
+                    word.selectNodeContents(node);
+                    return word.getClientRects().length > 1;
+                });
+            }).map((each) => each.textContent)"""
+        )
+        assert cut == []
+
+
+def test_letters_of_figures_are_large_enough_on_a_telephone(open_page: Open, report: Path) -> None:
+    """They are eight points high as drawn, and a point is a 72nd of an inch of the figure's own width."""
+    for path in (report, EXAMPLE / "report.html"):
+        with open_page(path, width=380, height=800) as view:
+            unfold(view)
+            letters = view.page.evaluate(
+                """async () => { const images = [...document.querySelectorAll('figure img')];
+                await Promise.all(images.map((image) => image.decode().catch(Object)));
+                const shown = images.filter((image) => image.checkVisibility());
+                const scale = (image) => image.getBoundingClientRect().width / image.naturalWidth;
+                return shown.map((image) => [image.alt, 8 * 96 / 72 * scale(image)]); }"""
+            )
+            assert letters
+            assert [one for one in letters if one[1] < 8] == []
 
 
 def test_findings_are_open_and_details_are_folded(fresh: View) -> None:

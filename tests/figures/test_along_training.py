@@ -12,6 +12,7 @@ from reading_figures import band, check_layout, legend_labels, line, panels, sai
 
 from icl_curriculum import figures
 from icl_curriculum.figures import drawing
+from icl_curriculum.figures.emphasis import OTHER
 from icl_curriculum.figures.panels import PanelGrid
 
 SHIFTS = ("random_quadrants", "scaled_inputs/2", "label_noise/0.5", "longer_prompts/2")
@@ -60,9 +61,12 @@ def test_a_line_for_each_shift_over_the_steps() -> None:
         assert values == pytest.approx(model.loc[bank].to_numpy())
     at_end = model.loc[("gaussian", "none", STEPS)]
     assert band(axes, "UNSHIFTED none range")[STEPS] == pytest.approx((0.9 * at_end, 1.2 * at_end))
-    assert {"in distribution", "random quadrants", "skewed inputs", "longer prompts ×2 (k = 20)"} <= {
-        *legend_labels(figure)
-    }
+    labels = legend_labels(figure)
+    assert labels[0] == "in distribution"
+    assert len(labels) == 6
+    # Of six lines beside it, four are named.
+    assert labels[-1] == "2 others"
+    assert "Band: confidence interval over prompts." in said(figure)
     assert "At k = 10 in-context examples." in said(figure)
     check_layout(figure, "along_training")
 
@@ -71,7 +75,7 @@ def test_markers_are_hollow_before_a_class_is_trained_on() -> None:
     figure = figures.along_training(evaluations())
     hollow = {title: line(axes, "not trained on yet")[0].tolist() for title, axes in panels(figure).items()}
     assert hollow == {"linear": [0], "quadratic": [0, 200]}
-    assert "hollow: not trained on yet" in legend_labels(figure)
+    assert "Hollow: not trained on yet." in said(figure)
 
 
 def test_of_many_shifts_those_are_drawn_that_differ_most() -> None:
@@ -80,8 +84,13 @@ def test_of_many_shifts_those_are_drawn_that_differ_most() -> None:
     figure = figures.along_training(table)
     drawn = [item.get_gid() for item in figure.axes[0].lines]
     assert "SHIFT scaled_outputs/8" in drawn
-    assert len([gid for gid in drawn if str(gid).startswith(("SHIFT", "INPUTS", "BEYOND"))]) == 7
-    assert "Left out: 6 lines that keep closest to the one without a shift." in said(figure)
+    lines = [each for each in figure.axes[0].lines if str(each.get_gid()).startswith(("SHIFT", "INPUTS", "BEYOND"))]
+    grey = [each for each in lines if each.get_color() == OTHER.colour]
+    assert (len(lines), len(grey)) == (13, 9)
+    labels = legend_labels(figure)
+    assert (len(labels), labels[0], labels[-1]) == (6, "in distribution", "9 others")
+    assert "outputs ×8" in labels
+    assert "Grey: shifts whose errors keep closest to those without one." in said(figure)
     check_layout(figure, "along_training")
 
 
@@ -105,8 +114,9 @@ def test_errors_under_shifts_during_training() -> None:
     assert steps[-1] == STEPS
     for gid in ("SHIFT random_quadrants", "INPUTS skewed"):
         assert line(axes, gid)[1] == pytest.approx(2 * plain)
-    assert {"panel's class in training", "minimum to maximum over seeds"} <= {*legend_labels(figure)}
-    assert "Lines: mean of 3 seeds." in said(figure)
+    for text in ("Lines: mean of 3 seeds.", "Band: minimum to maximum over seeds.", "Dotted: the curriculum moves on.",
+                 "Shaded: the panel's class in training."):  # fmt: skip
+        assert text in said(figure)
     check_layout(figure, "learning_under_shifts")
     with pytest.raises(figures.NothingToDraw, match="no errors under shifts"):
         figures.learning_under_shifts(*(make_tables(["linear"])[name] for name in ("learning", "curriculum")))

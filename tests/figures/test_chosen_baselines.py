@@ -11,7 +11,7 @@ import pytest
 from made_up_tables import make_scores, write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from reading_figures import check_layout, legend_labels, line, panels, said
+from reading_figures import check_layout, legend_labels, line, panels, said, tick_labels
 
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError
@@ -158,9 +158,11 @@ def test_no_power_of_ten_stays_empty() -> None:
     figure = figures.error_by_examples(make_scores({"oracle": steep, "model mixed mixed 0": falling(0.15)}))
     lowest = falling(0.15)[20]
     assert 0.01 < lowest < 0.1
-    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.01 / 1.3)
-    assert "Errors below 0.01 are drawn at 0.01." in said(figure)
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.02 / 1.3)
+    assert "Errors below 0.02 are drawn at 0.02." in said(figure)
+    assert "≤0.02" in [label.get_text() for label in tick_labels(figure.axes[0], "y")]
     far = figures.error_by_examples(make_scores({"oracle": steep, "model mixed mixed 0": falling(0.3)}))
+    assert falling(0.3)[20] < 0.005
     assert "Errors below 0.001 are drawn at 0.001." in said(far)
 
 

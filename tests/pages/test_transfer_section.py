@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from made_up_transfer import Told, errors, ladder, write_folder
 
 import icl_curriculum
@@ -36,6 +37,17 @@ def test_the_section_is_there_where_the_table_is(tmp_path: Path) -> None:
     assert sheet.rows[3][7].text == "–"
 
 
+def test_long_tables_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "meta", ladder())
+    icl_curriculum.transfer(folder)
+    (section,) = transfer_sections(open_source(folder))
+    assert section.folded_tables == ""
+    monkeypatch.setattr("icl_curriculum.pages.transfer.MOST_ROWS", 8)
+    (section,) = transfer_sections(open_source(folder))
+    assert section.folded_tables == "3 tables: the numbers of every variant and adaptation"
+    assert 8 < sum(len(table.sheet.rows) for table in section.tables) <= 24
+
+
 def test_learning_at_equal_operations_is_drawn_where_updates_differ_in_them(tmp_path: Path) -> None:
     given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
     folder = write_folder(tmp_path / "meta", [*ladder(), Told("maml", given, method="maml", operations=2000)])
@@ -46,12 +58,14 @@ def test_learning_at_equal_operations_is_drawn_where_updates_differ_in_them(tmp_
     ]
 
 
-def test_adapted_models_have_a_section(tmp_path: Path) -> None:
+def test_adapted_models_have_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
     assert adaptation_sections(open_source(write_folder(tmp_path / "plain", [Told("plain", given)]))) == []
     told = Told("plain", given, adapted={"model/adapted=5": given, "model/adapted=20": given})
     source = open_source(write_folder(tmp_path / "adapted", [told, Told("maml", given, method="maml")]))
     (section,) = adaptation_sections(source)
-    assert section.heading == "Adapting at test time"
+    assert (section.heading, section.folded) == ("Adapting at test time", "")
+    monkeypatch.setattr("icl_curriculum.pages.adaptation.MOST_VARIANTS", 1)
+    assert adaptation_sections(source)[0].folded == "Figure: error by the steps of the adaptation"
     (picture,) = section.pictures
     assert {axes.get_xlabel() for axes in picture.figure.axes} >= {"adaptation steps"}
