@@ -331,12 +331,25 @@ GROWING = ("training", "learning", "exposure", "curriculum", "timing")
 
 
 def format_value(value: Any) -> str:
-    """A table cell: ``%.9g`` for floats, empty for missing."""
+    """A table cell: nine significant digits of a fraction, always with a point; TRUE or FALSE; empty for missing.
+
+    Readers tell a column's type by its first cells: without the point, 1.0 would stand there as a whole number.
+    """
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.9g}"
+        return "" if math.isnan(value) else with_point(f"{value:.9g}")
     return str(value)
+
+
+def with_point(number: str) -> str:
+    """A number's text with a decimal point: ``1.0`` for ``1``, ``1.0e-12`` for ``1e-12``; others as they are."""
+    if "." in number or not number.lstrip("-")[:1].isdigit():
+        return number
+    digits, exponent, power = number.partition("e")
+    return f"{digits}.0{exponent}{power}"
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -46,12 +46,12 @@ def cells_that_break(column: TableColumn, cells: pd.Series) -> pd.Series:
     if column.kind is str:
         wrong = ~cells.isin(column.one_of) if column.one_of else pd.Series(False, index=cells.index)
     elif column.kind is bool:
-        wrong = ~cells.isin(["True", "False"])
+        wrong = ~cells.isin(["TRUE", "FALSE"])
     else:
         numbers = pd.to_numeric(cells)
         wrong = (numbers > column.greatest) | ((numbers < 0) & (not column.negative))
-        if column.kind is int:
-            wrong |= ~cells.str.fullmatch(r"-?\d+")
+        written = r"-?\d+" if column.kind is int else r"-?(\d+\.\d+(e[+-]\d+)?|inf)"
+        wrong |= ~cells.str.fullmatch(written)
     return wrong & ~empty if column.empty else wrong | empty
 
 
