@@ -25,6 +25,7 @@ from icl_curriculum.cli.options import (
     Name,
     NPrompts,
     Plugins,
+    Predictions,
     Results,
     Seeds,
     Set,
@@ -65,6 +66,7 @@ def run(
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
     log: Log = None,
+    predictions: Predictions = None,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum.cli import display, progress
@@ -81,8 +83,9 @@ def run(
             display.show_failures(outcome, debug=endings.tracebacks())
 
         outcome = carry_out(
-            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), report=view.report,
-            queued=view.queued, started=view.started, ended=view.ended, launched=launched, note=display.show_note,
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions,
+            report=view.report, queued=view.queued, started=view.started, ended=view.ended, launched=launched,
+            note=display.show_note,
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
@@ -136,6 +139,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
+    predictions: Predictions = None,
 ) -> None:
     """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
 
@@ -155,6 +159,7 @@ def evaluate(
         adaptations=adapt or (),
         metrics=metric or (),
         steps=step or (),
+        predictions=predictions,
     )
     written, grid = evaluate_run(
         run_dir,
@@ -249,6 +254,7 @@ def score(
         str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps; for trained models")
     ] = "auto",
     plugin: Plugins = None,
+    predictions: Predictions = None,
 ) -> None:
     """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
 
@@ -270,6 +276,7 @@ def score(
         plugins=plugin or [],
         device=launch.resolve_device(device),
         metrics=metric or (),
+        predictions=predictions,
     )
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)

@@ -14,6 +14,7 @@ from icl_curriculum.pages import report_on
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableColumn
+from icl_curriculum.runs.predictions import predictions_of_run
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def written(finished: Finished) -> list[Path]:
     directory = finished.path.parent
     collect(directory, {finished.run.variant: finished.run.hash()})
     report_on(directory)
+    predictions_of_run(finished.run, finished.results, "csv")
     return sorted(directory.rglob("*.csv"))
 
 
