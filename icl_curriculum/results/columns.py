@@ -156,9 +156,9 @@ class EvaluationRow(NamedTuple):
     `icl evaluate` and `icl score` write the same columns. In the table of `icl score`, experiment and variant are
     `score`, and run is `score` too, or `<experiment>/<run>` for a trained model.
 
-    In an experiment's table baselines and oracles stand once, after the models of all runs, with `run`, `variant`,
-    `seed` and `step` empty; where variants have other numbers, as they ask other banks, once for each variant, with
-    `variant` given. In a run's own table they have the run's columns.
+    In an experiment's table baselines and oracles stand once, after the models of all runs, with run, variant, seed and
+    step empty; where variants have other numbers, as they ask other banks, once for each variant, with variant given.
+    In a run's own table they have the run's columns.
     """
 
     step: Annotated[int, dataclasses.replace(STEP, empty="as `run`")]

@@ -1,4 +1,4 @@
-"""Tables of finished runs of versions up to 0.3.0, which wrote `True` and `False`, and `1` for 1.0.
+"""Tables of finished runs of versions up to 0.3.0, which wrote True and False as Python does, and 1 for 1.0.
 
 Finished runs stay what they are. Where their rows are taken into a table that is written now, they are written as
 all of its other rows are.
@@ -20,6 +20,11 @@ _OLDER = re.compile(r",(True|False),")
 def is_older(rows: str) -> bool:
     """Whether rows of evaluation.csv, or of another table with the column ``in_distribution``, are written so."""
     return _OLDER.search(rows[: rows.find("\n")]) is not None
+
+
+def rows_as_written_now(name: str, rows: str) -> str:
+    """The rows of a table that has all of its columns and says whether prompts are in distribution, older or not."""
+    return as_written_now(name, TABLES[name].header, rows) if is_older(rows) else rows
 
 
 def as_written_now(name: str, columns: Sequence[str], rows: str) -> str:

@@ -12,7 +12,6 @@ from several_variants import trained
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import TABLES
-from icl_curriculum.results.older_tables import as_written_now, is_older
 from icl_curriculum.results.standing_once import standing_once
 from icl_curriculum.results.tables import read_as_written, read_table
 from icl_curriculum.runs.results import Results
@@ -147,11 +146,3 @@ def test_a_model_without_its_run_is_damage(tmp_path: Path, column: str, expected
     (tmp_path / "evaluation.csv").write_text(",".join(HEADER) + "\n" + ",".join(cells))
     with pytest.raises(UserError, match=rf"row 1 of column '{column}': expected {expected}"):
         read_as_written(tmp_path, "evaluation")
-
-
-def test_rows_of_older_runs_are_written_as_all_others() -> None:
-    older = row("a", 0, "model", "1", inside="True") + row("a", 0, '"x, ""y"""', "0.5", inside="False")
-    now = row("a", 0, "model", "1.0", inside="TRUE") + row("a", 0, '"x, ""y"""', "0.5", inside="FALSE")
-    assert (is_older(older), is_older(now)) == (True, False)
-    assert as_written_now("evaluation", HEADER, older) == now
-    assert as_written_now("evaluation", HEADER, now) == now
