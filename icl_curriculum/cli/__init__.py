@@ -72,8 +72,10 @@ def run(
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.core.machine import resolve_device
+    from icl_curriculum.results.predictions import check_format
     from icl_curriculum.runs.experiment import carry_out
 
+    predictions = None if predictions is None else check_format(predictions)
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = resolve_device(device)
     with progress.live_view(loaded, device) as view:

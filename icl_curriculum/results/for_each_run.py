@@ -39,11 +39,12 @@ def for_each_run(evaluation: pd.DataFrame) -> pd.DataFrame:
     # A run has model rows, from which its other rows take what they lack.
     first_of_run = own[np.unique(run[own], return_index=True)[1]]
     variants = evaluation["variant"].astype(object)
+    of_all, of_variant = np.flatnonzero(shared & variants.isna().to_numpy()), variants[shared].groupby(variants).indices
+    at = np.flatnonzero(shared)
     rows, places = [own], [run[own]]
-    for first in first_of_run:
-        of_run = shared & (variants.isna() | (variants == variants.iloc[first])).to_numpy()
-        rows.append(np.flatnonzero(of_run))
-        places.append(np.full(of_run.sum(), run[first]))
+    for first, variant in zip(first_of_run, variants.iloc[first_of_run], strict=True):
+        rows += [of_all, at[of_variant.get(variant, [])]]
+        places.append(np.full(len(rows[-2]) + len(rows[-1]), run[first]))
     row, whose = np.concatenate(rows), np.concatenate(places)
     code = whose * (bank.max() + 1) + bank[row]
     begins = np.full(code.max() + 1, len(evaluation))

@@ -30,7 +30,7 @@ _SHARED = TABLES["predictions"].header.index("prompt")
 def check_format(name: str, source: str = "--predictions") -> str:
     """The format of this name. UserError, naming its ``source``, for another, and for one that lacks its package."""
     if name not in FORMATS:
-        raise UserError(f"{source}: expected {' or '.join(FORMATS)}, found {name!r}{did_you_mean(name, FORMATS)}")
+        raise UserError(f"{source}: unknown format {name!r}{did_you_mean(name, FORMATS)}")
     if name == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise UserError(
             f"{source} parquet needs pyarrow, which is not installed; pip install 'icl-curriculum[parquet]', or take "

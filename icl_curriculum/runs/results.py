@@ -194,6 +194,8 @@ class Results(os.PathLike[str]):
             file = self._file(name)
             if not file.is_file():
                 why = self._why_empty() or f"; there are: {', '.join(self.tables)}"
+                if name == "predictions" and self.tables and not self.is_run:
+                    why = "; where they were asked for, they stand in the folder of each run"
                 raise UserError(f"{self.path} holds no {name}.csv{why}")
             parquet = file.suffix == ".parquet"
             self._read[name] = read_parquet(file) if parquet else read_as_written(self.path, name)

@@ -82,6 +82,8 @@ def test_a_finished_run_gets_them_without_being_trained_again(copied: Finished, 
     results = icl_package.run(copied.run.experiment, results=copied.results, predictions="csv")
     assert (results / copied.path.name / "predictions.csv").is_file()
     assert (copied.path / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="they stand in the folder of each run"):
+        _ = results.predictions
     assert "predictions" in Results(copied.path).tables
     assert len(Results(copied.path).predictions) == len(pd.read_csv(copied.path / "predictions.csv"))
 
@@ -100,12 +102,12 @@ def test_evaluate_and_score_write_them_of_what_was_asked(icl: Icl, copied: Finis
     assert set(scored["run"]) == {"score"}
 
 
-@pytest.mark.parametrize(("wrong", "said"), [("parket", "did you mean 'parquet'"), ("", "expected parquet or csv")])
+@pytest.mark.parametrize(("wrong", "said"), [("parket", "did you mean 'parquet'"), ("excel", "known: csv, parquet")])
 def test_another_format_is_refused_before_anything_is_done(icl: Icl, copied: Finished, wrong: str, said: str) -> None:
     code, _, err = icl("evaluate", copied.path, "--predictions", wrong)
     assert code == 2
     assert said in err
-    assert "--predictions: expected parquet or csv" in err
+    assert "--predictions: unknown format" in err
     assert not (copied.path / "evaluate/evaluation.csv").exists()
 
 
