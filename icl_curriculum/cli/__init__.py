@@ -91,6 +91,7 @@ def run(
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
+        display.show_predictions(outcome.launched.directory / "*", predictions)
     if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:
@@ -172,6 +173,7 @@ def evaluate(
         view=progress.bank_view,
     )
     display.show_evaluation(written, grid)
+    display.show_predictions(written[-1].table.parent, predictions)
 
 
 @app.command()
@@ -283,6 +285,7 @@ def score(
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
     display.show_scores(written)
+    display.show_predictions(written.folder, predictions)
     if written.silent:
         raise typer.Exit(1)
 

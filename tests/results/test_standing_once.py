@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from places import EXAMPLE
 from several_variants import trained
 
 from icl_curriculum.core.errors import UserError
@@ -51,6 +52,13 @@ def test_they_stand_once_after_the_models_of_all_runs(several: Path) -> None:
     own = pd.read_csv(several / "alone-seed1/evaluation.csv").query("learner_kind != 'model'")
     known = [column for column in HEADER if column not in (*OF_RUN, "in_distribution")]
     pd.testing.assert_frame_equal(table.loc[shared, known].reset_index(drop=True), own[known].reset_index(drop=True))
+
+
+def test_the_table_of_three_seeds_is_hardly_larger_than_that_of_one() -> None:
+    whole = (EXAMPLE / "evaluation.csv").stat().st_size
+    assert whole < 1.15 * (EXAMPLE / "mixed-seed0/evaluation.csv").stat().st_size
+    # Two fifths of what it was when it stood there once for each seed.
+    assert whole < 0.4 * 8_273_556
 
 
 def test_they_are_in_distribution_where_any_variants_model_is(several: Path) -> None:

@@ -95,8 +95,9 @@ def test_evaluate_and_score_write_them_of_what_was_asked(icl: Icl, copied: Finis
     assert set(asked.predictions["input_distribution"]) == {"gaussian", "skewed"}
     assert set(asked.predictions["prompt"]) == set(range(8))
     options = ("--function-class", "linear", "--n-prompts", "8", "--output", tmp_path / "score", "--predictions", "csv")
-    code, _, err = icl("score", "ridge", *options)
+    code, out, err = icl("score", "ridge", *options)
     assert (code, err) == (0, "")
+    assert f"answers: {tmp_path / 'score/predictions.csv'}\n" in out
     scored = pd.read_csv(tmp_path / "score/predictions.csv")
     assert set(scored["learner"]) == {"ridge", "oracle"}
     assert set(scored["run"]) == {"score"}
