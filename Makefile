@@ -9,7 +9,7 @@ DOCS_READY := $(VENV)/.ready-docs
 # Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
 export CHROMIUM ?=
 
-.PHONY: help experiment plot report compare list check verify bench test test-browser chromium docs lint clean
+.PHONY: help experiment plot report compare list check verify bench test test-browser test-readers chromium docs lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench                                        speed: training steps, time to quality, throughput, memory"
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make test-browser                                 reports and site in a real browser (needs Chromium)"
+	@echo "make test-readers                                 the tables as R reads them (needs Rscript)"
 	@echo "make docs                                         the pages as a site with an API reference, site/index.html"
 	@echo "make lint                                         ruff and mypy alone"
 
@@ -89,6 +90,10 @@ chromium:
 
 test-browser: chromium docs $(BROWSER_READY)
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-readers: $(TEST_READY)
+	@command -v Rscript >/dev/null || (echo "no Rscript on PATH; on Debian and Ubuntu: apt-get install r-base-core" >&2; exit 1)
+	@$(BIN)/python -m pytest tests/readers $(ARGS)
 
 # Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
 docs: $(DOCS_READY)

@@ -134,7 +134,7 @@ def test_a_platform_that_is_not_supported_is_one_message(code: str, traceback: b
 
 def test_constraints_pin_every_direct_dependency() -> None:
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["test"], *extras["browser"], *extras["docs"]]
+    wanted = [*PROJECT["dependencies"], *extras["parquet"], *extras["test"], *extras["browser"], *extras["docs"]]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert {requirement.split(">=")[0].lower() for requirement in wanted} <= pinned
@@ -148,12 +148,12 @@ def test_the_top_level_is_bare() -> None:
     assert top <= files | {"icl_curriculum", "experiments", "results", "tests", "docs", ".ci"}
 
 
-def test_the_browser_is_left_to_a_target_of_its_own() -> None:
-    """`make test` needs no Chromium, and says nothing of the tests that do; CI runs both."""
+def test_browser_and_r_are_left_to_targets_of_their_own() -> None:
+    """`make test` needs neither Chromium nor R, and says nothing of the tests that do; CI runs all of them."""
     from conftest import collect_ignore
 
-    assert collect_ignore == ["browser"]
-    assert "make test-browser" in (ROOT / ".ci/run").read_text().splitlines()
+    assert collect_ignore == ["browser", "readers"]
+    assert {"make test-browser", "make test-readers"} <= {*(ROOT / ".ci/run").read_text().splitlines()}
 
 
 def test_without_chromium_one_line_says_how_to_install_it(tmp_path: Path) -> None:

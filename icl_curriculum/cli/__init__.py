@@ -25,6 +25,7 @@ from icl_curriculum.cli.options import (
     Name,
     NPrompts,
     Plugins,
+    Predictions,
     Results,
     Seeds,
     Set,
@@ -65,13 +66,16 @@ def run(
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
     log: Log = None,
+    predictions: Predictions = None,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.core.machine import resolve_device
+    from icl_curriculum.results.predictions import check_format
     from icl_curriculum.runs.experiment import carry_out
 
+    predictions = None if predictions is None else check_format(predictions)
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = resolve_device(device)
     with progress.live_view(loaded, device) as view:
@@ -81,11 +85,13 @@ def run(
             display.show_failures(outcome, debug=endings.tracebacks())
 
         outcome = carry_out(
-            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), report=view.report,
-            queued=view.queued, started=view.started, ended=view.ended, launched=launched, note=display.show_note,
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions,
+            report=view.report, queued=view.queued, started=view.started, ended=view.ended, launched=launched,
+            note=display.show_note,
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
+        display.show_predictions(outcome.launched.directory / "*", predictions)
     if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:
@@ -136,6 +142,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
+    predictions: Predictions = None,
 ) -> None:
     """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
 
@@ -155,6 +162,7 @@ def evaluate(
         adaptations=adapt or (),
         metrics=metric or (),
         steps=step or (),
+        predictions=predictions,
     )
     written, grid = evaluate_run(
         run_dir,
@@ -165,6 +173,7 @@ def evaluate(
         view=progress.bank_view,
     )
     display.show_evaluation(written, grid)
+    display.show_predictions(written[-1].table.parent, predictions)
 
 
 @app.command()
@@ -249,6 +258,7 @@ def score(
         str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps; for trained models")
     ] = "auto",
     plugin: Plugins = None,
+    predictions: Predictions = None,
 ) -> None:
     """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
 
@@ -270,10 +280,12 @@ def score(
         plugins=plugin or [],
         device=launch.resolve_device(device),
         metrics=metric or (),
+        predictions=predictions,
     )
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
     display.show_scores(written)
+    display.show_predictions(written.folder, predictions)
     if written.silent:
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ from icl_curriculum.cli.similarity import TITLE, closest_table
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.notices import said_if_not_shown
 from icl_curriculum.results.chosen_metric import choose_metric
+from icl_curriculum.results.predictions import predictions_file
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing
 
 if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does without.
@@ -162,6 +163,12 @@ def show_results(directory: Path, figures: Sequence[Path]) -> None:
             console.print(table)
     console.print(f"tables:  {directory}/*.csv", soft_wrap=True)
     show_figures(figures)
+
+
+def show_predictions(folder: Path, name: str | None) -> None:
+    """Where the predictions lie that were asked for in the format of this ``name``, if they were."""
+    if name is not None:
+        console.print(f"answers: {predictions_file(folder, name)}", soft_wrap=True)
 
 
 def show_report(written: WrittenReport) -> None:

@@ -91,6 +91,14 @@ Metrics = Annotated[
         help="a metric beside those that every evaluation has; can be repeated",
     ),
 ]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        metavar="parquet|csv",
+        help="also write what everyone answered to each prompt, as predictions.parquet or predictions.csv",
+    ),
+]
 NPrompts = Annotated[
     int | None,
     typer.Option(min=2, max=LARGEST, metavar="N", help="prompts of each bank; default: the run's own, or 1280"),

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import itertools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from icl_curriculum.results.manifests import (
     sealed,
     tables_of,
 )
+from icl_curriculum.results.older_tables import as_written_now, is_older
+from icl_curriculum.results.standing_once import standing_once
 from icl_curriculum.results.surveying import Survey, survey
 
 R = TypeVar("R", RunColumns, RunsRow)
@@ -118,7 +121,8 @@ def _of_experiment(found: Survey, hashes: Mapping[str, str]) -> list[tuple[Path,
 def _pieces(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[bytes]:
     """A table of the experiment: its header, then the rows of one run after the other; nothing where no run has it.
 
-    A column that only some runs' tables have is filled in. Never are the tables of two runs held at once.
+    A column that only some runs' tables have is filled in. Never are the tables of two runs held at once. In
+    evaluation.csv, learners without training stand once (`standing_once`).
     """
     if name == "runs":
         rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
@@ -129,9 +133,9 @@ def _pieces(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterat
     if header is None:
         return
     yield csv_text([header]).encode()
-    for table, manifest in tables:
-        columns, text = read_finished(table, manifest)
-        yield _widened(name, text, columns, header).encode()
+    texts = (_rows_of(table, manifest, header) for table, manifest in tables)
+    for text in standing_once(texts) if name == "evaluation" else texts:
+        yield text.encode()
 
 
 def _hash_of_pieces(pieces: Iterator[bytes]) -> str | None:
@@ -141,6 +145,15 @@ def _hash_of_pieces(pieces: Iterator[bytes]) -> str | None:
         digest.update(piece)
         empty = False
     return None if empty else digest.hexdigest()[:16]
+
+
+def _rows_of(table: Path, manifest: Mapping[str, Any], header: Sequence[str]) -> str:
+    """The rows of a run's table as they are written now, with all columns of the ``header``."""
+    columns, text = read_finished(table, manifest)
+    with table.with_name("evaluation.csv").open(encoding="utf-8") as evaluation:
+        older = is_older("".join(itertools.islice(evaluation, 1, 2)))
+    text = as_written_now(table.stem, columns, text) if older else text
+    return _widened(table.stem, text, columns, header)
 
 
 def _widened(name: str, rows: str, columns: Sequence[str], header: Sequence[str]) -> str:

@@ -21,12 +21,14 @@ from icl_curriculum.results.fields import (
     PROMPTS_SEEN,
     SEED,
     SHIFT,
+    STEP,
     VARIANT,
     ClassField,
     InputsField,
     StepField,
 )
 from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
+from icl_curriculum.results.prediction_rows import PredictionRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
 from icl_curriculum.results.transfer.row import TransferRow
 
@@ -38,6 +40,27 @@ class RunColumns(NamedTuple):
     run: Annotated[str, TableColumn("the run's folder, `<variant>-seed<seed>`", key=True, joins="runs.csv")]
     variant: Annotated[str, VARIANT]
     seed: Annotated[int, SEED]
+
+
+_MODELS_ALONE = "in an experiment's table for baselines and oracles, which stand there once for all runs"
+
+
+class AskedRunColumns(NamedTuple):
+    """The run's own columns where the rows of learners without training may stand for several runs."""
+
+    experiment: Annotated[str, EXPERIMENT]
+    run: Annotated[
+        str,
+        TableColumn("the run's folder, `<variant>-seed<seed>`", empty=_MODELS_ALONE, key=True, joins="runs.csv"),
+    ]
+    variant: Annotated[
+        str,
+        dataclasses.replace(
+            VARIANT, key=True,
+            empty=f"{_MODELS_ALONE}; there given where the variants differ in what was asked or answered",
+        ),
+    ]  # fmt: skip
+    seed: Annotated[int, dataclasses.replace(SEED, empty="as `run`")]
 
 
 class TrainingRow(NamedTuple):
@@ -132,9 +155,13 @@ class EvaluationRow(NamedTuple):
 
     `icl evaluate` and `icl score` write the same columns. In the table of `icl score`, experiment and variant are
     `score`, and run is `score` too, or `<experiment>/<run>` for a trained model.
+
+    In an experiment's table baselines and oracles stand once, after the models of all runs, with run, variant, seed and
+    step empty; where variants have other numbers, as they ask other banks, once for each variant, with variant given.
+    In a run's own table they have the run's columns.
     """
 
-    step: StepField
+    step: Annotated[int, dataclasses.replace(STEP, empty="as `run`")]
     learner: Annotated[
         str,
         TableColumn(
@@ -303,8 +330,9 @@ TABLES: dict[str, TableDefinition] = {
     for table in (
         TableDefinition("training", RunColumns, TrainingRow),
         TableDefinition("learning", RunColumns, LearningRow),
-        TableDefinition("evaluation", RunColumns, EvaluationRow),
+        TableDefinition("evaluation", AskedRunColumns, EvaluationRow),
         TableDefinition("prediction_differences", RunColumns, PredictionDifferenceRow),
+        TableDefinition("predictions", RunColumns, PredictionRow),
         TableDefinition("exposure", RunColumns, ExposureRow),
         TableDefinition("curriculum", RunColumns, CurriculumRow),
         TableDefinition("timing", RunColumns, TimingRow),
@@ -318,8 +346,8 @@ TABLES: dict[str, TableDefinition] = {
 
 #: Tables that a run writes and that runs of earlier versions lack.
 OPTIONAL = ("prediction_differences",)
-#: Tables that are no run's own: those of an experiment, and those that another command writes.
-_OTHERS = ("runs", "summary", "heads", "masking", "transfer")
+#: Tables that are no run's own: those of an experiment, those that another command writes, and what is asked for.
+_OTHERS = ("runs", "predictions", "summary", "heads", "masking", "transfer")
 
 #: The columns of each table that every finished run has, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {
@@ -331,12 +359,25 @@ GROWING = ("training", "learning", "exposure", "curriculum", "timing")
 
 
 def format_value(value: Any) -> str:
-    """A table cell: ``%.9g`` for floats, empty for missing."""
+    """A table cell: nine significant digits of a fraction, always with a point; TRUE or FALSE; empty for missing.
+
+    Readers tell a column's type by its first cells: without the point, 1.0 would stand there as a whole number.
+    """
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.9g}"
+        return "" if math.isnan(value) else with_point(f"{value:.9g}")
     return str(value)
+
+
+def with_point(number: str) -> str:
+    """A number's text with a decimal point: ``1.0`` for ``1``, ``1.0e-12`` for ``1e-12``; others as they are."""
+    if "." in number or not number.lstrip("-")[:1].isdigit():
+        return number
+    digits, exponent, power = number.partition("e")
+    return f"{digits}.0{exponent}{power}"
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

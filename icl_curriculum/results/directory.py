@@ -1,6 +1,6 @@
 """The run directory: tidy tables, manifest, lock.
 
-CSV files are UTF-8 with LF line ends, numbers in ``%.9g``, missing values empty.
+CSV files are UTF-8 with LF line ends; `columns.format_value` says how a value is written.
 """
 
 from __future__ import annotations

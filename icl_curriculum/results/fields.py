@@ -15,7 +15,7 @@ INPUTS = TableColumn("id of the input distribution, as `gaussian`", key=True)
 SHIFT = TableColumn("id of the shift, `none` without one; changed inputs stand in `input_distribution`", key=True)
 IN_DISTRIBUTION = TableColumn(
     "whether the model was trained on such prompts: class and inputs had a share in training, there is no "
-    "shift, and as many examples were seen",
+    "shift, and as many examples were seen; in rows that stand for several runs, whether any of their models was",
     one_of=(True, False),
 )
 N_CONTEXT = TableColumn("in-context examples before the query that is answered", unit="examples", key=True)

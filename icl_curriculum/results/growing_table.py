@@ -12,6 +12,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import allowed, write_atomically
 from icl_curriculum.results.columns import OPTIONAL, TABLES, csv_text, text_hash
 from icl_curriculum.results.manifests import MANIFEST, DamagedFile, read_of_command, write_of_command
+from icl_curriculum.results.older_tables import rows_as_written_now
 
 #: Columns that say which bank a row is of.
 CELL = ("function_class", "input_distribution", "shift")
@@ -84,7 +85,7 @@ class GrowingTables:
             return ""
         if text is None or text_hash(text) not in hashes:
             raise self._damaged(name)
-        return text.split("\n", 1)[1]
+        return rows_as_written_now(name, text.split("\n", 1)[1])
 
     def add(
         self,

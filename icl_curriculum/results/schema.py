@@ -63,7 +63,7 @@ class TableColumn:
         """What its cells hold, in words."""
         if self.one_of and self.kind is str:
             return ", ".join(f"`{value}`" for value in self.one_of)
-        return {str: "text", bool: "`True` or `False`", int: "whole number", float: "number"}[self.kind] + self._bounds
+        return {str: "text", bool: "`TRUE` or `FALSE`", int: "whole number", float: "number"}[self.kind] + self._bounds
 
     @property
     def _bounds(self) -> str:

@@ -16,6 +16,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.csv_blocks import csv_blocks
+from icl_curriculum.results.for_each_run import for_each_run, needs_run
 from icl_curriculum.results.shown_metric import metric_titles, of_shown, shown_metric
 
 # The tables that are read, with those of their columns that no figure and no comparison looks at.
@@ -40,7 +41,16 @@ class NothingToDraw(ValueError):
 
 
 def read_table(directory: Path, name: str) -> pd.DataFrame:
-    """The experiment's table ``name``.
+    """The table ``name`` as figures and comparisons take it: as `read_as_written`, and each run has all of its rows.
+
+    What stands once in an experiment's evaluation.csv is repeated `for_each_run`.
+    """
+    table = read_as_written(directory, name)
+    return for_each_run(table) if name == "evaluation" else table
+
+
+def read_as_written(directory: Path, name: str) -> pd.DataFrame:
+    """The experiment's table ``name``, row by row.
 
     Texts are categorical columns, whose categories are in order: tables of thousands of runs have few distinct ones. A
     column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, or lacks any
@@ -112,14 +122,17 @@ def _check_cells(name: str, table: pd.DataFrame) -> None:
     """ValueError naming the first cell that the suite cannot have written."""
     for key in COLUMNS.get(name, TABLES[name].columns):
         column, cells = TABLES[name].columns[key], table[key]
-        if column.empty:
+        if column.empty and (column.kind is float or column.negative):
             continue
         if column.one_of:
             wrong, expected = ~cells.isin(column.one_of), " or ".join(map(str, column.one_of))
         elif column.kind is str:
             wrong, expected = cells.isna(), "text"
         else:
-            wrong, expected = ~cells.between(0, column.greatest), f"a number from 0 to {column.greatest:g}"
+            least = -column.greatest if column.negative else 0
+            wrong, expected = ~cells.between(least, column.greatest), f"a number from {least:g} to {column.greatest:g}"
+        if column.empty:
+            wrong &= cells.notna() | (needs_run(table, key) if name == "evaluation" else False)
         if wrong.any():
             line = int(wrong.to_numpy().argmax())
             found = "nothing" if pd.isna(cells.iloc[line]) else repr(cells.iloc[line])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.component import code_of
 from icl_curriculum.core.contracts import as_number, at_work
 from icl_curriculum.core.progress import Tell, between, within
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import (
     Bank,
     BaselineFailure,
@@ -34,7 +35,11 @@ from icl_curriculum.results.columns import EvaluationRow, TimingRow
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.results.predictions import FORMATS, predictions_file
 from icl_curriculum.runs.baseline_cache import baseline_rows, keeping
+
+#: What is told of a bank: its prompts, what everyone answered, and up to which points it is in distribution.
+Answered = Callable[[Bank, Prompts, Sequence[LearnerAnswers], int], None]
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -113,6 +118,9 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
         hashes[scored.name] = scored.content
         failures[scored.name] = scored.failures
         doubts[scored.name] = scored.doubts
+    # What was written of an earlier evaluation was told of other answers.
+    for name in FORMATS:
+        directory.remove(predictions_file(directory.path, name))
     directory.write_table("evaluation", rows)
     directory.write_table("prediction_differences", differences)
     seconds = time.monotonic() - began
@@ -172,12 +180,14 @@ def score_banks(
     models: Sequence[NamedLearner] = (),
     adaptations: Sequence[Adaptation] = (),
     metrics: Sequence[Metric] | None = None,
+    answered: Answered = lambda bank, prompts, answers, points: None,
 ) -> Iterator[Scored]:
     """Each bank, answered by the model, the baselines that its experiment chooses for the class, and the oracle.
 
     ``models``: the model in all the ways in which it is asked; by default as it is. ``adaptations``: how it is adapted
     to each bank, beside these; the answers of those have errors, and are compared with no other learner's.
-    ``metrics``: beside those that every evaluation has; by default the experiment's.
+    ``metrics``: beside those that every evaluation has; by default the experiment's. ``answered``: told of all answers
+    to a bank.
     """
     experiment = trained.run.experiment
     asked = models or [NamedLearner("model", "model", trained.model, experiment.model)]
@@ -213,6 +223,7 @@ def score_banks(
             for difference in prediction_differences(pairs, bank, prompts, experiment.evaluation.confidence)
         ]  # fmt: skip
         everyone = [*own, *adapted, *classical.answers]
+        answered(bank, prompts, everyone, trained_points)
         doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
         yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)

@@ -22,10 +22,12 @@ from icl_curriculum.core.notebook import ProgressBoard
 from icl_curriculum.core.notices import LeftOut, said_if_not_shown
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.pages import WrittenReport, report_on
+from icl_curriculum.results.predictions import check_format
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+from icl_curriculum.runs.predictions import predictions_of_run
 from icl_curriculum.runs.results import Results
 
 #: The seconds without a word after which it is said what is being drawn.
@@ -53,6 +55,7 @@ def carry_out(
     device: str = "cpu",
     fresh: bool = False,
     log: Sequence[str] = (),
+    predictions: str | None = None,
     report: Report = only_warnings,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
@@ -64,9 +67,13 @@ def carry_out(
 
     The runs that failed are left out of all of these, and nothing is drawn where none is finished. ``launched`` is
     told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. What
-    cannot be drawn or written of finished runs is warned of (`NotShown`) and keeps nothing else from being shown. The
-    other arguments, and what is raised before a run starts, are those of `launch`.
+    cannot be drawn or written of finished runs is warned of (`NotShown`) and keeps nothing else from being shown.
+    ``predictions``: the format in which what everyone answered is written, too, see `results.predictions`; those of
+    runs that were finished before are written without training them again. The other arguments, and what is raised
+    before a run starts, are those of `launch`.
     """
+    if predictions is not None:
+        check_format(predictions)
     outcome = launch(
         runs, results, jobs=jobs, device=device, fresh=fresh, log=log,
         report=report, queued=queued, started=started, ended=ended,
@@ -74,6 +81,8 @@ def carry_out(
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
+    if predictions is not None:
+        outcome = _with_predictions(outcome, runs, results, predictions, device, note)
     note("drawing figures")
     try:
         # Runs that are damaged have been named among the failures.
@@ -87,6 +96,23 @@ def carry_out(
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
         note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
+
+
+def _with_predictions(
+    outcome: LaunchOutcome, runs: Sequence[Run], results: Path, name: str, device: str, note: Callable[[str], None]
+) -> LaunchOutcome:
+    """Write the predictions of all runs that are finished; what became of those whose could not be is a failure."""
+    failures = list(outcome.failures)
+    for run in runs:
+        if run.name not in {*outcome.finished, *outcome.skipped}:
+            continue
+        note(f"{run.name}: predictions")
+        try:
+            predictions_of_run(run, results, name, device=device)
+        except (UserError, RunFailed, OSError) as error:
+            failures.append(RunFailure(run.name, f"{run.name}: its predictions were not written: {error}"))
+            note(failures[-1].message)
+    return dataclasses.replace(outcome, failures=failures)
 
 
 def _shown(directory: Path, note: Callable[[str], None]) -> tuple[list[Path], WrittenReport | None]:
@@ -136,6 +162,7 @@ def run(
     fresh: bool = False,
     jobs: int | None = 0,
     log: Sequence[str] = (),
+    predictions: str | None = None,
     report: Report | None = None,
     progress: bool | None = None,
 ) -> Results:
@@ -145,7 +172,8 @@ def run(
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
     ``jobs``: 0 executes run after run in this process; a number, so many
     worker processes at a time; None, as many as keep all cores busy.
-    Finished runs are kept; ``fresh`` is as for ``--fresh``. ``report`` is told how far a run is.
+    Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
+    everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
     ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
 
     Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
@@ -166,6 +194,7 @@ def run(
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
         device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=reported, ended=ended,
+        predictions=None if predictions is None else check_format(predictions, "predictions"),
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip
     if outcome.failures:

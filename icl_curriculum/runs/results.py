@@ -22,8 +22,9 @@ from icl_curriculum.results.comparison.sources import open_source
 from icl_curriculum.results.directory import find_results, holds_results
 from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.results.manifests import is_run_name
+from icl_curriculum.results.predictions import predictions_in, read_parquet
 from icl_curriculum.results.surveying import Survey, survey
-from icl_curriculum.results.tables import distinct, read_table
+from icl_curriculum.results.tables import distinct, read_as_written
 from icl_curriculum.runs.checkpoints import load_model
 
 
@@ -57,6 +58,7 @@ class Results(os.PathLike[str]):
     learning = ResultTable("learning")
     evaluation = ResultTable("evaluation")
     prediction_differences = ResultTable("prediction_differences")
+    predictions = ResultTable("predictions")
     exposure = ResultTable("exposure")
     curriculum = ResultTable("curriculum")
     timing = ResultTable("timing")
@@ -147,7 +149,12 @@ class Results(os.PathLike[str]):
     @property
     def tables(self) -> list[str]:
         """The names of the tables that are there."""
-        return [name for name in TABLES if name in self._read or (self.path / f"{name}.csv").is_file()]
+        return [name for name in TABLES if name in self._read or self._file(name).is_file()]
+
+    def _file(self, name: str) -> Path:
+        """Where a table lies; predictions are perhaps those of a Parquet file."""
+        other = predictions_in(self.path) if name == "predictions" else None
+        return other or self.path / f"{name}.csv"
 
     @property
     def figures(self) -> list[Path]:
@@ -184,10 +191,14 @@ class Results(os.PathLike[str]):
         if name not in self._read:
             if name not in TABLES:
                 raise UserError(f"there is no table {name!r}{closest_and_known(name, TABLES)}")
-            if not (self.path / f"{name}.csv").is_file():
+            file = self._file(name)
+            if not file.is_file():
                 why = self._why_empty() or f"; there are: {', '.join(self.tables)}"
+                if name == "predictions" and self.tables and not self.is_run:
+                    why = "; where they were asked for, they stand in the folder of each run"
                 raise UserError(f"{self.path} holds no {name}.csv{why}")
-            self._read[name] = read_table(self.path, name)
+            parquet = file.suffix == ".parquet"
+            self._read[name] = read_parquet(file) if parquet else read_as_written(self.path, name)
         return self._read[name]
 
     def _why_empty(self) -> str:

@@ -23,11 +23,13 @@ from icl_curriculum.evaluation import (
     score,
 )
 from icl_curriculum.evaluation.asking import CostlyConfig
+from icl_curriculum.evaluation.gathering import gathered
 from icl_curriculum.evaluation.probing import expect_causal
 from icl_curriculum.metrics import Metric, usual_metrics
 from icl_curriculum.results.columns import EvaluationRow, RunColumns
 from icl_curriculum.results.differences import PredictionDifferenceRow
 from icl_curriculum.results.doubts import Doubt
+from icl_curriculum.results.predictions import BankPredictions
 from icl_curriculum.scoring.learners import Contender, Each
 
 
@@ -137,6 +139,17 @@ class AskedBank:
                 for item in prediction_differences(pairs, self.bank, self.prompts, self.confidence)
             ]
             yield one.columns, found
+
+    def predictions(self) -> list[BankPredictions]:
+        """What was answered so far, as it is written where predictions were asked for."""
+        return [
+            each
+            for item, answers in self.answered
+            for each in gathered(
+                item.columns, self.bank, self.prompts, [answers],
+                step=item.step, trained_points=self._trained_points(item),
+            )
+        ]  # fmt: skip
 
     def _trained_points(self, item: Contender) -> int:
         """Up to which points the bank is what a trained run has learned from; for other learners, what any of them."""

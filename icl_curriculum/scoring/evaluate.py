@@ -17,16 +17,19 @@ from icl_curriculum.core.machine import computing_threads, is_out_of_memory, rep
 from icl_curriculum.core.package_hashes import package_hash
 from icl_curriculum.core.plugins import copies_of, load_plugin
 from icl_curriculum.core.progress import Tell, tell_nobody
+from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.registry import RegisteredTwice
-from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner
+from icl_curriculum.evaluation import BANK_VERSION, Bank, LearnerAnswers, NamedLearner
 from icl_curriculum.evaluation.failures import Failures, failures_in, for_manifest
+from icl_curriculum.evaluation.gathering import gathered
 from icl_curriculum.function_classes import FunctionClass, labels_of, steps_of
 from icl_curriculum.metrics import Metric
 from icl_curriculum.models import Adaptation
 from icl_curriculum.results.columns import of_run
 from icl_curriculum.results.doubts import doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
+from icl_curriculum.results.predictions import AskedPredictions
 from icl_curriculum.runs.evaluation import Scored, described_metrics, score_banks
 from icl_curriculum.scoring.asked_metrics import asked_metrics
 from icl_curriculum.scoring.asked_models import asked_adaptations, asked_models
@@ -116,6 +119,7 @@ class Evaluation:
     def score(
         self, grid: BankGrid, output: Path, tell: Tell, models: Sequence[NamedLearner] | None = None, *,
         adaptations: Sequence[Adaptation] = (), draw: bool = True, metrics: Sequence[Metric] = (),
+        predictions: AskedPredictions | None = None,
     ) -> WrittenEvaluation:  # fmt: skip
         """Write ``output``/evaluation.csv, prediction_differences.csv, manifest.json and, if asked, the figures.
 
@@ -124,7 +128,8 @@ class Evaluation:
         UserError, before anything is computed, if ``output`` holds what no such call wrote; RunFailed if a plugin
         breaks its contract or the memory does not suffice. ``models``: the model in all ways in which it is asked, by
         default as it is; ``adaptations``: how it is adapted to each cell, beside these. ``metrics``: beside those that
-        every evaluation has, and the run's own.
+        every evaluation has, and the run's own. ``predictions``: what was answered is added to these, and all of them
+        are written.
         """
         models = models or self.models()
         cache = self.run_dir.parent / ".cache"
@@ -136,11 +141,19 @@ class Evaluation:
             plugins = (*self.plugins.values(), *sorted({item for item in packages if item is not None}))
             trained = replace(self.trained, plugins=plugins)
             answered: list[Scored] = []
+
+            def keep(bank: Bank, prompts: Prompts, answers: Sequence[LearnerAnswers], points: int) -> None:
+                if predictions is not None:
+                    run, step = self.directory.run, self.trained.step
+                    found = gathered(run, bank, prompts, answers, step=step, trained_points=points)
+                    predictions.found.extend(found)
+
             try:
                 with reproducible(self.device if adaptations else "cpu"):
                     own = self.run.experiment.evaluation.metrics
                     more = [*own, *(metric for metric in metrics if metric.id not in {item.id for item in own})]
-                    for scored in score_banks(trained, grid.banks, cache, tell, models, adaptations, more):
+                    asking = score_banks(trained, grid.banks, cache, tell, models, adaptations, more, answered=keep)
+                    for scored in asking:
                         answered.append(scored)
             except (ComponentFailed, MemoryError, RuntimeError) as error:
                 bank = "/".join(grid.banks[len(answered)].key)
@@ -148,6 +161,8 @@ class Evaluation:
             finally:
                 if answered:
                     self._write(output, answered, plugins, claim, metrics)
+            if predictions is not None:
+                predictions.write(output, claim.check)
             failures = {item.name: item.failures for item in answered}
             names = [*(entry.id for entry in models), *dict.fromkeys(item.learner for item in adaptations)]
             drawn = [figures.draw_heat_map(output), figures.draw_prediction_differences(output)] if draw else []
@@ -212,7 +227,7 @@ class EvaluationQuestions:
     ``n_prompts`` prompts each, by default as many as the run had. ``masks``, ``instructions``: in which ways the model
     is asked beside as it is, see `asked_models`; ``adaptations``: how it is adapted, see `Adaptation.parse`.
     ``metrics``: beside those that every evaluation has. ``steps``: those whose kept weights are asked, numbers or
-    ``all``; by default the last.
+    ``all``; by default the last. ``predictions``: the format in which what everyone answers is written, too.
     """
 
     cells: AskedCells = field(default_factory=AskedCells)
@@ -222,6 +237,7 @@ class EvaluationQuestions:
     adaptations: Sequence[str] = ()
     metrics: Sequence[str | Metric] = ()
     steps: Sequence[str] = ()
+    predictions: str | None = None
 
 
 @contextlib.contextmanager
@@ -245,6 +261,7 @@ def evaluate_run(
     evaluation has come, given the name of the run and its banks. Raises what `Evaluation` and its methods raise.
     """
     written: list[WrittenEvaluation] = []
+    predictions = None if questions.predictions is None else AskedPredictions(questions.predictions)
     adaptations = asked_adaptations(questions.adaptations)
     steps: list[int | None] = [*asked_steps(run_dir, questions.steps)] if questions.steps else [None]
     for step in steps:
@@ -257,7 +274,16 @@ def evaluate_run(
         into, last = output or run_dir / "evaluate", step == steps[-1]
         with view(name, grid.banks) as tell:
             written.append(
-                evaluation.score(grid, into, tell, models, adaptations=adaptations, draw=last, metrics=metrics)
+                evaluation.score(
+                    grid,
+                    into,
+                    tell,
+                    models,
+                    adaptations=adaptations,
+                    draw=last,
+                    metrics=metrics,
+                    predictions=predictions,
+                )
             )
     return written, grid
 

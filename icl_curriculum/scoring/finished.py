@@ -18,6 +18,7 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.evaluation.failures import failure_sentences
 from icl_curriculum.metrics import Metric
+from icl_curriculum.results.predictions import check_format
 from icl_curriculum.runs.results import Results
 from icl_curriculum.scoring.evaluate import EvaluationQuestions, WrittenEvaluation, evaluate_run
 from icl_curriculum.scoring.grid import AskedCells, BankGrid
@@ -37,6 +38,7 @@ def evaluate(
     adaptations: str | Sequence[str] = (),
     metrics: str | Metric | Sequence[str | Metric] = (),
     steps: int | str | Sequence[int | str] = (),
+    predictions: str | None = None,
     output: str | os.PathLike[str] | None = None,
     device: str = "auto",
     plugins: Sequence[str | os.PathLike[str]] = (),
@@ -48,7 +50,8 @@ def evaluate(
     the run's own classes and inputs are asked under every shift. ``n_prompts``: of each bank, by default as many as the
     run had. ``masks``, ``instructions``, ``adaptations``: texts as for ``--mask``, ``--instruction`` and ``--adapt``,
     in which ways the model is asked beside as it is. ``steps``: at which the run kept its weights, or ``"all"``; by
-    default the last. ``progress``: as for `run`.
+    default the last. ``predictions``: ``"parquet"`` or ``"csv"``, in which what everyone answered to each prompt is
+    written, too. ``progress``: as for `run`.
 
     Returns the `Results` in ``output``, by default ``run_dir``/evaluate. Their ``evaluation`` and
     ``prediction_differences`` hold what was asked by this call alone; the files, and so `Results.open`, have what
@@ -64,6 +67,7 @@ def evaluate(
         adaptations=as_texts(adaptations, "adaptations"),
         metrics=_several(metrics),
         steps=_steps(steps),
+        predictions=None if predictions is None else check_format(predictions, "predictions"),
     )
     into = run / "evaluate" if output is None else as_path(output, "output")
     board = ProgressBoard(progress)

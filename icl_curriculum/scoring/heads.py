@@ -40,6 +40,7 @@ from icl_curriculum.results.columns import COLUMNS, TABLES, EvaluationRow, bytes
 from icl_curriculum.results.head_rows import HeadsRow
 from icl_curriculum.results.manifests import DamagedFile, read_of_command, write_of_command
 from icl_curriculum.results.masking import write_masking
+from icl_curriculum.results.older_tables import as_written_now, is_older
 from icl_curriculum.results.statistics.prompts import mean_interval
 from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.runs.checkpoints import USUAL_PROMPTS
@@ -122,7 +123,7 @@ def study_heads(
     _study_all(runs, folders, questions, device, jobs, steps, tell)
     whole = output or path / "heads"
     with _writing(whole) as claim:
-        tables = {name: "".join(_rows(folder, name) for folder in folders) for name in _TABLES}
+        tables = {name: "".join(_rows_of(folder, name) for folder in folders) for name in _TABLES}
         manifests = {run.name: read_of_command(COMMAND, folder) for run, folder in zip(runs, folders, strict=True)}
         _write(whole, tables, {"runs": manifests, "questions": dataclasses.asdict(questions)}, claim)
         write_masking(whole)
@@ -286,6 +287,13 @@ def _is_there(folder: Path, described: dict[str, Any]) -> bool:
         and bytes_hash((folder / f"{name}.csv").read_bytes()) == manifest["tables"].get(name)
         for name in _TABLES
     )
+
+
+def _rows_of(folder: Path, name: str) -> str:
+    """The rows of a run's table as they are written now. UserError where it is not what was written."""
+    older = is_older(_rows(folder, "evaluation"))
+    rows = _rows(folder, name)
+    return as_written_now(name, TABLES[name].header, rows) if older else rows
 
 
 def _rows(folder: Path, name: str) -> str:

@@ -27,6 +27,7 @@ from icl_curriculum.function_classes import FunctionClass
 from icl_curriculum.results.columns import EvaluationRow, of_run
 from icl_curriculum.results.doubts import Doubt, doubts_for_manifest, doubts_in, worded
 from icl_curriculum.results.growing_table import CELL, GrowingTables
+from icl_curriculum.results.predictions import AskedPredictions
 from icl_curriculum.results.surveying import finished_runs
 from icl_curriculum.runs.evaluation import described_metrics
 from icl_curriculum.scoring.asked_bank import AskedBank
@@ -83,7 +84,10 @@ class WrittenScores:
 
 
 class Scoring:
-    """Learners and what they are asked. UserError for what cannot be meant."""
+    """Learners and what they are asked. UserError for what cannot be meant.
+
+    ``predictions``: the format in which what everyone answers is written beside the tables.
+    """
 
     def __init__(
         self,
@@ -95,7 +99,9 @@ class Scoring:
         plugins: Sequence[Path] = (),
         device: str = "cpu",
         metrics: Sequence[str] = (),
+        predictions: str | None = None,
     ) -> None:
+        self.predictions = None if predictions is None else AskedPredictions(predictions)
         self.plugins = [load_plugin(plugin) for plugin in plugins]
         self.costly = costly
         found = _named_apart([item for text in learners for item in _contenders(text, device)])
@@ -156,7 +162,11 @@ class Scoring:
                         apart = [row for columns, found in asked.differences() for row in of_run(columns, found)]
                         written = {"evaluation": rows, "prediction_differences": apart}
                         tables.add(written, self._describe(asked, failed, doubts[asked.name]), claim.check)
+                if self.predictions is not None:
+                    self.predictions.found.extend(asked.predictions())
                 of_bank(1.0)
+            if self.predictions is not None:
+                self.predictions.write(output, claim.check)
         learners = list(dict.fromkeys(item.entry.id for item in self.contenders))
         silent = [name for name in learners if name not in answered]
         return WrittenScores(

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.models.base import Model
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import check_intact, finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.runs.kept_weights import kept_steps, read_kept
+from icl_curriculum.runs.trained import trained_model
 from icl_curriculum.scoring.grid import ALL
 
 #: The most digits of a number of steps.
@@ -51,19 +49,7 @@ def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> Tra
     if step is not None and kept is not None:
         # What had been trained on by then, as the file of the weights itself says.
         return TrainedRun(directory, manifest, TrainedModel(run, model, step, kept.offered, kept.points))
-    return TrainedRun(directory, manifest, _trained(run, model, run_dir))
-
-
-def _trained(run: Run, model: Model, run_dir: Path) -> TrainedModel:
-    """The model with what it was trained on, as its own evaluation.csv says."""
-    columns = ["step", "function_class", "input_distribution", "in_distribution", "n_context"]
-    types = {"function_class": "str", "input_distribution": "str"}
-    own = pd.read_csv(run_dir / "evaluation.csv", usecols=columns, dtype=types, keep_default_na=False)
-    step = int(own["step"].max())
-    own = own[own["in_distribution"]]
-    offered = frozenset(zip(own["function_class"], own["input_distribution"], strict=True))
-    points = int(own["n_context"].max()) + 1 if len(own) else 0
-    return TrainedModel(run, model, step, offered, points)
+    return TrainedRun(directory, manifest, trained_model(run, model, run_dir))
 
 
 def asked_steps(run_dir: Path, texts: Sequence[str]) -> list[int]:

@@ -73,7 +73,7 @@ def _read(run_dir: Path) -> Iterator[PublishedSize]:
     if config.get("dims") != DIMS or any(model.get(key) != value for key, value in MODEL.items()):
         return
     table = _table(run_dir / "evaluation.csv", manifest)
-    of_training = table[table["in_distribution"] == "True"]
+    of_training = table[table["in_distribution"].str.upper() == "TRUE"]
     trained_on = of_training["function_class"].unique()
     if len(trained_on) != 1 or set(of_training["input_distribution"]) != {"gaussian"}:
         return

@@ -266,7 +266,7 @@ def test_a_model_reads_what_is_shown_and_is_asked_nothing_of_another_width(icl: 
     (run,) = load(str(write_toml(tmp_path / "my.toml", values)))
     execute(run, results)
     rows = (results / "tiny/mixed-seed0/evaluation.csv").read_text()
-    assert "linear/observation=missing_features:0.3,gaussian,other_observation/missing_features/0.6,False" in rows
+    assert "linear/observation=missing_features:0.3,gaussian,other_observation/missing_features/0.6,FALSE" in rows
     directory = str(results / "tiny/mixed-seed0")
     code, _, err = icl("evaluate", directory, "--function-class", "linear", "--output", str(tmp_path / "more"))
     assert code == 2

@@ -14,6 +14,7 @@ from icl_curriculum.pages import report_on
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableColumn
+from icl_curriculum.runs.predictions import predictions_of_run
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def written(finished: Finished) -> list[Path]:
     directory = finished.path.parent
     collect(directory, {finished.run.variant: finished.run.hash()})
     report_on(directory)
+    predictions_of_run(finished.run, finished.results, "csv")
     return sorted(directory.rglob("*.csv"))
 
 
@@ -46,12 +48,12 @@ def cells_that_break(column: TableColumn, cells: pd.Series) -> pd.Series:
     if column.kind is str:
         wrong = ~cells.isin(column.one_of) if column.one_of else pd.Series(False, index=cells.index)
     elif column.kind is bool:
-        wrong = ~cells.isin(["True", "False"])
+        wrong = ~cells.isin(["TRUE", "FALSE"])
     else:
         numbers = pd.to_numeric(cells)
         wrong = (numbers > column.greatest) | ((numbers < 0) & (not column.negative))
-        if column.kind is int:
-            wrong |= ~cells.str.fullmatch(r"-?\d+")
+        written = r"-?\d+" if column.kind is int else r"-?(\d+\.\d+(e[+-]\d+)?|inf)"
+        wrong |= ~cells.str.fullmatch(written)
     return wrong & ~empty if column.empty else wrong | empty
 
 

@@ -29,13 +29,13 @@ def run_directory(path: Path, *, variant: str = "mixed", seed: int = 0) -> RunDi
 def made_up_run(
     path: Path, *, variant: str = "mixed", seed: int = 0, config_hash: str = "h", status: str = "finished"
 ) -> RunDirectory:
-    """A run's directory with one row in every table."""
+    """A run's directory with one row in every table, in evaluation.csv of a model."""
     run = run_directory(path, variant=variant, seed=seed)
     run.path.mkdir(parents=True)
     run.start_tables()
     for name in COLUMNS:
         row = [f"{name} of {variant} {seed}"] + [0] * (len(COLUMNS[name]) - len(RUN) - 1)
-        run.write_table(name, [row])
+        run.write_table(name, [row if name != "evaluation" else [0, row[0], "model", *row[3:]]])
     run.write_config({"dims": 1, "points": 2})
     weights = run.write("model.safetensors", b"weights")
     run.write_manifest(
@@ -57,15 +57,19 @@ def made_up_run(
     [
         (1 / 3, "0.333333333"),
         (np.float64(2 / 3), "0.666666667"),
-        (1e-12, "1e-12"),
+        (1e-12, "1.0e-12"),
         (123456789012.0, "1.23456789e+11"),
-        (5.0, "5"),
+        (5.0, "5.0"),
+        (-2e9, "-2.0e+09"),
+        (np.float64(100.0), "100.0"),
         (math.nan, ""),
         (np.float64("nan"), ""),
         (None, ""),
         (math.inf, "inf"),
+        (-math.inf, "-inf"),
         (7, "7"),
-        (True, "True"),
+        (True, "TRUE"),
+        (False, "FALSE"),
         ("a,b", '"a,b"'),
         ("é", "é"),
     ],

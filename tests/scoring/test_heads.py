@@ -78,7 +78,7 @@ def test_what_was_asked_before_is_kept_and_what_was_altered_is_not(run: Finished
     study_run(run.path, ASKED, folder)
     assert (folder / "heads.csv").stat().st_mtime_ns == kept
     before = (folder / "evaluation.csv").read_text()
-    (folder / "evaluation.csv").write_text(before.replace("TRUE", "FALSE").replace("True", "False"))
+    (folder / "evaluation.csv").write_text(before.replace("TRUE", "FALSE"))
     study_run(run.path, ASKED, folder)
     assert (folder / "evaluation.csv").read_text() == before
     manifest = json.loads((folder / "manifest.json").read_text())

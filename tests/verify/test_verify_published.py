@@ -143,7 +143,7 @@ def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
 def _trained_on_both(folder: Path) -> None:
     """As if quadratic functions had been in the training distribution."""
     path, manifest = folder / "evaluation.csv", folder / "manifest.json"
-    text = path.read_text().replace(",False,", ",True,")
+    text = path.read_text().replace(",FALSE,", ",TRUE,")
     path.write_text(text)
     reseal(manifest, {"tables": {**json.loads(manifest.read_text())["tables"], "evaluation": text_hash(text)}})
 
