@@ -65,6 +65,10 @@ def run(
         typer.Option("--fresh", help="move runs of another config, and unfinished ones, aside and start anew"),
     ] = False,
     log: Log = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="only say what would be trained, evaluated anew or kept, and what it costs"),
+    ] = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
     from icl_curriculum.cli import display, progress
@@ -74,6 +78,10 @@ def run(
 
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = resolve_device(device)
+    if dry_run:
+        from icl_curriculum.cli import planning
+
+        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh))
     with progress.live_view(loaded, device) as view:
 
         def launched(outcome: LaunchOutcome) -> None:

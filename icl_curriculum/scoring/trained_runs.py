@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
@@ -18,6 +16,7 @@ from icl_curriculum.results.manifests import check_intact, finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.evaluation import TrainedModel
 from icl_curriculum.runs.kept_weights import kept_steps, read_kept
+from icl_curriculum.runs.reevaluation import what_was_trained_on
 from icl_curriculum.scoring.grid import ALL
 
 #: The most digits of a number of steps.
@@ -56,13 +55,7 @@ def open_run(run_dir: Path, device: str = "cpu", step: int | None = None) -> Tra
 
 def _trained(run: Run, model: Model, run_dir: Path) -> TrainedModel:
     """The model with what it was trained on, as its own evaluation.csv says."""
-    columns = ["step", "function_class", "input_distribution", "in_distribution", "n_context"]
-    types = {"function_class": "str", "input_distribution": "str"}
-    own = pd.read_csv(run_dir / "evaluation.csv", usecols=columns, dtype=types, keep_default_na=False)
-    step = int(own["step"].max())
-    own = own[own["in_distribution"]]
-    offered = frozenset(zip(own["function_class"], own["input_distribution"], strict=True))
-    points = int(own["n_context"].max()) + 1 if len(own) else 0
+    step, offered, points = what_was_trained_on(run_dir)
     return TrainedModel(run, model, step, offered, points)
 
 
