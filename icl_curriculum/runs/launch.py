@@ -21,7 +21,7 @@ from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
-from icl_curriculum.results.manifests import DamagedFile, is_half_renewed, read_manifest
+from icl_curriculum.results.manifests import STAGE, DamagedFile, read_manifest
 from icl_curriculum.results.staging import finish_renewing
 from icl_curriculum.runs.banks import check_banks
 from icl_curriculum.runs.cadence import as_begun
@@ -96,7 +96,7 @@ def launch(
                 f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use --results"
             )
     for directory in (directory_of(run, results) for run in runs):
-        if is_half_renewed(directory.path):
+        if (directory.path / STAGE).exists():
             with directory.locked():
                 finish_renewing(directory)
     runs = as_begun(runs, results)
