@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.deciding import decided_by, keys_by_part
+from icl_curriculum.config.deciding import decided_by, keys_by_part, plugins_behind
 from icl_curriculum.config.experiment import NOT_HASHED, Experiment, Run
 from icl_curriculum.config.loading import read_toml
 
@@ -56,6 +56,9 @@ def changes_of(run: Run, run_dir: Path, manifest: Mapping[str, Any]) -> Changes:
     if before != now:
         trains_alike = same_training == run.training_hash() if same_training else _only_added(run, before)
         found["evaluation" if trains_alike or found["training"] else "training"].append(PLUGINS)
+        asked = run.experiment.evaluation
+        on_the_way = plugins_behind([*asked.learning_shifts, *asked.metrics], run.plugin_hashes)
+        found["both"] += [PLUGINS] * (not {*on_the_way} <= before)
     elif same_training not in (None, run.training_hash()) and not found["training"]:
         # What a version of the package takes the config to say has changed.
         found["training"].append("the code that reads the config")

@@ -11,14 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from finished_runs import FINISHED, Finished, executed
-from mended_runs import MendedExperiment
+from mended_runs import MendedExperiment, a_python_of_its_own
 from places import SUPPORT
 from resealed import reseal
 from tiny_runs import Killed, killed_at, tables, tiny_run
 
-from icl_curriculum.config.loading import read_toml
+from icl_curriculum.config.loading import load, read_toml
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.manifests import DamagedFile, check_intact, read_manifest
+from icl_curriculum.runs.changes import changes_of
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.execution import directory_of, execute, is_finished
 from icl_curriculum.runs.launch import launch
@@ -191,6 +192,17 @@ def test_a_changed_plugin_of_the_evaluation_alone_asks_anew(tmp_path: Path) -> N
     assert b"points = points" in made.files()["plugins/mine.py"]
     assert b"points = points" not in made.files()["trained_with/plugins/mine.py"]
     assert made.launch().skipped == ["mixed-seed0"]
+
+
+def test_a_changed_plugin_that_measures_while_it_learns_is_told_apart(tmp_path: Path) -> None:
+    """Of an unfinished run, learning.csv would hold rows of both."""
+    made = MendedExperiment(tmp_path, {"evaluation.learning_shifts": ["mine"]})
+    made.launch()
+    made.write(DRAW="points = points")
+    with a_python_of_its_own():
+        (run,) = load(str(made.folder / "tiny.toml"))
+        changes = changes_of(run, made.run_dir, made.manifest())
+    assert (changes.training, changes.evaluation, changes.both) == ((), ("plugin contents",), ("plugin contents",))
 
 
 def test_a_changed_plugin_that_trains_needs_fresh(tmp_path: Path) -> None:
