@@ -41,15 +41,28 @@ def keys_by_part(table: type[Strict], prefix: str = "") -> Iterator[tuple[str, t
 
 def decided_by(table: type[Strict], key: str) -> tuple[Part, ...]:
     """What a dotted key decides, which may lead into a component: ``evaluation.shifts.0.factor``."""
+    info = _field_of(table, key)
+    return ("training",) if info is None else _parts_of(info)
+
+
+def as_it_was(table: type[Strict], key: str, value: Any) -> Any:
+    """The value of a dotted key as an earlier version wrote it, whose default was another (`default_was`)."""
+    info = _field_of(table, key)
+    marks = info.json_schema_extra if info is not None else None
+    if info is not None and isinstance(marks, dict) and "default_was" in marks and value == info.default:
+        return marks["default_was"]
+    return value
+
+
+def _field_of(table: type[Strict], key: str) -> FieldInfo | None:
+    """The field that a dotted key is of, or leads through; None where no table has it."""
     for name in key.split("."):
         info = next((each for field, each in table.model_fields.items() if name in (field, each.alias)), None)
-        if info is None:
-            break
-        inner = _table_in(info)
+        inner = None if info is None else _table_in(info)
         if inner is None:
-            return _parts_of(info)
+            return info
         table = inner
-    return ("training",)
+    return None
 
 
 def part_of(table: Strict, part: Part) -> dict[str, Any]:

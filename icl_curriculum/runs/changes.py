@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.deciding import decided_by, keys_by_part, plugins_behind
+from icl_curriculum.config.deciding import as_it_was, decided_by, keys_by_part, plugins_behind
 from icl_curriculum.config.experiment import NOT_HASHED, Experiment, Run
 from icl_curriculum.config.loading import read_toml
 
@@ -84,7 +84,11 @@ def changed_keys(run: Run, run_dir: Path) -> list[str]:
         whole = key.split(".")[0] not in written and new[key] == default.get(key)
         return key not in old and (whole or key not in deciding)
 
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not added_later(key)]
+    def same(key: str) -> bool:
+        before, now = (as_it_was(Experiment, key, values.get(key)) for values in (old, new))
+        return bool(before == now)
+
+    changed = [key for key in sorted({*old, *new}) if not same(key) and not added_later(key)]
     return [key for key in changed if key.split(".")[0] not in NOT_HASHED]
 
 

@@ -99,5 +99,14 @@ def test_where_training_changed_too_it_is_refused(copied: Finished) -> None:
         launch([changed], copied.results, jobs=0, report=lambda progress: None)
 
 
+def test_a_default_that_was_another_in_an_earlier_version_is_not_asked_for(tmp_path: Path) -> None:
+    """Checkpoints came every 200 steps where now they come by the clock; of neither does anything follow."""
+    launched([tiny_run({"training.checkpoint_every": 200})], tmp_path)
+    outcome, notices = launched(
+        [tiny_run({"training.checkpoint_every": "time", "evaluation.confidence": 0.5})], tmp_path
+    )
+    assert (list(outcome.reevaluated), notices) == (["mixed-seed0"], [])
+
+
 def test_the_same_command_again_says_nothing(copied: Finished) -> None:
     assert launched([copied.run], copied.results)[1] == []
