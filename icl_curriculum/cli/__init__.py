@@ -70,7 +70,9 @@ def run(
         typer.Option("--dry-run", help="only say what would be trained, evaluated anew or kept, and what it costs"),
     ] = False,
 ) -> None:
-    """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
+    """Train, evaluate and plot an experiment. Finished runs are kept, or evaluated anew where only that has changed;
+    interrupted ones resume.
+    """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.core.machine import resolve_device

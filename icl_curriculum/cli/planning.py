@@ -22,7 +22,7 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool) -> int
     found = plan_of(runs, results, device, fresh=fresh)
     if found.error is None:
         with telling() as tell:
-            found = with_costs(found, runs, device, tell)
+            found = with_costs(found, device, tell)
     print_whole(console, plan_table(found.runs))
     for note in _notes(found):
         console.print(note, soft_wrap=True)

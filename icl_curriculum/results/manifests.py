@@ -216,7 +216,7 @@ def check_intact(run_dir: Path, manifest: Mapping[str, Any], *, weights: bool = 
     """
     if is_half_renewed(run_dir):
         raise DamagedFile(
-            run_dir / MANIFEST, "a process was killed while it put the tables of a new evaluation into place",
+            run_dir / MANIFEST, "the tables of a new evaluation are only half in place",
             "give the same icl run again, which finishes that",
         )  # fmt: skip
     check_version(run_dir, manifest)

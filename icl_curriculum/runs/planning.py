@@ -63,10 +63,12 @@ class PlannedRun:
 class LaunchPlan:
     """What a command would do: with each run, and what variants would not record as asked.
 
-    ``error``: what the command would end with before anything starts; None: it would start.
+    ``launched``: the runs as they would be executed. ``error``: what the command would end with before anything starts;
+    None: it would start.
     """
 
     runs: list[PlannedRun]
+    launched: list[Run]
     recorded: list[NotRecordedAnew] = field(default_factory=list)
     error: UserError | None = None
 
@@ -90,7 +92,7 @@ def plan(
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
     found = plan_of(runs, as_path(results, "results"), resolve_device(device), fresh=fresh)
-    return with_costs(found, runs, resolve_device(device), tell).runs if costs else found.runs
+    return with_costs(found, resolve_device(device), tell).runs if costs else found.runs
 
 
 @own_settings(training=True)
@@ -108,7 +110,7 @@ def plan_of(runs: Sequence[Run], results: Path, device: str = "cpu", *, fresh: b
         row, refusal = _planned(run, directory_of(run, results), device, fresh=fresh)
         rows.append(row)
         error = error or refusal
-    return LaunchPlan(rows, recorded, error)
+    return LaunchPlan(rows, runs, recorded, error)
 
 
 def _planned(run: Run, directory: RunDirectory, device: str, *, fresh: bool) -> tuple[PlannedRun, UserError | None]:
@@ -165,10 +167,10 @@ def _checkpoint_step(run: Run, directory: RunDirectory, device: str) -> int:
         return int(read_checkpoint(path, run, device)["trainer"]["step"])
 
 
-def with_costs(found: LaunchPlan, runs: Sequence[Run], device: str = "cpu", tell: Tell = tell_nobody) -> LaunchPlan:
+def with_costs(found: LaunchPlan, device: str = "cpu", tell: Tell = tell_nobody) -> LaunchPlan:
     """A plan with what is to be computed measured: updates that are still to come, and the model's answers."""
     due = {row.variant for row in found.runs if row.action in _COMPUTED}
-    to_measure = [run for run in runs if run.variant in due]
+    to_measure = [run for run in found.launched if run.variant in due]
     costs = {cost.variant: cost for cost in costs_of(to_measure, device, tell)} if to_measure else {}
     return dataclasses.replace(found, runs=[*_with_costs(found.runs, costs)])
 

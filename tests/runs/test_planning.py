@@ -98,7 +98,7 @@ def test_only_what_is_computed_costs(copied: Finished, monkeypatch: pytest.Monke
     """Of one that is evaluated anew its answers, of one that is kept nothing."""
     monkeypatch.setattr("icl_curriculum.runs.cost.SECONDS", 0.05)
     runs = [tiny_run({**FINISHED, "evaluation.confidence": 0.5}, seed=seed) for seed in (0, 1)]
-    asked, trained = with_costs(plan_of(runs, copied.results), runs).runs
+    asked, trained = with_costs(plan_of(runs, copied.results)).runs
     assert (asked.action, asked.prompts, asked.operations) == ("re-evaluate", 0, 0.0)
     assert (trained.action, trained.prompts) == ("train", 12 * 8)
     assert trained.operations is not None
@@ -106,7 +106,7 @@ def test_only_what_is_computed_costs(copied: Finished, monkeypatch: pytest.Monke
     assert asked.seconds is not None
     assert trained.seconds is not None
     assert 0 < asked.seconds < trained.seconds
-    (kept,) = with_costs(plan_of([copied.run], copied.results), [copied.run]).runs
+    (kept,) = with_costs(plan_of([copied.run], copied.results)).runs
     assert (kept.action, kept.seconds) == ("keep", 0.0)
 
 

@@ -251,7 +251,7 @@ def test_what_is_half_in_place_is_refused_by_readers_and_finished_by_run(copied:
     for name in ("config.toml", "evaluation.csv", "prediction_differences.csv", "timing.csv", "manifest.json"):
         shutil.copy(other / "tiny/mixed-seed0" / name, stage / name)
     (stage / "evaluation.csv").replace(copied.path / "evaluation.csv")
-    with pytest.raises(DamagedFile, match=r"killed while it put the tables .* give the same icl run again"):
+    with pytest.raises(DamagedFile, match=r"only half in place; give the same icl run again"):
         check_intact(copied.path, read_manifest(copied.path) or {})
     assert launch([new], copied.results, jobs=0, report=lambda progress: None).skipped == ["mixed-seed0"]
     assert tables(copied.path) == tables(other / "tiny/mixed-seed0")
