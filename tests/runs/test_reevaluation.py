@@ -18,6 +18,8 @@ from tiny_runs import Killed, killed_at, tables, tiny_run
 
 from icl_curriculum.config.loading import load, read_toml
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.notices import MadeAnew
+from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.manifests import DamagedFile, check_intact, read_manifest
 from icl_curriculum.runs.changes import changes_of
 from icl_curriculum.runs.checkpoints import load_model
@@ -131,6 +133,17 @@ def test_launch_says_which_runs_were_evaluated_anew(copied: Finished) -> None:
     assert outcome.reevaluated == {"mixed-seed0": ("evaluation.baselines", "evaluation.confidence")}
     assert set(pd.read_csv(copied.results / "tiny/evaluation.csv")["learner"]) >= {"model", "zero"}
     assert launch([tiny_run(changed)], copied.results, jobs=0, report=lambda progress: None).skipped == ["mixed-seed0"]
+
+
+def test_a_seed_that_is_evaluated_anew_alone_is_missed_in_the_tables(copied: Finished) -> None:
+    """As where the command was interrupted after the first seed."""
+    experiment = copied.results / "tiny"
+    runs = [tiny_run(FINISHED, seed=seed) for seed in (0, 1)]
+    launch(runs, copied.results, jobs=0, report=lambda progress: None)
+    execute(tiny_run({**FINISHED, "evaluation.confidence": 0.5}), copied.results)
+    with pytest.warns(MadeAnew, match="mixed-seed0, of the runs that stood in the tables, has another config now"):
+        refresh(experiment)
+    assert set(pd.read_csv(experiment / "runs.csv")["run"]) == {"mixed-seed1"}
 
 
 def test_fresh_trains_anew_where_only_the_evaluation_changed(copied: Finished) -> None:
