@@ -5,6 +5,7 @@ from .config.loading import load as load
 from .core.errors import RunFailed as RunFailed
 from .core.errors import UserError as UserError
 from .core.named_files import File as File
+from .core.notices import NotRecordedAnew as NotRecordedAnew
 from .core.notices import NotShown as NotShown
 from .core.prompts import Learner as Learner
 from .core.prompts import Prompts as Prompts
@@ -33,6 +34,8 @@ from .runs.cost import RunCost as RunCost
 from .runs.cost import cost as cost
 from .runs.experiment import run as run
 from .runs.importing import import_checkpoint as import_checkpoint
+from .runs.planning import PlannedRun as PlannedRun
+from .runs.planning import plan as plan
 from .runs.results import Results as Results
 from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score

@@ -67,8 +67,14 @@ def run(
     ] = False,
     log: Log = None,
     predictions: Predictions = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="only say what would be trained, evaluated anew or kept, and what it costs"),
+    ] = False,
 ) -> None:
-    """Train, evaluate and plot an experiment. Finished runs are kept, interrupted ones resume."""
+    """Train, evaluate and plot an experiment. Finished runs are kept, or evaluated anew where only that has changed;
+    interrupted ones resume.
+    """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.core.machine import resolve_device
@@ -78,6 +84,10 @@ def run(
     predictions = None if predictions is None else check_format(predictions)
     loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
     device = resolve_device(device)
+    if dry_run:
+        from icl_curriculum.cli import planning
+
+        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh))
     with progress.live_view(loaded, device) as view:
 
         def launched(outcome: LaunchOutcome) -> None:

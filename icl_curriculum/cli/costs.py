@@ -20,7 +20,7 @@ def show(runs: Sequence[Run], device: str) -> None:
     """Measure what runs cost on a device, and print it."""
     name = runs[0].experiment.name
     console.print(f"{name}: timing a few updates, answers and a checkpoint on {device}", soft_wrap=True)
-    with _telling() as tell:
+    with telling() as tell:
         costs = costs_of(runs, device, tell)
     print_whole(console, cost_table(costs))
     for note in _notes(costs, runs):
@@ -39,9 +39,9 @@ def cost_table(costs: Sequence[RunCost]) -> Table:
         table.add_column(column, justify="right")
     for cost in costs:
         table.add_row(
-            cost.variant, str(cost.seeds), _number(cost.parameters), f"{cost.steps:,}", _number(cost.prompts),
-            f"{cost.operations:.2e}", _time(cost.training_seconds),
-            _time(cost.learning_seconds + cost.evaluation_seconds),
+            cost.variant, str(cost.seeds), number_shown(cost.parameters), f"{cost.steps:,}", number_shown(cost.prompts),
+            f"{cost.operations:.2e}", time_shown(cost.training_seconds),
+            time_shown(cost.learning_seconds + cost.evaluation_seconds),
             *map(_bytes, (cost.weights_bytes, cost.checkpoint_bytes, cost.table_bytes, cost.written_bytes)),
         )  # fmt: skip
     runs = sum(cost.seeds for cost in costs)
@@ -51,9 +51,9 @@ def cost_table(costs: Sequence[RunCost]) -> Table:
             return float(sum(cost.seeds * getattr(cost, key) for cost in costs for key in keys))
 
         table.add_row(
-            "all together", str(runs), "", f"{total('steps'):,.0f}", _number(total("prompts")),
-            f"{total('operations'):.2e}", _time(total("training_seconds")),
-            _time(total("learning_seconds", "evaluation_seconds")),
+            "all together", str(runs), "", f"{total('steps'):,.0f}", number_shown(total("prompts")),
+            f"{total('operations'):.2e}", time_shown(total("training_seconds")),
+            time_shown(total("learning_seconds", "evaluation_seconds")),
             *(_bytes(total(key)) for key in ("weights_bytes", "checkpoint_bytes", "table_bytes", "written_bytes")),
         )  # fmt: skip
     return table
@@ -73,10 +73,10 @@ def _notes(costs: Sequence[RunCost], runs: Sequence[Run]) -> Iterator[str]:
     yield f"written: over the whole run, with {range_shown} checkpoints, of which the last stays"
 
 
-def _number(number: float) -> str:
+def number_shown(number: float) -> str:
     """A number in three digits.
 
-    >>> [_number(number) for number in (128, 6945, 9534977, 3.2e7)]
+    >>> [number_shown(number) for number in (128, 6945, 9534977, 3.2e7)]
     ['128', '6.95k', '9.53M', '32.0M']
     """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -97,10 +97,10 @@ def _bytes(number: float) -> str:
     return f"{number:.0f} B"
 
 
-def _time(seconds: float) -> str:
+def time_shown(seconds: float) -> str:
     """A time in hours, or in minutes and seconds where it is less than one.
 
-    >>> [_time(seconds) for seconds in (0.3, 75, 25_200, 3e6)]
+    >>> [time_shown(seconds) for seconds in (0.3, 75, 25_200, 3e6)]
     ['1s', '1m15s', '7.0 h', '833 h']
     """
     if seconds < 3600:
@@ -114,7 +114,7 @@ def _three_digits(number: float) -> str:
 
 
 @contextlib.contextmanager
-def _telling() -> Iterator[Tell]:
+def telling() -> Iterator[Tell]:
     """Yield what is told how far the measuring is: a bar on a terminal, a line every few seconds elsewhere."""
     printed = time.monotonic()
 

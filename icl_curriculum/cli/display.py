@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,8 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
     if outcome.kept:
         kept = ", ".join(outcome.kept)
         console.print(f"trained before and repeated alike, the training was kept: {kept}", soft_wrap=True)
+    for keys, runs in _by_keys(outcome.reevaluated).items():
+        console.print(f"trained before, evaluated anew ({', '.join(keys)} changed): {', '.join(runs)}", soft_wrap=True)
     show_baseline_failures(outcome.baseline_failures)
     show_warnings(outcome.warnings)
     if outcome.left_out:
@@ -151,6 +153,14 @@ def show_failures(outcome: LaunchOutcome, *, debug: bool) -> None:
         console.print(failure.message, soft_wrap=True)
         if debug and failure.details:
             console.print(failure.details, soft_wrap=True)
+
+
+def _by_keys(reevaluated: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
+    """The runs that were evaluated anew, by the keys that had changed."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run, keys in reevaluated.items():
+        found.setdefault(keys, []).append(run)
+    return found
 
 
 def show_results(directory: Path, figures: Sequence[Path]) -> None:

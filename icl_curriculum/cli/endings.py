@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from icl_curriculum.cli.signals import Signals, Stopped
-from icl_curriculum.core.notices import LeftOut, MadeAnew, NotShown
+from icl_curriculum.core.notices import LeftOut, MadeAnew, NotRecordedAnew, NotShown
 from icl_curriculum.core.printable import harmless, make_tolerant
 from icl_curriculum.core.stopping import stop_if_asked
 
@@ -142,7 +142,7 @@ def _notices_printed() -> Iterator[None]:
                 if str(message) not in left_out:
                     echo(f"damaged: {message}", err=True)
                 left_out[str(message)] = None
-            elif isinstance(message, MadeAnew | NotShown):
+            elif isinstance(message, MadeAnew | NotRecordedAnew | NotShown):
                 echo(f"note: {message}")
                 if tracebacks() and isinstance(message, NotShown):
                     echo(message.details)
@@ -150,7 +150,7 @@ def _notices_printed() -> Iterator[None]:
                 text = harmless(str(message))
                 others(message if text == str(message) else text, category, *place, **more)
 
-        for kind in (NotShown, LeftOut, MadeAnew):
+        for kind in (NotShown, LeftOut, MadeAnew, NotRecordedAnew):
             warnings.simplefilter("always", kind)
         warnings.showwarning = show
         try:

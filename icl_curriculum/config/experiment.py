@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 
 from icl_curriculum.baselines.base import Baseline
+from icl_curriculum.config.deciding import NOTHING, part_hash, plugins_behind
 from icl_curriculum.config.names import check_folder
 from icl_curriculum.config.tables import (
     AnyModel,
@@ -53,15 +54,21 @@ def _usual_inputs(given: dict[str, Any]) -> tuple[str | dict[str, Any], ...]:
 class Experiment(Strict):
     """One experiment file, resolved: every field has a value."""
 
-    name: str = Field("experiment", description="name in the tables and of the folder under results/")
-    description: str = Field("", description="one sentence on what is asked")
+    name: str = Field(
+        "experiment", description="name in the tables and of the folder under results/", json_schema_extra=NOTHING
+    )
+    description: str = Field("", description="one sentence on what is asked", json_schema_extra=NOTHING)
     recipe: Literal["fast", "reference"] = Field(
         "fast", description="defaults of model and optimizer: fastest found, or as published"
     )
     dims: int = Field(5, ge=1, le=LARGEST, description="dimensions of the inputs, d")
     points: int = Field(21, ge=2, le=LARGEST, description="points of a prompt, K examples and a query: K + 1")
     seeds: tuple[Annotated[int, Field(ge=0, le=2**63 - 1)], ...] = Field(
-        (0, 1, 2), strict=False, min_length=1, description="training seeds"
+        (0, 1, 2),
+        strict=False,
+        min_length=1,
+        description="training seeds",
+        json_schema_extra=NOTHING,
     )
     threads: int = Field(
         1, ge=1, le=1024, description="CPU threads of a run; part of the hash, since results differ in the last bits"
@@ -89,8 +96,12 @@ class Experiment(Strict):
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="the training loop")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="banks, shifts and baselines")
-    variants: dict[str, dict[str, Any]] = Field({}, description="name = changed keys; one run per variant and seed")
-    plugins: tuple[str, ...] = Field((), strict=False, description="plugin files, relative to the experiment file")
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="name = changed keys; one run per variant and seed", json_schema_extra=NOTHING
+    )
+    plugins: tuple[str, ...] = Field(
+        (), strict=False, description="plugin files, relative to the experiment file", json_schema_extra=NOTHING
+    )
 
     def plan(self) -> CurriculumPlan:
         """The curricula over this experiment's function classes and input distributions."""
@@ -424,9 +435,16 @@ class Experiment(Strict):
         """Everything registered that the experiment is made of."""
         baselines = [baseline for item in self.function_classes for baseline in self.baselines_for(item)]
         return [
-            *self.function_classes, *self.inputs, self.curriculum.function_classes, self.curriculum.inputs,
-            self.model, self.training.method, *self.evaluation.shifts, *self.evaluation.learning_shifts, *baselines,
+            *self.training_components(), *self.evaluation.shifts, *self.evaluation.learning_shifts, *baselines,
             *self.evaluation.metrics,
+        ]  # fmt: skip
+
+    def training_components(self) -> list[Component]:
+        """Those of the `components` that training is made of."""
+        curriculum = self.curriculum
+        return [
+            *self.function_classes, *self.inputs, curriculum.function_classes, curriculum.inputs, self.model,
+            self.training.method,
         ]  # fmt: skip
 
     def resolved(self) -> dict[str, Any]:
@@ -505,6 +523,20 @@ class Run:
         deciding = {key: value for key, value in self.experiment.deciding().items() if key not in left_out}
         text = json.dumps([deciding, sorted(self.plugin_hashes)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def training_plugins(self) -> list[str]:
+        """Those of the plugin hashes that are of the code that trains the run."""
+        return plugins_behind(self.experiment.training_components(), self.plugin_hashes)
+
+    def training_hash(self) -> str:
+        """The hash of what decides the weights: two runs that have it in common are trained alike, seed by seed."""
+        return part_hash(self.experiment, "training", self.training_plugins())
+
+    def evaluation_hash(self) -> str:
+        """The hash of what decides, beside the weights, what the evaluation after training asks, and of whom."""
+        trained_by = {*self.training_plugins()}
+        others = [digest for digest in self.plugin_hashes if digest not in trained_by]
+        return part_hash(self.experiment, "evaluation", others)
 
 
 def variant_name(experiment: Experiment) -> str:

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config.cadence import EARLIER, StepsOrTime, by_steps
+from icl_curriculum.config.deciding import EVALUATION, EVALUATION_AND_RECORDING, RECORDING
 from icl_curriculum.config.positions import Positions, check_positions
 from icl_curriculum.core.component import ADDED_LATER, LARGEST, Component, Strict, default_was
 from icl_curriculum.core.errors import UserError
@@ -157,22 +158,24 @@ class TrainingConfig(Strict):
         ge=1,
         description="steps between rows of training.csv and curriculum.csv; default: 10, and in runs of 20,000 steps "
         "and more as many as leave 1,000 to 2,500 rows",
+        json_schema_extra=RECORDING,
     )
     learning_every: int = Field(
         default_factory=by_steps(EARLIER["learning_every"]),
         ge=1,
         description="steps between rows of learning.csv; default: 50, and from 100,000 steps on likewise more",
+        json_schema_extra=RECORDING,
     )
     checkpoint_every: StepsOrTime = Field(
         "time",
-        json_schema_extra=default_was(200),
+        json_schema_extra={**default_was(200), **RECORDING},
         description="steps between checkpoints; 'time': every 15 seconds, and less often in long runs and where "
         "writing one takes long",
     )
     keep_checkpoints: KeptSteps = Field(
         None,
         description="steps whose weights are kept, or a number n: step 0 and every n steps; default: the last alone",
-        json_schema_extra=ADDED_LATER,
+        json_schema_extra={**ADDED_LATER, **RECORDING},
     )
 
     def kept_steps(self) -> tuple[int, ...]:
@@ -258,34 +261,54 @@ AdaptationText = Annotated[str, AfterValidator(_adaptation)]
 class EvaluationConfig(Strict):
     """``[evaluation]``."""
 
-    n_prompts: int = Field(1280, ge=2, le=LARGEST, description="prompts of each frozen bank")
-    bank_seed: int = Field(0, ge=0, description="seed of the banks, independent of the runs' seeds")
-    learning_prompts: int = Field(128, ge=1, le=LARGEST, description="prompts of the banks behind learning.csv")
-    shifts: tuple[AnyShift, ...] = Field((), strict=False, description="out-of-distribution prompts, for every class")
+    n_prompts: int = Field(
+        1280, ge=2, le=LARGEST, description="prompts of each frozen bank", json_schema_extra=EVALUATION
+    )
+    bank_seed: int = Field(
+        0,
+        ge=0,
+        description="seed of the banks, independent of the runs' seeds",
+        json_schema_extra=EVALUATION_AND_RECORDING,
+    )
+    learning_prompts: int = Field(
+        128, ge=1, le=LARGEST, description="prompts of the banks behind learning.csv", json_schema_extra=RECORDING
+    )
+    shifts: tuple[AnyShift, ...] = Field(
+        (), strict=False, description="out-of-distribution prompts, for every class", json_schema_extra=EVALUATION
+    )
     learning_shifts: tuple[AnyShift, ...] = Field(
         (),
         strict=False,
         description="shifts whose errors stand in learning.csv, too, in a column of their own",
-        json_schema_extra=ADDED_LATER,
+        json_schema_extra={**ADDED_LATER, **RECORDING},
     )
     baselines: tuple[AnyBaseline, ...] | None = Field(
-        None, strict=False, description="baselines; default: those that suit each class"
+        None,
+        strict=False,
+        description="baselines; default: those that suit each class",
+        json_schema_extra=EVALUATION,
     )
     metrics: tuple[AnyMetric, ...] = Field(
         (),
         strict=False,
         description="metrics beside those that every evaluation has; also in learning.csv",
-        json_schema_extra=ADDED_LATER,
+        json_schema_extra={**ADDED_LATER, **EVALUATION_AND_RECORDING},
     )
     adapt: tuple[AdaptationText, ...] = Field(
         (),
         strict=False,
         description="how the model is adapted before it is asked again, as in 'steps=20,rate=0.1' or "
         "'per_prompt,steps=1'",
-        json_schema_extra=ADDED_LATER,
+        json_schema_extra={**ADDED_LATER, **EVALUATION},
     )
-    costly: CostlyConfig = Field(default_factory=CostlyConfig, description="trees, boosting, networks, scikit-learn")
-    confidence: float = Field(0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts")
+    costly: CostlyConfig = Field(
+        default_factory=CostlyConfig,
+        description="trees, boosting, networks, scikit-learn",
+        json_schema_extra=EVALUATION,
+    )
+    confidence: float = Field(
+        0.9, gt=0, lt=1, description="level of the bootstrap intervals over prompts", json_schema_extra=EVALUATION
+    )
 
     def adaptations(self) -> list[Adaptation]:
         """The ways to adapt the model that ``adapt`` names."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from icl_curriculum.core.errors import RunFailed, UserError, described
 from icl_curriculum.core.stopping import stop_if_asked
@@ -36,6 +37,23 @@ class LeftOut(UserWarning):
     def __init__(self, run: str, problem: str) -> None:
         super().__init__(f"{run} is left out: {problem}")
         self.run, self.problem = run, problem
+
+
+class NotRecordedAnew(UserWarning):
+    """A variant goes on recording its training as its runs in the folder do, and not as was asked.
+
+    ``variant``: which; ``like``: the folder of the run that it is recorded like; ``keys``: those that were asked for
+    otherwise.
+    """
+
+    def __init__(self, variant: str, like: Path, keys: Sequence[str]) -> None:
+        what, they, it = ("these", "they decide", "them") if len(keys) > 1 else ("this", "it decides", "it")
+        super().__init__(
+            f"{variant}: {', '.join(keys)} {'are' if len(keys) > 1 else 'is'} left as in {like}, though asked for "
+            f"otherwise: {they} no weights, and nothing is trained anew for {what} alone. --fresh moves the runs aside "
+            f"and trains anew with {it}, --results DIR keeps both"
+        )
+        self.variant, self.like, self.keys = variant, like, tuple(keys)
 
 
 def warn_of(notice: UserWarning) -> None:

@@ -239,6 +239,13 @@ def refresh(experiment: Path) -> Survey:
     made = collect(experiment, hashes)
     for run in made.gone:
         warn_of(MadeAnew(f"{experiment}: {run}, which stood in the tables, is gone; they were collected without it"))
+    if changed := ", ".join(run for run in made.left_out if known and run in known["runs"]):
+        warn_of(
+            MadeAnew(
+                f"{experiment}: {changed}, of the runs that stood in the tables, has another config now; they were "
+                f"collected without. Give the same icl run to all seeds"
+            )
+        )
     for run in made.added:
         warn_of(MadeAnew(f"{experiment}: {run} had not been collected yet, and is in the tables now"))
     if made.changed:

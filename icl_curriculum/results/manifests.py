@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 #: The version of the format that is written. Format 1, before 0.3.0, has neither this number nor a seal.
 FORMAT = 2
 
+#: The folder within a run's that holds new files of a finished run until they are put into place.
+STAGE = "renewed"
+
 #: The status of a run that is trained to its last step and not yet evaluated.
 TRAINED = "trained"
 
@@ -211,6 +214,11 @@ def check_intact(run_dir: Path, manifest: Mapping[str, Any], *, weights: bool = 
 
     ``weights``: whether those of the last step are looked at, too, which tables and figures do not need.
     """
+    if is_half_renewed(run_dir):
+        raise DamagedFile(
+            run_dir / MANIFEST, "the tables of a new evaluation are only half in place",
+            "give the same icl run again, which finishes that",
+        )  # fmt: skip
     check_version(run_dir, manifest)
     check_deciding(run_dir, manifest)
     for name in tables_of(manifest):
@@ -221,6 +229,11 @@ def check_intact(run_dir: Path, manifest: Mapping[str, Any], *, weights: bool = 
             raise DamagedFile(path, "it is missing")
         if manifest.get("weights", "") != bytes_hash(_read(path)):
             raise DamagedFile(path, "it is not what the run wrote")
+
+
+def is_half_renewed(run_dir: Path) -> bool:
+    """Whether new files of a finished run are whole and still to be put into place, see `results.staging`."""
+    return (run_dir / STAGE / MANIFEST).is_file()
 
 
 def _read(path: Path) -> bytes:

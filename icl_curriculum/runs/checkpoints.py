@@ -40,13 +40,15 @@ def write_checkpoint(directory: RunDirectory, run: Run, device: str, state: dict
     """Write tensors and plain values atomically, marked as this run's and its kind of device's."""
     # By way of memory: torch's own file writer turns a full disk into an error without a reason.
     buffer = io.BytesIO()
-    torch.save({"run": [run.name, run.hash()], "device": device_kind(device), **state}, buffer)
+    about = {"run": [run.name, run.hash()], "training_hash": run.training_hash(), "device": device_kind(device)}
+    torch.save({**about, **state}, buffer)
     directory.write("state.pt", buffer.getvalue())
 
 
 def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | None = None) -> dict[str, Any]:
     """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`.
 
+    One of the same run is taken where it was trained alike, whatever its evaluation was to be.
     ``config_hash``: of the config that the run was trained with, if that is another than it has now.
     UserError for one that another kind of device wrote: a run that changes it would not repeat.
     """
@@ -59,7 +61,8 @@ def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | Non
 
     state = torch.load(path, map_location=kept_where_it_was, weights_only=True)
     name, found = state.pop("run")
-    if (name, found) != (run.name, config_hash or run.hash()):
+    trained_alike = state.pop("training_hash", None) == run.training_hash()
+    if name != run.name or not (found == (config_hash or run.hash()) or trained_alike):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
     if state["device"] != device_kind(device):
         raise UserError(

@@ -43,13 +43,22 @@ def described(run: Run, status: str, *, device: str, started: str, seconds: floa
         "run": run.name,
         "variant": run.variant,
         "seed": run.seed,
-        "config_hash": run.hash(),
-        "plugins": list(run.plugin_hashes),
+        **hashes_of(run),
         "device": device,
         "threads": run.experiment.threads,
         **provenance(),
         "started": started,
         "wall_seconds": round(seconds, 3),
+    }
+
+
+def hashes_of(run: Run) -> dict[str, Any]:
+    """The hashes of what decides a run, as a manifest says them: of all, of its training, and of its evaluation."""
+    return {
+        "config_hash": run.hash(),
+        "training_hash": run.training_hash(),
+        "evaluation_hash": run.evaluation_hash(),
+        "plugins": list(run.plugin_hashes),
     }
 
 

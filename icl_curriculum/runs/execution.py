@@ -22,19 +22,21 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
-from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, check_name, is_lost, read_manifest
+from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, is_lost, read_manifest
+from icl_curriculum.results.staging import finish_renewing
 from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.cadence import CheckpointCadence
-from icl_curriculum.runs.changes import changed_keys
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
 from icl_curriculum.runs.evaluation import TrainedModel, evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
-from icl_curriculum.runs.mending import TRAINING_KEPT, is_trained, keep_training, renew_config, trained_with, way_out_of
+from icl_curriculum.runs.mending import TRAINING_KEPT, is_trained, keep_training, renew_config, trained_with
 from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
+from icl_curriculum.runs.reevaluation import reevaluate
+from icl_curriculum.runs.standing import standing_of
 from icl_curriculum.training import Diverged, Trainer
 
 #: The most seconds of training without a report, however rare the rows of its tables.
@@ -90,25 +92,9 @@ def directory_of(run: Run, results: Path) -> RunDirectory:
 def is_finished(run: Run, results: Path) -> bool:
     """Whether the run's directory holds this very run, finished.
 
-    UserError if it holds another config, unless that has been trained and `keep_training` may keep it for this one.
+    UserError if it holds another config whose training cannot be kept, see `standing_of`.
     """
-    directory = directory_of(run, results)
-    manifest = read_manifest(directory.path)
-    if manifest is None:
-        # With its checkpoint, it is evaluated once more, which repeats what was lost.
-        if is_lost(directory.path) and not (directory.path / "state.pt").is_file():
-            raise DamagedFile(directory.path / MANIFEST, "it is missing", "restore it, or start afresh with --fresh")
-        return False
-    check_name(directory.path, manifest)
-    if manifest["config_hash"] != run.hash():
-        if is_trained(run, directory):
-            return False
-        changed = changed_keys(run, directory.path)
-        raise UserError(
-            f"{directory.path} holds a run of another config; changed: {', '.join(changed) or 'plugin contents'}. "
-            f"{way_out_of(manifest)}Use --fresh to move it aside and start anew, or --results DIR to keep both"
-        )
-    return bool(manifest["status"] == "finished")
+    return standing_of(run, directory_of(run, results)).to_do == "keep"
 
 
 def move_aside(run: Run, results: Path) -> Path | None:
@@ -173,10 +159,15 @@ def execute(
         report(Progress(run.name, f"waiting for {holder}", 0, 0))
 
     with directory.locked(waiting=waiting if wait else None), computing_threads(run.experiment.threads):
-        if is_finished(run, results):
+        finish_renewing(directory)
+        to_do = standing_of(run, directory).to_do
+        if to_do == "keep":
             return
         try:
             with reproducible(device), failures_named(run.name):
+                if to_do == "re-evaluate":
+                    _reevaluate(run, directory, device, report)
+                    return
                 keep_training(run, directory, device)
                 _Execution(run, directory, device, report, log).finish()
         except OSError as error:
@@ -187,6 +178,15 @@ def execute(
                 f"without --fresh, the next run continues from the last checkpoint",
                 run=run.name,
             ) from error
+
+
+def _reevaluate(run: Run, directory: RunDirectory, device: str, report: Report) -> None:
+    """Ask a finished run anew. RunFailed if a component fails; the run is then what it was."""
+    banks = len(list(evaluation_banks(run.experiment)))
+    try:
+        reevaluate(run, directory, device, telling_of_banks(run.name, banks, report))
+    except ComponentFailed as error:
+        raise RunFailed(f"{error}; the run is what it was: {directory.path}", run=run.name) from error
 
 
 def _prompts_changed(run: Run, what: str) -> Doubt:
@@ -314,7 +314,7 @@ class _Execution:
                 )
             if self.before.get("config_file") and not self.trained_with:
                 self._warn(f"{path} was not what the run had written, and is written anew")
-        if changed or self.trained_with:
+        if changed or self.trained_with or self.before.get("config_hash") != self.run.hash():
             renew_config(self.run, self.directory)
 
     def _train(self) -> None:

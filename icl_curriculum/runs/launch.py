@@ -16,11 +16,13 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
 from icl_curriculum.core.machine import available_cores, resolve_device
+from icl_curriculum.core.notices import warn_of
 from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.doubts import doubts_in, worded
-from icl_curriculum.results.manifests import DamagedFile, read_manifest
+from icl_curriculum.results.manifests import STAGE, DamagedFile, read_manifest
+from icl_curriculum.results.staging import finish_renewing
 from icl_curriculum.runs.banks import check_banks
 from icl_curriculum.runs.cadence import as_begun
 from icl_curriculum.runs.execution import (
@@ -28,13 +30,15 @@ from icl_curriculum.runs.execution import (
     directory_of,
     execute,
     in_use,
-    is_finished,
     keep_if_trained,
     move_aside,
 )
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
 from icl_curriculum.runs.pool import UNITS, WorkerPool
+from icl_curriculum.runs.recorded import as_recorded
+from icl_curriculum.runs.reevaluation import check_askable
+from icl_curriculum.runs.standing import standing_of
 
 __all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device"]
 
@@ -54,6 +58,8 @@ class LaunchOutcome:
     kept: list[str] = dataclasses.field(default_factory=list)
     #: What is to be doubted of the runs that are finished, as sentences.
     warnings: list[str] = dataclasses.field(default_factory=list)
+    #: Finished runs that were evaluated anew, not trained, each with the keys that had changed.
+    reevaluated: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def launch(
@@ -71,35 +77,51 @@ def launch(
 ) -> LaunchOutcome:
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
+    Finished ones of another evaluation are evaluated anew, and what a variant records stays as it is (`as_recorded`).
     ``jobs`` worker processes at a time, by default as many as keep all cores busy; 0: in this process, run after run.
     Checks every run's directory before starting any. A failed run does not stop the others, and neither does one whose
     files are damaged, which is left as it is. A run that another process takes up in the meantime is waited for.
     ``log`` names `live_logging.BACKENDS`.
     Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside, or its training
-    can be kept, see `mending`), is in use, or cannot be written to, and for a logger that is unknown or not installed.
+    can be kept, see `standing_of` and `mending`), is in use, or cannot be written to, and for a logger that is unknown
+    or not installed.
     """
     log = chosen(log)
     for run in {run.variant: run for run in runs}.values():
         check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
-    runs = as_begun(runs, results)
-    of_variant = {run.variant: run for run in runs}
     for run in runs:
         if holder := in_use(run, results):
             raise Locked(
                 f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use --results"
             )
+    for directory in (directory_of(run, results) for run in runs):
+        if (directory.path / STAGE).exists():
+            with directory.locked():
+                finish_renewing(directory)
+    runs = as_begun(runs, results)
     if fresh:
         for run in runs:
             move_aside(run, results)
+    else:
+        runs, not_anew = as_recorded(runs, results)
+        for notice in not_anew:
+            warn_of(notice)
+    of_variant = {run.variant: run for run in runs}
+    reevaluated: dict[str, tuple[str, ...]] = {}
     skipped: list[str] = []
     kept: list[str] = []
     damaged: dict[str, RunFailure] = {}
     for run in runs:
         with _naming_damage(run.name, damaged):
-            if is_finished(run, results):
-                directory_of(run, results).check_intact()
+            directory = directory_of(run, results)
+            standing = standing_of(run, directory)
+            if standing.to_do == "keep":
+                directory.check_intact()
                 skipped.append(run.name)
+            elif standing.to_do == "re-evaluate":
+                check_askable(directory)
+                reevaluated[run.name] = standing.changes.evaluation
     there = {*skipped, *damaged}
     waiting = [run for run in runs if run.name not in there]
     # Also where there is nothing left to execute, and so no worker that would clear them away.
@@ -119,26 +141,27 @@ def launch(
         failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs)
     else:
         failures = []
-    directory = results / runs[0].experiment.name
+    folder = results / runs[0].experiment.name
     failures = [*damaged.values(), *failures]
     failed = {failure.run for failure in failures}
     finished = [run.name for run in waiting if run.name not in failed]
     left_out: list[str] = []
     if finished or skipped:
         try:
-            collected = collect(directory, {variant: run.hash() for variant, run in of_variant.items()})
+            collected = collect(folder, {variant: run.hash() for variant, run in of_variant.items()})
             left_out = collected.left_out
             others = {name: problem for name, problem in collected.damaged.items() if name not in failed}
             failures += [RunFailure(name, f"{name}: {problem}") for name, problem in others.items()]
         except (UserError, OSError) as error:
             # Named beside the runs that failed, not instead of them.
             failures.append(RunFailure("tables", f"the tables were not collected: {error}", traceback.format_exc()))
-            return LaunchOutcome(directory, [], [], failures, left_out, {}, kept)
+            return LaunchOutcome(folder, [], [], failures, left_out, {}, kept)
     well = {*finished, *skipped}
     ended_well = [run for run in runs if run.name in well]
     return LaunchOutcome(
-        directory, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
+        folder, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
         worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),
+        {run: keys for run, keys in reevaluated.items() if run in well},
     )  # fmt: skip
 
 

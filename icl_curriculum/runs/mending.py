@@ -67,7 +67,7 @@ def way_out_of(manifest: Mapping[str, Any]) -> str:
     """What to know of a run in the place of another config: empty, or what could change without training anew."""
     if manifest["status"] != TRAINED:
         return ""
-    keys = ", ".join(f"evaluation.{key}" for key in AFTER_TRAINING)
+    keys = ", ".join(AFTER_TRAINING)
     return f"Its training is complete, and is kept where nothing but plugin contents, {keys} changes. "
 
 

@@ -12,7 +12,10 @@ from icl_curriculum.runs.evaluation import TrainedModel
 
 
 def trained_model(run: Run, model: Model, run_dir: Path) -> TrainedModel:
-    """The model with what it was trained on, as its own evaluation.csv says."""
+    """The model with what it was trained on, as its own evaluation.csv says.
+
+    That is there where the checkpoint may have been cleaned away.
+    """
     columns = ["step", "function_class", "input_distribution", "in_distribution", "n_context"]
     types = {"function_class": "str", "input_distribution": "str"}
     own = pd.read_csv(run_dir / "evaluation.csv", usecols=columns, dtype=types, keep_default_na=False)

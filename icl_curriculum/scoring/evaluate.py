@@ -180,9 +180,15 @@ class Evaluation:
         return GrowingTables(output, COMMAND, keys, self._why_not_beside)
 
     def _why_not_beside(self, manifest: dict[str, Any]) -> str | None:
-        if manifest.get("weights") == self.manifest.get("weights") and manifest.get("bank_version") == BANK_VERSION:
+        if manifest.get("weights") != self.manifest.get("weights") or manifest.get("bank_version") != BANK_VERSION:
+            return f"the evaluation of {manifest.get('run')} with other weights or other banks"
+        # A run may have been evaluated anew with another config since.
+        same = manifest.get("config_hash") == self.manifest["config_hash"]
+        level, now = manifest.get("confidence"), self.run.experiment.evaluation.confidence
+        if level == now or (level is None and same):
             return None
-        return f"the evaluation of {manifest.get('run')} with other weights or other banks"
+        before = "another level" if level is None else f"level {level:g}"
+        return f"intervals of {before}, and evaluation.confidence is {now:g} now"
 
     def _write(
         self, output: Path, answered: Sequence[Scored], plugins: Sequence[str], claim: Claim, metrics: Sequence[Metric]
@@ -196,6 +202,7 @@ class Evaluation:
                 "run": self.run.name,
                 "config_hash": self.manifest["config_hash"],
                 "weights": self.manifest.get("weights"),
+                "confidence": self.run.experiment.evaluation.confidence,
                 "plugins": sorted({*manifest.get("plugins", []), *plugins}),
                 "bank_version": BANK_VERSION,
                 "banks": {**manifest.get("banks", {}), **hashed},

@@ -21,7 +21,7 @@ def _no_time_to_lose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_numbers_in_words() -> None:
-    for function in (costs._number, costs._bytes, costs._time):
+    for function in (costs.number_shown, costs._bytes, costs.time_shown):
         finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
         assert [runner.run(example).failed for example in finder.find(function, globs=vars(costs))] == [0]
 

@@ -117,11 +117,12 @@ def test_a_table_grows_and_is_renewed_by_cell(icl: Icl, finished: Finished, tmp_
     [
         ("manifest.json", {"weights": "another run's"}, "holds the evaluation of mixed-seed0 with other weights or"),
         ("manifest.json", {"bank_version": 1}, "holds the evaluation of mixed-seed0 with other weights or other banks"),
+        ("manifest.json", {"confidence": 0.5}, "holds intervals of level 0.5, and evaluation.confidence is 0.9 now"),
         ("manifest.json", {"kind": "mine"}, "holds files that icl evaluate did not write; give another folder with"),
         ("manifest.json", None, "manifest.json is damaged: "),
         ("evaluation.csv", None, "evaluation.csv is damaged: it is not what icl evaluate wrote; restore it, or remove"),
     ],
-    ids=["weights", "banks", "another program", "half a manifest", "damaged"],
+    ids=["weights", "banks", "another level", "another program", "half a manifest", "damaged"],
 )
 def test_what_another_call_did_not_write_is_left_alone(
     icl: Icl, finished: Finished, tmp_path: Path, name: str, change: dict[str, object] | None, message: str

@@ -80,7 +80,8 @@ def _differ(one: ComparedBank, other: ComparedBank) -> str:
         if not common:
             return "prompts of which nothing tells whether they are the same: no manifest, and no baseline in common"
     if one.learning and other.learning and one.learning != other.learning:
-        return f"other prompts while they trained (evaluation.learning_prompts {one.learning[0]}, {other.learning[0]})"
+        key, place = ("learning_prompts", 0) if one.learning[0] != other.learning[0] else ("bank_seed", 1)
+        return f"other prompts while they trained (evaluation.{key} {one.learning[place]}, {other.learning[place]})"
     if not np.isclose(one.scale, other.scale, rtol=1e-5) and not np.isnan(one.scale + other.scale):
         return f"under another normalization: errors over {one.scale:.6g} and over {other.scale:.6g}"
     return ""
@@ -109,7 +110,8 @@ def _banks(source: Source) -> list[tuple[Cell, ComparedBank]]:
         others = own[own["learner_kind"] != "model"]
         label = f"{source.name_beside}/{variant}" if len(source.variants) > 1 else source.name_beside
         content = hashes.get((variant, f"{cell[0]}/{cell[1]}/none"))
-        config = source.configs.get(variant, {}).get("evaluation", {})
+        # A run that was evaluated anew may have been asked other prompts while it learned.
+        config = source.trained_configs.get(variant, {}).get("evaluation", {})
         there = {"learning_prompts", "bank_seed"} <= config.keys() and source.knows_training
         learning = (config["learning_prompts"], config["bank_seed"]) if there else None
         bank = ComparedBank(label, n_context, metric, content, others, _scale(models, n_context), learning)

@@ -56,6 +56,7 @@ class Source:
     ``evaluation``: without the rows of adapted models, which are in ``adapted``. ``differences``:
     prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
     whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
+    ``trained_configs``: the same as they were in training, where a run was evaluated under another one.
     ``label``: what it is called beside others.
     """
 
@@ -70,6 +71,7 @@ class Source:
     missing: tuple[str, ...] = ()
     differences: pd.DataFrame | None = None
     adapted: pd.DataFrame | None = None
+    trained_configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     label: str = ""
 
     @property
@@ -161,12 +163,14 @@ def open_source(directory: Path) -> Source:
     in_tables = set(distinct(models["run"]))
     manifests = {path.name: manifest for path, manifest in runs.finished if path.name in in_tables}
     missing += _imported(manifests)
-    versions = {str(manifest.get("package_version")) for manifest in manifests.values()}
+    made_by = [each for manifest in manifests.values() for each in (manifest, manifest.get("evaluated_with"))]
+    versions = {str(each.get("package_version")) for each in made_by if isinstance(each, dict)}
     if len(versions) > 1:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
         _configs(directory, manifests), tuple(missing), differences, whole[adapted],
+        _configs(directory, manifests, "trained_with"),
     )  # fmt: skip
 
 
@@ -199,14 +203,18 @@ def _imported(manifests: dict[str, dict[str, Any]]) -> list[str]:
     return found
 
 
-def _configs(directory: Path, manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """One run's resolved config for each variant; they differ in nothing but the seed."""
+def _configs(directory: Path, manifests: dict[str, dict[str, Any]], first: str = "") -> dict[str, dict[str, Any]]:
+    """One run's resolved config for each variant; they differ in nothing but the seed.
+
+    ``first``: a folder of the run, whose config is taken where the manifest says that there is one.
+    """
     found: dict[str, dict[str, Any]] = {}
     for run, manifest in manifests.items():
         # A damaged config is a matter of its own: what was measured stands in the tables.
         with contextlib.suppress(OSError, ValueError, RecursionError):
             if manifest["variant"] not in found:
-                config = tomllib.loads((directory / run / "config.toml").read_text("utf-8"))
+                place = directory / run / first if first in manifest else directory / run
+                config = tomllib.loads((place / "config.toml").read_text("utf-8"))
                 if _is_config(config):
                     found[manifest["variant"]] = config
     return found

@@ -132,6 +132,14 @@ def test_other_prompts_are_refused(several: Path, icl: Icl, tmp_path: Path, chan
     assert not Path("results/compare").exists()
 
 
+def test_a_run_that_was_evaluated_anew_learned_on_its_old_prompts(several: Path, icl: Icl, tmp_path: Path) -> None:
+    """Its errors stand beside those of the same bank; its learning curves are of the bank that it was trained with."""
+    train(tmp_path, "other", seeds=(0,), variants={}, **{"evaluation.bank_seed": 1})
+    train(tmp_path, "other", seeds=(0,), variants={})
+    code, _, complaint = icl("compare", "several", "other")
+    assert (code, "other prompts while they trained (evaluation.bank_seed 0, 1)" in complaint) == (2, True)
+
+
 def test_nothing_in_common_is_refused(several: Path, icl: Icl, tmp_path: Path) -> None:
     train(tmp_path, "other", seeds=(0,), variants={}, function_classes=["relu_network"])
     code, _, complaint = icl("compare", "several", "other")

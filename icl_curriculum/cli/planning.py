@@ -1,0 +1,76 @@
+"""What ``icl run NAME --dry-run`` prints: what would be done with each run, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from icl_curriculum.cli.costs import number_shown, telling, time_shown
+from icl_curriculum.cli.display import console
+from icl_curriculum.cli.error_tables import print_whole
+from icl_curriculum.config.experiment import Run
+from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
+
+#: The exit code where a run is left alone since a file of it is damaged.
+_DAMAGED = 1
+
+
+def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool) -> int:
+    """Print what `launch` would do with runs; the exit code. UserError, at the end, where it would start nothing."""
+    found = plan_of(runs, results, device, fresh=fresh)
+    if found.error is None:
+        with telling() as tell:
+            found = with_costs(found, device, tell)
+    print_whole(console, plan_table(found.runs))
+    for note in _notes(found):
+        console.print(note, soft_wrap=True)
+    if found.error is not None:
+        raise found.error
+    return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def plan_table(rows: Sequence[PlannedRun]) -> Table:
+    """A row for each run, and one for all where there are several."""
+    table = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("run", "what", "changed"):
+        table.add_column(column)
+    for column in ("updates", "prompts", "operations", "time"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row.run, _what(row), ", ".join(row.changed), *_numbers([row]))
+    if len(rows) > 1 and any(row.seconds for row in rows):
+        table.add_row("all together", "", "", *_numbers(rows))
+    return table
+
+
+def _what(row: PlannedRun) -> str:
+    return f"resume at {row.step:,} of {row.steps:,}" if row.action == "resume" else row.action
+
+
+def _numbers(rows: Sequence[PlannedRun]) -> list[str]:
+    """Updates, prompts, operations and time of some runs together; empty where nothing is computed or known."""
+    if any(row.seconds is None for row in rows) or not any(row.seconds for row in rows):
+        return ["", "", "", ""]
+    updates = sum(row.steps - row.step for row in rows if row.prompts)
+    prompts, operations = (sum(getattr(row, key) or 0 for row in rows) for key in ("prompts", "operations"))
+    return [
+        f"{updates:,}" if updates else "", number_shown(prompts) if prompts else "",
+        f"{operations:.2e}" if operations else "", time_shown(sum(row.seconds or 0 for row in rows)),
+    ]  # fmt: skip
+
+
+def _notes(found: LaunchPlan) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for row in found.runs:
+        if row.reason and not (row.action == "refused" and found.error is not None and row.reason == str(found.error)):
+            reasons.setdefault(row.reason, []).append(row.run)
+    for reason, runs in reasons.items():
+        yield f"{', '.join(runs)}: {reason}"
+    for notice in found.recorded:
+        yield f"note: {notice}"
+    if any(row.seconds for row in found.runs):
+        yield "time: by a few timed updates, for each run alone; without baselines, figures and report"
+    if found.error is None:
+        yield "nothing was trained or written; the same command without --dry-run does it"
