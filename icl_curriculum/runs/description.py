@@ -43,6 +43,7 @@ def described(run: Run, status: str, *, device: str, started: str, seconds: floa
         "run": run.name,
         "variant": run.variant,
         "seed": run.seed,
+        **({"swept": {"variant": run.swept_variant, "values": dict(run.swept)}} if run.swept else {}),
         "config_hash": run.hash(),
         "plugins": list(run.plugin_hashes),
         "device": device,
