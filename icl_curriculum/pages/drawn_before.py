@@ -25,6 +25,7 @@ _WORDS = {
     "heat_map": "Error by function class, inputs and shift",
     "prediction_differences": "Whom the model answers like",
     "curriculum": "Share of the training prompts, planned and drawn",
+    "error_by_parameter": "Error by the swept parameter",
     "error_by_pool_size": "Error by the number of training functions",
     "trained_by_asked": "Error of each variant on each class",
 }

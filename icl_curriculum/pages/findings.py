@@ -56,14 +56,20 @@ def curricula_section(source: Source, found: Outcomes, numbers: Numbers, answere
     overall = [sentence for answer in answered if answer.heading == "All together" for sentence in answer.sentences]
     overall = [text for text in overall if not text.startswith((*_FORGOTTEN, _FAILED))]
     overall += lowest_in_words(found, numbers) + _failed(found)
-    pictures = drawn(
-        partial(figures.errors_by_seed, found),
-        "Final error of every seed; bars: interquartile mean with its interval"
-        + (f"; the line is {found.limit}." if found.limit else "."),
-        "Final errors of every variant and seed, a panel for each class. The table above has the means.",
-        wide=True,
+    # Of a sweep, the first figure says it better than one by names.
+    pictures = (
+        []
+        if source.swept is not None
+        else drawn(
+            partial(figures.errors_by_seed, found),
+            "Final error of every seed; bars: interquartile mean with its interval"
+            + (f"; the line is {found.limit}." if found.limit else "."),
+            "Final errors of every variant and seed, a panel for each class. The table above has the means.",
+            wide=True,
+        )
     )
-    return PageSection("curricula", "Curricula", _said_of_many(found), pictures, listed=overall)
+    heading = "Curricula" if source.swept is None else "Swept values"
+    return PageSection("curricula", heading, _said_of_many(found), pictures, listed=overall)
 
 
 #: How the sentences over all cells begin that stand elsewhere on the page, or shorter.
