@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_values, write_toml
 
+from icl_curriculum.config import option_values, sweeps
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.config.option_values import parse_sweeps
@@ -20,6 +22,13 @@ from icl_curriculum.curricula.fixed import Single
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    for module in (sweeps, option_values):
+        found = doctest.testmod(module)
+        assert found.attempted
+        assert not found.failed
 
 
 def swept(changes: dict[str, Any] | None = None, **options: Any) -> list[Run]:

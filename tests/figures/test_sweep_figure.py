@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from made_up_tables import make_tables, write
 from reading_figures import band, legend_labels, line, panels, said, tick_labels
 
 from icl_curriculum import figures
-from icl_curriculum.figures import drawing
+from icl_curriculum.figures import drawing, sweep
 from icl_curriculum.figures.drawing import NothingToDraw
 
 K = 8
@@ -82,6 +83,11 @@ def test_errors_stand_over_the_values_beside_the_best_baseline_and_the_oracle(on
     assert "Swept: model.width." in said(figure)
 
 
+def test_the_examples_in_the_docstrings() -> None:
+    assert doctest.testmod(sweep).attempted
+    assert not doctest.testmod(sweep).failed
+
+
 def test_numbers_of_even_steps_stand_on_an_even_axis_in_their_order() -> None:
     swept = {f"dims={dims}": {"dims": str(dims)} for dims in (3, 1, 2)}
     axes = figures.error_by_parameter(*make_sweep(swept)).axes[0]
@@ -141,10 +147,10 @@ def test_one_value_draws_nothing() -> None:
 
 
 def test_values_that_have_no_cell_in_common_draw_nothing() -> None:
-    evaluation, sweep = make_sweep({"a": {"c": "1"}, "b": {"c": "2"}})
+    evaluation, swept = make_sweep({"a": {"c": "1"}, "b": {"c": "2"}})
     evaluation["function_class"] = np.where(evaluation["variant"] == "a", "linear", "quadratic")
     with pytest.raises(NothingToDraw):
-        figures.error_by_parameter(evaluation, sweep)
+        figures.error_by_parameter(evaluation, swept)
 
 
 def test_it_is_drawn_from_the_tables_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +160,6 @@ def test_it_is_drawn_from_the_tables_alone(tmp_path: Path, monkeypatch: pytest.M
     tables = make_tables(["linear"], [0], variants=["width=8", "width=16"])
     write(tables, folder)
     assert not figures.draw_all(folder)
-    sweep = make_sweep({name: {"model.width": name[6:]} for name in ("width=8", "width=16")})[1]
-    sweep.to_csv(folder / "sweep.csv", index=False)
+    swept = make_sweep({name: {"model.width": name[6:]} for name in ("width=8", "width=16")})[1]
+    swept.to_csv(folder / "sweep.csv", index=False)
     assert figures.draw_all(folder) == [folder / "figures/error_by_parameter.png"]
