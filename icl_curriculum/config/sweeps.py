@@ -187,6 +187,8 @@ def value_label(value: Any, held: Any) -> str:
         return held.id
     if isinstance(value, Component):
         return value.id
+    if value is None:  # Python's word for a key that is not given.
+        return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -195,7 +197,8 @@ def value_label(value: Any, held: Any) -> str:
         items = held if isinstance(held, list | tuple) and len(held) == len(value) else [None] * len(value)
         return "+".join(value_label(item, made) for item, made in zip(value, items, strict=True)) or "none"
     if isinstance(value, Mapping):
-        return "+".join(f"{key}={value_label(item, None)}" for key, item in value.items())
+        named = (("" if key == "name" else f"{key}=") + value_label(item, None) for key, item in value.items())
+        return "+".join(named)
     return held.name if isinstance(held, NamedFile) else str(value)
 
 

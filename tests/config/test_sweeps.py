@@ -109,6 +109,22 @@ def test_optimizers_are_called_by_their_names_and_components_by_their_ids() -> N
     assert runs[1].swept == {"curriculum.function_classes": "single/linear"}
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "called"),
+    [
+        ("training.clip", [1.0, float("inf")], ["clip=1", "clip=inf"]),
+        ("training.optimizer", [{"name": "adam", "learning_rate": 1e-3}], ["optimizer=adam+learning_rate=0.001"]),
+        ("evaluation.shifts", [[], ["skewed", {"name": "scaled_inputs", "factor": 2.0}]],
+         ["shifts=none", "shifts=skewed+scaled_inputs-2"]),
+        ("training.compile", [False], ["compile=false"]),
+        ("curriculum.dims", [{"start": 1, "every": 10}], ["dims=start=1+every=10"]),
+        ("training.fixed_prompts", [None, 8], ["fixed_prompts=none", "fixed_prompts=8"]),
+    ],
+)  # fmt: skip
+def test_values_of_every_kind_have_readable_names(key: str, values: list[Any], called: list[str]) -> None:
+    assert names(sweep={key: values}) == called
+
+
 def test_two_keys_with_one_last_part_are_told_apart() -> None:
     given = {"curriculum.inputs": ["mixed"], "inputs": [["gaussian"], ["gaussian", "laplace"]]}
     assert names({"sweep": given}) == [

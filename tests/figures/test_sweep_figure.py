@@ -14,7 +14,7 @@ from made_up_tables import make_tables, write
 from reading_figures import band, legend_labels, line, panels, said, tick_labels
 
 from icl_curriculum import figures
-from icl_curriculum.figures import drawing, sweep
+from icl_curriculum.figures import drawing, parameter_axis
 from icl_curriculum.figures.drawing import NothingToDraw
 
 K = 8
@@ -84,8 +84,8 @@ def test_errors_stand_over_the_values_beside_the_best_baseline_and_the_oracle(on
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(sweep).attempted
-    assert not doctest.testmod(sweep).failed
+    assert doctest.testmod(parameter_axis).attempted
+    assert not doctest.testmod(parameter_axis).failed
 
 
 def test_numbers_of_even_steps_stand_on_an_even_axis_in_their_order() -> None:

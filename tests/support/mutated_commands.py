@@ -57,6 +57,7 @@ COMMANDS: list[list[str]] = [
     ["run", "my.toml", "--seeds", "0,1", "--jobs", "1", "--device", "cpu", "--results", "results", "--fresh"],
     ["run", "smoke", "--set", "training.steps=1", "--set", "dims=3", "--plugin", "plugin.py", "--results", "results"],
     ["show", "mixed", "--set", "training.steps=8", "--seeds", "3", "--plugin", "plugin.py", "--debug"],
+    ["show", "my.toml", "--sweep", "model.width=8,16", "--sweep", "training.optimizer.betas=[0.9, 0.98],[0.8, 0.9]"],
     ["show", "my.toml", "--set", "variants.a.dims=3", "--set", "model.width=16", "--set", "name='mine'"],
     ["list", "baselines", "--plugin", "plugin.py"],
     ["evaluate", "results/tiny/mixed-seed1", "--function-class", "linear", "--inputs", "gaussian", "--shift", "none",
