@@ -36,6 +36,7 @@ from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.sweep import error_by_parameter
+from icl_curriculum.figures.sweep_heat_map import heat_map_by_parameters
 from icl_curriculum.figures.trained_asked import trained_by_asked
 from icl_curriculum.figures.transfer import transfer
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
@@ -66,6 +67,7 @@ class Drawing:
 
 FIGURES: dict[str, Drawing] = {
     "error_by_parameter": Drawing(error_by_parameter, ("evaluation", "sweep"), across_variants=True),
+    "heat_map_by_parameters": Drawing(heat_map_by_parameters, ("evaluation", "sweep"), across_variants=True),
     "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
     "learning_curves": Drawing(learning_curves, ("learning", "curriculum", "evaluation")),
     "learning_under_shifts": Drawing(learning_under_shifts, ("learning", "curriculum")),

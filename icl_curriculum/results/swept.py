@@ -26,8 +26,8 @@ class SweepAxis:
 
     @property
     def words(self) -> str:
-        """The last part of its name in words, as ``learning rate``; ``optimizer`` of ``training.optimizer.name``."""
-        return _last(self.parameter)
+        """Its name in words, see `parameter_in_words`."""
+        return parameter_in_words(self.parameter)
 
 
 def sweep_axis(sweep: pd.DataFrame) -> SweepAxis | None:
@@ -54,7 +54,8 @@ def sweep_axis(sweep: pd.DataFrame) -> SweepAxis | None:
     several = len(set(entries.values())) > 1
     lines = {
         variant: ", ".join(
-            [entries[variant]] * several + [f"{_last(name)} = {values[name]}" for name in others if name in values]
+            [entries[variant]] * several
+            + [f"{parameter_in_words(name)} = {values[name]}" for name in others if name in values]
         )
         for variant, values in of_variants.items()
     }
@@ -65,6 +66,11 @@ def sweep_axis(sweep: pd.DataFrame) -> SweepAxis | None:
     )  # fmt: skip
 
 
+def in_order(values: list[str]) -> list[str]:
+    """Values that are numbers in ascending order, others as they stand."""
+    return sorted(values, key=float) if are_numbers(values) else values
+
+
 def are_numbers(values: list[str]) -> bool:
     """Whether all values are finite numbers."""
     try:
@@ -73,5 +79,6 @@ def are_numbers(values: list[str]) -> bool:
         return False
 
 
-def _last(parameter: str) -> str:
+def parameter_in_words(parameter: str) -> str:
+    """The last part of a key in words, as ``learning rate``; ``optimizer`` of ``training.optimizer.name``."""
     return parameter.removesuffix(".name").rpartition(".")[2].replace("_", " ")

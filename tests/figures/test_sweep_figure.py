@@ -141,6 +141,27 @@ def test_of_many_lines_some_are_drawn_and_the_note_says_so() -> None:
     assert len([label for label in legend_labels(figure) if label.startswith("model")]) == 8
 
 
+def test_two_parameters_have_their_errors_in_numbers() -> None:
+    grid = {f"{w},{s}": {"model.width": str(w), "dims": str(s)} for s in (3, 2) for w in (8, 16, 32)}
+    figure = figures.heat_map_by_parameters(*make_sweep(grid, classes=("linear", "quadratic")))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["width = 8", "width = 16", "width = 32"]
+    assert [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()] == [
+        f"{name}, dims = {dims}" for name in ("linear", "quadratic") for dims in (2, 3)
+    ]
+    numbers = [text.get_text() for text in axes.texts]
+    assert numbers[:6] == ["0.60", "0.75", "0.90", "0.15", "0.30", "0.45"]
+    assert figure.get_suptitle() == "Error by width and dims"
+    assert "Swept: model.width, dims. At k = 8 in-context examples. Means over seeds." in said(figure)
+
+
+def test_one_parameter_or_three_have_no_heat_map() -> None:
+    three = {f"{w}": {"model.width": str(w), "dims": str(w), "points": str(w)} for w in (1, 2)}
+    for swept in (WIDTHS, three):
+        with pytest.raises(NothingToDraw):
+            figures.heat_map_by_parameters(*make_sweep(swept))
+
+
 def test_one_value_draws_nothing() -> None:
     with pytest.raises(NothingToDraw):
         figures.error_by_parameter(*make_sweep({"width=8": {"model.width": "8"}}))
