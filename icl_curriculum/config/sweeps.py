@@ -77,9 +77,6 @@ def check_sweep(sweep: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
             raise UserError(f"expected a list of values, as in [8, 16], found {_short(values)}", key=location(key))
         if not values:
             raise UserError("expected at least one value, found an empty list", key=location(key))
-        for number, value in enumerate(values):
-            if any(_equal(value, other) for other in values[:number]):
-                raise UserError(f"{_short(value)} stands there twice; expected every value once", key=location(key))
         for other in sweep:
             if key.startswith(f"{other}."):
                 raise UserError(f"lies within {other}, which is swept, too", key=location(key), way_out="leave one out")
@@ -91,7 +88,7 @@ def check_sweep(sweep: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
                     way_out="leave it out of one of them",
                 )
     made = math.prod(map(len, sweep.values())) * max(1, len(variants))
-    if made > MOST_COMBINATIONS:
+    if sweep and made > MOST_COMBINATIONS:
         beside = f" beside {len(variants)} variants" if variants else ""
         raise UserError(
             f"{' x '.join(str(len(values)) for values in sweep.values())} values{beside} make {made:,} combinations; "
@@ -99,6 +96,11 @@ def check_sweep(sweep: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
             key="sweep",
             way_out="sweep fewer values, or in several experiments",
         )
+    # No list is longer than that any more.
+    for key, values in sweep.items():
+        for number, value in enumerate(values):
+            if any(_equal(value, other) for other in values[:number]):
+                raise UserError(f"{_short(value)} stands there twice; expected every value once", key=location(key))
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -158,6 +158,7 @@ def test_python_sweeps_over_numbers_of_numpy_and_components() -> None:
         ({"plugins": [[], []]}, "sweep.plugins: belongs to the whole experiment"),
         ({"model..width": [8]}, 'sweep."model..width": expected a dotted key'),
         ({"training.steps": list(range(1, 42)), "dims": list(range(1, 26))}, "41 x 25 values make 1,025 combinations"),
+        ({"dims": [1] * 9000}, "sweep: 9000 values make 9,000 combinations; expected at most 1,000"),
         ({"description": ["a:b", "a/b"]}, "two combinations are both called 'description=a-b'"),
         ({"description": ["x" * 200]}, "is too long for the name of a folder"),
         ({"description": ["a", "A"]}, "are one folder where case does not count"),
