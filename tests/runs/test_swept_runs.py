@@ -59,17 +59,16 @@ def test_a_further_value_keeps_what_is_finished(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_workers_write_the_same(tmp_path: Path, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    variants = {"a": {}, "b": {"training": {"batch_size": 4}}}
-    write_toml(Path("my.toml"), tiny_values({**FAST, "name": "tiny", "variants": variants}))
+    write_toml(Path("my.toml"), tiny_values({**FAST, "variants": {"b": {"training": {"batch_size": 4}}}}))
     code, out, err = icl("run", "my.toml", "--sweep", "model.width=4", "--sweep", "dims=1,2", "--results", "r")
     assert (code, err) == (0, ""), out
     table = pd.read_csv("r/tiny/sweep.csv", dtype=str)
     assert table.to_dict("list") == {
-        "experiment": ["tiny"] * 8,
-        "variant": [f"{entry},width=4,dims={dims}" for entry in "ab" for dims in (1, 2) for _ in range(2)],
-        "swept_variant": ["a"] * 4 + ["b"] * 4,
-        "parameter": ["model.width", "dims"] * 4,
-        "value": ["4", "1", "4", "2"] * 2,
+        "experiment": ["tiny"] * 4,
+        "variant": ["b,width=4,dims=1"] * 2 + ["b,width=4,dims=2"] * 2,
+        "swept_variant": ["b"] * 4,
+        "parameter": ["model.width", "dims"] * 2,
+        "value": ["4", "1", "4", "2"],
     }
     manifest = json.loads(Path("r/tiny/b,width=4,dims=2-seed0/manifest.json").read_text())
     assert manifest["swept"] == {"variant": "b", "values": {"model.width": "4", "dims": "2"}}
@@ -85,3 +84,10 @@ def test_python_runs_a_sweep_whose_report_begins_with_it(tmp_path: Path, monkeyp
     first = page.index("<figure")
     assert "at the end of training by model.width." in page[first : page.index("</figure>", first)]
     assert "Final error of every seed" not in page, "the comparison by names, which says the same less well"
+
+
+def test_what_a_sweep_costs_is_said_of_each_combination(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icl_curriculum.runs.cost.SECONDS", 0.0)
+    costs = icl.cost(tiny_values(FAST), sweep={"model.width": [4, 8]}, device="cpu")
+    assert [cost.variant for cost in costs] == ["width=4", "width=8"]
+    assert costs[0].parameters < costs[1].parameters
