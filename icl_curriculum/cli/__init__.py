@@ -31,6 +31,7 @@ from icl_curriculum.cli.options import (
     Set,
     Shifts,
     ShownMetricName,
+    Sweep,
     parse_lengths,
     parse_seeds,
     parse_threads,
@@ -54,6 +55,7 @@ app.callback()(shared_options)
 def run(
     name: Name,
     set_: Set = None,
+    sweep: Sweep = None,
     seeds: Seeds = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="runs at once; default: as many as keep all cores busy")
@@ -77,12 +79,15 @@ def run(
     """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.config import loading as experiment_files
+    from icl_curriculum.config.option_values import parse_sweeps
     from icl_curriculum.core.machine import resolve_device
     from icl_curriculum.results.predictions import check_format
     from icl_curriculum.runs.experiment import carry_out
 
     predictions = None if predictions is None else check_format(predictions)
-    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
+    loaded = experiment_files.load(
+        name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [], sweep=parse_sweeps(sweep or [])
+    )
     device = resolve_device(device)
     if dry_run:
         from icl_curriculum.cli import planning
@@ -472,6 +477,7 @@ def list_(
 def show(
     name: Name,
     set_: Set = None,
+    sweep: Sweep = None,
     seeds: Seeds = None,
     plugin: Plugins = None,
     cost: Annotated[
@@ -480,25 +486,25 @@ def show(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Print the resolved config of an experiment: every field, defaults included. Or what its runs would cost."""
-    import tomli_w
+    """Print an experiment with every field, defaults included, as a file that makes the same runs. Or what they cost.
 
+    What is printed can be written to a file, changed and run.
+    """
     from icl_curriculum.config import loading as experiment_files
+    from icl_curriculum.config.option_values import parse_sweeps
 
-    loaded = experiment_files.load(name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [])
+    loaded = experiment_files.load_whole(
+        name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [], sweep=parse_sweeps(sweep or [])
+    )
     if cost:
         from icl_curriculum.cli import costs
         from icl_curriculum.core.machine import resolve_device
 
-        costs.show(loaded, resolve_device(device))
+        costs.show(loaded.runs, resolve_device(device))
         return
-    variants = {item.variant: item for item in loaded}
-    for variant, item in variants.items():
-        values = item.experiment.resolved()
-        if len(variants) > 1:
-            endings.echo(f"# variant {variant}")
-            values.pop("variants")
-        endings.echo(tomli_w.dumps(values))
+    from icl_curriculum.config.showing import shown_text
+
+    endings.echo(shown_text(loaded))
 
 
 @app.command()

@@ -26,6 +26,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. training.steps=200"),
 ]
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=V1,V2",
+        help="try values of a key, each a variant, e.g. model.width=16,32; of several keys, every combination",
+    ),
+]
 Seeds = Annotated[
     str | None, typer.Option(metavar="0,1,2", help="training seeds instead of the file's; 0-99: all from 0 to 99")
 ]

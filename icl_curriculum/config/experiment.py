@@ -7,8 +7,8 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from pydantic import Field
 from icl_curriculum.baselines.base import Baseline
 from icl_curriculum.config.deciding import NOTHING, part_hash, plugins_behind
 from icl_curriculum.config.names import check_folder
+from icl_curriculum.config.sweeps import Sweep, check_sweep
 from icl_curriculum.config.tables import (
     AnyModel,
     CurriculumConfig,
@@ -101,6 +102,11 @@ class Experiment(Strict):
     )
     plugins: tuple[str, ...] = Field(
         (), strict=False, description="plugin files, relative to the experiment file", json_schema_extra=NOTHING
+    )
+    sweep: Sweep = Field(
+        {},
+        description="key = list of values; a variant for each combination of values, and of every variant",
+        json_schema_extra=ADDED_LATER | NOTHING,
     )
 
     def plan(self) -> CurriculumPlan:
@@ -208,11 +214,12 @@ class Experiment(Strict):
         check_folder("name", self.name)
         for variant, changes in self.variants.items():
             check_folder("variants", variant)
-            for key in ("seeds", "name", "variants", "plugins"):
+            for key in ("seeds", "name", "variants", "sweep", "plugins"):
                 if key in changes:
                     raise UserError(
                         "belongs to the whole experiment, not to a variant", key=f"variants.{variant}.{key}"
                     )
+        check_sweep(self.sweep, self.variants)
         for number, function_class in enumerate(self.function_classes):
             with _located(f"function_classes.{number}", function_class):
                 function_class.check_dims(self.dims)
@@ -496,6 +503,10 @@ class Run:
     seed: int
     #: The hashes of the plugin files, in their order, then those of the installed packages.
     plugin_hashes: tuple[str, ...] = ()
+    #: Of a combination of a sweep: its values as tables show them, by key, and the entry of ``[variants]`` that they
+    #: were set in, if there are some. Neither is part of the hash.
+    swept: Mapping[str, str] = field(default_factory=dict)
+    swept_variant: str = ""
 
     @property
     def name(self) -> str:
@@ -513,13 +524,13 @@ class Run:
         """What is written as the run's config.toml. Files that it names are named as their copies (`files`)."""
         with files_written_as("copy"):
             values = self.experiment.resolved()
-        for key in ("seeds", "variants"):
+        for key in ("seeds", "variants", "sweep"):
             values.pop(key, None)
         return {"variant": self.variant, "seed": self.seed, **values}
 
     def hash(self) -> str:
         """SHA-256 over what decides the results of all seeds: config and plugin contents, not names or paths."""
-        left_out = {*NOT_HASHED, "seeds", "variants"}
+        left_out = {*NOT_HASHED, "seeds", "variants", "sweep"}
         deciding = {key: value for key, value in self.experiment.deciding().items() if key not in left_out}
         text = json.dumps([deciding, sorted(self.plugin_hashes)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from icl_curriculum.config.experiment import Experiment, Run, variant_name
 from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
+from icl_curriculum.config.option_values import TOO_MUCH, parse_value
+from icl_curriculum.config.sweeps import Combination, combination_name, combinations, flattened, labels_of, location
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_numbers
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
@@ -74,6 +78,7 @@ def load(
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     plugins: Sequence[str | Path] = (),
+    sweep: Mapping[str, Any] | None = None,
 ) -> list[Run]:
     """The runs of an experiment, one per (variant, seed).
 
@@ -82,21 +87,54 @@ def load(
     ``name`` the experiment is called ``experiment``.
 
     ``overrides`` are ``key=value`` with a dotted key and a TOML value; ``plugins`` are added to the file's. What other
-    plugin files have registered before is unknown to the experiment.
+    plugin files have registered before is unknown to the experiment. ``sweep``: values to try, by dotted key, as in
+    ``{"model.width": [8, 16]}``; they replace those that the file says of a key.
     Raises UserError naming the file and the key.
     """
+    return load_whole(name, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep).runs
+
+
+@dataclass(frozen=True)
+class LoadedExperiment:
+    """An experiment that was read, with all of its variants and runs.
+
+    ``values``: what it says itself, with what it extends and what overrides it; ``made``: the experiment that each
+    combination of variant and swept values made.
+    """
+
+    values: dict[str, Any]
+    base: Experiment
+    made: list[tuple[Combination, Experiment]]
+    runs: list[Run]
+
+
+def load_whole(
+    name: AnyExperiment,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    plugins: Sequence[str | Path] = (),
+    sweep: Mapping[str, Any] | None = None,
+) -> LoadedExperiment:
+    """Read an experiment, as `load` does, with what its runs are made of."""
     with plugins_of_a_run(replacing=True):
-        return _load(name, overrides, seeds, plugins)
+        return _load(name, overrides, seeds, plugins, sweep)
 
 
 def _load(
-    name: AnyExperiment, overrides: Sequence[str], seeds: Sequence[int] | None, plugins: Sequence[str | Path]
-) -> list[Run]:
+    name: AnyExperiment,
+    overrides: Sequence[str],
+    seeds: Sequence[int] | None,
+    plugins: Sequence[str | Path],
+    sweep: Mapping[str, Any] | None,
+) -> LoadedExperiment:
     path, values = _said(name)
     for override in as_texts(overrides, "overrides"):
         values = merge(values, parse_override(override))
     if seeds is not None:
         values["seeds"] = whole_numbers(seeds, "seeds")
+    if sweep is not None:
+        values["sweep"] = _swept(values.get("sweep", {}), sweep)
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
         try:
@@ -112,17 +150,34 @@ def _load(
         values["plugins"] = [harmless(file) for file in loaded]
     base = build(values, source=str(path))
     check_names(base, str(path))
-    runs = []
+    runs: list[Run] = []
+    made: list[tuple[Combination, Experiment]] = []
     # A variant's own experiment has none, so that it can be run by itself.
-    values = {key: value for key, value in values.items() if key != "variants"}
-    for variant, changes in (base.variants or {"": {}}).items():
-        source = f"{path}, variant {variant!r}" if variant else str(path)
-        experiment = build(merge(values, changes), source=source) if variant else base
+    own = {key: value for key, value in values.items() if key not in ("variants", "sweep")}
+    for each in combinations(base.variants, base.sweep):
+        source = f"{path}, {each.where}" if each.where else str(path)
+        experiment = build(functools.reduce(merge, each.tables, own), source=source) if each.where else base
         check_ids(experiment, source)
         hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
-        name = variant or variant_name(experiment)
-        runs += [Run(experiment, name, seed, hashes) for seed in base.seeds]
-    return runs
+        labels = labels_of(each.swept, experiment)
+        name = combination_name(each.variant, labels) if labels else each.variant or variant_name(experiment)
+        made.append((each, experiment))
+        runs += [Run(experiment, name, seed, hashes, labels, each.variant if labels else "") for seed in base.seeds]
+    check_swept_names(runs, str(path))
+    return LoadedExperiment(values, base, made, runs)
+
+
+def _swept(said: Any, given: Any) -> Any:
+    """What a file says of its sweep, with what is given beside it in its place."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"expected a dict of keys with lists of values, found {shown(given)}", key="sweep")
+    made = {
+        key: list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) else values
+        for key, values in flattened(given).items()
+    }
+    made = _as_in_a_file(made)
+    refuse_impossible({"sweep": made})
+    return {**flattened(said), **made} if isinstance(said, Mapping) else said
 
 
 def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
@@ -134,6 +189,12 @@ def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
                 "a variant of an Experiment that was made already cannot choose another recipe: what the first one "
                 "sets is written out in it; give the experiment as a dict",
                 key="variants",
+            )
+        if "recipe" in experiment.sweep:
+            raise UserError(
+                "what the first recipe sets is written out in an Experiment that was made already; give the experiment "
+                "as a dict",
+                key=location("recipe"),
             )
         if build(values, source="the Experiment").resolved() != experiment.resolved():
             raise UserError(
@@ -172,8 +233,25 @@ def check_names(experiment: Experiment, source: str) -> None:
         for variant in experiment.variants:
             check_new_folder("variants", variant)
         check_apart("variants", experiment.variants)
-        if not experiment.variants:
+        if not experiment.variants and not experiment.sweep:
             check_new_folder("curriculum.function_classes.id", variant_name(experiment))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def check_swept_names(runs: Sequence[Run], source: str) -> None:
+    """UserError for combinations of a sweep whose names are one, or can be none of a folder."""
+    names = [run.variant for run in runs if run.swept and run.seed == runs[0].seed]
+    try:
+        for number, name in enumerate(names):
+            check_new_folder("sweep", name)
+            if name in names[:number]:
+                raise UserError(
+                    f"two combinations are both called {name!r}",
+                    key="sweep",
+                    way_out='give components an id = "..." that tells them apart, or write [variants]',
+                )
+        check_apart("sweep", names)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
 
@@ -254,10 +332,6 @@ def _expect_packages(source: str, packages: dict[str, str], hashes: Sequence[str
         )
 
 
-# What Python does not read, and no experiment needs.
-_TOO_MUCH = "it holds a number of thousands of digits, or brackets in hundreds of brackets"
-
-
 def read_toml(path: Path) -> dict[str, Any]:
     try:
         # Some editors begin a file with a byte order mark.
@@ -265,7 +339,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a valid TOML file: {error}") from error
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: not a valid TOML file: {_TOO_MUCH}") from None
+        raise UserError(f"{path}: not a valid TOML file: {TOO_MUCH}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
@@ -286,6 +360,8 @@ def _inherited(values: dict[str, Any], folder: Path, source: str, seen: tuple[Pa
     """Values merged over those of the file that they extend. What they name is looked for in ``folder``."""
     if values.get("plugins", []) != []:
         values["plugins"] = _absolute(values["plugins"], folder, f"{source}: plugins")
+    if "sweep" in values:
+        values["sweep"] = flattened(values["sweep"])
     parent = values.pop("extends", None)
     if parent is None:
         return values
@@ -348,15 +424,7 @@ def parse_override(text: str) -> dict[str, Any]:
     parts = key.strip().split(".")
     if not separator or not all(parts):
         raise UserError(f"--set {named(text)}: expected key=value with a dotted key, e.g. --set training.steps=200")
-    try:
-        table = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
-        table = {"value": value}
-    except (ValueError, RecursionError):
-        raise UserError(f"--set {named(text)}: {_TOO_MUCH}") from None
-    if list(table) != ["value"]:
-        raise UserError(f"--set {named(text)}: expected one value, found several lines of TOML")
-    parsed: Any = table["value"]
+    parsed = parse_value(value, f"--set {named(text)}")
     for part in reversed(parts):
         parsed = {part: parsed}
     try:

@@ -20,6 +20,8 @@ from .learning import learning_curves as learning_curves
 from .pool_sizes import error_by_pool_size as error_by_pool_size
 from .shares import curriculum as curriculum
 from .shifted import out_of_distribution as out_of_distribution
+from .sweep import error_by_parameter as error_by_parameter
+from .sweep_heat_map import heat_map_by_parameters as heat_map_by_parameters
 from .trained_asked import trained_by_asked as trained_by_asked
 from .transfer import transfer as transfer
 from .variant_curves import curves_by_variant as curves_by_variant

@@ -36,6 +36,8 @@ from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.pool_sizes import error_by_pool_size
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
+from icl_curriculum.figures.sweep import error_by_parameter
+from icl_curriculum.figures.sweep_heat_map import heat_map_by_parameters
 from icl_curriculum.figures.trained_asked import trained_by_asked
 from icl_curriculum.figures.transfer import transfer
 from icl_curriculum.figures.variant_curves import curves_by_variant, error_by_exposure
@@ -66,6 +68,8 @@ class Drawing:
 
 
 FIGURES: dict[str, Drawing] = {
+    "error_by_parameter": Drawing(error_by_parameter, ("evaluation", "sweep"), across_variants=True),
+    "heat_map_by_parameters": Drawing(heat_map_by_parameters, ("evaluation", "sweep"), across_variants=True),
     "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
     "learning_curves": Drawing(learning_curves, ("learning", "curriculum", "evaluation")),
     "learning_under_shifts": Drawing(learning_under_shifts, ("learning", "curriculum")),
@@ -92,7 +96,7 @@ ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
 MOST_VARIANTS = 6
 
 #: Tables that older results lack.
-_OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer")
+_OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer", "sweep")
 
 
 def plot(
@@ -326,7 +330,7 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all tables that have rows hold the same variants."""
     # Runs of earlier versions, which lack optional tables, may stand beside others; transfer.csv may be an older one.
-    others = ("prediction_differences", "transfer")
+    others = ("prediction_differences", "transfer", "sweep")
     whole = {name: table for name, table in tables.items() if len(table) and name not in others}
     found = {name: sorted(distinct(table["variant"])) for name, table in whole.items()}
     first = next(iter(found), "")

@@ -25,6 +25,8 @@ _WORDS = {
     "heat_map": "Error by function class, inputs and shift",
     "prediction_differences": "Whom the model answers like",
     "curriculum": "Share of the training prompts, planned and drawn",
+    "error_by_parameter": "Error by the swept parameter",
+    "heat_map_by_parameters": "Error by two swept parameters",
     "error_by_pool_size": "Error by the number of training functions",
     "trained_by_asked": "Error of each variant on each class",
 }

@@ -58,16 +58,22 @@ def curricula_section(source: Source, found: Outcomes, numbers: Numbers, answere
     overall = [sentence for answer in answered if answer.heading == "All together" for sentence in answer.sentences]
     overall = [text for text in overall if not text.startswith((*_FORGOTTEN, _FAILED))]
     overall += lowest_in_words(found, numbers) + _failed(found)
-    pictures = drawn(
-        partial(figures.errors_by_seed, found),
-        "Final error of every seed; bars: interquartile mean with its interval"
-        + (f"; the line is {found.limit}." if found.limit else "."),
-        "Final errors of every variant and seed, a panel for each class. The table above has the means.",
-        wide=True,
-        narrow=partial(figures.errors_by_seed, found, narrow=True),
+    # Of a sweep, the first figure says it better than one by names.
+    pictures = (
+        []
+        if source.swept is not None
+        else drawn(
+            partial(figures.errors_by_seed, found),
+            "Final error of every seed; bars: interquartile mean with its interval"
+            + (f"; the line is {found.limit}." if found.limit else "."),
+            "Final errors of every variant and seed, a panel for each class. The table above has the means.",
+            wide=True,
+            narrow=partial(figures.errors_by_seed, found, narrow=True),
+        )
     )
-    folded = _folded(source, "the final error of every seed")
-    return PageSection("curricula", "Curricula", _said_of_many(found), pictures, listed=overall, folded=folded)
+    heading = "Curricula" if source.swept is None else "Swept values"
+    folded = _folded(source, "the final error of every seed") if pictures else ""
+    return PageSection("curricula", heading, _said_of_many(found), pictures, listed=overall, folded=folded)
 
 
 def _folded(source: Source, what: str) -> str:

@@ -33,7 +33,12 @@ BEST_EACH = "best variant of each class"
 
 
 def main_figure(source: Source, found: Outcomes, numbers: Numbers) -> list[Picture | NotShown]:
-    """Error against the number of examples: the model, or of many two, beside the best baselines and the oracle."""
+    """Error against the number of examples: the model, or of many two, beside the best baselines and the oracle.
+
+    Of a sweep: error against its parameter.
+    """
+    if pictures := _by_parameter(source):
+        return pictures
     evaluation, shown = chosen_models(source, found, numbers)
     seeds = max((len(set(own["seed"])) for _, own in evaluation.groupby("variant", observed=True)), default=1)
     spread = "bands and thin lines: the seeds" if seeds > 1 else "band: the interval over prompts"
@@ -50,6 +55,23 @@ def main_figure(source: Source, found: Outcomes, numbers: Numbers) -> list[Pictu
         f"and the oracle. The table below has the errors at the longest prompt.",
         wide=True,
         narrow=partial(figures.error_by_examples, evaluation, narrow=True),
+    )
+
+
+def _by_parameter(source: Source) -> list[Picture | NotShown]:
+    """The error against the swept parameter; nothing where there is none with two values."""
+    axis = source.swept
+    if axis is None or source.sweep is None:
+        return []
+    lines = len({axis.line_of[variant] for variant in axis.value_of})
+    each = "; a line for each of the others' values" if lines > 1 else ""
+    return drawn(
+        partial(figures.error_by_parameter, source.evaluation, source.sweep),
+        f"{shown_metric().noun.capitalize()} at the end of training by {axis.parameter}{each}.",
+        f"Error against {axis.words}, {len(axis.places)} values, a panel for each class, beside the best baselines and "
+        f"the oracle. The table below has the errors at the longest prompt.",
+        wide=True,
+        narrow=partial(figures.error_by_parameter, source.evaluation, source.sweep, narrow=True),
     )
 
 

@@ -36,6 +36,7 @@ from icl_curriculum.results.manifests import (
 from icl_curriculum.results.older_tables import as_written_now, is_older
 from icl_curriculum.results.standing_once import standing_once
 from icl_curriculum.results.surveying import Survey, survey
+from icl_curriculum.results.sweep_rows import sweep_rows
 
 R = TypeVar("R", RunColumns, RunsRow)
 
@@ -43,7 +44,7 @@ R = TypeVar("R", RunColumns, RunsRow)
 COLLECTED = "collected.json"
 
 #: The tables of an experiment that are collected from its runs.
-COLLECTED_TABLES = ("runs", *COLUMNS, *OPTIONAL)
+COLLECTED_TABLES = ("runs", "sweep", *COLUMNS, *OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,10 @@ def _pieces(name: str, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterat
     if name == "runs":
         rows = (row for _, manifest in runs for row in of_run(_own(RunColumns, manifest), [_own(RunsRow, manifest)]))
         yield csv_text([TABLES["runs"].header, *rows]).encode()
+        return
+    if name == "sweep":
+        if values := list(sweep_rows(manifest for _, manifest in runs)):
+            yield csv_text([TABLES["sweep"].header, *values]).encode()
         return
     tables = [(path / f"{name}.csv", manifest) for path, manifest in runs if name in tables_of(manifest)]
     header = max((header_of(table) for table, _ in tables), key=len, default=None)

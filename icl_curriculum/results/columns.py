@@ -30,6 +30,7 @@ from icl_curriculum.results.fields import (
 from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
 from icl_curriculum.results.prediction_rows import PredictionRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
+from icl_curriculum.results.sweep_rows import SweepRow
 from icl_curriculum.results.transfer.row import TransferRow
 
 
@@ -337,6 +338,7 @@ TABLES: dict[str, TableDefinition] = {
         TableDefinition("curriculum", RunColumns, CurriculumRow),
         TableDefinition("timing", RunColumns, TimingRow),
         TableDefinition("runs", RunColumns, RunsRow),
+        TableDefinition("sweep", SweepRow),
         TableDefinition("summary", SummaryRow),
         TableDefinition("heads", RunColumns, HeadsRow),
         TableDefinition("masking", MaskingRow),
@@ -347,7 +349,7 @@ TABLES: dict[str, TableDefinition] = {
 #: Tables that a run writes and that runs of earlier versions lack.
 OPTIONAL = ("prediction_differences",)
 #: Tables that are no run's own: those of an experiment, those that another command writes, and what is asked for.
-_OTHERS = ("runs", "predictions", "summary", "heads", "masking", "transfer")
+_OTHERS = ("runs", "sweep", "predictions", "summary", "heads", "masking", "transfer")
 
 #: The columns of each table that every finished run has, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {

@@ -28,6 +28,7 @@ _UNUSED: dict[str, tuple[str, ...]] = {
     "curriculum": ("experiment", "run"),
     "heads": ("experiment",),
     "transfer": ("experiment",),
+    "sweep": ("experiment",),
 }
 
 #: What a reader may rely on; tables may hold more columns.

@@ -82,7 +82,7 @@ def as_begun(runs: Sequence[Run], results: Path) -> list[Run]:
         if changed:
             earlier_training = training.model_copy(update=changed)
             experiment = run.experiment.model_copy(update={"training": earlier_training})
-            earlier = Run(experiment, run.variant, run.seed, run.plugin_hashes)
+            earlier = dataclasses.replace(run, experiment=experiment)
             if run.variant not in begun:
                 begun[run.variant] = _hashes(results / run.experiment.name, run.variant)
             if earlier.hash() in begun[run.variant]:

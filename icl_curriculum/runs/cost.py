@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def cost(
     seeds: Sequence[int] | None = None,
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
+    sweep: Mapping[str, Any] | None = None,
     tell: Tell = tell_nobody,
 ) -> list[RunCost]:
     """What each variant of an experiment costs on this machine, as ``icl show NAME --cost`` prints it.
@@ -109,7 +110,7 @@ def cost(
     The arguments are those of `run`; ``tell`` is told how far the measuring is, which takes up to half a minute. Raises
     UserError for a bad config, and RunFailed where a plugin breaks its contract or memory runs out.
     """
-    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
+    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep)
     return costs_of(runs, resolve_device(device), tell)
 
 

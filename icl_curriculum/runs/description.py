@@ -44,6 +44,7 @@ def described(run: Run, status: str, *, device: str, started: str, seconds: floa
         "variant": run.variant,
         "seed": run.seed,
         **hashes_of(run),
+        **({"swept": {"variant": run.swept_variant, "values": dict(run.swept)}} if run.swept else {}),
         "device": device,
         "threads": run.experiment.threads,
         **provenance(),

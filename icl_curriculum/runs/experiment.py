@@ -9,8 +9,9 @@ import dataclasses
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
@@ -159,6 +160,7 @@ def run(
     results: str | Path = "results",
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
+    sweep: Mapping[str, Any] | None = None,
     fresh: bool = False,
     jobs: int | None = 0,
     log: Sequence[str] = (),
@@ -170,6 +172,7 @@ def run(
 
     ``experiment`` is a name or a TOML file, what such a file says as a dict, or an `Experiment`, as for `load`;
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
+    ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
     ``jobs``: 0 executes run after run in this process; a number, so many
     worker processes at a time; None, as many as keep all cores busy.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
@@ -180,7 +183,7 @@ def run(
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
     that failed, with why; ``Results.open`` has what is there.
     """
-    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
+    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep)
     board, heard = ProgressBoard(progress), report or only_warnings
 
     def reported(told: Progress) -> None:

@@ -89,7 +89,7 @@ class WorkerPool:
             copy.write_bytes(content)
         values = {
             "results": str(self.results), "device": self.device, "hash": run.hash(),
-            "log": list(self.log), "run": run.config(),
+            "log": list(self.log), "run": run.config(), "swept": dict(run.swept), "swept_variant": run.swept_variant,
         }  # fmt: skip
         unit = folder / "unit.toml"
         unit.write_text(tomli_w.dumps(values), encoding="utf-8", errors="surrogateescape")

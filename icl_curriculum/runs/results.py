@@ -63,6 +63,7 @@ class Results(os.PathLike[str]):
     curriculum = ResultTable("curriculum")
     timing = ResultTable("timing")
     runs = ResultTable("runs")
+    sweep = ResultTable("sweep")
     summary = ResultTable("summary")
     transfer = ResultTable("transfer")
     heads = ResultTable("heads")

@@ -40,6 +40,7 @@ def work(unit: Path, say: Say) -> int:
     try:
         copies = read_copies(unit.parent / COPIES, config["plugins"], known_as=config["plugins"])
         run = rebuild(config, copies, source=str(unit), folder=unit.parent)
+        run = dataclasses.replace(run, swept=values["swept"], swept_variant=values["swept_variant"])
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
         execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])

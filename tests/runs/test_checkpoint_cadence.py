@@ -127,8 +127,9 @@ def test_a_variant_that_an_earlier_version_began_keeps_its_cadence(tmp_path: Pat
     """With all its seeds, whose rows stand at the same steps then; other variants have the cadence of today."""
     earlier, *_ = long_runs(tmp_path, {"log_every": 10, "learning_every": 50})
     begun_by(earlier, tmp_path)
-    runs = long_runs(tmp_path, {})
+    runs = [replace(run, swept={"dims": "2"}) for run in long_runs(tmp_path, {})]
     found = as_begun(runs, tmp_path)
+    assert found[0].swept == {"dims": "2"}
     assert cadences(found) == [(10, 50)] * 2 + [(50, 50)] * 2
     assert found[0].hash() == earlier.hash()
     assert found[2:] == runs[2:]

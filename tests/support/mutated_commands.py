@@ -57,7 +57,7 @@ COMMANDS: list[list[str]] = [
     ["run", "my.toml", "--seeds", "0,1", "--jobs", "1", "--device", "cpu", "--results", "results", "--fresh"],
     ["run", "smoke", "--set", "training.steps=1", "--set", "dims=3", "--plugin", "plugin.py", "--results", "results"],
     ["show", "mixed", "--set", "training.steps=8", "--seeds", "3", "--plugin", "plugin.py", "--debug"],
-    ["show", "my.toml", "--set", "variants.a.dims=3", "--set", "model.width=16", "--set", "name='mine'"],
+    ["show", "my.toml", "--set", "variants.a.dims=3", "--sweep", "model.width=8,16", "--set", "name='mine'"],
     ["list", "baselines", "--plugin", "plugin.py"],
     ["evaluate", "results/tiny/mixed-seed1", "--function-class", "linear", "--inputs", "gaussian", "--shift", "none",
      "--n-prompts", "2", "--mask", "1.1", "--adapt", "steps=1,rate=0.1", "--instruction", "neutral", "--step", "all"],

@@ -17,6 +17,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import is_adapted
 from icl_curriculum.results.collecting import refresh
 from icl_curriculum.results.surveying import Survey
+from icl_curriculum.results.swept import SweepAxis, sweep_axis
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
 
 #: The columns that tell a cell.
@@ -57,7 +58,7 @@ class Source:
     prediction_differences.csv, which runs of earlier versions lack. ``manifests``: of the tables' runs
     whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
     ``trained_configs``: the same as they were in training, where a run was evaluated under another one.
-    ``label``: what it is called beside others.
+    ``label``: what it is called beside others. ``sweep``: the table of swept values, where there are some.
     """
 
     directory: Path
@@ -73,6 +74,12 @@ class Source:
     adapted: pd.DataFrame | None = None
     trained_configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     label: str = ""
+    sweep: pd.DataFrame | None = None
+
+    @property
+    def swept(self) -> SweepAxis | None:
+        """The swept parameter that errors are drawn against, where the variants are those of a sweep."""
+        return None if self.sweep is None else sweep_axis(self.sweep)
 
     @property
     def name_beside(self) -> str:
@@ -171,6 +178,7 @@ def open_source(directory: Path) -> Source:
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
         _configs(directory, manifests), tuple(missing), differences, whole[adapted],
         _configs(directory, manifests, "trained_with"),
+        sweep=read_table(directory, "sweep") if (directory / "sweep.csv").is_file() else None,
     )  # fmt: skip
 
 
