@@ -13,6 +13,7 @@ from typing import Any
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.component import code_of
 from icl_curriculum.core.contracts import as_number, at_work
+from icl_curriculum.core.log import LOG
 from icl_curriculum.core.progress import Tell, between, within
 from icl_curriculum.evaluation import (
     Bank,
@@ -214,5 +215,7 @@ def score_banks(
         ]  # fmt: skip
         everyone = [*own, *adapted, *classical.answers]
         doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
-        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
+        digest = content_hash(prompts)
+        LOG.info("bank %s: %s prompts, hash %s", "/".join(bank.key), bank.n_prompts, digest)
+        yield Scored(bank, digest, rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)

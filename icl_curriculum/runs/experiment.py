@@ -85,7 +85,6 @@ def carry_out(
             raise
         # Named beside the runs that failed, not instead of them.
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
-        note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
 
 
@@ -150,7 +149,7 @@ def run(
 
     Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
-    that failed, with why; ``Results.open`` has what is there.
+    that failed, with why; its ``results`` are those of the runs that finished, or None where there are none.
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
     board, heard = ProgressBoard(progress), report or only_warnings
@@ -169,7 +168,8 @@ def run(
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip
     if outcome.failures:
-        raise RunFailed("\n".join(failure.message for failure in outcome.failures))
+        finished = Results(outcome.directory) if outcome.finished or outcome.skipped else None
+        raise RunFailed("\n".join(failure.message for failure in outcome.failures), results=finished)
     board.set(runs[0].experiment.name, f"results in {outcome.directory}", now=True)
     return Results(outcome.directory)
 

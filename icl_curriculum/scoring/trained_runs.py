@@ -12,6 +12,7 @@ import pandas as pd
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import given
 from icl_curriculum.models.base import Model
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import check_intact, finished_manifest
@@ -79,5 +80,6 @@ def asked_steps(run_dir: Path, texts: Sequence[str]) -> list[int]:
             read_kept(run_dir, int(text))
             steps.add(int(text))
         else:
-            raise UserError(f"--step {text}: expected a number of steps, or {ALL!r} for all whose weights were kept")
+            source = given("--step", text, python="steps")
+            raise UserError(f"{source}: expected a number of steps, or {ALL!r} for all whose weights were kept")
     return sorted(steps)
