@@ -318,7 +318,7 @@ def plot(
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     directory = find_results(name, results)
-    drawn = figures.draw_all(directory, baselines=shown, variants=variant, metric=metric, say=display.show_note)
+    drawn = figures.draw_all(directory, baselines=shown, variants=variant, metric=metric, say=output.note)
     display.show_figures(drawn, asked=True)
     if not drawn:
         output.note(f"{directory}: no figure was drawn")

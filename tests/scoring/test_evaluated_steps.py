@@ -107,6 +107,6 @@ def test_swapped_weights_are_refused(icl: Icl, kept: Finished, tmp_path: Path) -
 
 def test_a_figure_shows_several_steps(icl: Icl, kept: Finished, tmp_path: Path) -> None:
     options = ("--shift", "skewed", "--output", tmp_path)
-    assert f"figure:  {tmp_path / 'figures/along_training.png'}" not in icl(kept.path, *options)[1]
-    assert f"figure:  {tmp_path / 'figures/along_training.png'}" in icl(kept.path, "--step", "4", *options)[1]
+    assert f"figure:  {tmp_path / 'figures/along_training.png'}" not in icl(kept.path, *options)[2]
+    assert f"figure:  {tmp_path / 'figures/along_training.png'}" in icl(kept.path, "--step", "4", *options)[2]
     assert (tmp_path / "figures/along_training.png").stat().st_size > 10_000

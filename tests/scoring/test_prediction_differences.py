@@ -136,4 +136,4 @@ def test_evaluate_compares_the_model_under_every_shift_that_is_asked(
     assert pairs(table) == {("model", name) for name in ("zero", "least_squares", "oracle")}
     assert set(table["input_distribution"]) == {"gaussian", "skewed"}
     assert "whom the model answers most like" in out
-    assert f"table:   {tmp_path / 'err/prediction_differences.csv'}\n" in err
+    assert f"table:   {tmp_path / 'out/prediction_differences.csv'}\n" in err

@@ -169,12 +169,12 @@ def test_what_fails_on_some_prompts_is_left_out_and_said(icl: Icl) -> None:
     text = "sklearn/KNeighborsRegressor/n_neighbors=4"
     code, _, err = icl(text, *SMALL)
     assert code == 0
-    assert f"left err: linear/gaussian/none: {text} failed on 16 of 16 prompts at k = 2: ValueError: " in err
+    assert f"left out: linear/gaussian/none: {text} failed on 16 of 16 prompts at k = 2: ValueError: " in err
     manifest = Path("results/score/manifest.json")
     failures = json.loads(manifest.read_text())["baseline_failures"]
     assert [record["learner"] for record in failures["linear/gaussian/none"]] == [text]
     # Of another learner's failures nothing changes, whether records tell of them or, as in version 0.2.0, sentences.
-    told = [line.split("none: ", 1)[1] for line in err.splitlines() if line.startswith("left err: ")]
+    told = [line.split("none: ", 1)[1] for line in err.splitlines() if line.startswith("left out: ")]
     written = {"linear/gaussian/none": [*told, "ridge failed on 1 of 16 prompts at k = 1, 2: ValueError: so"]}
     unsealed(manifest, {"baseline_failures": written})
     assert icl("ridge", *SMALL)[0] == 0
@@ -182,9 +182,9 @@ def test_what_fails_on_some_prompts_is_left_out_and_said(icl: Icl) -> None:
 
 
 def test_a_learner_that_answers_nothing_ends_with_exit_code_1(icl: Icl) -> None:
-    code, out, err = icl("mine.py:broken", "ridge", *SMALL)
+    code, _, err = icl("mine.py:broken", "ridge", *SMALL)
     assert code == 1
-    assert "broken failed on 16 of 16 prompts at k = 2, 5: ValueError: cannot (mine.py, line 11)" in out
+    assert "broken failed on 16 of 16 prompts at k = 2, 5: ValueError: cannot (mine.py, line 11)" in err
     assert "failed: broken answered no prompt" in err
     assert set(learners()) == {"ridge", "oracle"}
 

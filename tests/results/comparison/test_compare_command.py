@@ -28,7 +28,7 @@ def summary(folder: Path | str) -> pd.DataFrame:
 
 
 def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
-    code, printed, _ = icl("compare", "several")
+    code, printed, said = icl("compare", "several")
     assert code == 0
     assert "quadratic: normalized error at 4 examples, 90% intervals over seeds" in printed
     # Every seed's error, as the table has it.
@@ -38,9 +38,7 @@ def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
     assert re.search(rf"^mixed .* {own['value'].iloc[0]:.3f} {own['value'].iloc[1]:.3f}$", printed, re.MULTILINE)
     assert "against alone" in printed
     assert "At 4 examples, after 12 steps, " in printed
-    assert printed.rstrip().endswith(
-        f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", "")
-    )
+    assert said.rstrip().endswith(f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", ""))
     table = summary(several)
     assert list(table.columns) == TABLES["summary"].header
     assert set(table["variant"]) == {"alone", "sequential", "mixed"}
@@ -335,9 +333,9 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, 
 def test_one_seed_only_is_said(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     train(tmp_path, "single", seeds=(3,))
-    code, printed, _ = icl("compare", "single")
+    code, printed, said = icl("compare", "single")
     assert code == 0
-    assert "There is one training seed only" in printed
+    assert "There is one training seed only" in said
     assert "of fewer than two seeds in common" in printed
     intervals = summary("results/single").query("statistic == 'iqm'")[["ci_low", "ci_high"]]
     assert intervals.isna().all(axis=None)

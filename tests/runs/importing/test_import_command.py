@@ -121,7 +121,7 @@ def test_figures_and_report_say_that_training_is_not_known(
 ) -> None:
     code, out, err = icl("plot", "linear_regression", "--results", results)
     assert code == 0, err
-    assert err.count("figures of training are left err: the runs were imported") == 1
+    assert err.count("figures of training are left out: the runs were imported") == 1
     drawn = sorted(path.stem for path in (imported.parent / "figures").glob("*.png"))
     assert drawn == ["error_by_examples", "prediction_differences"]
     code, out, err = icl("report", "linear_regression", "--results", results)
