@@ -26,20 +26,29 @@ _SAY_WHAT = (
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table as wide as it is where it fits, else folded between words, else in parts."""
+    # As lines of their own, as rich would fold them to the width of a table that is narrower than they are.
+    title, caption = table.title, table.caption
+    table.title = table.caption = None
+    try:
+        lines = _fitting(table, console.width)
+    finally:
+        table.title, table.caption = title, caption
+    if title:
+        console.print(title, soft_wrap=not console.is_terminal)
+    console.print("\n".join(lines), soft_wrap=True)
+    if caption:
+        console.print(caption, soft_wrap=not console.is_terminal)
+
+
+def _fitting(table: Table, width: int) -> list[str]:
+    """The lines of a table, none of which is longer than the width as far as words allow."""
     natural = _lines(table, UNBOUNDED)
-    if max(map(cell_len, natural), default=0) <= console.width:
-        console.print("\n".join(natural), soft_wrap=True)
-        return
-    folded = _lines(table, console.width)
+    if max(map(cell_len, natural), default=0) <= width:
+        return natural
+    folded = _lines(table, width)
     if _words(folded) == _words(natural):
-        console.print("\n".join(folded), soft_wrap=True)
-        return
-    if table.title:
-        console.print(table.title)
-    for part in _parts(table, console.width):
-        console.print("\n".join(_lines(part, console.width)), soft_wrap=True)
-    if table.caption:
-        console.print(table.caption)
+        return folded
+    return [line for part in _parts(table, width) for line in _lines(part, width)]
 
 
 def _lines(table: Table, width: int) -> list[str]:

@@ -170,10 +170,10 @@ def test_adaptations_asked_on_fewer_prompts_or_at_other_lengths_are_said(tmp_pat
     given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
     few, short = "model/adapted=1/per_prompt", "model/adapted=2/per_prompt"
     told = Told("maml", given, method="maml", adapted={few: given, short: given}, few=[few, short], short=[short])
-    code, printed, _ = icl("transfer", str(write_folder(tmp_path / "meta", [*ladder(), told])))
+    code, printed, said = icl("transfer", str(write_folder(tmp_path / "meta", [*ladder(), told])))
     assert code == 0
     assert "seen cells, adapted = 1, per_prompt: normalized error at 8 examples, 2 cells, on 4 prompts" in printed
-    assert f"{short}: no row, as it was not asked at 8 examples (evaluation.costly)." in " ".join(printed.split())
+    assert f"{short}: no row, as it was not asked at 8 examples (evaluation.costly)." in " ".join(said.split())
     table = icl_curriculum.transfer(tmp_path / "meta")
     assert set(table.loc[table["learner"] == few, "n_prompts"]) == {4}
     assert set(table.loc[table["learner"] == "model", "n_prompts"]) == {16}
