@@ -377,7 +377,7 @@ def test_make_experiment_runs_with_the_environment_that_is_there(folder: Path) -
     options = shlex.join(overriding({**TOY, "function_classes": '["linear"]'}.items()))
     printed = execute(["make", "experiment", "NAME=smoke", f"ARGS={options}"], checkout)
     assert "Normalized error" in printed
-    assert "figures/error_by_examples.png" in printed
+    assert (checkout / "results/smoke/figures/error_by_examples.png").is_file()
 
 
 def test_make_without_a_name_says_what_is_missing() -> None:

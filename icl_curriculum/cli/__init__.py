@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icl_curriculum.cli import completion, endings, importing
-from icl_curriculum.cli.commands import CommandLine, shared_options
+from icl_curriculum.cli import completion, endings, flags, importing
+from icl_curriculum.cli.commands import CommandLine, CommandLineApp, shared_options
 from icl_curriculum.cli.options import (
     LARGEST,
     Device,
@@ -37,11 +37,12 @@ from icl_curriculum.cli.options import (
     parse_threads,
 )
 from icl_curriculum.cli.signals import Signals
+from icl_curriculum.core.options import named_as_on_the_command_line
 
 if TYPE_CHECKING:  # imports torch
     from icl_curriculum.runs.launch import LaunchOutcome
 
-app = typer.Typer(
+app = CommandLineApp(
     cls=CommandLine,
     help="In-context learning of synthetic function classes: train, evaluate, plot.",
     no_args_is_help=True,
@@ -97,7 +98,7 @@ def run(
 
         def launched(outcome: LaunchOutcome) -> None:
             view.stop()
-            display.show_failures(outcome, debug=endings.tracebacks())
+            display.show_launched(outcome, debug=endings.tracebacks())
 
         outcome = carry_out(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions,
@@ -110,6 +111,7 @@ def run(
     if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:
+        display.show_failures(outcome.launched.failures, debug=endings.tracebacks())
         raise typer.Exit(1)
 
 
@@ -270,7 +272,12 @@ def score(
     metric: Metrics = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
     device: Annotated[
-        str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps; for trained models")
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            autocompletion=completion.devices,
+            help="auto, cpu, cuda, cuda:N or mps; for trained models",
+        ),
     ] = "auto",
     plugin: Plugins = None,
     predictions: Predictions = None,
@@ -333,15 +340,15 @@ def plot(
 ) -> None:
     """Redraw an experiment's figures, or those of scores, from its CSV files alone."""
     from icl_curriculum import figures
-    from icl_curriculum.cli import display
+    from icl_curriculum.cli import display, output
     from icl_curriculum.results.directory import find_results
 
     shown = "best" if not baselines else "all" if baselines == ["all"] else baselines
     directory = find_results(name, results)
-    drawn = figures.draw_all(directory, baselines=shown, variants=variant, metric=metric, say=display.show_note)
-    display.show_figures(drawn)
+    drawn = figures.draw_all(directory, baselines=shown, variants=variant, metric=metric, say=output.note)
+    display.show_figures(drawn, asked=True)
     if not drawn:
-        display.show_note(f"{directory}: no figure was drawn")
+        output.note(f"{directory}: no figure was drawn")
 
 
 @app.command()
@@ -372,7 +379,6 @@ def compare(
 ) -> None:
     """Statistics over seeds of an experiment's variants, or of several experiments, pair by pair."""
     from icl_curriculum.cli import comparison as view
-    from icl_curriculum.cli import display
     from icl_curriculum.results.comparison import command
 
     compared = command.set_side_by_side(
@@ -385,7 +391,7 @@ def compare(
         metric=metric,
         all_pairs=all_pairs,
     )
-    view.show(display.console, compared, against)
+    view.show(compared, against)
 
 
 @app.command()
@@ -397,11 +403,11 @@ def transfer(
     results: Results = Path("results"),
 ) -> None:
     """How training methods carry over to classes and inputs that they were not trained on, against plain training."""
-    from icl_curriculum.cli import display, transfer_tables
+    from icl_curriculum.cli import transfer_tables
     from icl_curriculum.results.directory import find_results
     from icl_curriculum.results.transfer.command import write_transfer
 
-    transfer_tables.show(display.console, write_transfer(find_results(name, results), output))
+    transfer_tables.show(write_transfer(find_results(name, results), output))
 
 
 @app.command()
@@ -416,7 +422,7 @@ def report(
     from icl_curriculum.pages import report_on
     from icl_curriculum.results.directory import find_results
 
-    display.show_report(report_on(find_results(name, results), threshold=error, metric=metric))
+    display.show_report(report_on(find_results(name, results), threshold=error, metric=metric), asked=True)
 
 
 @app.command()
@@ -490,6 +496,7 @@ def show(
 
     What is printed can be written to a file, changed and run.
     """
+    from icl_curriculum.cli import output
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.config.option_values import parse_sweeps
 
@@ -504,7 +511,12 @@ def show(
         return
     from icl_curriculum.config.showing import shown_text
 
-    endings.echo(shown_text(loaded))
+    if not flags.as_json():
+        endings.echo(shown_text(loaded))
+    variants = {run.variant: run for run in loaded.runs}
+    output.put(
+        configs=lambda: [{"variant": name, "config": run.experiment.resolved()} for name, run in variants.items()]
+    )
 
 
 @app.command()
@@ -559,9 +571,8 @@ def verify(
     """
     from icl_curriculum import verify
     from icl_curriculum.cli import verifying
-    from icl_curriculum.cli.display import console
 
-    if not verifying.show(verify.chosen(sections or [], results), console, debug=endings.tracebacks()):
+    if not verifying.show(verify.chosen(sections or [], results), debug=endings.tracebacks()):
         raise typer.Exit(1)
 
 
@@ -577,7 +588,7 @@ def bench(
     threads: Annotated[
         str | None, typer.Option(metavar="1,2", help="numbers of CPU threads; default: 1, and 2 where there are cores")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N")] = "auto",
     rounds: Annotated[
         int, typer.Option(min=2, max=LARGEST, metavar="N", help="turns of every competitor; more give closer numbers")
     ] = 12,
@@ -597,14 +608,13 @@ def bench(
     """
     from icl_curriculum import bench
     from icl_curriculum.cli import measuring
-    from icl_curriculum.cli.display import console
 
     device = bench.usable_device(device)
     settings = bench.Settings(
         threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
         overrides=tuple(set_ or ()), results=results, record=record,
     )  # fmt: skip
-    measuring.show(bench.chosen(sections or [], settings), settings, console)
+    measuring.show(bench.chosen(sections or [], settings), settings)
 
 
 def main(*, in_its_own_process: bool = False) -> None:
@@ -616,4 +626,11 @@ def main(*, in_its_own_process: bool = False) -> None:
     if in_its_own_process:
         signals = Signals(endings.hint)
         signals.listen()
-    endings.end_with_a_message(app, signals=signals)
+    endings.end_with_a_message(_command_line, signals=signals)
+
+
+def _command_line() -> None:
+    from icl_curriculum.cli.notices import notices_printed
+
+    with named_as_on_the_command_line(), notices_printed():
+        app()

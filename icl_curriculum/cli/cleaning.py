@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from icl_curriculum.cli.display import console
-from icl_curriculum.cli.error_tables import print_whole
+from icl_curriculum.cli import output
 from icl_curriculum.cli.progress import passing_bar
 from icl_curriculum.core.progress import tell_nobody
 from icl_curriculum.results.cleaning import KINDS, USUAL, Findings, find_removable, remove_all
@@ -16,27 +15,37 @@ from icl_curriculum.results.cleaning import KINDS, USUAL, Findings, find_removab
 
 def show(places: Sequence[Path], kinds: Sequence[str] | None, *, remove: bool) -> None:
     """Find what can be removed, print it, and remove it if asked."""
-    with passing_bar(console, "looking") as tell:
+    with passing_bar("looking") as tell:
         found = find_removable(places, kinds or tuple(KINDS), tell or tell_nobody)
+    # Before it is removed.
+    weighed = [(item, item.count, item.size) for item in found.removable]
     if found.removable:
-        print_whole(console, _table(found))
+        output.show(_table(found))
     freed = 0
     if remove:
-        with passing_bar(console, "removing") as tell:
+        with passing_bar("removing") as tell:
             freed = remove_all(found, kinds or USUAL, tell or tell_nobody)
         found.left_alone |= {
             item.place: KINDS["aside"] for item in found.removable if not kinds and item.kind == "aside"
         }
     for place, reason in found.left_alone.items():
-        console.print(f"left alone: {place}: {reason}", soft_wrap=True)
+        output.note(f"{place}: {reason}", label="left alone: ")
     if not found.removable:
-        console.print("nothing to remove")
+        output.show("nothing to remove")
     elif remove:
-        console.print(f"removed: {amount(freed)}")
+        output.show(f"removed: {amount(freed)}")
     else:
-        console.print(f"{amount(found.size)} in all; nothing was removed: --remove does, --kind KIND chooses")
+        output.show(f"{amount(found.size)} in all; nothing was removed: --remove does, --kind KIND chooses")
         for kind in dict.fromkeys(item.kind for item in found.removable):
-            console.print(f"  {kind}: {KINDS[kind]}", soft_wrap=True)
+            output.show(f"  {kind}: {KINDS[kind]}")
+    output.put(
+        removable=[
+            {"kind": item.kind, "files": count, "bytes": size, "place": item.place} for item, count, size in weighed
+        ],
+        left_alone=[{"place": place, "reason": reason} for place, reason in found.left_alone.items()],
+        removed=remove,
+        freed_bytes=freed,
+    )
 
 
 def _table(found: Findings) -> Table:

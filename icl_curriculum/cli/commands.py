@@ -1,4 +1,4 @@
-"""What the command line takes beside its commands: ``--version``, and ``--debug``, which every command takes, too.
+"""What the command line takes beside its commands: ``--version``, and the flags that every command takes, too.
 
 Light: ``icl --help`` imports it.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from icl_curriculum.cli import endings
+from icl_curriculum.cli import endings, flags
 from icl_curriculum.core.printable import harmless
 from icl_curriculum.core.version import __version__
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 def _show_version(asked: bool) -> None:
@@ -27,24 +29,58 @@ def _show_version(asked: bool) -> None:
 def shared_options(
     version: Annotated[
         bool,
-        typer.Option("--version", expose_value=False, is_eager=True, callback=_show_version, help="show the version"),
+        typer.Option(
+            "--version", metavar="", expose_value=False, is_eager=True, callback=_show_version, help="show the version"
+        ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", expose_value=False, help="show tracebacks")] = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = False,
+    debug: flags.Debug = False,
 ) -> None:
-    """The options that stand before a command. `CommandLine` lets --debug stand after it, too."""
+    """The options that stand before a command. `CommandLine` lets the flags stand after it, too."""
 
 
-class CommandLine(TyperGroup):
-    """The group of all commands. It gives each of them --debug, so that none has a parameter of its own for it."""
+class _FlagsAsFlags:
+    """Shows no ``<bool>`` beside --help and other options that take no value, and no ``<str>`` beside a NAME."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for each in found:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+            if each.param_type_name == "argument":
+                each.display_type_rich = _no_type
+        return found
+
+
+def _no_type(ctx: Any) -> None:
+    """What stands for the type of an argument in the help, whose name says enough."""
+
+
+class OneCommand(_FlagsAsFlags, TyperCommand):
+    """A command, which says what it finds as one JSON document if --json is given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from icl_curriculum.cli.output import one_command
+
+        with one_command(str(self.name)):
+            return super().invoke(ctx)
+
+
+class CommandLine(_FlagsAsFlags, TyperGroup):
+    """The group of all commands. It gives each of them the shared flags, so that none has a parameter for these."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        shared = [option for option in self.params if option.name in flags.SHARED]
         for command in self.commands.values():
-            command.params += [option for option in self.params if option.name == "debug"]
+            command.params += shared
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # Before anything is parsed, as --debug is also for mistakes that end the parsing.
         endings.given(args)
+        flags.forget()
         with _mistakes_harmless():
             return super().parse_args(ctx, args)
 
@@ -52,6 +88,13 @@ class CommandLine(TyperGroup):
         # The arguments of the command itself are parsed in here.
         with _mistakes_harmless():
             return super().invoke(ctx)
+
+
+class CommandLineApp(typer.Typer):
+    """All commands, each of which is a `OneCommand`."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[C], C]:
+        return super().command(name, cls=OneCommand, **settings)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from icl_curriculum.cli.display import console
-from icl_curriculum.cli.error_tables import print_whole
+from icl_curriculum.cli import output
 from icl_curriculum.cli.progress import LINE_EVERY, duration, passing_bar
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.progress import Tell
@@ -19,12 +19,13 @@ from icl_curriculum.runs.cost import RunCost, costs_of
 def show(runs: Sequence[Run], device: str) -> None:
     """Measure what runs cost on a device, and print it."""
     name = runs[0].experiment.name
-    console.print(f"{name}: timing a few updates, answers and a checkpoint on {device}", soft_wrap=True)
+    output.progress(f"{name}: timing a few updates, answers and a checkpoint on {device}")
     with telling() as tell:
         costs = costs_of(runs, device, tell)
-    print_whole(console, cost_table(costs))
-    for note in _notes(costs, runs):
-        console.print(note, soft_wrap=True)
+    output.show(cost_table(costs))
+    for text in _notes(costs, runs):
+        output.note(text)
+    output.put(costs=[{**dataclasses.asdict(cost), "written_bytes": cost.written_bytes} for cost in costs])
 
 
 def cost_table(costs: Sequence[RunCost]) -> Table:
@@ -122,7 +123,7 @@ def telling() -> Iterator[Tell]:
         nonlocal printed
         if detail and time.monotonic() - printed >= LINE_EVERY:
             printed = time.monotonic()
-            console.print(f"  {detail}", soft_wrap=True)
+            output.progress(f"  {detail}")
 
-    with passing_bar(console, "building the model") as bar:
+    with passing_bar("building the model") as bar:
         yield bar or print_line

@@ -7,13 +7,11 @@ import logging
 import os
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from icl_curriculum.cli.signals import Signals, Stopped
-from icl_curriculum.core.notices import LeftOut, MadeAnew, NotRecordedAnew, NotShown
 from icl_curriculum.core.printable import harmless, make_tolerant
 from icl_curriculum.core.stopping import stop_if_asked
 
@@ -70,8 +68,7 @@ def end_with_a_message(command: Callable[[], object], *, signals: Signals | None
     try:
         try:
             try:
-                with _notices_printed():
-                    command()
+                command()
             finally:
                 for stream in filter(None, (sys.stdout, sys.stderr)):
                     stream.flush()
@@ -125,41 +122,6 @@ def hint() -> str:
 def _command() -> str:
     # All options that may stand before the command are flags.
     return next((argument for argument in _ARGUMENTS.get() if not argument.startswith("-")), "")
-
-
-@contextlib.contextmanager
-def _notices_printed() -> Iterator[None]:
-    """Print what could not be shown of results as a note, and with --debug where it failed; other warnings as ever.
-
-    Likewise what was made anew. After runs that were left out, each of which is named once, the exit code is 1.
-    """
-    left_out: dict[str, None] = {}
-    with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if isinstance(message, LeftOut):
-                if str(message) not in left_out:
-                    echo(f"damaged: {message}", err=True)
-                left_out[str(message)] = None
-            elif isinstance(message, MadeAnew | NotRecordedAnew | NotShown):
-                echo(f"note: {message}")
-                if tracebacks() and isinstance(message, NotShown):
-                    echo(message.details)
-            else:
-                text = harmless(str(message))
-                others(message if text == str(message) else text, category, *place, **more)
-
-        for kind in (NotShown, LeftOut, MadeAnew, NotRecordedAnew):
-            warnings.simplefilter("always", kind)
-        warnings.showwarning = show
-        try:
-            yield
-        except SystemExit as end:
-            if end.code or not left_out:
-                raise
-        if left_out:
-            sys.exit(1)
 
 
 def _end_unread() -> NoReturn:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
-from icl_curriculum.cli.screen import Name, Screen
+from icl_curriculum.cli.screen import Name
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.tables import read_table
@@ -244,11 +242,3 @@ def _shown_lengths(cell: pd.DataFrame) -> list[int]:
     if len(common) <= len(SHARES):
         return common
     return sorted({common[int(np.abs(np.asarray(common) - share * common[-1]).argmin())] for share in SHARES})
-
-
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as it is: a narrower terminal breaks its lines, but nothing is folded or left out."""
-    wide = Screen(width=1000, file=io.StringIO(), color_system=None)
-    with wide.capture() as captured:
-        wide.print(table)
-    console.print("\n".join(line.rstrip() for line in captured.get().splitlines()), soft_wrap=True)

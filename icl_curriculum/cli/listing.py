@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from icl_curriculum.cli import flags, output
 from icl_curriculum.cli.completion import COLUMNS, COVERAGE, kinds
-from icl_curriculum.cli.display import console
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import find, read
 from icl_curriculum.core.errors import UserError, did_you_mean
@@ -18,7 +19,11 @@ from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableDefinition
 from icl_curriculum.shifts import coverage
 from icl_curriculum.testing import check, describe
-from icl_curriculum.testing.checking import ToCheck
+from icl_curriculum.testing.checking import ToCheck, as_row
+from icl_curriculum.testing.rules import Result
+
+#: A name, where it is from, and what it is.
+Rows = list[tuple[str, str, str]]
 
 
 def coverage_table() -> str:
@@ -59,18 +64,24 @@ def show_components(kind: str | None) -> None:
     """List experiments and components by kind: name, origin, and what each is in one line."""
     if kind is not None and kind not in kinds():
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, kinds())}")
-    printed = {COVERAGE: coverage_table, COLUMNS: columns_tables}
-    if kind in printed:
-        console.print(printed[kind](), soft_wrap=True)
+    if kind in (COVERAGE, COLUMNS):
+        _show_markdown(kind)
         return
+    listed: list[dict[str, str]] = []
     for shown in [kind] if kind else ["experiments", *KINDS]:
         rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
         title = shown.replace("_", " ")
-        if not console.is_terminal:
+        listed += [{"kind": shown, "name": name, "from": origin, "what": text} for name, origin, text in rows]
+        if flags.as_json():
+            continue
+        if not output.results.is_terminal:
             # One line for each component, however long, so that grep finds all of it.
             widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
             lines = [f"  {name:{widths[0]}}  {origin:{widths[1]}}  {text}".rstrip() for name, origin, text in rows]
-            console.print("\n".join([title, *lines, ""]), soft_wrap=True)
+            output.show("\n".join([title, *lines, ""]))
+            continue
+        if output.results.width < sum(max(len(row[column]) for row in rows) for column in (0, 1)) + _LEAST:
+            _show_below_each_other(title, rows)
             continue
         table = Table(title=title, title_justify="left", show_edge=False, box=None, padding=(0, 2))
         table.add_column("name", no_wrap=True)
@@ -78,11 +89,50 @@ def show_components(kind: str | None) -> None:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        console.print(table)
-        console.print()
+        output.show(table)
+        output.show("")
+    output.put(components=listed)
 
 
-Rows = list[tuple[str, str, str]]
+#: The columns of a terminal that the descriptions of components take beside names and origins, at least.
+_LEAST = 48
+
+
+def _show_below_each_other(title: str, rows: Rows) -> None:
+    """List components where a terminal has no room for columns: what each is stands below its name."""
+    output.show(title)
+    for name, origin, text in rows:
+        output.show(f"  {name}  ({origin})")
+        for line in textwrap.wrap(text, max(20, output.results.width - 6), break_on_hyphens=False):
+            output.show(f"      {line}")
+    output.show("")
+
+
+def _show_markdown(kind: str) -> None:
+    """Print the table of shifts by classes, or those of columns."""
+    if kind == COVERAGE:
+        if not flags.as_json():
+            output.show(coverage_table())
+        output.put_all(
+            lambda: {
+                "coverage": [
+                    {"function_class": name, "shift": shift, "undefined": reason}
+                    for (name, shift), reason in coverage().items()
+                ]
+            }
+        )
+        return
+    output.show(columns_tables())
+    output.put(
+        columns=[
+            {
+                "table": table.name, "column": name, "holds": column.allowed, "unit": column.unit,
+                "empty": column.empty, "key": column.key, "joins": column.joins, "meaning": column.meaning,
+            }
+            for table in TABLES.values()
+            for name, column in table.columns.items()
+        ]
+    )  # fmt: skip
 
 
 def _experiment_rows() -> Rows:
@@ -115,13 +165,16 @@ def _near(origin: str) -> str:
 
 def show_checks(subjects: Sequence[ToCheck], *, every_rule: bool) -> bool:
     """Check components and print the results, rule by rule or one line for each; True if all are sound."""
-    broken = []
+    broken, found = [], []
     for subject in subjects:
         try:
-            sound = _show_check(subject, every_rule=every_rule)
+            results = _show_check(subject, every_rule=every_rule)
+            found += [as_row(subject.kind, subject.name, result) for result in results]
+            sound = all(result.status != "failed" for result in results)
         except UserError as error:
             # One broken package must not hide all the others.
-            console.print(f"{subject.name}: {error}", soft_wrap=True)
+            output.show(f"{subject.name}: {error}")
+            found.append({"kind": subject.kind, "component": subject.name, "status": "failed", "found": str(error)})
             sound = False
         if not sound:
             broken.append(subject.name)
@@ -129,7 +182,8 @@ def show_checks(subjects: Sequence[ToCheck], *, every_rule: bool) -> bool:
         verdict = f"these do not: {', '.join(broken)}" if broken else "all keep the contract"
         counts = Counter(subject.kind for subject in subjects)
         listed = ", ".join(_counted(n, KINDS[kind].kind) for kind, n in counts.items())
-        console.print(f"{listed}; {verdict}", soft_wrap=True)
+        output.show(f"{listed}; {verdict}")
+    output.put(rules=found)
     return not broken
 
 
@@ -140,18 +194,19 @@ def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}"
 
 
-def _show_check(subject: ToCheck, *, every_rule: bool) -> bool:
+def _show_check(subject: ToCheck, *, every_rule: bool) -> list[Result]:
+    """Check a component, print the results and return them."""
     component = subject.component
     origin = _near(KINDS[subject.kind].origin(component) if isinstance(component, str) else origin_of(component))
-    console.print(f"{subject.name} ({origin})", soft_wrap=True, end="\n" if every_rule else ": ")
+    output.show(f"{subject.name} ({origin})", end="\n" if every_rule else ": ")
     results = []
     for result in check(component, kind=subject.kind):
         results.append(result)
         if every_rule:
-            console.print(describe(result), soft_wrap=True)
+            output.show(describe(result))
     failed = [result for result in results if result.status == "failed"]
     held = sum(result.status == "ok" for result in results)
-    console.print(f"{held} rules hold, {len(failed)} do not, {len(results) - held - len(failed)} do not apply")
+    output.show(f"{held} rules hold, {len(failed)} do not, {len(results) - held - len(failed)} do not apply")
     for result in failed if not every_rule else ():
-        console.print(describe(result), soft_wrap=True)
-    return not failed
+        output.show(describe(result))
+    return results

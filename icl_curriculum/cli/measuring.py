@@ -5,35 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console
-
 from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Row, Settings, write
+from icl_curriculum.cli import output
 from icl_curriculum.cli.progress import LINE_EVERY, passing_bar, time_left
 from icl_curriculum.core.files import check_writable
 
 
-def show(sections: Mapping[str, BenchSection], settings: Settings, console: Console) -> None:
+def show(sections: Mapping[str, BenchSection], settings: Settings) -> None:
     """Measure sections, print their tables and write a CSV file of each."""
     check_writable(settings.folder)
     # All jobs are listed before anything is measured, as listing them finds settings that cannot work.
     planned = {name: section.jobs(settings) for name, section in sections.items()}
-    progress = _Progress([job for jobs in planned.values() for job in jobs], console)
+    progress = _Progress([job for jobs in planned.values() for job in jobs])
+    found: list[Row] = []
     for name, jobs in planned.items():
         section, rows = sections[name], list[Row]()
-        console.print(f"{name}: {section.title}", soft_wrap=True)
+        output.show(f"{name}: {section.title}")
         for job in jobs:
             table = progress.measure(name, job)
-            console.print(f"  {table.title}", soft_wrap=True)
+            output.show(f"  {table.title}")
             for line in drawn(table, section.columns):
-                console.print(f"    {line}", soft_wrap=True)
+                output.show(f"    {line}")
             for note in table.notes:
-                console.print(f"  {note}", soft_wrap=True)
+                output.show(f"  {note}")
+            found += [{"section": name, "table": table.title, "recorded": table.recorded, **row} for row in table.rows]
             if not table.recorded:
                 rows += table.rows
                 # Written after every table, so that an interruption leaves what was measured.
                 write(settings.folder / f"{name}.csv", section.columns, rows)
         if rows:
-            console.print(f"  table: {settings.folder / f'{name}.csv'}", soft_wrap=True)
+            output.written("table", settings.folder / f"{name}.csv")
+    output.put(measurements=found)
 
 
 def drawn(table: BenchTable, columns: Sequence[Column]) -> list[str]:
@@ -52,14 +54,14 @@ def drawn(table: BenchTable, columns: Sequence[Column]) -> list[str]:
 class _Progress:
     """Shows how far all jobs have come: a bar on a terminal, a line every few seconds elsewhere."""
 
-    def __init__(self, jobs: Sequence[Job], console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock = console, clock
+    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.total = sum(job.seconds for job in jobs)
         self.done = 0.0
         self.began = self.printed = clock()
 
     def measure(self, section: str, job: Job) -> BenchTable:
-        with passing_bar(self.console, job.name) as bar:
+        with passing_bar(job.name) as bar:
 
             def tell(share: float, detail: str = "") -> None:
                 done = self.done + share * job.seconds
@@ -68,7 +70,7 @@ class _Progress:
                     bar(done / self.total if self.total else 1.0, text)
                 elif self.clock() - self.printed >= LINE_EVERY:
                     self.printed = self.clock()
-                    self.console.print(f"  {text}", soft_wrap=True)
+                    output.progress(f"  {text}")
 
             tell(0.0)
             table = job.measure(tell)

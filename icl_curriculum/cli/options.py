@@ -42,7 +42,9 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="FILE", help="a Python file that registers components"),
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")]
-Device = Annotated[str, typer.Option(autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")
+]
 Error = Annotated[
     float | None,
     typer.Option(metavar="E", help="the error that counts as converged; default: 0.5, halfway to perfect"),

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from icl_curriculum.cli import output
 from icl_curriculum.cli.costs import number_shown, telling, time_shown
-from icl_curriculum.cli.display import console
-from icl_curriculum.cli.error_tables import print_whole
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
 
@@ -23,9 +22,10 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool) -> int
     if found.error is None:
         with telling() as tell:
             found = with_costs(found, device, tell)
-    print_whole(console, plan_table(found.runs))
-    for note in _notes(found):
-        console.print(note, soft_wrap=True)
+    output.show(plan_table(found.runs))
+    output.put(plan=found.runs)
+    for label, text in _notes(found):
+        output.note(text, label=label)
     if found.error is not None:
         raise found.error
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
@@ -61,16 +61,17 @@ def _numbers(rows: Sequence[PlannedRun]) -> list[str]:
     ]  # fmt: skip
 
 
-def _notes(found: LaunchPlan) -> Iterator[str]:
+def _notes(found: LaunchPlan) -> Iterator[tuple[str, str]]:
+    """What is to be known beside the table, each with what stands first."""
     reasons: dict[str, list[str]] = {}
     for row in found.runs:
         if row.reason and not (row.action == "refused" and found.error is not None and row.reason == str(found.error)):
             reasons.setdefault(row.reason, []).append(row.run)
     for reason, runs in reasons.items():
-        yield f"{', '.join(runs)}: {reason}"
+        yield "", f"{', '.join(runs)}: {reason}"
     for notice in found.recorded:
-        yield f"note: {notice}"
+        yield "note: ", str(notice)
     if any(row.seconds for row in found.runs):
-        yield "time: by a few timed updates, for each run alone; without baselines, figures and report"
+        yield "", "time: by a few timed updates, for each run alone; without baselines, figures and report"
     if found.error is None:
-        yield "nothing was trained or written; the same command without --dry-run does it"
+        yield "", "nothing was trained or written; the same command without --dry-run does it"

@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from icl_curriculum.cli.display import console
+from icl_curriculum.cli import flags, output
 from icl_curriculum.core.printable import harmless
 from icl_curriculum.core.progress import Tell
 
@@ -62,11 +61,11 @@ class View:
             self.bars.start_task(self.tasks[run])
             self.bars.update(self.tasks[run], detail="starting")
         else:
-            console.print(f"{run}: starting")
+            output.progress(f"{run}: starting")
 
     def report(self, progress: RunProgress) -> None:
         if progress.warning:
-            console.print(f"warning: {progress.warning}", style="yellow", soft_wrap=True)
+            output.note(progress.warning, label="warning: ", style="yellow")
             return
         run, detail = progress.run, progress.phase
         if progress.total:
@@ -91,9 +90,9 @@ class View:
         if time.monotonic() - self.printed >= LINE_EVERY:
             self.printed = time.monotonic()
             for run, text in self.latest.items():
-                console.print(f"{run}: {text}", soft_wrap=True)
+                output.progress(f"{run}: {text}")
             if len(self.shares) > 1:
-                console.print(f"all: {self._overall()}")
+                output.progress(f"all: {self._overall()}")
             self.latest.clear()
 
     def ended(self, run: str, failure: RunFailure | None) -> None:
@@ -105,7 +104,7 @@ class View:
             self.bars.update(self.tasks[run], completed=1, total=1, detail=text)
             self._update_overall()
         else:
-            console.print(f"{run}: {text}")
+            output.progress(f"{run}: {text}")
 
     def stop(self) -> None:
         """Leave the bars as they are: what is printed from now on stands below them."""
@@ -163,12 +162,12 @@ def live_view(runs: Sequence[Run], device: str) -> Iterator[View]:
     experiments = list({id(run.experiment): run.experiment for run in runs}.values())
     steps, prompts = (_range(getattr(item.training, key) for item in experiments) for key in ("steps", "batch_size"))
     points, dims = (_range(getattr(item, key) for item in experiments) for key in ("points", "dims"))
-    console.print(
+    output.progress(
         f"{experiments[0].name}: {len(runs)} {'run' if len(runs) == 1 else 'runs'} of {steps} steps, "
         f"{prompts} prompts of {points} points in {dims} dimensions, on {device}"
     )
     for text in dict.fromkeys(text for item in experiments for text in undefined_cells(item)):
-        console.print(f"undefined: {text}", soft_wrap=True)
+        output.note(text, label="undefined: ")
     work = {run.name: run.experiment.training.steps * run.experiment.training.batch_size for run in runs}
     with _view(work) as view:
         yield view
@@ -182,11 +181,27 @@ def _range(values: Iterable[int]) -> str:
 
 @contextlib.contextmanager
 def _view(work: Mapping[str, float] | None = None) -> Iterator[View]:
-    if not console.is_terminal:
+    if not _shows_bars():
         yield View(None, work)
         return
-    with Progress(_Words("{task.description}"), *_columns(), console=console) as bars:
+    with _bars(_Words("{task.description}"), *_columns()) as bars:
         yield View(bars, work)
+
+
+def _shows_bars() -> bool:
+    return output.messages.is_terminal and not flags.quiet()
+
+
+@contextlib.contextmanager
+def _bars(*columns: ProgressColumn, transient: bool = False) -> Iterator[Progress]:
+    """Bars on standard error. What is printed on the same terminal meanwhile goes above them."""
+    # Otherwise what goes into a file or a pipe would be drawn above the bars instead.
+    proxied = output.results.is_terminal
+    with (
+        output.bars_drawn(),
+        Progress(*columns, console=output.messages, transient=transient, redirect_stdout=proxied) as bars,
+    ):
+        yield bars
 
 
 class _Words(TextColumn):
@@ -204,15 +219,15 @@ def _columns() -> tuple[BarColumn, TextColumn]:
 
 
 @contextlib.contextmanager
-def passing_bar(screen: Console, detail: str) -> Iterator[Tell | None]:
+def passing_bar(detail: str) -> Iterator[Tell | None]:
     """Yield what moves a progress bar that disappears when the block ends; None where there is no terminal.
 
     ``detail``: what stands beside the bar at first.
     """
-    if not screen.is_terminal:
+    if not _shows_bars():
         yield None
         return
-    with Progress(*_columns(), console=screen, transient=True) as bars:
+    with _bars(*_columns(), transient=True) as bars:
         task = bars.add_task("", total=1.0, detail=detail)
 
         def tell(share: float, detail: str = "") -> None:
@@ -227,7 +242,7 @@ def bank_view(run: str, banks: Sequence[Bank]) -> Iterator[Tell]:
     from icl_curriculum.runs.execution import telling_of_banks
 
     number = f"{len(banks)} {'bank' if len(banks) == 1 else 'banks'}"
-    console.print(f"{run}: {number} of {banks[0].n_prompts} prompts of {banks[0].points} points")
+    output.progress(f"{run}: {number} of {banks[0].n_prompts} prompts of {banks[0].points} points")
     with _view() as view:
         view.queued([run])
         if view.bars is not None:
@@ -245,7 +260,7 @@ def share_view(label: str) -> Iterator[Tell]:
         now = time.monotonic()
         if now - last >= LINE_EVERY:
             last = now
-            console.print(f"{label}: {share:.0%}  {detail}  {time_left(share, 1 - share, now - began)}", soft_wrap=True)
+            output.progress(f"{label}: {share:.0%}  {detail}  {time_left(share, 1 - share, now - began)}")
 
-    with passing_bar(console, label) as bar:
+    with passing_bar(label) as bar:
         yield bar or line

@@ -101,8 +101,8 @@ class Signals:
     def end_at_once(self, number: int) -> NoReturn:
         """End the process without unwinding. Workers end with it, and files survive a sudden end at any moment."""
         with contextlib.suppress(Exception):
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # a progress bar hides the cursor
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a progress bar hides the cursor
             sys.stdout.flush()
         with contextlib.suppress(OSError):
             os.write(2, f"{Stopped(number)}{self.hint()}\n".encode())

@@ -11,8 +11,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 
-from rich.console import Console
-
+from icl_curriculum.cli import output
 from icl_curriculum.cli.progress import passing_bar
 from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome, VerifySection
 from icl_curriculum.verify.running import outcomes
@@ -21,48 +20,55 @@ _HEADINGS = ("expected", "measured", "difference", "allowed")
 _WIDTHS = (9, 9, 10, 8)
 
 
-def show(sections: Mapping[str, VerifySection], console: Console, *, debug: bool = False) -> bool:
+def show(sections: Mapping[str, VerifySection], *, debug: bool = False) -> bool:
     """Verify sections and print what was found; True if no check fails. ``debug``: print tracebacks, too."""
     found: list[tuple[str, Check, CheckOutcome]] = []
     for name, section in sections.items():
-        found += [(name, check, outcome) for check, outcome in _show_section(name, section, console, debug=debug)]
+        found += [(name, check, outcome) for check, outcome in _show_section(name, section, debug=debug)]
     failed = [f"{name}: {check}" for name, check, outcome in found if outcome.holds is False]
-    console.print(_closing(outcome for _, _, outcome in found) + (":" if failed else ""))
+    output.show(_closing(outcome for _, _, outcome in found) + (":" if failed else ""))
     for line in failed:
-        console.print(f"  {line}", style="red", soft_wrap=True)
+        output.show(f"  {line}", style="red")
+    output.put(checks=[_as_object(name, check, outcome) for name, check, outcome in found])
     return not failed
 
 
-def _show_section(
-    name: str, section: VerifySection, console: Console, *, debug: bool
-) -> list[tuple[Check, CheckOutcome]]:
+def _show_section(name: str, section: VerifySection, *, debug: bool) -> list[tuple[Check, CheckOutcome]]:
     began = time.monotonic()
     checks = list(section.checks())
     width = max((len(check.name) for check in checks), default=0)
-    console.print(f"{name}: {section.title}", soft_wrap=True)
+    output.show(f"{name}: {section.title}")
     found: list[tuple[Check, CheckOutcome]] = []
 
     def detail() -> str:
         following = checks[len(found)].case if len(found) < len(checks) else ""
         return f"{len(found)}/{len(checks)} {following}"
 
-    with passing_bar(console, detail()) as bar:
+    with passing_bar(detail()) as bar:
         headed = False
         for case in outcomes(checks):
             if not headed and any(_is_counted(outcome) for _, outcome in case):
-                console.print(_row("", "", width, f"{_cells(_HEADINGS)}  source; note"), soft_wrap=True)
+                output.show(_row("", "", width, f"{_cells(_HEADINGS)}  source; note"))
                 headed = True
-            console.print(f"  {case[0][0].case}", soft_wrap=True)
+            output.show(f"  {case[0][0].case}")
             for check, outcome in case:
                 style = "red" if outcome.holds is False else None
-                console.print(described(check, outcome, width), style=style, soft_wrap=True)
+                output.show(described(check, outcome, width), style=style)
                 if debug and outcome.exception:
-                    console.print("".join(traceback.format_exception(outcome.exception)), soft_wrap=True)
+                    output.messages.print("".join(traceback.format_exception(outcome.exception)), soft_wrap=True)
             found += case
             if bar is not None:
                 bar(len(found) / len(checks), detail())
-    console.print(f"  {len(checks)} rows in {time.monotonic() - began:.1f} s")
+    output.show(f"  {len(checks)} rows in {time.monotonic() - began:.1f} s")
     return found
+
+
+def _as_object(section: str, check: Check, outcome: CheckOutcome) -> dict[str, object]:
+    """A check as --json has it."""
+    keys = ("holds", "expected", "source", "found", "error", "tolerance", "note")
+    return {
+        "section": section, "case": check.case, "name": check.name, **{key: getattr(outcome, key) for key in keys}
+    }  # fmt: skip
 
 
 def _closing(found: Iterable[CheckOutcome]) -> str:

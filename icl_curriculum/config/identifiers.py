@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible
+from icl_curriculum.config.mistakes import in_experiment, named, refuse_impossible
 from icl_curriculum.config.names import check_cell
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
@@ -43,7 +43,7 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except ValidationError as error:
-        raise UserError(message(problems(error), source)) from None
+        raise in_experiment(error, source) from None
 
 
 def _table(text: str) -> dict[str, Any]:

@@ -14,14 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 from icl_curriculum.config.experiment import Experiment, Run, variant_name
 from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
-from icl_curriculum.config.mistakes import message, named, problems, refuse_impossible, shown
+from icl_curriculum.config.mistakes import dotted, in_experiment, named, refuse_impossible, shown
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
 from icl_curriculum.config.option_values import TOO_MUCH, parse_value
 from icl_curriculum.config.sweeps import Combination, combination_name, combinations, flattened, labels_of, location
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_numbers
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.mistakes import GatheredMistakes
 from icl_curriculum.core.named_files import files_lie_in, placed
+from icl_curriculum.core.options import given, option
 from icl_curriculum.core.package_hashes import package_hashes
 from icl_curriculum.core.plugin_files import COPIES, PluginFiles, read_copies
 from icl_curriculum.core.plugins import load_files, load_plugin, plugins_of_a_run
@@ -129,41 +131,58 @@ def _load(
     sweep: Mapping[str, Any] | None,
 ) -> LoadedExperiment:
     path, values = _said(name)
+    gathered, of_plugins = GatheredMistakes(), GatheredMistakes()
+    #: The overrides by the dotted keys that they set.
+    set_by: dict[str, str] = {}
     for override in as_texts(overrides, "overrides"):
-        values = merge(values, parse_override(override))
+        with gathered.noting():
+            values = merge(values, parse_override(override))
+            set_by[dotted(override.partition("=")[0].strip().split("."))] = given("--set", named(override))
     if seeds is not None:
         values["seeds"] = whole_numbers(seeds, "seeds")
     if sweep is not None:
         values["sweep"] = _swept(values.get("sweep", {}), sweep)
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
-        try:
+        with of_plugins.noting(functools.partial(_of_plugin, path, number)):
             loaded[file] = load_plugin(Path(file))
-        except UserError as error:
-            raise UserError(f"{path}: plugins.{number}: {error}") from error
     for plugin in as_paths(plugins, "plugins"):
-        if not is_file(plugin):
-            raise UserError(f"plugin file {named(str(plugin))} does not exist")
-        loaded[str(plugin.resolve())] = load_plugin(plugin)
+        with of_plugins.noting():
+            if not is_file(plugin):
+                raise UserError(f"plugin file {named(str(plugin))} does not exist")
+            loaded[str(plugin.resolve())] = load_plugin(plugin)
+    if of_plugins.found:
+        # Without one of its plugins, an experiment may name much that is unknown.
+        gathered.note(of_plugins.found)
+        gathered.tell()
     if loaded:
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]
-    base = build(values, source=str(path))
-    check_names(base, str(path))
-    runs: list[Run] = []
-    made: list[tuple[Combination, Experiment]] = []
+    base = None
+    with gathered.noting(lambda mistake: _blamed(mistake, set_by)):
+        base = build(values, source=path)
+        check_names(base, path)
     # A variant's own experiment has none, so that it can be run by itself.
     own = {key: value for key, value in values.items() if key not in ("variants", "sweep")}
-    for each in combinations(base.variants, base.sweep):
-        source = f"{path}, {each.where}" if each.where else str(path)
-        experiment = build(functools.reduce(merge, each.tables, own), source=source) if each.where else base
-        check_ids(experiment, source)
+    made: list[tuple[Combination, Experiment]] = []
+    for each in _variants_in(values) if base is None else combinations(base.variants, base.sweep):
+        with gathered.noting():
+            if not each.where:
+                made += [] if base is None else [(each, base)]
+                continue
+            # Beside one that cannot work as a whole, only what is wrong with the keys of a variant is its own.
+            make = _typed if base is None else build
+            made.append((each, make(functools.reduce(merge, each.tables, own), source=_source_of(path, each))))
+    gathered.tell()
+    assert base is not None
+    runs: list[Run] = []
+    for each, experiment in made:
+        check_ids(experiment, _source_of(path, each))
         hashes = (*loaded.values(), *sorted(package_hashes(experiment.components())))
         labels = labels_of(each.swept, experiment)
         name = combination_name(each.variant, labels) if labels else each.variant or variant_name(experiment)
-        made.append((each, experiment))
         runs += [Run(experiment, name, seed, hashes, labels, each.variant if labels else "") for seed in base.seeds]
-    check_swept_names(runs, str(path))
+    check_swept_names(runs, path)
     return LoadedExperiment(values, base, made, runs)
 
 
@@ -178,6 +197,31 @@ def _swept(said: Any, given: Any) -> Any:
     made = _as_in_a_file(made)
     refuse_impossible({"sweep": made})
     return {**flattened(said), **made} if isinstance(said, Mapping) else said
+
+
+def _of_plugin(path: str, number: int, mistake: UserError) -> UserError:
+    """What is wrong with a plugin file, told of the place in an experiment that names it."""
+    return UserError(str(mistake), source=path, key=f"plugins.{number}")
+
+
+def _source_of(path: str, variant: Combination) -> str:
+    """What the source of a variant's values is called in messages."""
+    return f"{path}, {variant.where}" if variant.where else path
+
+
+def _variants_in(values: Mapping[str, Any]) -> list[Combination]:
+    """The entries of ``[variants]`` in values that make no experiment, without what is no table of changes."""
+    said = values.get("variants")
+    changes = {name: each for name, each in said.items() if isinstance(each, dict)} if isinstance(said, dict) else {}
+    return combinations(changes, {})
+
+
+def _blamed(mistake: UserError, set_by: Mapping[str, str]) -> UserError:
+    """The mistake, told of the override that has set its key or a table around it, if one has."""
+    for key, source in set_by.items():
+        if f"{mistake.key}.".startswith(f"{key}."):
+            return mistake.found_in(source)
+    return mistake
 
 
 def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
@@ -236,7 +280,7 @@ def check_names(experiment: Experiment, source: str) -> None:
         if not experiment.variants and not experiment.sweep:
             check_new_folder("curriculum.function_classes.id", variant_name(experiment))
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise error.found_in(source) from None
 
 
 def check_swept_names(runs: Sequence[Run], source: str) -> None:
@@ -253,7 +297,7 @@ def check_swept_names(runs: Sequence[Run], source: str) -> None:
                 )
         check_apart("sweep", names)
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise error.found_in(source) from None
 
 
 def check_ids(experiment: Experiment, source: str) -> None:
@@ -262,7 +306,7 @@ def check_ids(experiment: Experiment, source: str) -> None:
         try:
             check_cell("id", component.id)
         except UserError as error:
-            raise UserError(f"{source}: {error}") from None
+            raise error.found_in(source) from None
 
 
 def load_run(config_file: Path, *, plugin_hashes: Sequence[str] | None = None) -> Run:
@@ -318,7 +362,7 @@ def _expect_copies(plugins: Sequence[PluginFiles], hashes: Sequence[str]) -> Non
             what = f" with {', '.join(sorted(plugin.beside))} beside it" if plugin.beside else ""
             raise UserError(
                 f"{plugin.known_as}{what} is not what the run wrote: the manifest knows another content; restore it, "
-                f"or use --fresh"
+                f"or use {option('--fresh')}"
             )
 
 
@@ -328,7 +372,7 @@ def _expect_packages(source: str, packages: dict[str, str], hashes: Sequence[str
     if changed and hashes:
         raise UserError(
             f"{source}: the code of {', '.join(sorted(changed))} has changed since the run was made, and no copy of it "
-            f"is kept; install what it was made with, or train anew with --fresh"
+            f"is kept; install what it was made with, or train anew with {option('--fresh')}"
         )
 
 
@@ -345,7 +389,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         refuse_impossible(values)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise error.found_in(str(path)) from None
     return values
 
 
@@ -420,32 +464,41 @@ def _as_table(component: Any) -> Any:
 
 def parse_override(text: str) -> dict[str, Any]:
     """``training.steps=200`` as nested tables. A value that is no TOML is taken as a string."""
+    source = given("--set", named(text))
     key, separator, value = text.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
-        raise UserError(f"--set {named(text)}: expected key=value with a dotted key, e.g. --set training.steps=200")
-    parsed = parse_value(value, f"--set {named(text)}")
+        raise UserError(f"{source}: expected key=value with a dotted key, e.g. {given('--set', 'training.steps=200')}")
+    parsed = parse_value(value, source)
     for part in reversed(parts):
         parsed = {part: parsed}
     try:
         refuse_impossible(parsed)
     except UserError as error:
-        raise UserError(f"--set {named(text)}: {error}") from None
+        raise error.found_in(source) from None
     if "plugins" in parsed:
-        parsed["plugins"] = _absolute(parsed["plugins"], Path(), f"--set {named(text)}: plugins")
+        parsed["plugins"] = _absolute(parsed["plugins"], Path(), f"{source}: plugins")
     return dict(parsed)
 
 
 def build(values: dict[str, Any], *, source: str) -> Experiment:
     """A checked `Experiment`; UserError names ``source``, the dotted key, what was expected and the closest name."""
+    experiment = _typed(values, source=source)
+    try:
+        experiment.check()
+    except UserError as error:
+        raise error.found_in(source) from None
+    return experiment
+
+
+def _typed(values: dict[str, Any], *, source: str) -> Experiment:
+    """The `Experiment` of values each of which is what its key may hold, whether or not they go together."""
     recipe = values.get("recipe", "fast")
     try:
         if isinstance(recipe, str) and recipe in RECIPES:
             values = merge(RECIPES[recipe], values)
-        experiment = Experiment.model_validate(values)
-        experiment.check()
+        return Experiment.model_validate(values)
     except ValidationError as error:
-        raise UserError(message(problems(error), source)) from None
+        raise in_experiment(error, source) from None
     except UserError as error:
-        raise UserError(message([str(error)], source)) from None
-    return experiment
+        raise error.found_in(source) from None

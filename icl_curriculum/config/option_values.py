@@ -15,16 +15,16 @@ TOO_MUCH = "it holds a number of thousands of digits, or brackets in hundreds of
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def parse_value(text: str, option: str) -> Any:
-    """The value that a text is in TOML; what is none is taken as a text. UserError that begins with ``option``."""
+def parse_value(text: str, source: str) -> Any:
+    """The value that a text is in TOML; what is none is taken as a text. UserError that begins with ``source``."""
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         table = {"value": text}
     except (ValueError, RecursionError):
-        raise UserError(f"{option}: {TOO_MUCH}") from None
+        raise UserError(TOO_MUCH, source=source) from None
     if list(table) != ["value"]:
-        raise UserError(f"{option}: expected one value, found several lines of TOML")
+        raise UserError("expected one value, found several lines of TOML", source=source)
     return table["value"]
 
 
@@ -49,7 +49,7 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[Any]]:
         try:
             refuse_impossible({key: found[key]})
         except UserError as error:
-            raise UserError(f"{option}: {error}") from None
+            raise error.found_in(option) from None
     return found
 
 

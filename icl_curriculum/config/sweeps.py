@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.named_files import NamedFile
+from icl_curriculum.core.options import option
 
 #: The most combinations of a file's variants and the values of its sweep.
 MOST_COMBINATIONS = 1000
@@ -25,11 +26,11 @@ MOST_COMBINATIONS = 1000
 _NOT_IN_NAMES = re.compile(r"[^\w=+%. -]")
 #: Keys that belong to the whole experiment, with what says them instead.
 _WHOLE = {
-    "seeds": "give --seeds, or a list of seeds in the file",
+    "seeds": "give {seeds}, or a list of seeds in the file",
     "name": "combinations are named for their values",
     "variants": "a sweep is made of every variant",
     "sweep": "give every key a list of its own",
-    "plugins": "give --plugin",
+    "plugins": "give {plugin}",
 }
 
 
@@ -71,7 +72,9 @@ def check_sweep(sweep: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
             raise UserError("expected a dotted key, as in model.width", key=location(key))
         if parts[0] in _WHOLE:
             raise UserError(
-                "belongs to the whole experiment, not to a sweep", key=location(key), way_out=_WHOLE[parts[0]]
+                "belongs to the whole experiment, not to a sweep",
+                key=location(key),
+                way_out=_WHOLE[parts[0]].format(seeds=option("--seeds"), plugin=option("--plugin")),
             )
         if not isinstance(values, list):
             raise UserError(f"expected a list of values, as in [8, 16], found {_short(values)}", key=location(key))

@@ -11,8 +11,11 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from icl_curriculum.core.errors import BadArguments
+from icl_curriculum.core.mistakes import mistakes_in
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -34,12 +37,28 @@ _GIVEN = {*vars(_Nothing)}
 
 
 class OwnWords(ModelMetaclass):
-    """The type of classes of which ``dir()``, and so ``help()`` and a notebook's completion, name what is their own."""
+    """The type of classes of which ``dir()``, and so ``help()`` and a notebook's completion, name what is their own.
+
+    A call with wrong arguments is told as a `UserError`.
+    """
 
     def __dir__(cls) -> list[str]:
         own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("pydantic", "builtins", "abc")]
         names = {name for base in own for name in vars(base) if not name.startswith("__")}
         return sorted(names - _GIVEN)
+
+    if not TYPE_CHECKING:  # Type checkers know the parameters from the fields.
+
+        def __call__(cls, *arguments: Any, **values: Any) -> Any:
+            """Make one. UserError, naming each parameter that is wrong, in the place of pydantic's own error.
+
+            What is nested in a file or a dict is not made by a call, so there pydantic gathers the mistakes of all.
+            """
+            try:
+                return super().__call__(*arguments, **values)
+            except ValidationError as error:
+                mistakes = mistakes_in(error, cls, "parameter")
+                raise BadArguments([mistake.found_in(cls.__name__) for mistake in mistakes]) from None
 
 
 def describe_fields(cls: type[BaseModel]) -> None:

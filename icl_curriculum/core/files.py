@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from icl_curriculum.core.errors import RunFailed, UserError
+from icl_curriculum.core.log import LOG
 
 #: Seconds between two attempts to take a lock that another process holds.
 LOOK_EVERY = 0.5
@@ -71,6 +72,7 @@ def atomic_path(path: Path, *, before: Callable[[], None] = allowed) -> Iterator
                 os.fsync(written.fileno())
             before()
             temporary.replace(path)
+            LOG.info("wrote %s", path)
         finally:
             temporary.unlink(missing_ok=True)
 

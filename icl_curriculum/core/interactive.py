@@ -17,6 +17,7 @@ from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, Modu
 from typing import Any
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 
 #: Where classes were registered: a file or what stands for one, and a line.
 _PLACES: weakref.WeakKeyDictionary[type, tuple[str, int]] = weakref.WeakKeyDictionary()
@@ -134,7 +135,7 @@ class _Definitions:
         )
         return UserError(
             f"{self.cls.__qualname__} is defined in {where}, and {reason}, so that an edit would go unnoticed",
-            way_out="write it to a file of its own, and name that in plugins or by --plugin",
+            way_out=f"write it to a file of its own, and name that in the file's plugins or by {option('--plugin')}",
         )
 
 

@@ -14,6 +14,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.log import LOG
+from icl_curriculum.core.options import given
 
 _OUT_OF_MEMORY = re.compile("(not enough|out of|allocate) memory")
 
@@ -108,11 +110,12 @@ def resolve_device(device: str) -> str:
     if torch.cuda.is_available():
         available.append("cuda")
     if device == "auto":
+        LOG.info("device: %s, of %s", available[-1], ", ".join(available))
         return available[-1]
     kind, index = device_kind(device), device.partition(":")[2]
     numbered = device == kind or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
     if kind not in available or not numbered:
-        raise UserError(f"--device {device}: not on this machine; available: auto, {', '.join(available)}")
+        raise UserError(f"{given('--device', device)}: not on this machine; available: auto, {', '.join(available)}")
     return device
 
 

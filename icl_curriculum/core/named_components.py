@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import reprlib
 import tomllib
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from icl_curriculum.core.component import Component, is_one_value
-from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.mistakes import mistakes_in
 from icl_curriculum.core.registry import Registered, Registry
 
 
@@ -27,24 +27,14 @@ def as_component(value: Any, registry: Registry, key: str) -> Component:
             raise UserError(f"expected the name of {_article(registry.kind)}, or one itself, found {made!r}")
         return made
     except ValidationError as error:
-        known = [name for name in registry.get(value["name"]).model_fields if name != "given_id"]
-        said = "; ".join(_problem(item, known) for item in error.errors())
-        raise UserError(said, key=key, subject=value["name"]) from None
+        found = mistakes_in(error, registry.get(value["name"]), "parameter")
+        raise UserError("; ".join(map(str, found)), key=key, subject=value["name"]) from None
     except UserError as error:
         raise UserError(error.reason, key=key, subject=error.subject, way_out=error.way_out) from None
 
 
 def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def _problem(error: Any, known: list[str]) -> str:
-    """What is wrong with one parameter."""
-    key = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown parameter{did_you_mean(key, known)}"
-    text = f"{error['msg']}, found {reprlib.repr(error['input'])}"
-    return f"{key}: {text}" if key else text
 
 
 def table_of_id(identifier: Identifier, registry: Registry) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from icl_curriculum.core.errors import RunFailed, UserError, described
+from icl_curriculum.core.options import option
 from icl_curriculum.core.stopping import stop_if_asked
 
 
@@ -50,8 +51,8 @@ class NotRecordedAnew(UserWarning):
         what, they, it = ("these", "they decide", "them") if len(keys) > 1 else ("this", "it decides", "it")
         super().__init__(
             f"{variant}: {', '.join(keys)} {'are' if len(keys) > 1 else 'is'} left as in {like}, though asked for "
-            f"otherwise: {they} no weights, and nothing is trained anew for {what} alone. --fresh moves the runs aside "
-            f"and trains anew with {it}, --results DIR keeps both"
+            f"otherwise: {they} no weights, and nothing is trained anew for {what} alone. {option('--fresh')} moves "
+            f"the runs aside and trains anew with {it}, {option('--results', 'DIR')} keeps both"
         )
         self.variant, self.like, self.keys = variant, like, tuple(keys)
 

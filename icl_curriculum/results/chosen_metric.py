@@ -11,6 +11,7 @@ from typing import Any
 
 from icl_curriculum.core.errors import UserError, closest_and_known
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import METRICS
 from icl_curriculum.results.manifests import MANIFEST, read_sealed
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric
@@ -27,7 +28,7 @@ def choose_metric(directory: Path, chosen: str | None) -> ShownMetric:
         return USUAL
     known = sorted(map(str, read_table(directory, "evaluation")["metric"].unique()))
     if chosen not in known:
-        missing = f"--metric: {directory / 'evaluation.csv'} has no metric {chosen!r}"
+        missing = f"{option('--metric')}: {directory / 'evaluation.csv'} has no metric {chosen!r}"
         if Identifier.parse(chosen).name in METRICS.names():
             way_out = f"add it to the experiment, evaluation.metrics = [{chosen!r}], or ask for it by icl evaluate"
             raise UserError(missing, way_out=way_out)

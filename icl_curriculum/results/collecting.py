@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.notices import LeftOut, MadeAnew, warn_of
+from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, csv_text, of_run
 from icl_curriculum.results.manifests import (
     MANIFEST,
@@ -188,7 +189,8 @@ def _check_banks(experiment: Path, runs: Sequence[tuple[Path, Mapping[str, Any]]
                 raise UserError(
                     f"{experiment}: {other} and {path.name} were asked different prompts of {bank}, though their "
                     f"configs ask for the same bank: what draws them has changed in between, or differs under one id, "
-                    f"so no table can hold both; run one of them anew with --fresh or into another --results, or give "
+                    f"so no table can hold both; run one of them anew with {option('--fresh')} or into another "
+                    f"{option('--results')}, or give "
                     f"what differs an id of its own"
                 )
 

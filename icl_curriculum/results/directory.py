@@ -18,6 +18,7 @@ import tomli_w
 
 from icl_curriculum.core.errors import RunFailed, UserError, did_you_mean
 from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers
+from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import (
     COLUMNS,
     GROWING,
@@ -153,8 +154,8 @@ class RunDirectory:
 
     def _changed(self, path: Path) -> RunFailed:
         return RunFailed(
-            f"{path} was changed while the run was writing to it; without --fresh, the next run continues from the "
-            f"last checkpoint"
+            f"{path} was changed while the run was writing to it; without {option('--fresh')}, the next run "
+            f"continues from the last checkpoint"
         )
 
     def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -188,7 +189,7 @@ class RunDirectory:
         for name, length in lengths.items():
             path = self.table(name)
             found = path.stat().st_size if path.is_file() else 0
-            way_out = "restore it, or start the run afresh with --fresh"
+            way_out = f"restore it, or start the run afresh with {option('--fresh')}"
             if found < length:
                 raise DamagedFile(path, f"the checkpoint knows {length} bytes, found {found}", way_out)
             if name in hashes and hashes[name] != bytes_hash(path.read_bytes()[:length]):

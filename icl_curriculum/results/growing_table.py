@@ -10,6 +10,7 @@ from typing import Any
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import allowed, write_atomically
+from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import OPTIONAL, TABLES, csv_text, text_hash
 from icl_curriculum.results.manifests import MANIFEST, DamagedFile, read_of_command, write_of_command
 from icl_curriculum.results.older_tables import rows_as_written_now
@@ -62,7 +63,9 @@ class GrowingTables:
         texts = {name: self._text(name) for name in self._columns}
         reason = self.refuse(manifest)
         if reason is not None:
-            raise UserError(f"{self.folder} holds {reason}; give another folder with --output, or remove it")
+            raise UserError(
+                f"{self.folder} holds {reason}; give another folder with {option('--output')}, or remove it"
+            )
         return {name: self._rows(name, text, manifest) for name, text in texts.items()}, manifest
 
     def _text(self, name: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import allowed, write_atomically
 from icl_curriculum.core.named_files import FOLDER
+from icl_curriculum.core.options import option
 from icl_curriculum.core.plugin_files import COPIES
 from icl_curriculum.core.version import __version__
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, bytes_hash, csv_text, text_hash
@@ -39,13 +40,12 @@ _OF_TRAINING = ("model.safetensors", "state.pt")
 #: What is there from the beginning, before the first manifest.
 _OF_BEGINNING = ("config.toml", "training.csv")
 
-_RESTORE = "restore it, or use --fresh"
-
 
 class DamagedFile(UserError):
     """A file that is missing, or is not what icl wrote. ``path``: which; ``problem``: what is wrong with it."""
 
-    def __init__(self, path: Path, problem: str, way_out: str = _RESTORE) -> None:
+    def __init__(self, path: Path, problem: str, way_out: str = "") -> None:
+        way_out = way_out or f"restore it, or use {option('--fresh')}"
         super().__init__(f"{path} is damaged: {problem}", way_out=way_out)
         self.path, self.problem = path, problem
 
@@ -79,7 +79,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
 def read_of_command(command: str, folder: Path) -> dict[str, Any]:
     """The manifest of a folder that a command wrote, as ``icl score``. UserError for another's, or a damaged one."""
     path = folder / MANIFEST
-    foreign = UserError(f"{folder} holds files that {command} did not write; give another folder with --output")
+    foreign = UserError(
+        f"{folder} holds files that {command} did not write; give another folder with {option('--output')}"
+    )
     try:
         content = read_sealed(path)
     except (FileNotFoundError, IsADirectoryError):
@@ -112,7 +114,7 @@ class NewerFormat(UserError):
         super().__init__(
             f"{path} has format {number}, of {wrote}; this is icl_curriculum {__version__}, which reads formats up to "
             f"{FORMAT}",
-            way_out=f"use {wrote}, or --results DIR to keep both",
+            way_out=f"use {wrote}, or {option('--results', 'DIR')} to keep both",
         )
 
 
@@ -136,7 +138,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise DamagedFile(path, str(error), "restore it, or start afresh with --fresh") from None
+        raise DamagedFile(path, str(error), f"restore it, or start afresh with {option('--fresh')}") from None
     return manifest
 
 
@@ -145,7 +147,7 @@ def check_name(run_dir: Path, manifest: Mapping[str, Any]) -> None:
     if manifest["run"] != run_dir.resolve().name and _RUN_NAME.fullmatch(run_dir.resolve().name):
         raise DamagedFile(
             run_dir / MANIFEST, f"it is that of another run, {manifest['run']}",
-            "restore it, or start afresh with --fresh",
+            f"restore it, or start afresh with {option('--fresh')}",
         )  # fmt: skip
 
 
@@ -189,7 +191,8 @@ def check_version(run_dir: Path, manifest: Mapping[str, Any]) -> None:
     if written and others:
         raise UserError(
             f"{run_dir} was written by icl_curriculum {manifest.get('package_version', 'of another version')}, which "
-            f"has no {others[0]}.csv; --fresh moves it aside and trains it anew, --results DIR keeps both"
+            f"has no {others[0]}.csv; {option('--fresh')} moves it aside and trains it anew, "
+            f"{option('--results', 'DIR')} keeps both"
         )
 
 

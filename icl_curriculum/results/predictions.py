@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import allowed, atomic_path
+from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import TABLES, RunColumns, csv_text, format_value
 
 #: The formats in which they are written, and the endings of the files.
@@ -27,8 +28,12 @@ _KINDS = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 _SHARED = TABLES["predictions"].header.index("prompt")
 
 
-def check_format(name: str, source: str = "--predictions") -> str:
-    """The format of this name. UserError, naming its ``source``, for another, and for one that lacks its package."""
+def check_format(name: str, source: str = "") -> str:
+    """The format of this name. UserError, naming its ``source``, for another, and for one that lacks its package.
+
+    ``source``: by default the option.
+    """
+    source = source or option("--predictions")
     if name not in FORMATS:
         raise UserError(f"{source}: unknown format {name!r}{did_you_mean(name, FORMATS)}")
     if name == "parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -153,4 +158,4 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}; write it anew with --predictions") from None
+        raise UserError(f"{path} is damaged: {error}; write it anew with {option('--predictions')}") from None

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import TABLES, csv_text, of_run
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import (
@@ -78,7 +79,7 @@ def staged_manifest(run_dir: Path) -> dict[str, Any] | None:
     try:
         return read_sealed(path)
     except (OSError, ValueError) as error:
-        raise DamagedFile(path, str(error), "restore it, or train anew with --fresh") from None
+        raise DamagedFile(path, str(error), f"restore it, or train anew with {option('--fresh')}") from None
 
 
 def finish_renewing(directory: RunDirectory) -> None:

@@ -20,6 +20,7 @@ from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.arguments import as_path, whole_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import device_kind
+from icl_curriculum.core.options import option
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
@@ -67,7 +68,7 @@ def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | Non
     if state["device"] != device_kind(device):
         raise UserError(
             f"{path}: the run was begun on {state['device']}, this is {device_kind(device)}, whose results differ; "
-            f"give --device {state['device']}, or start it afresh with --fresh"
+            f"give {option('--device', state['device'])}, or start it afresh with {option('--fresh')}"
         )
     return dict(state)
 
@@ -92,12 +93,13 @@ def reading_checkpoint(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read: {error.strerror or error}; mend that, or start the run afresh with --fresh"
+            f"{path}: cannot be read: {error.strerror or error}; mend that, or start the run afresh with "
+            f"{option('--fresh')}"
         ) from error
     except _DAMAGE as error:
         reason = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise UserError(
-            f"{path} is damaged or foreign ({reason}); restore it, or start the run afresh with --fresh"
+            f"{path} is damaged or foreign ({reason}); restore it, or start the run afresh with {option('--fresh')}"
         ) from error
 
 

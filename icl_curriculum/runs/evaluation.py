@@ -13,6 +13,7 @@ from typing import Any
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.component import code_of
 from icl_curriculum.core.contracts import as_number, at_work
+from icl_curriculum.core.log import LOG
 from icl_curriculum.core.progress import Tell, between, within
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import (
@@ -225,5 +226,7 @@ def score_banks(
         everyone = [*own, *adapted, *classical.answers]
         answered(bank, prompts, everyone, trained_points)
         doubts = [*doubts_on_bank(bank, prompts), *doubts_on_answers(bank, prompts, everyone)]
-        yield Scored(bank, content_hash(prompts), rows, failures + classical.failures, differences, doubts)
+        digest = content_hash(prompts)
+        LOG.info("bank %s: %s prompts, hash %s", "/".join(bank.key), bank.n_prompts, digest)
+        yield Scored(bank, digest, rows, failures + classical.failures, differences, doubts)
         of_bank(1.0)

@@ -17,6 +17,7 @@ from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
+from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.results.columns import GROWING
@@ -32,7 +33,7 @@ from icl_curriculum.runs.evaluation import TrainedModel, evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
-from icl_curriculum.runs.mending import TRAINING_KEPT, is_trained, keep_training, renew_config, trained_with
+from icl_curriculum.runs.mending import is_trained, keep_training, renew_config, trained_with, training_kept
 from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.runs.reevaluation import reevaluate
@@ -175,7 +176,7 @@ def execute(
             directory.check_held()
             raise RunFailed(
                 f"{error.filename or directory.path}: {error.strerror or error}; nothing that was written is lost: "
-                f"without --fresh, the next run continues from the last checkpoint",
+                f"without {option('--fresh')}, the next run continues from the last checkpoint",
                 run=run.name,
             ) from error
 
@@ -264,7 +265,7 @@ class _Execution:
         except ComponentFailed as error:
             self._manifest(TRAINED if self.trained else "failed", error=str(error))
             if self.trained:
-                raise RunFailed(f"{error}; {TRAINING_KEPT}", run=self.run.name) from error
+                raise RunFailed(f"{error}; {training_kept()}", run=self.run.name) from error
             raise
 
     def _begin(self) -> None:
@@ -286,13 +287,13 @@ class _Execution:
             if {*state["tables"]} != {*GROWING}:
                 raise UserError(
                     f"{self.directory.path} was begun by a version of icl_curriculum that writes other tables; "
-                    f"finish it with that one, or start the run afresh with --fresh"
+                    f"finish it with that one, or start the run afresh with {option('--fresh')}"
                 )
             names = self.trainer.setting.stream_names
             if "method" not in state["trainer"] and any("/".join(cell) != name for cell, name in names.items()):
                 raise UserError(
                     f"{self.directory.path} was begun by icl_curriculum 0.2.0, where an id of one's own also changed "
-                    f"what is drawn; finish it with that version, or start the run afresh with --fresh"
+                    f"what is drawn; finish it with that version, or start the run afresh with {option('--fresh')}"
                 )
             self.trainer.load_state_dict(state["trainer"])
             self.directory.cut_tables(state["tables"], state.get("hashes"))
@@ -309,9 +310,8 @@ class _Execution:
         changed = self.directory.remember(self.before)
         for path in changed:
             if path.is_relative_to(self.directory.path / "trained_with"):
-                raise DamagedFile(
-                    path, "it is not what the run wrote", "restore it, or start the run afresh with --fresh"
-                )
+                way_out = f"restore it, or start the run afresh with {option('--fresh')}"
+                raise DamagedFile(path, "it is not what the run wrote", way_out)
             if self.before.get("config_file") and not self.trained_with:
                 self._warn(f"{path} was not what the run had written, and is written anew")
         if changed or self.trained_with or self.before.get("config_hash") != self.run.hash():

@@ -95,7 +95,6 @@ def carry_out(
             raise
         # Named beside the runs that failed, not instead of them.
         failure = RunFailure("figures", f"figures and report were not finished: {error}", traceback.format_exc())
-        note(failure.message)
         return ExperimentOutcome(dataclasses.replace(outcome, failures=[*outcome.failures, failure]))
 
 
@@ -181,7 +180,7 @@ def run(
 
     Raises UserError for a bad config, before anything starts. A run that fails does not stop the others: RunFailed
     is raised at the end, when the tables, figures and report of those that finished are written, and names every run
-    that failed, with why; ``Results.open`` has what is there.
+    that failed, with why; its ``results`` are those of the runs that finished, or None where there are none.
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep)
     board, heard = ProgressBoard(progress), report or only_warnings
@@ -197,11 +196,12 @@ def run(
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
         device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=reported, ended=ended,
-        predictions=None if predictions is None else check_format(predictions, "predictions"),
+        predictions=None if predictions is None else check_format(predictions),
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip
     if outcome.failures:
-        raise RunFailed("\n".join(failure.message for failure in outcome.failures))
+        finished = Results(outcome.directory) if outcome.finished or outcome.skipped else None
+        raise RunFailed("\n".join(failure.message for failure in outcome.failures), results=finished)
     board.set(runs[0].experiment.name, f"results in {outcome.directory}", now=True)
     return Results(outcome.directory)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
+from icl_curriculum.core.options import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,6 @@ def failures_named(run: str) -> Iterator[None]:
             raise
         raise RunFailed(
             "memory ran out; lower training.batch_size, evaluation.n_prompts, points or the model's size, or run "
-            "fewer at once with --jobs",
+            f"fewer at once with {option('--jobs')}",
             run=run,
         ) from error

@@ -15,8 +15,10 @@ from pathlib import Path
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Locked, check_writable
+from icl_curriculum.core.log import LOG
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.core.notices import warn_of
+from icl_curriculum.core.options import option
 from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.results.collecting import collect
@@ -93,7 +95,8 @@ def launch(
     for run in runs:
         if holder := in_use(run, results):
             raise Locked(
-                f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use --results"
+                f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use "
+                f"{option('--results')}"
             )
     for directory in (directory_of(run, results) for run in runs):
         if (directory.path / STAGE).exists():
@@ -126,6 +129,8 @@ def launch(
     waiting = [run for run in runs if run.name not in there]
     # Also where there is nothing left to execute, and so no worker that would clear them away.
     remove_abandoned(UNITS)
+    for run in runs:
+        LOG.info("%s: config hash %s, in %s", run.name, run.hash(), directory_of(run, results).path)
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.
     for run in waiting:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError, described, did_you_mean
+from icl_curriculum.core.options import given
 from icl_curriculum.results.columns import text_hash
 
 
@@ -110,10 +111,10 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
     names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in BACKENDS:
-            raise UserError(f"--log {name}: unknown{did_you_mean(name, BACKENDS)}")
+            raise UserError(f"{given('--log', name)}: unknown{did_you_mean(name, BACKENDS)}")
         package = BACKENDS[name].package
         if package is not None and not _is_installed(package):
-            raise UserError(f"--log {name}: not installed; pip install 'icl-curriculum[{name}]'")
+            raise UserError(f"{given('--log', name)}: not installed; pip install 'icl-curriculum[{name}]'")
     return tuple(dict.fromkeys(names))
 
 

@@ -18,6 +18,7 @@ import torch
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.provenance import package_version
 from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.results.columns import GROWING, format_value
@@ -33,21 +34,25 @@ from icl_curriculum.training import Diverged, Trainer
 #: The most updates that are repeated to see whether a mended run trains as before.
 MOST_UPDATES = 1000
 
-#: What a run is told whose training is complete, after what failed in its evaluation.
-TRAINING_KEPT = (
-    "its training is complete and kept: mend the plugin, or change what [evaluation] asks, and run the experiment "
-    "again without --fresh"
-)
-
 #: What a trainer raises that is given the state of another model or method.
 _OTHERS_STATE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def training_kept() -> str:
+    """What a run is told whose training is complete, after what failed in its evaluation."""
+    return (
+        "its training is complete and kept: mend the plugin, or change what [evaluation] asks, and run the experiment "
+        f"again without {option('--fresh')}"
+    )
 
 
 def trained_with(manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a manifest says of the config that trained a run, where another one evaluates it; else nothing."""
     found = (manifest or {}).get("trained_with", {})
     if not isinstance(found, dict) or (found and not isinstance(found.get("config_hash"), str)):
-        raise UserError("the manifest's 'trained_with' is damaged; restore it, or start afresh with --fresh")
+        raise UserError(
+            f"the manifest's 'trained_with' is damaged; restore it, or start afresh with {option('--fresh')}"
+        )
     return found
 
 
@@ -99,7 +104,8 @@ def keep_training(run: Run, directory: RunDirectory, device: str) -> bool:
         return True
     raise UserError(
         f"{directory.path}: its training cannot be kept under the changed plugins or config: {reason}"
-        f"{_versions(manifest)}. Use --fresh to move it aside and train anew, or --results DIR to keep both"
+        f"{_versions(manifest)}. Use {option('--fresh')} to move it aside and train anew, or "
+        f"{option('--results', 'DIR')} to keep both"
     )
 
 

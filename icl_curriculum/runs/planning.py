@@ -17,6 +17,7 @@ from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.core.notices import NotRecordedAnew
+from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.results.directory import RunDirectory
@@ -136,7 +137,7 @@ def _planned(run: Run, directory: RunDirectory, device: str, *, fresh: bool) -> 
         if fresh:
             return dataclasses.replace(row, reason=_aside(directory)), None
         if isinstance(error, OtherConfig):
-            reason = "needs --fresh, which moves it aside, or another --results"
+            reason = f"needs {option('--fresh')}, which moves it aside, or {option('--results')}"
             return dataclasses.replace(row, action="refused", changed=error.changed, reason=reason), error
         return dataclasses.replace(row, action="refused", reason=str(error)), error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -24,6 +25,8 @@ import tomli_w
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.interactive import is_interactive
+from icl_curriculum.core.log import LOG
+from icl_curriculum.core.options import on_command_line, option
 from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.description import copies
@@ -67,6 +70,8 @@ class WorkerPool:
                     name, message = self.messages.get()
                     if "progress" in message:
                         self.report(Progress(**message["progress"]))
+                    elif "detail" in message:
+                        LOG.info("%s: %s", name, message["detail"])
                     else:
                         self.workers.pop(name).wait()
                         failure = RunFailure(**message["failure"]) if message["failure"] else None
@@ -90,6 +95,7 @@ class WorkerPool:
         values = {
             "results": str(self.results), "device": self.device, "hash": run.hash(),
             "log": list(self.log), "run": run.config(), "swept": dict(run.swept), "swept_variant": run.swept_variant,
+            "on_command_line": on_command_line(), "details": LOG.isEnabledFor(logging.INFO),
         }  # fmt: skip
         unit = folder / "unit.toml"
         unit.write_text(tomli_w.dumps(values), encoding="utf-8", errors="surrogateescape")
@@ -116,7 +122,7 @@ class WorkerPool:
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
                 failure, finished = message.get("failure"), "finished" in message
-                if "progress" in message:
+                if "progress" in message or "detail" in message:
                     self.messages.put((name, message))
         reader.join()
         code = worker.wait()
@@ -144,6 +150,8 @@ def _ending(code: int) -> str:
         known = -code in set(signal.Signals)
         name = signal.Signals(-code).name if known else f"signal {-code}"
         reason = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        again = "without --fresh, the next run continues from the last checkpoint"
+        again = f"without {option('--fresh')}, the next run continues from the last checkpoint"
         return f"the worker process was ended by {name}{reason}; {again}"
-    return f"the worker process ended with code {code}; --debug shows what it printed"
+    return f"the worker process ended with code {code}" + (
+        "; --debug shows what it printed" if on_command_line() else ""
+    )

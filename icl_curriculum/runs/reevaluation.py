@@ -18,6 +18,7 @@ import safetensors.torch
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.results.columns import bytes_hash
@@ -45,7 +46,7 @@ def check_askable(directory: RunDirectory) -> None:
         raise DamagedFile(
             error.path, f"{error.problem}, and only a whole run can be evaluated anew from its weights",
             "restore it, give the command without the changes of [evaluation], which keeps the tables as they are, "
-            "or train anew with --fresh",
+            f"or train anew with {option('--fresh')}",
         ) from None  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, check_name, is_lost, read_manifest
 from icl_curriculum.results.staging import staged_manifest
@@ -32,8 +33,8 @@ class OtherConfig(UserError):
 
     def __init__(self, path: Path, changed: tuple[str, ...], more: str) -> None:
         super().__init__(
-            f"{path} holds a run of another config; changed: {', '.join(changed)}. {more}Use --fresh to move it aside "
-            f"and start anew, or --results DIR to keep both"
+            f"{path} holds a run of another config; changed: {', '.join(changed)}. {more}Use {option('--fresh')} to "
+            f"move it aside and start anew, or {option('--results', 'DIR')} to keep both"
         )
         self.changed = changed
 
@@ -51,7 +52,7 @@ def standing_of(run: Run, directory: RunDirectory) -> Standing:
     if manifest is None:
         # With its checkpoint, it is evaluated once more, which repeats what was lost.
         if is_lost(path) and not has_state:
-            raise DamagedFile(path / MANIFEST, "it is missing", "restore it, or start afresh with --fresh")
+            raise DamagedFile(path / MANIFEST, "it is missing", f"restore it, or start afresh with {option('--fresh')}")
         return Standing("resume" if has_state else "train")
     check_name(path, manifest)
     status = manifest["status"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import sys
 import threading
@@ -19,9 +20,11 @@ from typing import Any
 
 from icl_curriculum.config.loading import rebuild
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.log import LOG
+from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.core.plugin_files import COPIES, read_copies
 from icl_curriculum.core.printable import make_tolerant
-from icl_curriculum.runs.execution import Progress, execute
+from icl_curriculum.runs.execution import Progress, Report, execute
 from icl_curriculum.runs.failures import RunFailure
 
 Say = Callable[[dict[str, Any]], None]
@@ -36,7 +39,16 @@ def work(unit: Path, say: Say) -> int:
     # The paths in it may hold bytes that are no text.
     values = tomllib.loads(unit.read_text(encoding="utf-8", errors="surrogateescape"))
     config = values["run"]
+    if values["details"]:
+        LOG.addHandler(_Told(say))
+        LOG.setLevel(logging.INFO)
     name = f"{config['variant']}-seed{config['seed']}"
+    with named_as_on_the_command_line(values["on_command_line"]):
+        return _execute(name, unit, values, report, say)
+
+
+def _execute(name: str, unit: Path, values: dict[str, Any], report: Report, say: Say) -> int:
+    config = values["run"]
     try:
         copies = read_copies(unit.parent / COPIES, config["plugins"], known_as=config["plugins"])
         run = rebuild(config, copies, source=str(unit), folder=unit.parent)
@@ -51,6 +63,17 @@ def work(unit: Path, say: Say) -> int:
         return 1
     say({"finished": name})
     return 0
+
+
+class _Told(logging.Handler):
+    """Tells whoever has started the worker what the package logs."""
+
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say({"detail": record.getMessage()})
 
 
 def _end_with_stdin() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import METRICS
 from icl_curriculum.metrics import Metric
 from icl_curriculum.tasks import Task
@@ -21,7 +22,9 @@ def asked_metrics(
     """
     found: dict[str, Metric] = {}
     for item in asked:
-        metric = item if isinstance(item, Metric) else component(item, METRICS, "--metric", known)
+        metric = (
+            item if isinstance(item, Metric) else component(item, METRICS, option("--metric", python="metrics"), known)
+        )
         assert isinstance(metric, Metric)
         with at_work(metric, "undefined"):
             reasons = [metric.undefined(task) or _without_mean(metric, task) for task in tasks]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.options import option
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.evaluation import NamedLearner
 from icl_curriculum.models.adaptation import Adaptation
@@ -52,7 +53,7 @@ def asked_models(
     told = []
     for name in dict.fromkeys(instructions):
         if name not in known:
-            raise UserError(f"--instruction: {name!r} is none of the run's{did_you_mean(name, known)}")
+            raise UserError(f"{option('--instruction')}: {name!r} is none of the run's{did_you_mean(name, known)}")
         for entry in found:
             learner = Instructed(entry.learner, known[name])
             told.append(NamedLearner(f"{entry.id}/instruction={name}", "model", learner, config))
@@ -66,7 +67,7 @@ def asked_adaptations(texts: Sequence[str]) -> list[Adaptation]:
         try:
             found[Adaptation.parse(text)] = None
         except UserError as error:
-            raise UserError(f"--adapt {error}") from None
+            raise UserError(f"{option('--adapt')} {error}") from None
     return list(found)
 
 
@@ -74,7 +75,7 @@ def _rows(trained: TrainedModel) -> dict[str, int]:
     told = trained.model.instruction
     if told is None:
         raise UserError(
-            f"--instruction: {trained.run.name} was trained without instructions",
+            f"{option('--instruction')}: {trained.run.name} was trained without instructions",
             way_out='instruction.kind = "one_hot", "preset" or "learned" trains with them',
         )
     return {name: row for row, name in enumerate(told.names)}

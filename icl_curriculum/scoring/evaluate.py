@@ -14,6 +14,7 @@ from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
+from icl_curriculum.core.options import given, option
 from icl_curriculum.core.package_hashes import package_hash
 from icl_curriculum.core.plugins import copies_of, load_plugin
 from icl_curriculum.core.progress import Tell, tell_nobody
@@ -301,9 +302,9 @@ def _load_beside(plugin: Path) -> str:
         return load_plugin(plugin)
     except RegisteredTwice as error:
         hint = "the run's own plugins are loaded from its folder, as they were"
-        raise UserError(f"--plugin {plugin}: {error}; {hint}") from error
+        raise UserError(f"{given('--plugin', plugin)}: {error}; {hint}") from error
     except UserError as error:
-        raise UserError(f"--plugin {plugin}: {error}") from error
+        raise UserError(f"{given('--plugin', plugin)}: {error}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -311,7 +312,7 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, RuntimeError) and not is_out_of_memory(error):
         raise error
-    return "memory ran out; lower --n-prompts"
+    return f"memory ran out; lower {option('--n-prompts')}"
 
 
 def _kept(answered: int, output: Path) -> str:

@@ -67,7 +67,7 @@ def evaluate(
         adaptations=as_texts(adaptations, "adaptations"),
         metrics=_several(metrics),
         steps=_steps(steps),
-        predictions=None if predictions is None else check_format(predictions, "predictions"),
+        predictions=None if predictions is None else check_format(predictions),
     )
     into = run / "evaluate" if output is None else as_path(output, "output")
     board = ProgressBoard(progress)

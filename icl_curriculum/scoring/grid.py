@@ -10,6 +10,7 @@ from typing import Any
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS, SHIFTS, Registry
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.function_classes import FunctionClass
@@ -38,13 +39,13 @@ class AskedCells:
     shifts: Sequence[str | Component] = ()
 
     def classes(self, known: Sequence[FunctionClass]) -> list[FunctionClass]:
-        return _components(self.function_classes, FUNCTION_CLASSES, "--function-class", known)
+        return _components(self.function_classes, FUNCTION_CLASSES, option("--function-class"), known)
 
     def distributions(self, known: Sequence[InputDistribution]) -> list[InputDistribution]:
-        return _components(self.inputs, INPUTS, "--inputs", known)
+        return _components(self.inputs, INPUTS, option("--inputs"), known)
 
     def named_shifts(self, known: Sequence[Shift]) -> list[Shift]:
-        return _components([item for item in self.shifts if item != ALL], SHIFTS, "--shift", known)
+        return _components([item for item in self.shifts if item != ALL], SHIFTS, option("--shift"), known)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _outside(task: Task, source: str) -> str | None:
         subject = "" if error.subject == task.function_class.name else error.subject
         return f"{UserError(error.reason, subject=subject)}, {source}"
     reason = task.outside_domain()
-    return None if reason is None else f"{reason}; give --inputs {task.reference_inputs().id}"
+    return None if reason is None else f"{reason}; give {option('--inputs', task.reference_inputs().id)}"
 
 
 def _expect_same(one: Bank, other: Bank) -> None:

@@ -22,6 +22,7 @@ from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
 from icl_curriculum.core.machine import computing_threads
+from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, tell_nobody, within
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.core.safe_path import safe_path
@@ -74,9 +75,9 @@ class HeadQuestions:
     ) -> HeadQuestions:
         """The questions that these words mean. UserError for a score that there is not, and for other words."""
         if score not in SCORES:
-            raise UserError(f"--score: unknown score {score!r}{did_you_mean(score, SCORES)}")
+            raise UserError(f"{option('--score')}: unknown score {score!r}{did_you_mean(score, SCORES)}")
         if by not in ("zero", "mean"):
-            raise UserError(f"--by: expected zero or mean, found {by!r}")
+            raise UserError(f"{option('--by')}: expected zero or mean, found {by!r}")
         return cls(score, masked, "mean" if by == "mean" else "zero", controls, n_prompts)
 
     def choices(self, heads: int) -> list[HeadChoice]:

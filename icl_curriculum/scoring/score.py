@@ -193,6 +193,6 @@ def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
     try:
         found: Any = plain(lengths)
         found = list(found) if isinstance(found, range) else found
-        return CostlyConfig(n_prompts=n_prompts, lengths=found)
+        return CostlyConfig.model_validate({"n_prompts": n_prompts, "lengths": found})
     except ValidationError as error:
         raise UserError("; ".join(problems(error))) from None

@@ -16,6 +16,7 @@ from icl_curriculum.core.errors import RunFailed, UserError, described, did_you_
 from icl_curriculum.core.files import check_writable, locked, remove_leftovers
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
+from icl_curriculum.core.options import given, option
 from icl_curriculum.core.plugins import defined_in_module, load_plugin
 from icl_curriculum.core.progress import Tell, within
 from icl_curriculum.core.provenance import provenance
@@ -111,7 +112,7 @@ class Scoring:
         self.confidence = runs[0].evaluation.confidence if runs else 0.9
         self.grid = _grid(asked, size, runs)
         longest = max(bank.points if bank.shift is None else bank.shift.points(bank.points) for bank in self.grid.banks)
-        costly.check(longest - 1, "--lengths")
+        costly.check(longest - 1, option("--lengths"))
         classes = [item for run in runs for item in run.function_classes]
         classes += [bank.drawn_task.function_class for bank in self.grid.banks]
         self.contenders = for_training_on(found, classes, read_dims([bank.drawn_task for bank in self.grid.banks]))
@@ -184,7 +185,7 @@ class Scoring:
             raise RunFailed(f"{bank}: {error}") from error
         except Exception as error:
             if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
-                raise RunFailed(f"{bank}: {name}: memory ran out; lower --n-prompts") from error
+                raise RunFailed(f"{bank}: {name}: memory ran out; lower {option('--n-prompts')}") from error
             if item.entry.kind != "baseline" or item.entry.component is not None:
                 raise
             raise RunFailed(f"{bank}: {name} failed in predict: {described(error, item.entry.source)}") from error
@@ -295,7 +296,7 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
         dims, points,
         size.n_prompts or min((run.evaluation.n_prompts for run in runs), default=1280),
         size.bank_seed if size.bank_seed is not None else min(seeds, default=0),
-        "the runs' dimensions" if runs else f"--dims {dims}",
+        "the runs' dimensions" if runs else given("--dims", dims),
     )  # fmt: skip
     shifts = asked.named_shifts([shift for run in runs for shift in run.evaluation.shifts])
     if ALL in asked.shifts:
@@ -306,7 +307,7 @@ def _grid(asked: AskedCells, size: PromptSize, runs: Sequence[Experiment]) -> Ba
         return next((reason for reason in reasons if reason is not None), None)
 
     if reason := why_too_long(points):
-        raise UserError(f"--points {points}: {reason}")
+        raise UserError(f"{given('--points', points)}: {reason}")
 
     inputs = asked.distributions([item for run in runs for item in run.inputs])
     return build_grid(classes, inputs, shifts, frame, lambda shift: why_too_long(shift.points(points)))

@@ -10,6 +10,7 @@ from typing import Any
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load_run
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import given
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import check_intact, finished_manifest
 from icl_curriculum.runs.checkpoints import load_model
@@ -65,5 +66,6 @@ def asked_steps(run_dir: Path, texts: Sequence[str]) -> list[int]:
             read_kept(run_dir, int(text))
             steps.add(int(text))
         else:
-            raise UserError(f"--step {text}: expected a number of steps, or {ALL!r} for all whose weights were kept")
+            source = given("--step", text, python="steps")
+            raise UserError(f"{source}: expected a number of steps, or {ALL!r} for all whose weights were kept")
     return sorted(steps)

@@ -12,10 +12,11 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from icl_curriculum.config.loading import merge, parse_override
-from icl_curriculum.config.mistakes import message, problems
+from icl_curriculum.config.mistakes import in_experiment
 from icl_curriculum.core.arguments import as_paths
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import KINDS, Registered
 from icl_curriculum.testing.check import check as results_of
@@ -70,12 +71,14 @@ def check(
             chosen = [(kind_of(asked, kind), _called(asked), asked)]
         except TypeError as error:
             raise UserError(str(error), key="component") from None
-    rows = [
-        (of, name, result.rule, result.status, result.description, result.note, *_said(result))
-        for of, name, item in chosen
-        for result in results_of(item, kind=of)
-    ]
+    rows = [as_row(of, name, result) for of, name, item in chosen for result in results_of(item, kind=of)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def as_row(kind: str, name: str, result: Result) -> dict[str, str]:
+    """A row of what `check` returns: the verdict of one rule on a component, by the names of `COLUMNS`."""
+    said = (kind, name, result.rule, result.status, result.description, result.note, *_said(result))
+    return dict(zip(COLUMNS, said, strict=True))
 
 
 def _called(component: Component | type) -> str:
@@ -110,7 +113,8 @@ def subjects(
     kinds = [kind] if kind is not None else list(CHECKED)
     if (name is None) != everything:
         raise UserError(
-            f"expected the name of {with_article(any_noun(kinds))}, a plugin file, or --all; icl list shows the names"
+            f"expected the name of {with_article(any_noun(kinds))}, a plugin file, or {option('--all')}; icl list "
+            f"shows the names"
         )
     for plugin in plugins:
         load_plugin(plugin)
@@ -127,7 +131,7 @@ def subjects(
         return [ToCheck(each, item, item) for each, item in chosen]
     if len(chosen) > 1:
         listed = ", ".join(item for _, item in chosen)
-        raise UserError(f"--set: expected one {any_noun(kinds)} to set it of, found {listed}")
+        raise UserError(f"{option('--set')}: expected one {any_noun(kinds)} to set it of, found {listed}")
     return [_with_parameters(*chosen[0], overrides)]
 
 
@@ -138,7 +142,7 @@ def _with_parameters(kind: str, name: str, overrides: Sequence[str]) -> ToCheck:
     try:
         made = TypeAdapter(Annotated[Component, Registered(KINDS[kind])]).validate_python(values)
     except ValidationError as error:
-        raise UserError(message(problems(error), name)) from None
+        raise in_experiment(error, name) from None
     return ToCheck(kind, made.id, made)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import KINDS
 from icl_curriculum.testing import (
     baselines,
@@ -110,7 +111,7 @@ def _kind_of_name(name: str, kind: str | None) -> str:
         return having[0]
     if having:
         nouns = " and ".join(with_article(CHECKED[key].noun) for key in having)
-        raise UserError(f"{name!r} is {nouns}; say which by --kind, in Python kind=...: {alternatives(having)}")
+        raise UserError(f"{name!r} is {nouns}; say which by {option('--kind')}: {alternatives(having)}")
     # The kind that has the closest name is the one that was meant.
     kinds = {item: key for key in reversed(CHECKED) for item in known[key]}
     close = difflib.get_close_matches(name, sorted(kinds), n=1)

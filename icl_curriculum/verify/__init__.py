@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.options import given
 from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
 from icl_curriculum.verify.checks import Check, CheckOutcome, VerifySection
 
@@ -40,7 +41,7 @@ def chosen(names: Sequence[str], results: Path = published.RESULTS) -> dict[str,
     UserError for an unknown name, and for a folder of results that is not there.
     """
     if results != published.RESULTS and not results.is_dir():
-        raise UserError(f"--results {results}: expected a folder with experiments, found none")
+        raise UserError(f"{given('--results', results)}: expected a folder with experiments, found none")
     known = {**SECTIONS, "published": replace(SECTIONS["published"], checks=partial(published.checks, results))}
     for name in names:
         if name not in known:

@@ -17,14 +17,14 @@ import pytest
 import torch
 from bench_doubles import TINY, Clock, quiet
 from places import ROOT
-from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import bench
 from icl_curriculum.bench import competitors, memory, step, tables
 from icl_curriculum.bench.competitors import HUGGING_FACE
 from icl_curriculum.bench.tables import BenchSection, BenchTable, Column, Job, Settings
-from icl_curriculum.cli import measuring
+from icl_curriculum.cli import measuring, output
+from icl_curriculum.cli.screen import Screen
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import package_version
@@ -126,9 +126,16 @@ def test_rows_are_written_with_what_they_were_measured_on(tmp_path: Path) -> Non
 def made_up(tmp_path: Path, *jobs: Job, terminal: bool = False) -> str:
     columns = (Column("name", "name"), Column("share", "of it", ".0%"), Column("hidden"))
     section = BenchSection("a title", columns, lambda settings: jobs)
+    return shown({"mine": section}, Settings(results=tmp_path), terminal=terminal)
+
+
+def shown(sections: dict[str, BenchSection], settings: Settings, *, terminal: bool = False) -> str:
+    """What is printed of sections, results and progress together."""
     written = io.StringIO()
-    console = Console(file=written, width=40, force_terminal=terminal)
-    measuring.show({"mine": section}, Settings(results=tmp_path), console)
+    with pytest.MonkeyPatch.context() as patch:
+        for stream in ("results", "messages"):
+            patch.setattr(output, stream, Screen(file=written, width=200, force_terminal=terminal))
+        measuring.show(sections, settings)
     return written.getvalue()
 
 
@@ -148,7 +155,7 @@ def test_tables_are_shown_whole_and_written(tmp_path: Path) -> None:
         "  recorded on a day",
         "    name  of it",
         "    old    100%",
-        f"  table: {tmp_path}/bench/mine.csv",
+        f"table:   {tmp_path}/bench/mine.csv",
     ]
     assert [(row["name"], row["share"], row["hidden"]) for row in read(tmp_path / "bench" / "mine.csv")] == [
         (rows[0]["name"], "0.25", "1"), ("b", "", ""),
@@ -164,8 +171,10 @@ def test_what_was_measured_before_a_failure_stays(tmp_path: Path) -> None:
     assert [row["name"] for row in read(tmp_path / "bench" / "mine.csv")] == ["a"]
 
 
-def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_seconds() -> None:
-    clock, written = Clock(), io.StringIO()
+def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
 
     def measure(tell: Tell) -> BenchTable:
         for tenth in range(1, 11):
@@ -174,8 +183,8 @@ def test_progress_has_an_estimate_and_without_a_terminal_a_line_every_few_second
         return BenchTable("", [])
 
     jobs = [Job("one", 10, measure), Job("two", 30, measure)]
-    measuring._Progress(jobs, Console(file=written), clock).measure("step", jobs[0])
-    assert written.getvalue().splitlines() == [
+    measuring._Progress(jobs, clock).measure("step", jobs[0])
+    assert capsys.readouterr().err.splitlines() == [
         "  step, one: round 4; about 54s left",
         "  step, one: round 8; about 48s left",
     ]
@@ -203,10 +212,7 @@ def test_a_graphics_card_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_step_table_has_every_competitor_beside_hugging_face(tmp_path: Path) -> None:
     section = replace(bench.SECTIONS["step"], jobs=lambda settings: step.jobs(settings, (8, 16)))
-    written = io.StringIO()
-    measuring.show(
-        {"step": section}, Settings(rounds=2, results=tmp_path, sizes=(TINY,)), Console(file=written, width=200)
-    )  # fmt: skip
+    out = shown({"step": section}, Settings(rounds=2, results=tmp_path, sizes=(TINY,)))
     rows = read(tmp_path / "bench" / "step.csv")
     assert [row["competitor"] for row in rows] == [HUGGING_FACE, *competitors.OURS]
     assert rows[0]["speedup"] == "1"
@@ -216,7 +222,6 @@ def test_a_step_table_has_every_competitor_beside_hugging_face(tmp_path: Path) -
         assert float(row["prompts_per_second"]) == pytest.approx(TINY.batch / times[0])
         assert float(row["flop_per_second"]) == pytest.approx(int(row["flop_per_step"]) / times[0])
         assert float(row["speedup_low"]) <= float(row["speedup"]) <= float(row["speedup_high"])
-    out = written.getvalue()
     assert "tiny: width 8, 2 layers, 2 heads, 4 prompts of 5 points, d = 3; 1 thread, cpu" in out
     assert re.search(r"Hugging Face GPT-2: gelu_\w+, (fused )?Adam, the fastest of four", out)
     assert re.search(r"peak: [\d.]+ GFLOP/s, the best of torch.mm with n = 8, 16", out)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from tiny_runs import Icl
 
 from icl_curriculum import bench
 from icl_curriculum.bench import quality, tables
 from icl_curriculum.bench.quality import Plan, TrainedPlan
 from icl_curriculum.bench.tables import BenchTable, Settings
-from icl_curriculum.cli import measuring
+from icl_curriculum.cli import measuring, output
+from icl_curriculum.cli.screen import Screen
 
 #: A model of one layer in one dimension, learnt within some dozens of steps.
 TINY = (
@@ -120,7 +120,8 @@ def test_both_recipes_are_of_the_same_size_and_reference_has_a_budget_by_seed(
     monkeypatch.setattr(quality, "RECORD", tmp_path / "record.json")
     settings = Settings(full=True, record=True, results=tmp_path, overrides=("model.width=32", "dims=4"))
     written = io.StringIO()
-    measuring.show({"quality": bench.SECTIONS["quality"]}, settings, Console(file=written, width=200))
+    monkeypatch.setattr(output, "results", Screen(file=written, width=200))
+    measuring.show({"quality": bench.SECTIONS["quality"]}, settings)
     fast, _, reference, other = trained
     assert [(plan.recipe, plan.seed) for plan in trained] == [
         ("fast", 0), ("fast", 1), ("reference", 0), ("reference", 1),
@@ -164,7 +165,7 @@ def test_the_default_trains_fast_and_shows_the_record_with_its_date(
     monkeypatch.setattr(quality, "train", lambda plan, say: TrainedPlan(4.0, 300, 0.4, {0.2: (1.25, 50)}))
     here(monkeypatch)
     code, out, err = icl("bench", "quality", "--results", tmp_path)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     lines = out.splitlines()
     (title,) = [line for line in lines if line.startswith("  recorded")]
     assert title.startswith("  recorded on 2024-05-06: An old one, ")

@@ -43,8 +43,13 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What was printed, without line breaks."""
+        """What was printed on standard output, without line breaks."""
         return " ".join(self.out.split())
+
+    @property
+    def said(self) -> str:
+        """What was said beside it on standard error, without line breaks."""
+        return " ".join(self.err.split())
 
 
 def process(folder: Path, *command: str) -> Answer:
@@ -82,8 +87,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) -> Resul
 
 
 def figures_named(answer: Answer) -> list[str]:
-    """The figures whose paths a command printed."""
-    return [Path(path).stem for path in re.findall(r"^figure: +(.+)$", answer.out, re.MULTILINE)]
+    """The figures whose paths a command said, or printed."""
+    return [Path(path).stem for path in re.findall(r"^figure: +(.+)$", answer.err + answer.out, re.MULTILINE)]
 
 
 # --help
@@ -119,17 +124,19 @@ def test_the_version(icl: Callable[..., Answer]) -> None:
 
 
 def test_run_ends_with_a_table_of_errors_and_the_paths_of_its_figures(smoke: Results) -> None:
-    assert (smoke.answer.code, smoke.answer.err) == (0, "")
-    assert "smoke: 1 run of 40 steps, 16 prompts of 7 points in 3 dimensions, on" in smoke.answer.words
-    assert "Normalized error" in smoke.answer.out
+    assert smoke.answer.code == 0
+    assert smoke.answer.err.startswith("smoke: 1 run of 40 steps, 16 prompts of 7 points in 3 dimensions, on")
+    # The table alone, so that it can be piped.
+    assert smoke.answer.out.startswith("Normalized error")
+    assert len(smoke.answer.out.splitlines()) == 2 + len(CLASSES)
     # No notice hides a fault of the package's own.
-    assert "could not be" not in smoke.answer.out
+    assert "could not be" not in smoke.answer.out + smoke.answer.err
     assert "could not be" not in (smoke.directory / "report.html").read_text(encoding="utf-8")
     for column in ("k=1", "k=3", "k=6", "best baseline", "oracle"):
         assert column in smoke.answer.out
     assert figures_named(smoke.answer) == list(FIGURES)
     for name in FIGURES:
-        assert f"results/smoke/figures/{name}.png" in smoke.answer.out
+        assert f"results/smoke/figures/{name}.png" in smoke.answer.err
         assert smoke.figures()[f"{name}.png"].startswith(b"\x89PNG")
         assert b"<svg" in smoke.figures()[f"{name}.svg"]
 
@@ -197,9 +204,10 @@ def test_a_diverged_run_is_exit_code_1_with_a_reason_and_keeps_what_was_written(
     results = Path("results_" + "x" * 100)
     answer = icl("run", str(diverging), "--results", str(results))
     assert answer.code == 1
-    assert "failed: mixed-seed0: training diverged by step" in answer.words
+    assert answer.out == ""
+    assert "failed: mixed-seed0: training diverged by step" in answer.said
     assert "Traceback" not in answer.out + answer.err
-    assert str(results / "diverging" / "mixed-seed0") in answer.words, "a path is not broken over two lines"
+    assert str(results / "diverging" / "mixed-seed0") in answer.said, "a path is not broken over two lines"
     assert len(pd.read_csv(results / "diverging" / "mixed-seed0" / "training.csv")) > 0
 
 
@@ -241,7 +249,7 @@ def with_plugin(tmp_path_factory: pytest.TempPathFactory, quick_python: Path) ->
 
 
 def test_a_function_class_from_a_plugin_file(with_plugin: Results) -> None:
-    assert (with_plugin.answer.code, with_plugin.answer.err) == (0, "")
+    assert with_plugin.answer.code == 0
     assert re.search(r"^my_class ", with_plugin.answer.out, re.MULTILINE)
     evaluation = pd.read_csv(with_plugin.directory / "evaluation.csv")
     assert set(evaluation["function_class"]) == {"linear", "my_class"}
@@ -265,8 +273,8 @@ def test_the_same_command_keeps_finished_runs(
     before = state()
     answer = icl(*WITH_PLUGIN)
     assert answer.code == 0
-    assert "already finished, kept: mixed-seed5" in answer.out
-    assert answer.out.partition("Normalized error")[2] == with_plugin.answer.out.partition("Normalized error")[2]
+    assert "already finished, kept: mixed-seed5" in answer.err
+    assert answer.out == with_plugin.answer.out
     assert state() == before
 
 

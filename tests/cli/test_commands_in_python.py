@@ -68,7 +68,8 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_evaluate_asks_what_the_command_asks(icl: Icl, two: tuple[Path, Path]) -> None:
     typed, called = (folder / "both-seed0" for folder in two)
     asked = ["--shift", "scaled_inputs/3", "--shift", "steps_given", "--function-class", "linear", "--n-prompts", "8"]
-    code, printed, _ = icl("evaluate", typed, *asked, "--step", "2", "--step", "4", "--mask", "retrospective/n=1")
+    asked += ["--step", "2", "--step", "4", "--mask", "retrospective/n=1"]
+    code, _, complaint = icl("evaluate", typed, *asked)
     assert code == 0
     results = package.evaluate(
         called, shifts=[ScaledInputs(factor=3.0), "steps_given"], function_classes=Linear(), n_prompts=8,
@@ -78,7 +79,7 @@ def test_evaluate_asks_what_the_command_asks(icl: Icl, two: tuple[Path, Path]) -
     assert (results.path, [path.name for path in results.figures]) == (called / "evaluate", ["heat_map.png"])
     assert set(results.evaluation["step"].dropna()) == {2, 4}
     assert {"model", "model/masked=retrospective/n=1", "oracle"} <= set(results.evaluation["learner"])
-    told = [line for line in printed.splitlines() if line.startswith("undefined: ")]
+    told = [line for line in complaint.splitlines() if line.startswith("undefined: ")]
     assert told
     assert [note for note in results.notes if note.startswith("undefined: ")] == told
 
@@ -107,7 +108,7 @@ def test_heads_are_looked_at_as_by_the_command(icl: Icl, two: tuple[Path, Path])
 
 def test_compare_says_what_the_command_says(icl: Icl, two: tuple[Path, Path]) -> None:
     typed, called = two
-    code, printed, _ = icl("compare", typed, "--against", "both", "--examples", "2", "--error", "0.7")
+    code, printed, complaint = icl("compare", typed, "--against", "both", "--examples", "2", "--error", "0.7")
     assert code == 0
     compared = package.compare(called, against="both", examples=2, threshold=0.7)
     assert_same_files(typed, called)
@@ -116,7 +117,7 @@ def test_compare_says_what_the_command_says(icl: Icl, two: tuple[Path, Path]) ->
     for line in repr(compared).splitlines()[1:]:
         assert line in printed
     for note in compared.notes:
-        assert f"note: {note}" in printed
+        assert f"note: {note}" in complaint
     assert compared.notes
     assert package.compare("tiny", results=called.parent).path == called / "summary.csv"
 
@@ -127,10 +128,10 @@ def test_plot_and_report_leave_what_the_commands_leave(icl: Icl, two: tuple[Path
     assert code == 0
     drawn = package.plot(called, variants="single", baselines="all")
     assert [path.name for path in drawn] == [Path(line).name for line in re.findall(r"^figure: +(.+)$", printed, re.M)]
-    code, printed, _ = icl("report", "tiny", "--results", typed.parent, "--error", "0.8")
+    code, _, said = icl("report", "tiny", "--results", typed.parent, "--error", "0.8")
     assert code == 0
     written = package.report("tiny", results=called.parent, threshold=0.8)
-    assert [f"note: {text}" for text in written.missing] == [line for line in printed.splitlines() if "note: " in line]
+    assert [f"note: {text}" for text in written.missing] == [line for line in said.splitlines() if "note: " in line]
     assert (written.page, written.summary) == (called / "report.html", called / "summary.csv")
     assert_same_files(typed, called)
 
@@ -186,7 +187,7 @@ def test_mistakes_about_a_run_name_what_was_meant(trained: Path) -> None:
     ask = functools.partial(package.evaluate, trained / "both-seed0")
     for options, message in (
         ({"shifts": "skwed"}, "did you mean 'skewed'"),
-        ({"shifts": [Gaussian()]}, "--shift: expected the name of a shift, or one itself, found Gaussian"),
+        ({"shifts": [Gaussian()]}, "shifts: expected the name of a shift, or one itself, found Gaussian"),
         ({"n_prompts": 1}, "n_prompts: expected a whole number from 2"),
         ({"steps": 3}, "step 3 were not kept"),
     ):

@@ -51,7 +51,7 @@ def test_bash_completes_names_of_experiments(folder: Path) -> None:
         ("icl list s", ["shifts"]),
         ("icl run smoke --device c", ["cpu", "cuda"]),
         ("icl run smoke --de", ["--device", "--debug"]),
-        ("icl --v", ["--version"]),
+        ("icl --v", ["--version", "--verbose"]),
         ("icl ev", ["evaluate"]),
     ],
 )

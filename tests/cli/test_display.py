@@ -17,7 +17,7 @@ import pytest
 from places import EXAMPLE
 from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
-from icl_curriculum.cli import display, progress
+from icl_curriculum.cli import output, progress
 from icl_curriculum.cli.error_tables import error_table
 from icl_curriculum.cli.progress import View, duration, live_view
 from icl_curriculum.runs.execution import Progress
@@ -113,7 +113,7 @@ def test_without_a_terminal_every_report_is_a_line(plain: View, capsys: pytest.C
     plain.report(Progress("a-seed0", "evaluation", 1, 4, None, 2.0))
     plain.ended("a-seed0", None)
     plain.ended("a-seed1", RunFailure("a-seed1", "no"))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if not line.startswith("all:")] == [
         "a-seed0: starting",
         "a-seed0: training 10/100  loss 0.500  4s left  20.0 steps/s",
@@ -132,10 +132,10 @@ def test_between_lines_only_the_latest_of_each_run_is_kept(
     monkeypatch.setattr(progress, "LINE_EVERY", 1e9)
     for step in (10, 20, 30):
         plain.report(Progress("a", "training", step, 100, 0.5, None))
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     plain.report(Progress("b", "training", 5, 100, 0.5, None))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["a: training 30/100  loss 0.500", "b: training 5/100  loss 0.500"]
 
 
@@ -165,7 +165,7 @@ def test_a_long_run_weighs_more_than_a_short_one(
         now = 110.0
         view.report(Progress(brief.name, "training", 100, 100))
     assert view._overall() == "0 of 2 runs done; about 1m40s of training left"
-    assert capsys.readouterr().out.splitlines()[0] == (
+    assert capsys.readouterr().err.splitlines()[0] == (
         "tiny: 2 runs of 100–1000 steps, 8 prompts of 5 points in 2 dimensions, on cpu"
     )
 
@@ -173,7 +173,7 @@ def test_a_long_run_weighs_more_than_a_short_one(
 def test_a_run_that_waits_for_another_process_says_so(plain: View, capsys: pytest.CaptureFixture[str]) -> None:
     plain.queued(["a"])
     plain.report(Progress("a", "waiting for process 7 on laptop", 0, 0))
-    assert capsys.readouterr().out == "a: waiting for process 7 on laptop\n"
+    assert capsys.readouterr().err == "a: waiting for process 7 on laptop\n"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (75, "1m15s"), (3600, "1h00m"), (7325, "2h02m")])
@@ -189,7 +189,7 @@ def test_names_that_look_like_markup_are_names(plain: View, capsys: pytest.Captu
     plain.started("[red]-seed0")
     plain.report(Progress("[red]-seed0", "training", 1, 2, 0.5))
     plain.ended("[red]-seed0", None)
-    assert capsys.readouterr().out.count("[red]-seed0: ") == 3
+    assert capsys.readouterr().err.count("[red]-seed0: ") == 3
 
 
 def test_the_table_of_errors_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,7 +197,7 @@ def test_the_table_of_errors_shows_names_as_they_are(tmp_path: Path, capsys: pyt
     for table in ("evaluation", "curriculum"):
         text = (EXAMPLE / f"{table}.csv").read_text()
         (tmp_path / f"{table}.csv").write_text(text.replace(",quadratic,", ",[/x],").replace(",linear,", ",NA,"))
-    display.console.print(error_table(tmp_path))
+    output.results.print(error_table(tmp_path))
     shown = capsys.readouterr().out
     assert re.search(r"^\[/x\] +0\.", shown, re.MULTILINE)
     assert re.search(r"^NA +0\.", shown, re.MULTILINE)
@@ -209,7 +209,7 @@ def test_errors_that_are_undefined_everywhere_do_not_break_the_table(
     for table in ("evaluation", "curriculum"):
         text = (EXAMPLE / f"{table}.csv").read_text()
         (tmp_path / f"{table}.csv").write_text(re.sub(r"(,baseline,.*?,normalized_error,)[^,]+", r"\1", text))
-    display.console.print(error_table(tmp_path))
+    output.results.print(error_table(tmp_path))
     assert re.search(r"^linear .* – +0\.000$", capsys.readouterr().out.replace("  \n", "\n"), re.MULTILINE)
 
 
@@ -220,5 +220,5 @@ def test_shifts_that_mean_nothing_for_a_class_are_said_at_the_start(capsys: pyte
     }
     with live_view([tiny_run(changes), tiny_run(changes, seed=1)], "cpu"):
         pass
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("undefined")]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("undefined")]
     assert lines == ["undefined: linear_classification under scaled_outputs/2: its values are signs"]

@@ -62,9 +62,9 @@ def test_doubts_are_on_the_terminal_in_the_manifest_and_on_the_page(
     )  # fmt: skip
     results = tmp_path / "results"
     with a_python_of_its_own():
-        code, out, err = icl("run", file, "--results", results)
-    assert (code, err) == (0, "")
-    said = [line for line in out.splitlines() if line.startswith("warning: ")]
+        code, _, err = icl("run", file, "--results", results)
+    assert code == 0, err
+    said = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert [line.split(": ")[1] for line in said] == ["linear/gaussian/trebled"] * 2
     assert "E f(q)^2 = 2, which is too small" in said[0]
     assert "no oracle: the shift 'trebled' makes prompts in a way of its own" in said[1]
@@ -83,9 +83,9 @@ def test_doubts_are_on_the_terminal_in_the_manifest_and_on_the_page(
     shifts = {line.split(",")[9] for line in table.splitlines() if ",oracle,oracle," in line}
     assert shifts == {"none", "trebled_rightly"}
     with a_python_of_its_own():
-        code, out, _ = icl("evaluate", run, "--shift", "trebled", "--n-prompts", "640")
+        code, _, err = icl("evaluate", run, "--shift", "trebled", "--n-prompts", "640")
     assert code == 0
-    assert "warning: linear/gaussian/trebled: errors are divided by" in out
+    assert "warning: linear/gaussian/trebled: errors are divided by" in err
     assert "denominator" in (run / "evaluate" / "manifest.json").read_text()
 
 
@@ -100,7 +100,7 @@ def test_icl_score_says_them_too_and_refuses_a_learner_that_leaks(
         code, out, err = icl("score", learner, *asked, "--output", "scores")
     if learner == "zero":
         assert code == 0
-        assert "warning: linear/gaussian/trebled: errors are divided by E f(q)^2 = 2, which is too small" in out
+        assert "warning: linear/gaussian/trebled: errors are divided by E f(q)^2 = 2, which is too small" in err
         assert "denominator" in (tmp_path / "scores" / "manifest.json").read_text()
     else:
         assert code == 1

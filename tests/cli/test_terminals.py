@@ -15,7 +15,7 @@ from rich.table import Table
 from tiny_runs import TINY, Icl, write_toml
 
 from icl_curriculum.cli import main
-from icl_curriculum.cli.error_tables import print_whole
+from icl_curriculum.cli.narrow import print_table
 from icl_curriculum.cli.progress import _columns
 from icl_curriculum.cli.screen import Screen
 from icl_curriculum.pages import page
@@ -88,7 +88,7 @@ def test_bars_and_tables_show_names_as_they_are() -> None:
     screen.print(name)
     table = Table("name")
     table.add_row(name)
-    print_whole(screen, table)
+    print_table(screen, table)
     text = written.getvalue()
     assert text.count("[red]red \\u001b[31m") >= 3
     assert text.count("[/] :smile: [link=x]") >= 3
@@ -142,11 +142,11 @@ def test_a_run_in_a_folder_whose_name_is_no_text(
     monkeypatch.setattr("icl_curriculum.cli.display.show_report", lambda report: None)
     write_toml(Path("my.toml"), TINY | {"evaluation": {"shifts": [], "n_prompts": 4}, "plugins": ["says.py"]})
     Path("says.py").write_text("print('plugin says é – ≤')\n", encoding="utf-8")
-    code, out, err = icl("run", "my.toml", "--results", folder / "results", "--jobs", "1")
-    assert (code, err) == (0, "")
-    assert "r\\xe9s\n[red] :smile:/results/tiny/*.csv" in out
+    code, _, err = icl("run", "my.toml", "--results", folder / "results", "--jobs", "1")
+    assert code == 0, err
+    assert "r\\xe9s\n[red] :smile:/results/tiny/*.csv" in err
     manifest = json.loads((folder / "results/tiny/mixed-seed0/manifest.json").read_text(encoding="utf-8"))
     assert manifest["status"] == "finished"
-    code, out, _ = icl("run", "my.toml", "--results", folder / "results", "--jobs", "1")
+    code, _, err = icl("run", "my.toml", "--results", folder / "results", "--jobs", "1")
     assert code == 0
-    assert "already finished, kept: mixed-seed0" in out
+    assert "already finished, kept: mixed-seed0" in err

@@ -272,7 +272,9 @@ def test_set_wins_over_the_file_and_later_ones_over_earlier() -> None:
 @pytest.mark.parametrize("override", ["training.steps", "=3", "training..steps=3", ".dims=3", "dims.=3"])
 def test_a_malformed_set_says_what_is_expected(override: str) -> None:
     message = error_of("", override)
-    assert f"--set {override}: expected key=value with a dotted key, e.g. --set training.steps=200" in message
+    assert (
+        f"overrides {override!r}: expected key=value with a dotted key, e.g. overrides 'training.steps=200'" in message
+    )
 
 
 def test_a_wrong_set_names_the_key() -> None:

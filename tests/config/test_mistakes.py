@@ -18,8 +18,7 @@ from tiny_runs import tiny_values
 
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.loading import load
-from icl_curriculum.config.mistakes import LONGEST, MOST
-from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.errors import LONGEST, MOST, UserError
 
 FILE = Path("my.toml")
 
@@ -268,9 +267,9 @@ def test_a_folder_among_the_experiments_is_none() -> None:
         ("", "training.clip=nan", "--set training.clip=nan: training.clip: expected a number, found nan"),
         ("", f"{'a.' * 3000}b=1", "a.a.a: expected tables at most 16 deep, found more"),
         ("", "a.b.=", "--set a.b.=: expected key=value with a dotted key"),
-        ("", "training=3", "my.toml: training: expected a table, found 3"),
+        ("", "training=3", "--set training=3: training: expected a table, found 3"),
         ("", "dims.a=3", "my.toml: dims: expected a valid integer, found {'a': 3}"),
-        ("", "dims=[", "my.toml: dims: expected a valid integer, found '['"),
+        ("", "dims=[", "--set dims=[: dims: expected a valid integer, found '['"),
         ("model = 3", "model.width=8", None),
         ('model = "transfomer"', "model.width=8", "my.toml: model: unknown model 'transfomer'; did you mean"),
         (

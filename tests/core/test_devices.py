@@ -163,7 +163,7 @@ def test_a_device_that_is_not_there_is_refused(accelerators: Callable[..., None]
     with pytest.raises(UserError) as error:
         resolve_device(asked)
     available = "auto, cpu, cuda" if cuda else "auto, cpu"
-    assert f"--device {asked}: not on this machine; available: {available}" in str(error.value)
+    assert f"device {asked!r}: not on this machine; available: {available}" in str(error.value)
 
 
 def test_waiting_for_a_cuda_device_synchronizes_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from icl_curriculum import curricula
 from icl_curriculum.core.errors import UserError
@@ -146,7 +145,7 @@ def test_growth_of_points_as_published() -> None:
 
 @pytest.mark.parametrize("bad", [{"start": 0}, {"every": 0}, {"add": 0}, {"stop": 3}])
 def test_growth_is_checked(bad: dict[str, int]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(bad))):
+    with pytest.raises(UserError, match=next(iter(bad))):
         Growth(**{"start": 1, "every": 1, **bad})
 
 

@@ -59,8 +59,8 @@ def test_another_config_names_the_changed_keys_and_the_ways_out(
         execute(tiny_run({**FINISHED, **changes}), copied.results)
     assert str(copied.path) in str(error.value)
     assert f"changed: {keys}. " in str(error.value)
-    assert "--fresh" in str(error.value)
-    assert "--results" in str(error.value)
+    assert "fresh=True" in str(error.value)
+    assert "results=DIR" in str(error.value)
     assert modified(copied.results) == before
 
 
@@ -188,7 +188,7 @@ def test_a_checkpoint_of_another_seed_is_foreign(half: Finished) -> None:
     with pytest.raises(Killed):
         execute(other, half.results, report=killed_at("training", 8))
     shutil.copy(directory_of(other, half.results).path / "state.pt", half.path)
-    with pytest.raises(UserError, match=r"state.pt is damaged or foreign \(it belongs to mixed-seed1\).*--fresh"):
+    with pytest.raises(UserError, match=r"state.pt is damaged or foreign \(it belongs to mixed-seed1\).*fresh=True"):
         execute(half.run, half.results)
 
 
@@ -234,7 +234,7 @@ def collect_fails(run: Finished) -> bool:
 def test_a_run_does_not_change_its_kind_of_device(half: Finished) -> None:
     state = torch.load(half.path / "state.pt", weights_only=True)
     torch.save({**state, "device": "cuda"}, half.path / "state.pt")
-    with pytest.raises(UserError, match=r"begun on cuda, this is cpu, whose results differ; give --device cuda"):
+    with pytest.raises(UserError, match=r"begun on cuda, this is cpu, whose results differ; give device=cuda"):
         execute(half.run, half.results)
 
 

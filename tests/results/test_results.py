@@ -203,7 +203,7 @@ def test_a_table_shorter_than_its_checkpoint_is_damaged(tmp_path: Path, damage: 
 def test_a_damaged_manifest_is_named_with_the_way_out(tmp_path: Path, text: str) -> None:
     run = made_up_run(tmp_path)
     (run.path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match=r"manifest\.json is damaged.*--fresh"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged.*fresh=True"):
         read_manifest(run.path)
 
 

@@ -47,8 +47,12 @@ def test_the_command_line_and_python_leave_the_same_files(
 def test_a_run_that_fails_stops_no_other_and_is_raised_at_the_end(tmp_path: Path) -> None:
     bad = {"training": {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf")}}
     file = write_toml(tmp_path / "my.toml", tiny_values({"variants": {"bad": bad, "good": {}}}))
-    with pytest.raises(RunFailed, match=r"\Abad-seed0: training diverged by step \d+.*\Z"):
+    with pytest.raises(RunFailed, match=r"\Abad-seed0: training diverged by step \d+.*\Z") as failed:
         icl_curriculum.run(file, results=tmp_path, device="cpu")
+    # What finished is at hand.
+    results = failed.value.results
+    assert isinstance(results, icl_curriculum.Results)
+    assert (results.finished, set(results.evaluation["variant"].dropna())) == (["good-seed0"], {"good"})
     manifest = json.loads((tmp_path / "tiny/good-seed0/manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert "bad-seed0 (diverged)" in (tmp_path / "tiny/report.html").read_text()
@@ -81,6 +85,6 @@ def test_drawing_says_every_few_seconds_what_it_is_at(
 
     monkeypatch.setattr(figures, "draw_all", draw)
     file = write_toml(tmp_path / "tiny.toml", tiny_values({"training.steps": 2}))
-    _, printed, _ = icl("run", str(file), "--results", str(tmp_path), "--jobs", "1")
-    said = [line for line in printed.splitlines() if line.startswith(("drawing", "writing"))]
+    _, _, complaint = icl("run", str(file), "--results", str(tmp_path), "--jobs", "1")
+    said = [line for line in complaint.splitlines() if line.startswith(("drawing", "writing"))]
     assert said == ["drawing figures", "drawing a_figure", "writing summary and report"]

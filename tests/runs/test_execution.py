@@ -480,5 +480,5 @@ def test_a_run_that_needs_more_memory_than_there_is_says_what_to_lower(
         raise error
 
     monkeypatch.setattr(Trainer, "update", refuse)
-    with pytest.raises(RunFailed, match=r"mixed-seed0: memory ran out; lower training.batch_size, .*--jobs"):
+    with pytest.raises(RunFailed, match=r"mixed-seed0: memory ran out; lower training.batch_size, .*jobs"):
         execute(tiny_run(), tmp_path)

@@ -262,7 +262,9 @@ def test_a_half_finished_run_of_an_earlier_version_says_how_to_go_on(half: Finis
     state = torch.load(half.path / "state.pt", weights_only=True)
     del state["tables"]["exposure"]
     torch.save(state, half.path / "state.pt")
-    with pytest.raises(UserError, match=r"begun by a version of icl_curriculum that writes other tables; .* --fresh"):
+    with pytest.raises(
+        UserError, match=r"begun by a version of icl_curriculum that writes other tables; .* fresh=True"
+    ):
         execute(half.run, half.results)
 
 

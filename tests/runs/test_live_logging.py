@@ -140,7 +140,8 @@ def test_a_logger_that_is_not_installed_is_named_before_any_run_begins(
     monkeypatch.setitem(BACKENDS, "wandb", Backend(Notes().open, package="no_such_package"))
     file = write_toml(tmp_path / "tiny.toml", TINY)
     code, _, err = icl("run", file, "--results", tmp_path / "results", "--log", "tensorboard", "--log", "wandb")
-    assert (code, err) == (2, "error: --log wandb: not installed; pip install 'icl-curriculum[wandb]'\n")
+    message = "error: --log wandb: not installed; pip install 'icl-curriculum[wandb]'"
+    assert (code, err.splitlines()[-1]) == (2, message)
     assert not (tmp_path / "results").exists()
 
 
@@ -148,14 +149,14 @@ def test_a_folder_of_that_name_is_no_package(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "some_logs").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(BACKENDS, "some", Backend(Notes().open, package="some_logs"))
-    with pytest.raises(UserError, match="--log some: not installed"):
+    with pytest.raises(UserError, match="log 'some': not installed"):
         chosen(["some"])
 
 
 def test_a_launch_refuses_as_the_command_does(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--log nothing: unknown; known: tensorboard, wandb"):
+    with pytest.raises(UserError, match="log 'nothing': unknown; known: tensorboard, wandb"):
         launch([tiny_run()], tmp_path, log=["nothing"], report=lambda progress: None)
-    with pytest.raises(UserError, match="--log nothing: unknown"):
+    with pytest.raises(UserError, match="log 'nothing': unknown"):
         execute(tiny_run(), tmp_path, log=["nothing"])
 
 
@@ -216,7 +217,7 @@ def test_the_command_logs_to_both_from_its_workers(icl: Icl, stub: Stub, tmp_pat
     file, results = write_toml(tmp_path / "tiny.toml", TINY), tmp_path / "results"
     command = ("run", file, "--results", results, "--log", "wandb", "--log", "tensorboard", "--log", "wandb")
     code, _, err = icl(*command)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     directory = results / "tiny/mixed-seed0"
     assert_same_results(directory, plain)
     assert of_events(directory / "tensorboard") == in_single_precision(of_tables(directory))
@@ -258,13 +259,13 @@ def test_the_command_says_once_that_a_logger_broke(
 ) -> None:
     monkeypatch.setenv("WANDB_BREAKS_AFTER", "5")
     file, results = write_toml(tmp_path / "tiny.toml", TINY), tmp_path / "results"
-    code, out, err = icl("run", file, "--results", results, "--log", "wandb")
-    assert (code, err) == (0, "")
+    code, _, err = icl("run", file, "--results", results, "--log", "wandb")
+    assert code == 0, err
     line = (
         "warning: mixed-seed0: logging to wandb stopped, the run goes on: OSError: [Errno 28] No space left on device"
     )
-    assert out.splitlines().count(line) == 1
-    assert out.count("warning") == 1
+    assert err.splitlines().count(line) == 1
+    assert err.count("warning") == 1
     assert [call[1] for call in stub.calls() if call[0] == "log"] == [0, 2, 4, 4]
     assert_same_results(results / "tiny/mixed-seed0", plain)
 

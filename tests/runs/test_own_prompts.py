@@ -53,8 +53,8 @@ def test_a_run_trains_and_is_asked_under_shifts(name: str, folder: Path, icl: Ic
         ],
     }  # fmt: skip
     write_toml(Path("my.toml"), tiny_values(changes))
-    code, out, err = icl("run", "my.toml")
-    assert (code, err) == (0, ""), out
+    code, _, err = icl("run", "my.toml")
+    assert code == 0, err
     run = next(Path("results/tiny").glob("*-seed0"))
     table = pd.read_csv(run / "evaluation.csv", keep_default_na=False)
     columns = ["function_class", "input_distribution", "shift"]

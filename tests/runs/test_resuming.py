@@ -130,5 +130,5 @@ def test_what_an_earlier_version_drew_otherwise_is_not_gone_on_with(tmp_path: Pa
     with pytest.raises(Killed):
         execute(run, tmp_path, report=killed_at("training", 8))
     as_of_0_2_0(directory_of(run, tmp_path).path)
-    with pytest.raises(UserError, match=r"begun by icl_curriculum 0\.2\.0, .* --fresh"):
+    with pytest.raises(UserError, match=r"begun by icl_curriculum 0\.2\.0, .* fresh=True"):
         execute(run, tmp_path)

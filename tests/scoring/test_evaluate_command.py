@@ -42,7 +42,7 @@ def cells(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
 
 def test_its_own_shifts_give_the_rows_of_the_run(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     code, out, err = icl(finished.path, "--shift", "scaled_inputs/2", "--output", tmp_path / "out")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert set((tmp_path / "out/evaluation.csv").read_text().splitlines()) == set(
         (finished.path / "evaluation.csv").read_text().splitlines()
     )
@@ -61,7 +61,7 @@ def test_the_run_itself_stays_as_it_was(icl: Icl, copied: Finished) -> None:
 
 def test_by_default_its_classes_under_the_whole_grid_and_a_figure(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     code, out, err = icl(finished.path, "--output", tmp_path)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     frame = rows(tmp_path)
     assert len(cells(frame)) == 2 * (len(STANDARD) + 1)
     assert set(frame["learner_kind"]) == {"model", "baseline", "oracle"}
@@ -69,7 +69,7 @@ def test_by_default_its_classes_under_the_whole_grid_and_a_figure(icl: Icl, fini
     assert set(frame.loc[frame["in_distribution"], "input_distribution"]) == {"gaussian"}
     assert "* median error, as the mean squared error is infinite" in out
     assert (tmp_path / "figures/heat_map.png").stat().st_size > 10_000
-    assert f"figure:  {tmp_path / 'figures/heat_map.png'}" in out
+    assert f"figure:  {tmp_path / 'figures/heat_map.png'}" in err
 
 
 def test_classes_and_inputs_that_it_never_saw(icl: Icl, finished: Finished, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_classes_and_inputs_that_it_never_saw(icl: Icl, finished: Finished, tmp_
         finished.path, "--output", tmp_path, "--function-class", "decision_tree", "--function-class",
         '{ name = "hermite", degree = 3 }', "--inputs", "laplace", "--inputs", "scaled/0.5", "--n-prompts", "32",
     )  # fmt: skip
-    assert (code, err) == (0, "")
+    assert code == 0, err
     frame = rows(tmp_path)
     assert cells(frame) == {
         (name, inputs, "none") for name in ("decision_tree", "hermite/3") for inputs in ("laplace", "scaled/0.5")
@@ -87,13 +87,13 @@ def test_classes_and_inputs_that_it_never_saw(icl: Icl, finished: Finished, tmp_
 
 
 def test_every_class_there_is_and_why_some_are_left_out(icl: Icl, finished: Finished, tmp_path: Path) -> None:
-    code, out, _ = icl(finished.path, "--function-class", "all", "--shift", "random_quadrants", "--output", tmp_path)
+    code, _, err = icl(finished.path, "--function-class", "all", "--shift", "random_quadrants", "--output", tmp_path)
     assert code == 0
     assert {"decision_tree", "sinusoid", "linear_dynamics"} <= {cell[0] for cell in cells(rows(tmp_path))}
     expected = "undefined: chebyshev with gaussian inputs: expected 1 dimension, found 2, the run's dimensions\n"
-    assert expected in out
-    assert "undefined: parity with gaussian inputs: expected inputs of -1 and 1; give --inputs rademacher\n" in out
-    assert "undefined: linear_dynamics with gaussian inputs under random_quadrants: it makes its own inputs\n" in out
+    assert expected in err
+    assert "undefined: parity with gaussian inputs: expected inputs of -1 and 1; give --inputs rademacher\n" in err
+    assert "undefined: linear_dynamics with gaussian inputs under random_quadrants: it makes its own inputs\n" in err
 
 
 def test_a_table_grows_and_is_renewed_by_cell(icl: Icl, finished: Finished, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_plugin_s_class(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     plugin = EVERY_KIND
     options = ("--plugin", plugin, "--function-class", "halved", "--shift", "as_gaussian", "--inputs", "wide")
     code, _, err = icl(finished.path, *options, "--output", tmp_path)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert cells(rows(tmp_path)) == {("halved", "wide", "none"), ("halved", "wide", "as_gaussian")}
     assert (tmp_path / "plugins/every_kind.py").read_bytes() == plugin.read_bytes()
     assert len(json.loads((tmp_path / "manifest.json").read_text())["plugins"]) == 1
@@ -224,9 +224,9 @@ def test_a_plugin_that_fails_is_named(icl: Icl, finished: Finished, tmp_path: Pa
     out = tmp_path / "out"
     code, _, err = icl(finished.path, "--plugin", plugin, "--function-class", "halved", "--output", out)
     assert code == 1
-    assert err == (
+    assert err.splitlines()[-1] == (
         f"failed: halved/gaussian/none: 'halved' ({plugin}) failed in draw: KeyError: 'v' (mine.py, line 22); "
-        "nothing was written\n"
+        "nothing was written"
     )
 
 
@@ -281,12 +281,12 @@ def test_what_is_no_run_or_a_damaged_one(icl: Icl, copied: Finished) -> None:
 
 
 def test_a_longer_prompt_than_the_positions_allow(icl: Icl, finished: Finished, tmp_path: Path) -> None:
-    code, out, _ = icl(finished.path, "--shift", "longer_prompts/3", "--shift", "skewed", "--output", tmp_path)
+    code, _, err = icl(finished.path, "--shift", "longer_prompts/3", "--shift", "skewed", "--output", tmp_path)
     assert code == 0
     reason = (
         "undefined: linear with gaussian inputs under longer_prompts/3: prompts of 13 points, the model reads at most"
     )
-    assert reason in out
+    assert reason in err
 
 
 def test_a_class_that_breaks_leaves_the_table_alone(
@@ -326,4 +326,4 @@ def test_a_second_call_at_the_same_time_is_told(icl: Icl, finished: Finished, tm
     with locked(tmp_path / ".lock"):
         code, _, err = icl(finished.path, "--output", tmp_path, "--shift", "skewed")
     assert code == 2
-    assert err.startswith(f"error: {tmp_path} is in use by ")
+    assert err.splitlines()[-1].startswith(f"error: {tmp_path} is in use by ")

@@ -105,7 +105,7 @@ def test_a_folder_of_runs_has_the_rows_of_all_and_masking_csv(run: Finished, icl
 
 def test_nothing_of_others_is_overwritten(run: Finished, tmp_path: Path) -> None:
     (tmp_path / "evaluation.csv").write_text("mine\n")
-    with pytest.raises(UserError, match=r"holds files that icl heads did not write; give another folder with --output"):
+    with pytest.raises(UserError, match=r"holds files that icl heads did not write; give another folder with output"):
         study_run(run.path, ASKED, tmp_path)
     with pytest.raises(UserError, match="expected the folder of a finished run, or a folder of such, found none"):
         study_heads(tmp_path, ASKED)

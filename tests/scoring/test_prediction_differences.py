@@ -87,7 +87,7 @@ def test_what_a_run_writes(finished: Finished) -> None:
 def test_models_are_compared_with_each_other_across_runs(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     other = executed(tmp_path / "others", seed=1)
     code, out, err = icl("score", other.path, finished.path, "ridge", "--function-class", "linear")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     table = read("results/score")
     models = table[table["other_kind"] == "model"]
     assert set(models["run"]) == {"tiny/mixed-seed0"}
@@ -95,7 +95,7 @@ def test_models_are_compared_with_each_other_across_runs(icl: Icl, finished: Fin
     assert table.loc[table["other_kind"] != "model", "other_run"].isna().all()
     assert set(table.loc[table["other_learner"] == "ridge", "run"]) == {"tiny/mixed-seed0", "tiny/mixed-seed1"}
     assert "whom the model answers most like: normalized difference of predictions (0 = alike)\n" in out
-    assert "table:   results/score/prediction_differences.csv\n" in out
+    assert "table:   results/score/prediction_differences.csv\n" in err
     (row,) = (line.split() for line in out.splitlines() if " = oracle" in line)
     assert row[0] == "linear"
 
@@ -130,10 +130,10 @@ def test_a_folder_of_an_earlier_version_goes_on_and_a_damaged_one_does_not(icl: 
 def test_evaluate_compares_the_model_under_every_shift_that_is_asked(
     icl: Icl, finished: Finished, tmp_path: Path
 ) -> None:
-    code, out, _ = icl("evaluate", finished.path, "--shift", "skewed", "--output", tmp_path / "out")
+    code, out, err = icl("evaluate", finished.path, "--shift", "skewed", "--output", tmp_path / "out")
     assert code == 0
     table = read(tmp_path / "out")
     assert pairs(table) == {("model", name) for name in ("zero", "least_squares", "oracle")}
     assert set(table["input_distribution"]) == {"gaussian", "skewed"}
     assert "whom the model answers most like" in out
-    assert f"table:   {tmp_path / 'out/prediction_differences.csv'}\n" in out
+    assert f"table:   {tmp_path / 'out/prediction_differences.csv'}\n" in err

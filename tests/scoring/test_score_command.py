@@ -70,7 +70,7 @@ def test_baselines_regressors_and_functions_beside_the_oracle(icl: Icl, tmp_path
         "ridge", "lasso/0.01", "sklearn/SVR", "RandomForestRegressor/n_estimators=3", "mine.py:last_label",
         "mine.py:Zero", "mine.py:shrunk", '{ name = "knn", neighbors = 2 }', *SMALL,
     )  # fmt: skip
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert learners() == {
         "ridge": "baseline", "lasso/0.01": "baseline", "sklearn/SVR": "baseline",
         "sklearn/RandomForestRegressor/n_estimators=3": "baseline", "last_label": "baseline", "Zero": "baseline",
@@ -83,7 +83,7 @@ def test_baselines_regressors_and_functions_beside_the_oracle(icl: Icl, tmp_path
     zero = frame[(frame["learner"] == "Zero") & (frame["metric"] == "normalized_error")]
     assert zero["value"].mean() == pytest.approx(1, abs=0.3)
     assert "linear, gaussian inputs: normalized error (1 = predicting zero)\n" in out
-    assert "table:   results/score/evaluation.csv" in out
+    assert "table:   results/score/evaluation.csv" in err
     manifest = json.loads((tmp_path / "results/score/manifest.json").read_text())
     assert manifest["kind"] == "icl score"
     assert manifest["learners"]["score/ridge"]["name"] == "ridge"
@@ -93,7 +93,7 @@ def test_baselines_regressors_and_functions_beside_the_oracle(icl: Icl, tmp_path
 
 def test_trained_runs_are_asked_what_they_were_trained_on(icl: Icl, finished: Finished, tmp_path: Path) -> None:
     code, out, err = icl(finished.path, "ridge")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     frame = rows()
     own = finished.table("evaluation")
     assert set(frame["function_class"]) == {"linear", "quadratic"}
@@ -117,7 +117,7 @@ def test_runs_of_several_variants_are_called_after_them(icl: Icl, finished: Fini
 
 
 def test_classes_inputs_and_shifts_can_be_chosen(icl: Icl) -> None:
-    code, out, _ = icl(
+    code, _, err = icl(
         "zero", "--function-class", "hermite/3", "--function-class", "parity", "--inputs", "laplace",
         "--shift", "scaled_outputs/2", "--dims", "4", *SMALL,
     )  # fmt: skip
@@ -125,7 +125,7 @@ def test_classes_inputs_and_shifts_can_be_chosen(icl: Icl) -> None:
     assert set(map(tuple, rows()[["function_class", "input_distribution", "shift"]].to_numpy())) == {
         ("hermite/3", "laplace", "none"), ("hermite/3", "laplace", "scaled_outputs/2"),
     }  # fmt: skip
-    assert "undefined: parity with laplace inputs: expected inputs of -1 and 1; give --inputs rademacher" in out
+    assert "undefined: parity with laplace inputs: expected inputs of -1 and 1; give --inputs rademacher" in err
 
 
 def test_classes_come_with_their_own_inputs_and_dimensions(icl: Icl) -> None:
@@ -167,14 +167,14 @@ def test_equal_calls_give_equal_bytes(icl: Icl) -> None:
 
 def test_what_fails_on_some_prompts_is_left_out_and_said(icl: Icl) -> None:
     text = "sklearn/KNeighborsRegressor/n_neighbors=4"
-    code, out, _ = icl(text, *SMALL)
+    code, _, err = icl(text, *SMALL)
     assert code == 0
-    assert f"left out: linear/gaussian/none: {text} failed on 16 of 16 prompts at k = 2: ValueError: " in out
+    assert f"left out: linear/gaussian/none: {text} failed on 16 of 16 prompts at k = 2: ValueError: " in err
     manifest = Path("results/score/manifest.json")
     failures = json.loads(manifest.read_text())["baseline_failures"]
     assert [record["learner"] for record in failures["linear/gaussian/none"]] == [text]
     # Of another learner's failures nothing changes, whether records tell of them or, as in version 0.2.0, sentences.
-    told = [line.split("none: ", 1)[1] for line in out.splitlines() if line.startswith("left out: ")]
+    told = [line.split("none: ", 1)[1] for line in err.splitlines() if line.startswith("left out: ")]
     written = {"linear/gaussian/none": [*told, "ridge failed on 1 of 16 prompts at k = 1, 2: ValueError: so"]}
     unsealed(manifest, {"baseline_failures": written})
     assert icl("ridge", *SMALL)[0] == 0
@@ -182,10 +182,10 @@ def test_what_fails_on_some_prompts_is_left_out_and_said(icl: Icl) -> None:
 
 
 def test_a_learner_that_answers_nothing_ends_with_exit_code_1(icl: Icl) -> None:
-    code, out, _ = icl("mine.py:broken", "ridge", *SMALL)
+    code, _, err = icl("mine.py:broken", "ridge", *SMALL)
     assert code == 1
-    assert "broken failed on 16 of 16 prompts at k = 2, 5: ValueError: cannot (mine.py, line 11)" in out
-    assert "failed: broken answered no prompt" in out
+    assert "broken failed on 16 of 16 prompts at k = 2, 5: ValueError: cannot (mine.py, line 11)" in err
+    assert "failed: broken answered no prompt" in err
     assert set(learners()) == {"ridge", "oracle"}
 
 
@@ -198,9 +198,9 @@ def test_a_learner_that_breaks_is_named_and_what_was_answered_is_kept(icl: Icl) 
 
 
 def test_the_figure_shows_all_learners_without_a_model(icl: Icl) -> None:
-    code, out, _ = icl("ridge", "averaging", "knn", "mine.py:last_label", *SMALL)
+    code, _, err = icl("ridge", "averaging", "knn", "mine.py:last_label", *SMALL)
     assert code == 0
-    assert "figure:  results/score/figures/error_by_examples.png" in out
+    assert "figure:  results/score/figures/error_by_examples.png" in err
     svg = Path("results/score/figures/error_by_examples.svg").read_text()
     for label in ("ridge", "averaging", "nearest neighbours", "last label"):
         assert label in svg

@@ -136,7 +136,7 @@ def judged(
     """
     faults = [f"process {pid} is still there" for pid in left]
     faults += [f"{lock} is still held" for lock in command.site.held_locks(within)]
-    printed = command.said() + command.err.read_text(encoding="utf-8")
+    printed = command.said()
     if BROKEN.search(printed):
         faults.append(f"printed {printed!r}")
     # What comes in the last moment, or to a worker that is through, may change nothing.

@@ -136,7 +136,8 @@ class Command:
         self.clock = time.monotonic()
 
     def said(self) -> str:
-        return self.out.read_text(encoding="utf-8")
+        """Everything that it printed: progress and messages, then results."""
+        return self.err.read_text(encoding="utf-8") + self.out.read_text(encoding="utf-8")
 
     def wrote(self, pattern: str) -> bool:
         """Whether it wrote a file of the experiment."""

@@ -219,10 +219,10 @@ def faults(found: Case, answer: Answer) -> Iterator[str]:
         if found.experiment is None and "Usage: " not in printed and not _names(found.words, message):
             yield "a message that names nothing of what was given"
     told = message.startswith(("error: ", "failed: "))
-    if answer.code == 1 and not told and not re.search("trained nothing|failed|do not", answer.out):
+    if answer.code == 1 and not told and not re.search("trained nothing|failed|do not", printed):
         yield "exit code 1 without a reason"
-    if answer.code == 0 and message and "Warning" not in message:
-        yield "a message, and exit code 0"
+    if answer.code == 0 and re.search(r"^(error|failed): ", message, re.MULTILINE):
+        yield "an error, and exit code 0"
 
 
 def _names(words: Sequence[str], message: str) -> bool:

@@ -17,6 +17,7 @@ from icl_curriculum.core.component import LARGEST
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.notices import NotShown, said_if_not_shown
+from icl_curriculum.core.options import option
 from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import COLLECTED
 from icl_curriculum.results.comparison import comparable
@@ -117,7 +118,9 @@ def set_side_by_side(
             raise UserError(f"{folder} is named twice; expected every experiment once")
     folder = folders[0] if len(folders) == 1 else results / "compare"
     if output is None and len(folders) > 1 and _is_experiment(folder):
-        raise UserError(f"{folder} is the folder of an experiment; say by --output where the comparison is to go")
+        raise UserError(
+            f"{folder} is the folder of an experiment; say by {option('--output')} where the comparison is to go"
+        )
     labels = told_apart(folders)
     sources = [
         dataclasses.replace(open_source(folder), label=label) for folder, label in zip(folders, labels, strict=True)
@@ -170,11 +173,11 @@ def _compared(
     least = shown_metric().least
     if threshold is not None and not least < threshold < math.inf:
         expected = "a number above 0" if least == 0 else "a finite number"
-        raise UserError(f"--error: expected {expected}, found {threshold:g}")
+        raise UserError(f"{option('--error')}: expected {expected}, found {threshold:g}")
     found = comparable.together(sources, threshold=threshold, examples=examples)
     variants = set(found.rows["variant"])
     if against is not None and against not in variants:
-        raise UserError(f"--against: no variant {against!r}{did_you_mean(against, variants)}")
+        raise UserError(f"{option('--against')}: no variant {against!r}{did_you_mean(against, variants)}")
     check_writable(folder)
     found = dataclasses.replace(found, named=(against,) if against else ())
     rows = list(summary_rows(found, against=against))

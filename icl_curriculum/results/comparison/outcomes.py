@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import given
 from icl_curriculum.results.comparison.sources import (
     CELL,
     MODEL,
@@ -180,7 +181,7 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
         longest = int(measured["n_context"].max()) if examples is None else examples
         if longest not in set(measured["n_context"]):
             known = f"0 to {int(measured['n_context'].max())}"
-            raise UserError(f"--examples {longest}: {source.name} has {function_class} with {known} examples")
+            raise UserError(f"{given('--examples', longest)}: {source.name} has {function_class} with {known} examples")
         metric, at_longest = with_metric(measured[measured["n_context"] == longest])
         learned = at_longest if along else learning
         of_class = of_class[(of_class["n_context"] == longest) & (of_class["metric"] == metric)]

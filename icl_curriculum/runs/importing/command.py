@@ -14,6 +14,7 @@ from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible, resolve_device
+from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import Bank
@@ -88,7 +89,7 @@ class Import:
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            raise RunFailed("memory ran out; lower --n-prompts", run=self.run.name) from error
+            raise RunFailed(f"memory ran out; lower {option('--n-prompts')}", run=self.run.name) from error
         seconds = time.monotonic() - clock
         about = described(self.run, "finished", device=device, started=started, seconds=seconds)
         # Last of all: without it the folder holds no run yet, and the same command begins it anew.
@@ -103,10 +104,10 @@ class Import:
         if trained:
             raise UserError(
                 f"{experiment} holds runs that were trained here ({trained[0]}), and one table cannot hold both; give "
-                f"another --name, and compare them by icl compare or icl score"
+                f"another {option('--name')}, and compare them by icl compare or icl score"
             )
         if (experiment / "manifest.json").exists():
-            raise UserError(f"{experiment} is no folder of an experiment; give another --name")
+            raise UserError(f"{experiment} is no folder of an experiment; give another {option('--name')}")
 
     def _is_there(self, directory: RunDirectory, fresh: bool) -> bool:
         """Whether the folder holds this very import. UserError for another run, or a damaged one, unless ``fresh``."""
@@ -128,8 +129,9 @@ class Import:
         found = _origin_of(directory.path, manifest)
         what = f"imported from {found['file']} (SHA-256 {found['sha256'][:12]})" if found else "that was trained here"
         raise UserError(
-            f"{directory.path} holds a run {what}, with another config or other weights; give another --name, "
-            f"--variant or --seed to keep both, or --fresh to move it aside"
+            f"{directory.path} holds a run {what}, with another config or other weights; give another "
+            f"{option('--name')}, {option('--variant')} or {option('--seed')} to keep both, or "
+            f"{option('--fresh')} to move it aside"
         )
 
     def _is_same(self, directory: RunDirectory, manifest: dict[str, Any]) -> bool:
@@ -153,7 +155,8 @@ def _origin_of(run_dir: Path, manifest: dict[str, Any]) -> dict[str, Any] | None
         isinstance(origin, dict) and all(isinstance(origin.get(key), kind) for key, kind in kinds.items())
     ):
         raise UserError(
-            f"{run_dir / 'manifest.json'} is damaged ({IMPORTED}: expected {', '.join(kinds)}); restore it, or --fresh"
+            f"{run_dir / 'manifest.json'} is damaged ({IMPORTED}: expected {', '.join(kinds)}); restore it, or "
+            f"{option('--fresh')}"
         )
     return origin
 

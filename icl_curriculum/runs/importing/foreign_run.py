@@ -16,6 +16,7 @@ from icl_curriculum.config.identifiers import component
 from icl_curriculum.config.loading import rebuild
 from icl_curriculum.config.names import check_new_folder
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.core.plugin_files import read_plugin
 from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.registry import FUNCTION_CLASSES, INPUTS
@@ -86,9 +87,9 @@ class ForeignRun:
 
 def read_run(path: Path, told: Told) -> ForeignRun:
     """Read and check everything; nothing is written. UserError, naming file and key, for what cannot be imported."""
-    for option, name in (("--name", told.name), ("--variant", told.variant)):
+    for key, name in ((option("--name"), told.name), (option("--variant"), told.variant)):
         if name is not None:
-            check_new_folder(option, name)
+            check_new_folder(key, name)
     file = find_checkpoint(path)
     beside = file.parent / CONFIG
     absent = told.config is None and not beside.is_file()
@@ -118,7 +119,9 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
     notes += of_length
     step = told.step if told.step is not None else checkpoint.step
     if step is None:
-        notes.append("Nothing says after how many steps it was kept: the tables say 0; --step says otherwise.")
+        notes.append(
+            f"Nothing says after how many steps it was kept: the tables say 0; {option('--step')} says otherwise."
+        )
     step = step or 0
     grown = growth(config, dims=size.n_dims, points=points)
     notes += not_grown(grown, dims=size.n_dims, points=points, step=step)
@@ -170,15 +173,16 @@ def _made(checkpoint: ForeignCheckpoint, weights: ForeignWeights, config: Foreig
 
 def _trained_on(config: ForeignConfig, told: Told) -> tuple[TrainedOn, list[str]]:
     """Classes and inputs: the user's, else the configuration's, else those of the published linear model; and notes."""
-    classes = [component(text, FUNCTION_CLASSES, "--function-class").spec() for text in told.function_classes]
-    inputs = [component(text, INPUTS, "--inputs").spec() for text in told.inputs]
+    classes = [component(text, FUNCTION_CLASSES, option("--function-class")).spec() for text in told.function_classes]
+    inputs = [component(text, INPUTS, option("--inputs")).spec() for text in told.inputs]
     found, notes = TrainedOn(), list[str]()
     if config.is_there:
         found = trained_on(config, classes_given=bool(classes), inputs_given=bool(inputs))
         notes += found.notes
     elif not classes:
         notes.append(
-            "Nothing says what it was trained on: taken to be linear functions; --function-class says otherwise."
+            "Nothing says what it was trained on: taken to be linear functions; "
+            f"{option('--function-class')} says otherwise."
         )
     classes = classes or found.function_classes or [{"name": "linear"}]
     inputs = inputs or found.inputs or [{"name": "gaussian"}]
@@ -198,13 +202,13 @@ def _heads(file: Path, size: ForeignSize, config: ForeignConfig, given: int | No
         hint = f"; the published model of {size.n_layer} layers and width {size.n_embd} has {usual}" if usual else ""
         raise UserError(
             f"{file}: the weights don't tell the number of attention heads, and there is no {CONFIG} that does; give "
-            f"--heads N{hint}"
+            f"{option('--heads', 'N')}{hint}"
         )
     if told is not None and given not in (None, told):
-        raise UserError(f"--heads {given}: {config.path} says n_head = {told}; leave the option out")
+        raise UserError(f"{option('--heads', str(given))}: {config.path} says n_head = {told}; leave the option out")
     heads = given or 0 if told is None else told
     if heads < 1 or size.n_embd % heads:
-        source = "--heads" if told is None else f"{config.path}: n_head"
+        source = option("--heads") if told is None else f"{config.path}: n_head"
         raise UserError(f"{source}: {heads} heads do not divide the width of the weights, {size.n_embd}")
     return heads
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.runs.importing.configuration import ForeignConfig
 
 
@@ -22,7 +23,7 @@ def trained_points(
     if fixed is not None and kind is not None and kind.value == "standard":
         grown = None
     if given is not None:
-        points, source = given, "--points"
+        points, source = given, option("--points")
     elif grown is not None:
         points, source = grown, f"{config.path}: curriculum.points.end"
     elif fixed is not None:
@@ -32,7 +33,7 @@ def trained_points(
         if not config.is_there:
             notes.append(
                 f"Nothing says how long its training prompts were: taken to be of {points} points, one less than "
-                f"n_positions; --points says otherwise."
+                f"n_positions; {option('--points')} says otherwise."
             )
     if not 2 <= points <= most:
         raise UserError(f"{source}: expected from 2 to {most} points, which the positions allow, found {points}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from icl_curriculum.config.mistakes import shown
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import option
 from icl_curriculum.runs.importing.checkpoint import load_plain, read_bytes, sha256_of
 from icl_curriculum.runs.importing.configuration import ConfiguredValue, ForeignConfig
 from icl_curriculum.runs.importing.trained_on import numbered
@@ -64,9 +65,9 @@ def told_before(
     found = config.text("prompt_type")
     if found is not None and given is not None and found.value != given:
         raise UserError(
-            f"--prompt-type {given}: {config.path} says {found.key} = {found.value!r}; leave the option out"
+            f"{option('--prompt-type', given)}: {config.path} says {found.key} = {found.value!r}; leave the option out"
         )
-    named = found or ConfiguredValue("--prompt-type", given or "standard")
+    named = found or ConfiguredValue(option("--prompt-type"), given or "standard")
     if named.value not in PROMPT_TYPES:
         source = f"{config.path}: {named.key}" if found is not None else named.key
         raise UserError(
@@ -75,7 +76,9 @@ def told_before(
         )
     kind, tokens = PROMPT_TYPES[named.value]
     if files and kind != "preset":
-        raise UserError(f"--instruction-file: the model reads no preset instruction, its prompt_type is {named.value}")
+        raise UserError(
+            f"{option('--instruction-file')}: the model reads no preset instruction, its prompt_type is {named.value}"
+        )
     if kind == "none":
         return ToldBefore()
     of = _of(config, names)
@@ -86,8 +89,8 @@ def told_before(
         what = "function class" if of == "task" else "input distribution"
         raise UserError(
             f"{named.value} puts a preset vector before every prompt, read from a file for each {what}, as "
-            f"instruction/linear_instruction.pt of their code; give {names[of]} times --instruction-file FILE, in the "
-            f"order of their rows, found {len(files)}"
+            f"instruction/linear_instruction.pt of their code; give {names[of]} times "
+            f"{option('--instruction-file', 'FILE')}, in the order of their rows, found {len(files)}"
         )
     contents = [read_bytes(file) for file in files]
     vectors = torch.stack([_vector(file, data, width) for file, data in zip(files, contents, strict=True)])
@@ -124,9 +127,9 @@ def _of(config: ForeignConfig, names: dict[str, int]) -> Literal["task", "data"]
     of: Literal["task", "data"] = "task" if kind == "task" else "data"
     counted = numbered(config, of)
     if counted is not None and counted != names[of]:
-        option = "--function-class" if of == "task" else "--inputs"
+        named_by = option("--function-class") if of == "task" else option("--inputs")
         raise UserError(
-            f"{option}: the instruction has a row for each of the {counted} in {config.path}; give as many, in their "
+            f"{named_by}: the instruction has a row for each of the {counted} in {config.path}; give as many, in their "
             f"order, found {names[of]}"
         )
     return of

@@ -9,12 +9,18 @@ from typing import Any
 
 from icl_curriculum.config.mistakes import shown
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.options import option
 from icl_curriculum.runs.importing.configuration import ConfiguredValue, ForeignConfig
 
 Spec = dict[str, Any]
 
-_INSTEAD = "--function-class CLASS says what stands for it here"
-_INPUTS_INSTEAD = "--inputs INPUTS says what stands for them here"
+
+def _instead() -> str:
+    return f"{option('--function-class', 'CLASS')} says what stands for it here"
+
+
+def _inputs_instead() -> str:
+    return f"{option('--inputs', 'INPUTS')} says what stands for them here"
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def _tasks(config: ForeignConfig) -> list[tuple[ConfiguredValue, dict[str, Any]]
     if arguments is not None and any(isinstance(value, dict) for value in arguments.value.values()):
         return _numbered(config, arguments, "task")
     if single is None:
-        raise UserError(f"{config.path}: task: expected the task that the model was trained on; {_INSTEAD}")
+        raise UserError(f"{config.path}: task: expected the task that the model was trained on; {_instead()}")
     return [(single, dict(arguments.value) if arguments else {})]
 
 
@@ -135,7 +141,7 @@ def _data(config: ForeignConfig) -> list[tuple[ConfiguredValue, dict[str, Any]]]
     if arguments is not None and any(isinstance(value, dict) for value in arguments.value.values()):
         return _numbered(config, arguments, "data")
     if single is None:
-        raise UserError(f"{config.path}: data: expected the inputs that the model was trained on; {_INPUTS_INSTEAD}")
+        raise UserError(f"{config.path}: data: expected the inputs that the model was trained on; {_inputs_instead()}")
     return [(single, dict(arguments.value) if arguments else {})]
 
 
@@ -158,7 +164,7 @@ def _function_class(config: ForeignConfig, task: ConfiguredValue, arguments: dic
     unit = weights is not None and weights.value == "normalized"
     if weights is not None and weights.value not in ("standard", "normalized"):
         raise config.error(weights, "standard or normalized")
-    spec = _spec(config, task, arguments, _TASKS, _INSTEAD)
+    spec = _spec(config, task, arguments, _TASKS, _instead())
     if spec["name"] == "hermite":
         return {**spec, "weights": "unit" if unit else "gaussian"}
     if unit and spec["name"] == "linear":
@@ -166,7 +172,7 @@ def _function_class(config: ForeignConfig, task: ConfiguredValue, arguments: dic
         return {"name": "hermite", "degree": 1, "weights": "unit"}
     if unit:
         assert weights is not None
-        raise config.error(weights, f"standard, for the task {task.value} ({_INSTEAD})")
+        raise config.error(weights, f"standard, for the task {task.value} ({_instead()})")
     return spec
 
 
@@ -176,11 +182,11 @@ def _distribution(config: ForeignConfig, data: ConfiguredValue, arguments: dict[
     bias = arguments.get("bias")
     if data.value == "gaussian" and kind != "skewed" and _is_number(bias):
         return {"name": "shifted", "mean": float(arguments.pop("bias"))}, False
-    spec = _spec(config, data, arguments, _DATA, _INPUTS_INSTEAD)
+    spec = _spec(config, data, arguments, _DATA, _inputs_instead())
     if kind != "skewed":
         return spec, False
     if spec["name"] != "gaussian":
-        raise config.error(ConfiguredValue(data.key, data.value), f"gaussian, for skewed inputs ({_INPUTS_INSTEAD})")
+        raise config.error(ConfiguredValue(data.key, data.value), f"gaussian, for skewed inputs ({_inputs_instead()})")
     return {"name": "skewed"}, True
 
 

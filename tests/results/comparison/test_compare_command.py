@@ -28,7 +28,7 @@ def summary(folder: Path | str) -> pd.DataFrame:
 
 
 def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
-    code, printed, _ = icl("compare", "several")
+    code, printed, said = icl("compare", "several")
     assert code == 0
     assert "quadratic: normalized error at 4 examples, 90% intervals over seeds" in printed
     # Every seed's error, as the table has it.
@@ -38,9 +38,7 @@ def test_the_variants_of_an_experiment(several: Path, icl: Icl) -> None:
     assert re.search(rf"^mixed .* {own['value'].iloc[0]:.3f} {own['value'].iloc[1]:.3f}$", printed, re.MULTILINE)
     assert "against alone" in printed
     assert "At 4 examples, after 12 steps, " in printed
-    assert printed.rstrip().endswith(
-        f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", "")
-    )
+    assert said.rstrip().endswith(f"summary: {several / 'summary.csv'}".replace(str(several.parent.parent) + "/", ""))
     table = summary(several)
     assert list(table.columns) == TABLES["summary"].header
     assert set(table["variant"]) == {"alone", "sequential", "mixed"}
@@ -242,9 +240,9 @@ def test_a_damaged_table_is_collected_anew_where_its_runs_are_there(several: Pat
     code, _, complaint = icl(command, "alone")
     assert code == 2
     assert complaint.startswith("error: results/alone/learning.csv is damaged: it is not what icl wrote")
-    code, printed, _ = icl(command, "several")
+    code, _, complaint = icl(command, "several")
     assert code == 0
-    assert "note: results/several: learning.csv was not as collected, and was collected anew from the runs" in printed
+    assert "note: results/several: learning.csv was not as collected, and was collected anew from the runs" in complaint
     assert table.read_bytes() == whole
 
 
@@ -280,19 +278,19 @@ def test_a_run_that_is_whole_again_is_collected_again(several: Path, icl: Icl) -
     assert code == 1
     assert "mixed-seed1/manifest.json is damaged: it is missing" in complaint
     manifest.write_bytes(kept)
-    code, printed, _ = icl("compare", "several")
+    code, _, complaint = icl("compare", "several")
     assert code == 0
-    assert "note: results/several: mixed-seed1 had not been collected yet, and is in the tables now" in printed
+    assert "note: results/several: mixed-seed1 had not been collected yet, and is in the tables now" in complaint
     assert (several / "evaluation.csv").read_bytes() == before
 
 
 def test_a_run_whose_folder_is_gone_is_said_once(several: Path, icl: Icl) -> None:
     shutil.rmtree(several / "mixed-seed1")
     gone = "note: results/several: mixed-seed1, which stood in the tables, is gone"
-    code, printed, _ = icl("compare", "several")
-    assert (code, gone in printed) == (0, True)
-    code, printed, _ = icl("compare", "several")
-    assert (code, gone in printed) == (0, False)
+    code, _, complaint = icl("compare", "several")
+    assert (code, gone in complaint) == (0, True)
+    code, _, complaint = icl("compare", "several")
+    assert (code, gone in complaint) == (0, False)
 
 
 def leave_out(file: Path, column: str, value: str) -> None:
@@ -319,9 +317,9 @@ def test_tables_that_were_not_collected_together(several: Path, icl: Icl, comman
 def test_a_class_without_results_is_said(several: Path, icl: Icl, command: str, name: str) -> None:
     bare = tables_alone(several, several.with_name("bare"))
     leave_out(bare / f"{name}.csv", "function_class", "linear")
-    code, printed, _ = icl(command, "bare")
+    code, _, complaint = icl(command, "bare")
     assert code == 0
-    assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in printed
+    assert f"note: {name}.csv holds no error of linear with gaussian inputs, which curriculum.csv has" in complaint
     assert set(summary(bare)["function_class"]) == {"quadratic"}
 
 
@@ -333,19 +331,19 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(several: Path, icl: Icl, 
         file = bare / f"{name}.csv"
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
         table[(table["variant"] != "mixed") | (table["seed"] != "1")].to_csv(file, index=False, lineterminator="\n")
-    code, printed, _ = icl(command, "bare")
+    code, _, complaint = icl(command, "bare")
     assert code == 0
-    assert "note: There is no exposure.csv" in printed
-    assert "note: Missing, though other variants have that seed: mixed-seed1." in printed
+    assert "note: There is no exposure.csv" in complaint
+    assert "note: Missing, though other variants have that seed: mixed-seed1." in complaint
     assert not math.isnan(summary(bare).query("variant == 'mixed' and statistic == 'iqm'")["value"].iloc[0])
 
 
 def test_one_seed_only_is_said(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     train(tmp_path, "single", seeds=(3,))
-    code, printed, _ = icl("compare", "single")
+    code, printed, said = icl("compare", "single")
     assert code == 0
-    assert "There is one training seed only" in printed
+    assert "There is one training seed only" in said
     assert "of fewer than two seeds in common" in printed
     intervals = summary("results/single").query("statistic == 'iqm'")[["ci_low", "ci_high"]]
     assert intervals.isna().all(axis=None)
