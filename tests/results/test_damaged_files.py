@@ -153,11 +153,11 @@ def test_a_damaged_checkpoint_is_an_error_and_runs_no_code(
     before = modified(half.results)
     with pytest.raises(UserError) as error:
         execute(half.run, half.results)
-    for part in (str(file), "damaged", "--fresh"):
+    for part in (str(file), "damaged", "fresh=True"):
         assert part in str(error.value)
     assert not marker.exists()
     assert modified(half.results) == before
-    assert move_aside(half.run, half.results) is not None, "what --fresh does is a way out"
+    assert move_aside(half.run, half.results) is not None, "what fresh does is a way out"
 
 
 def test_the_exploit_would_work_where_pickles_are_trusted(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_config_is_foreign(half: Finished, tmp_path: Pat
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[: len(text) // 2], r"is damaged: .*; restore it, or start afresh with --fresh"),
+        (lambda text: text[: len(text) // 2], r"is damaged: .*; restore it, or start afresh with fresh=True"),
         (lambda text: "", "manifest.json is damaged"),
         (lambda text: "[]", "manifest.json is damaged: expected an object, found list"),
         (lambda text: '{"status": "finished"}', "is damaged: .*with config_hash, status, variant and seed"),
@@ -220,7 +220,7 @@ def test_a_damaged_manifest_is_an_error(copied: Finished, damage: Callable[[str]
         execute(copied.run, copied.results)
     assert modified(copied.results) == before
     assert collect_fails(copied), "and such a run is not collected"
-    assert move_aside(copied.run, copied.results) is not None, "what --fresh does is a way out"
+    assert move_aside(copied.run, copied.results) is not None, "what fresh does is a way out"
 
 
 def collect_fails(run: Finished) -> bool:

@@ -192,7 +192,7 @@ def test_a_table_shorter_than_its_checkpoint_is_damaged(tmp_path: Path, damage: 
     found = 0 if damage == "missing" else 10
     with pytest.raises(UserError) as error:
         run.cut_tables(lengths)
-    for part in (str(table), "damaged", f"{lengths['learning']} bytes", f"found {found}", "--fresh"):
+    for part in (str(table), "damaged", f"{lengths['learning']} bytes", f"found {found}", "fresh=True"):
         assert part in str(error.value)
 
 

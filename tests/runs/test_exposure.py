@@ -194,10 +194,11 @@ def as_of_an_earlier_version(run: Finished) -> None:
     (run.path / "exposure.csv").unlink()
 
 
-def refusal(run: Finished) -> str:
+def refusal(run: Finished, fresh: str = "fresh=True", elsewhere: str = "results=DIR") -> str:
+    """What is said in Python, or in the words of another caller."""
     return (
-        f"{run.path} was written by icl_curriculum 0.1.0, which has no exposure.csv; --fresh moves it aside and trains "
-        f"it anew, --results DIR keeps both"
+        f"{run.path} was written by icl_curriculum 0.1.0, which has no exposure.csv; {fresh} moves it aside and trains "
+        f"it anew, {elsewhere} keeps both"
     )
 
 
@@ -224,7 +225,7 @@ def test_the_command_refuses_with_one_message(copied: Finished, icl: Icl, tmp_pa
     file = write_toml(tmp_path / "tiny.toml", tiny_values(FINISHED))
     code, _, complaint = icl("run", file, "--results", copied.results, "--device", "cpu")
     assert code == 2
-    assert refusal(copied) in " ".join(complaint.split())
+    assert refusal(copied, "--fresh", "--results DIR") in " ".join(complaint.split())
     assert "Traceback" not in complaint
 
 

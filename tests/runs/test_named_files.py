@@ -117,7 +117,7 @@ def test_workers_read_the_copy_that_they_are_given(experiment: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("nowhere.txt", r"tiny.toml: function_classes.0.rows: expected a file that is there, found none called "
+        ("nowhere.txt", r"^error: --set .*: function_classes.0.rows: expected a file that is there, found none called "
                         r"'nowhere.txt' in \S+$"),
         (3, "function_classes.0.rows: expected the path of a file, found 3$"),
         (".", "function_classes.0.rows: expected a file, found .*, which is a folder$"),
