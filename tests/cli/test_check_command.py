@@ -108,7 +108,7 @@ def test_components_of_every_other_kind_are_checked_by_their_names(icl: Icl) -> 
 def test_kind_decides_where_two_bear_one_name(icl: Icl, folder: Path) -> None:
     (folder / "mine.py").write_text(EVERY_KIND.read_text().replace('"scaled_mean"', '"twice"'))
     code, _, err = icl("check", "twice", "--plugin", "mine.py")
-    message = "'twice' is a model and a training method; say which by --kind, in Python kind=...: models or methods"
+    message = "'twice' is a model and a training method; say which by --kind: models or methods"
     assert (code, err) == (2, f"error: {message}\n")
     for kind, rule in (("models", "causality"), ("methods", "resuming")):
         code, out, _ = icl("check", "twice", "--plugin", "mine.py", "--kind", kind)
@@ -168,7 +168,7 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
         (["random_quadrans"], "unknown shift 'random_quadrans'; did you mean 'random_quadrants'?"),
         (
             ["skewed"],
-            "'skewed' is an input distribution and a shift; say which by --kind, in Python kind=...: inputs or",
+            "'skewed' is an input distribution and a shift; say which by --kind: inputs or",
         ),
         (["xyz"], "curriculum, baseline, model, training method or metric 'xyz'; known: absolute_error, accuracy, "),
         (["linear", "--kind", "models"], "unknown model 'linear'; known: transformer"),

@@ -29,7 +29,7 @@ def test_cases_repeat() -> None:
         (Answer(2, "", "error: mutated.toml: \x1b[31m\n"), "characters that a terminal obeys"),
         (Answer(2, "", "mutated.toml is wrong\n"), "0 messages"),
         (Answer(2, "", "error: it is wrong\n"), "a message that does not name the file"),
-        (Answer(0, "", "oh\n"), "a message, and exit code 0"),
+        (Answer(0, "", "error: oh\n"), "an error, and exit code 0"),
     ],
 )
 def test_a_fault_is_found(answer: Answer, fault: str | None) -> None:

@@ -68,7 +68,7 @@ TASK = icl.Task(class_of("linear"), inputs_of("gaussian"), 3)
         (lambda: icl.load(3), "experiment: expected a path, found 3"),
         (lambda: icl.run("smoke", jobs=-1), "jobs: expected a whole number of at least 0, found -1"),
         (lambda: icl.run("smoke", jobs=2.0), "jobs: expected a whole number of at least 0, found 2.0"),
-        (lambda: icl.run("smoke", device=None), "--device None: not on this machine"),
+        (lambda: icl.run("smoke", device=None), "device 'None': not on this machine"),
         (lambda: icl.Task(3, TASK.inputs, 3), 'function_class: expected a FunctionClass, such as "linear"'),
         (lambda: icl.Task("linaer", "gaussian", 3), r"function_class: unknown function class 'linaer'; did you mean"),
         (lambda: icl.Task("linear", "gausian", 3), r"inputs: unknown input distribution 'gausian'; did you mean"),

@@ -53,10 +53,10 @@ def imported(icl: Icl, theirs: Path, results: Path) -> Path:
 
 
 def test_the_folder_says_what_it_holds_and_from_which_file(icl: Icl, theirs: Path, results: Path) -> None:
-    code, out, err = icl("import", theirs, "--results", results, *FEW)
+    code, _, err = icl("import", theirs, "--results", results, *FEW)
     run_dir = results / "linear_regression/imported-seed0"
     assert code == 0, err
-    assert "imported-seed0: 1 bank of 16 prompts of 7 points" in out
+    assert "imported-seed0: 1 bank of 16 prompts of 7 points" in err
     assert f"run:     {run_dir}\n" in err
     manifest = json.loads((run_dir / "manifest.json").read_text())
     assert manifest["status"] == "finished"
@@ -119,14 +119,14 @@ def test_evaluate_and_score_ask_it_longer_prompts_and_flag_them(
 def test_figures_and_report_say_that_training_is_not_known(
     icl: Icl, imported: Path, results: Path, theirs: Path
 ) -> None:
-    code, out, err = icl("plot", "linear_regression", "--results", results)
+    code, _, err = icl("plot", "linear_regression", "--results", results)
     assert code == 0, err
     assert err.count("figures of training are left out: the runs were imported") == 1
     drawn = sorted(path.stem for path in (imported.parent / "figures").glob("*.png"))
     assert drawn == ["error_by_examples", "prediction_differences"]
-    code, out, err = icl("report", "linear_regression", "--results", results)
+    code, _, err = icl("report", "linear_regression", "--results", results)
     assert code == 0, err
-    assert out.count("What happened in training is not known, as the runs were imported") == 1
+    assert err.count("What happened in training is not known, as the runs were imported") == 1
     sha256 = hashlib.sha256((theirs / "state.pt").read_bytes()).hexdigest()
     assert (
         f"imported-seed0 was imported from state.pt, SHA-256 {sha256}." in (imported.parent / "report.html").read_text()
