@@ -11,10 +11,13 @@ from icl_curriculum.models.base import (
     prompt_errors,
     register_model,
 )
+from icl_curriculum.models.deep_sets import DeepSets, DeepSetsConfig
 from icl_curriculum.models.descent import AdaptationDiverged
 from icl_curriculum.models.heads import HeadEdit, HeadMask, HeadMeans, TokenPlaces, head_scores
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.masking import HeadChoice, MaskedModel, control_sets
+from icl_curriculum.models.recurrent import Recurrent, RecurrentConfig
+from icl_curriculum.models.state_space import StateSpace, StateSpaceConfig
 from icl_curriculum.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "AdaptationDiverged",
     "AdaptedModel",
     "Capability",
+    "DeepSets",
+    "DeepSetsConfig",
     "GradientStrategy",
     "HeadChoice",
     "HeadEdit",
@@ -31,6 +36,10 @@ __all__ = [
     "MaskedModel",
     "Model",
     "ModelConfig",
+    "Recurrent",
+    "RecurrentConfig",
+    "StateSpace",
+    "StateSpaceConfig",
     "TokenPlaces",
     "Transformer",
     "TransformerConfig",
