@@ -14,6 +14,7 @@ from icl_curriculum.models.base import (
 from icl_curriculum.models.deep_sets import DeepSets, DeepSetsConfig
 from icl_curriculum.models.descent import AdaptationDiverged
 from icl_curriculum.models.heads import HeadEdit, HeadMask, HeadMeans, TokenPlaces, head_scores
+from icl_curriculum.models.huggingface import HuggingFace, HuggingFaceConfig
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.masking import HeadChoice, MaskedModel, control_sets
 from icl_curriculum.models.recurrent import Recurrent, RecurrentConfig
@@ -32,6 +33,8 @@ __all__ = [
     "HeadEdit",
     "HeadMask",
     "HeadMeans",
+    "HuggingFace",
+    "HuggingFaceConfig",
     "Instruction",
     "MaskedModel",
     "Model",

@@ -38,7 +38,7 @@ class DeepSetsConfig(ModelConfig):
         }
     )
 
-    width: int = Field(64, ge=1, le=65_536, description="width of an example's vector, and of the residual stream")
+    width: int = Field(68, ge=1, le=65_536, description="width of an example's vector, and of the residual stream")
     encoder_layers: int = Field(2, ge=0, le=1024, description="blocks that each example passes by itself")
     decoder_layers: int = Field(2, ge=0, le=1024, description="blocks that the mean and the query pass")
     mlp_ratio: int = Field(4, ge=1, le=1024, description="hidden width of a block over width")

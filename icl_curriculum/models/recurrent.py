@@ -42,7 +42,7 @@ class RecurrentConfig(ModelConfig):
     positions: ClassVar[str] = "none"
 
     cell: Literal["gru", "lstm"] = Field("gru", description="the cell: 'gru' or 'lstm'")
-    width: int = Field(90, ge=1, le=65_536, description="numbers in the state of a layer")
+    width: int = Field(92, ge=1, le=65_536, description="numbers in the state of a layer")
     layers: int = Field(3, ge=1, le=1024, description="number of layers")
 
     def lacks(self, capability: Capability) -> str | None:
@@ -144,9 +144,9 @@ class Recurrent(TokenReader):
         # Biases; layers; no drop-out; not the training of one; one direction; the batch first.
         options = (True, self.config.layers, 0.0, False, False, True)
         if self.config.cell == "gru":
-            states: Tensor = torch.gru(context, before, weights, *options)[0]  # type: ignore[call-overload]
+            states: Tensor = torch.gru(context, before, weights, *options)[0]
         else:
-            states = torch.lstm(context, (before, before), weights, *options)[0]  # type: ignore[call-overload]
+            states = torch.lstm(context, (before, before), weights, *options)[0]
         return states
 
     def _asked(self, context: Float[Tensor, "b t w"], asking: Float[Tensor, "b p w"]) -> Float[Tensor, "b p w"]:

@@ -176,11 +176,11 @@ class StateSpace(TokenReader):
         Float[Tensor, "b t c s"],
         Float[Tensor, "b t s"],
     ]:
-        """What the tokens choose: inputs and gates of the channels, decays and gains of the states, how to read them."""
+        """What tokens choose: inputs and gates of channels, decays and gains of states, and how these are read."""
         normed = F.layer_norm(stream, stream.shape[-1:], self.norm[layer], self.norm_bias[layer])
         inputs, gate = F.linear(normed, self.channels_in[layer].flatten(0, 1)).chunk(2, dim=-1)
         channels = F.silu(inputs)
-        low, writing, reading = F.linear(channels, self.gates_in[layer]).split(self.sizes, dim=-1)
+        low, writing, reading = F.linear(channels, self.gates_in[layer]).split(self.sizes, dim=-1)  # type: ignore[no-untyped-call]
         steps = F.softplus(F.linear(low, self.time_steps_in[layer], self.time_steps_bias[layer])).unsqueeze(-1)
         decays = (-steps * self.log_decay[layer].exp()).exp()
         return channels, F.silu(gate), decays, steps * writing.unsqueeze(2) * channels.unsqueeze(-1), reading
