@@ -11,7 +11,7 @@ state, r = rank of the time steps, n = layers, m = numbers of a label.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,7 @@ class StateSpaceConfig(ModelConfig):
     width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
     layers: int = Field(5, ge=1, le=1024, description="number of blocks")
     expand: int = Field(2, ge=1, le=64, description="channels of a block over width")
-    state: int = Field(8, ge=1, le=4096, description="numbers in the state of a channel")
+    state: int = Field(4, ge=1, le=4096, description="numbers in the state of a channel")
 
     def lacks(self, capability: Capability) -> str | None:
         if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
@@ -201,15 +201,51 @@ def scan(decays: Float[Tensor, "b t *state"], gains: Float[Tensor, "b t *state"]
     """The states h_t = decay_t h_(t-1) + gain_t of a linear recurrence that starts at 0, all at once.
 
     In about log2(t) passes: after the pass with stride s every entry holds what the last 2 s tokens make of it, by
-    h_t = (product of the last decays) h_(t-s) + (what came in since). Nothing is divided, so decays may be 0.
+    h_t = (product of the last decays) h_(t-s) + (what came in since). Nothing is divided, so decays may be 0. Gradients
+    are a scan themselves, from the last token to the first, and can be differentiated again. On a CPU, which gains
+    nothing by passes that each touch all tokens, the one pass goes token by token.
 
     >>> scan(torch.tensor([[0.5, 0.5, 0.0, 2.0]]), torch.ones(1, 4))
     tensor([[1.0000, 1.5000, 1.0000, 3.0000]])
     """
+    found: Tensor = _Scan.apply(decays, gains)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Scan(torch.autograd.Function):
+    """`scan` with the gradients g_t = (that of h_t) + decay_(t+1) g_(t+1) of gain t, and g_t h_(t-1) of decay t."""
+
+    @staticmethod
+    def forward(decays: Tensor, gains: Tensor) -> Tensor:
+        return by_token(decays, gains) if gains.device.type == "cpu" else by_stride(decays, gains)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        decays, states = ctx.saved_tensors
+        later = torch.cat([decays[:, 1:], torch.zeros_like(decays[:, :1])], dim=1)
+        reached = scan(later.flip(1), grads[0].flip(1)).flip(1)
+        before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
+        return reached * before, reached
+
+
+def by_token(decays: Float[Tensor, "b t *state"], gains: Float[Tensor, "b t *state"]) -> Float[Tensor, "b t *state"]:
+    """`scan` in one pass over the tokens, each of which waits for the one before."""
+    states = gains.clone()
+    for t in range(1, gains.shape[1]):
+        states[:, t].addcmul_(decays[:, t], states[:, t - 1])
+    return states
+
+
+def by_stride(decays: Float[Tensor, "b t *state"], gains: Float[Tensor, "b t *state"]) -> Float[Tensor, "b t *state"]:
+    """`scan` in about log2(t) passes over all tokens at once."""
     stride, tokens = 1, gains.shape[1]
     while stride < tokens:
         late = decays[:, stride:]
-        gains = torch.cat([gains[:, :stride], gains[:, stride:] + late * gains[:, :-stride]], dim=1)
+        gains = torch.cat([gains[:, :stride], torch.addcmul(gains[:, stride:], late, gains[:, :-stride])], dim=1)
         decays = torch.cat([decays[:, :stride], late * decays[:, :-stride]], dim=1)
         stride *= 2
     return gains

@@ -8,7 +8,7 @@ import torch
 
 from icl_curriculum.models import Instruction, StateSpaceConfig
 from icl_curriculum.models.calling import by_prefix
-from icl_curriculum.models.state_space import scan
+from icl_curriculum.models.state_space import by_stride, by_token, scan
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 7, 8, 21])
@@ -20,7 +20,15 @@ def test_the_scan_is_the_recurrence(tokens: int) -> None:
     for t in range(tokens):
         state = decays[:, t] * state + gains[:, t]
         wanted.append(state)
-    torch.testing.assert_close(scan(decays, gains), torch.stack(wanted, dim=1))
+    for way in (scan, by_stride, by_token):
+        torch.testing.assert_close(way(decays, gains), torch.stack(wanted, dim=1))
+
+
+def test_its_gradients_and_theirs_are_those_of_central_differences() -> None:
+    made = torch.Generator().manual_seed(0)
+    decays, gains = torch.rand(2, 2, 5, 2, generator=made, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(scan, (decays, gains))
+    assert torch.autograd.gradgradcheck(scan, (decays, gains))
 
 
 def test_what_was_forgotten_long_ago_leaves_no_trace_and_no_nan() -> None:
