@@ -49,7 +49,7 @@ class StateSpaceConfig(ModelConfig):
     tokens: ClassVar[str] = "joint"
     positions: ClassVar[str] = "none"
 
-    width: int = Field(64, ge=1, le=65_536, description="width of the residual stream")
+    width: int = Field(68, ge=1, le=65_536, description="width of the residual stream")
     layers: int = Field(5, ge=1, le=1024, description="number of blocks")
     expand: int = Field(2, ge=1, le=64, description="channels of a block over width")
     state: int = Field(4, ge=1, le=4096, description="numbers in the state of a channel")
