@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 #: Position of the two factors among the arguments, by the name of the operation; in place and ``out=`` alike.
 _PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "addbmm": 1, "_addmm_activation": 1}
 _BY_VECTOR = {"mv": 0, "addmv": 1}
+#: Fused recurrent layers; backward each product has two, for the gradients of its factors.
+_RECURRENT = ("mkldnn_rnn_layer", "_cudnn_rnn")
 #: Products of a fused attention: scores and mixed values; backward the scores anew, and four gradients.
 _FORWARD, _BACKWARD = 2, 5
 
@@ -56,6 +58,12 @@ def operations(name: str, args: Any) -> int:
         backward = "_backward" in name
         query, key, value = args[1:4] if backward else args[:3]
         return (_BACKWARD if backward else _FORWARD) * _attention_product(query, key, value)
+    if name.removesuffix("_backward") in _RECURRENT:
+        steps = int(args[0].shape[0] * args[0].shape[1])
+        # oneDNN gets the weights of a layer one by one, cuDNN those of all layers in a list; biases are no matrices.
+        given = args[1:5] if name.startswith("mkldnn") else args[1]
+        products: int = sum(2 * steps * int(weight.numel()) for weight in given if weight.ndim == 2)
+        return 2 * products if name.endswith("_backward") else products
     return 0
 
 

@@ -25,16 +25,13 @@ from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.model import Model
 
 
-class TokenReader(Model):
-    """A model that reads prompts as vectors of a residual stream, one for each token. `Transformer` adds its blocks.
+class InstructedModel(Model):
+    """A model of a given width that reads its tokens, and those of an instruction before them, by one matrix.
 
-    ``config``: a `TransformerConfig`, of which it reads ``width``, ``tokens`` and ``positions``.
+    ``config``: one with a field ``width``.
     """
 
     read_in: nn.Parameter
-    read_in_bias: nn.Parameter
-    position: nn.Parameter
-    label_token: nn.Parameter
     instruction_vectors: Tensor
 
     def __init__(
@@ -52,15 +49,6 @@ class TokenReader(Model):
         self.dims = dims
         self.label_dims = label_dims
         self.max_points = max_points
-        w, joint, before = config.width, config.tokens == "joint", self.instruction_tokens
-        self.read_in = empty(w, 2 * dims + label_dims if joint else max(dims, label_dims))
-        self.read_in_bias = empty(w)
-        if config.positions != "none":
-            per_token = config.positions == "token" and not joint
-            # The last of 2 max_points positions is no token's, as in GPT-2: one instruction token has room there.
-            self.position = empty(2 * max_points + max(0, before - 1) if per_token else max_points + before, w)
-        if config.positions != "token" and not joint:
-            self.label_token = empty(w)
 
     def make_instruction_vectors(self) -> None:
         """Makes room for the vectors (names, vectors, w) of an instruction that is not read in, trained or not."""
@@ -72,6 +60,73 @@ class TokenReader(Model):
             self.instruction_vectors = nn.Parameter(vectors)
         else:
             self.register_buffer("instruction_vectors", vectors)
+
+    def instructed(
+        self, tokens: Float[Tensor, "b t token"], instruction: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b all wide"]:
+        """The tokens with those of the instructions before them, as `reading_matrix` reads them."""
+        return tokens if self.instruction is None else self.instruction.before(tokens, instruction)
+
+    def reading_matrix(self) -> Float[Tensor, "w wide"]:
+        """The matrix that reads tokens into the stream: the read-in, and beside it the instructions' own vectors."""
+        if self.instruction is None or not self.instruction.vectors:
+            return self.read_in
+        return torch.cat([self.read_in, self.instruction_vectors.flatten(0, 1).mT], dim=1)
+
+    def pairs(self, xs: Float[Tensor, "b p d"], ys: Float[Tensor, "b p *m"]) -> Float[Tensor, "b p pair"]:
+        """Each input beside its label. ValueError for inputs or labels of another number of numbers."""
+        return torch.cat([xs, self.label_columns(xs, ys)], dim=-1)
+
+    def label_columns(self, xs: Float[Tensor, "b p d"], ys: Float[Tensor, "b p *m"]) -> Float[Tensor, "b p m"]:
+        """The labels on a last axis. ValueError for inputs or labels of another number of numbers."""
+        if xs.shape[-1] != self.dims:
+            raise ValueError(f"inputs of {xs.shape[-1]} numbers; the model was built for {self.dims}")
+        labels = ys.unsqueeze(-1) if ys.ndim == 2 else ys
+        if labels.shape[-1] != self.label_dims:
+            raise ValueError(f"labels of {labels.shape[-1]} numbers; the model was built for {self.label_dims}")
+        return labels
+
+    def check_points(self, xs: Tensor) -> int:
+        """The points of prompts with these inputs; ValueError for more than the model reads."""
+        points = xs.shape[1]
+        if points > self.max_points:
+            raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
+        return points
+
+    def as_labels(self, found: Float[Tensor, "b p m"]) -> Float[Tensor, "b p *m"]:
+        """Predictions without the last axis where a label is one number."""
+        return found.squeeze(-1) if self.label_dims == 1 else found
+
+
+class TokenReader(InstructedModel):
+    """A model that reads prompts as vectors of a residual stream, one for each token. `Transformer` adds its blocks.
+
+    ``config``: a `TransformerConfig`, or another with ``width``, ``tokens`` and ``positions``.
+    """
+
+    read_in_bias: nn.Parameter
+    position: nn.Parameter
+    label_token: nn.Parameter
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        dims: int,
+        max_points: int,
+        instruction: Instruction | None = None,
+        label_dims: int = 1,
+    ) -> None:
+        super().__init__(config, dims=dims, max_points=max_points, instruction=instruction, label_dims=label_dims)
+        w, joint, before = config.width, config.tokens == "joint", self.instruction_tokens
+        self.read_in = empty(w, 2 * dims + label_dims if joint else max(dims, label_dims))
+        self.read_in_bias = empty(w)
+        if config.positions != "none":
+            per_token = config.positions == "token" and not joint
+            # The last of 2 max_points positions is no token's, as in GPT-2: one instruction token has room there.
+            self.position = empty(2 * max_points + max(0, before - 1) if per_token else max_points + before, w)
+        if config.positions != "token" and not joint:
+            self.label_token = empty(w)
 
     def token_places(self, points: int) -> TokenPlaces:
         if self.config.tokens == "joint":
@@ -119,11 +174,7 @@ class TokenReader(Model):
         zeros (Garg et al. 2022), as inputs are where labels have more numbers. ``joint``: (x_k, x_(k-1), y_(k-1)) for
         every k, zeros before the first pair. ValueError for inputs or labels of another number of numbers.
         """
-        if xs.shape[-1] != self.dims:
-            raise ValueError(f"inputs of {xs.shape[-1]} numbers; the model was built for {self.dims}")
-        labels = ys.unsqueeze(-1) if ys.ndim == 2 else ys
-        if labels.shape[-1] != self.label_dims:
-            raise ValueError(f"labels of {labels.shape[-1]} numbers; the model was built for {self.label_dims}")
+        labels = self.label_columns(xs, ys)
         if self.config.tokens == "joint":
             pairs = torch.cat([xs if examples is None else examples, labels], dim=-1)
             return torch.cat([xs, F.pad(pairs[:, :-1], (0, 0, 1, 0))], dim=-1)
@@ -133,18 +184,6 @@ class TokenReader(Model):
             xs = F.pad(xs, (0, wide - self.dims))
         return torch.cat([rearrange([xs[:, :-1], labels], "k b p d -> b (p k) d"), xs[:, -1:]], dim=1)
 
-    def instructed(
-        self, tokens: Float[Tensor, "b t token"], instruction: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, "b all wide"]:
-        """The tokens with those of the instructions before them, as `reading_matrix` reads them."""
-        return tokens if self.instruction is None else self.instruction.before(tokens, instruction)
-
-    def reading_matrix(self) -> Float[Tensor, "w wide"]:
-        """The matrix that reads tokens into the stream: the read-in, and beside it the instructions' own vectors."""
-        if self.instruction is None or not self.instruction.vectors:
-            return self.read_in
-        return torch.cat([self.read_in, self.instruction_vectors.flatten(0, 1).mT], dim=1)
-
     def token_offsets(self, points: int) -> Float[Tensor, "t w"]:
         """What is added to the read tokens of a prompt: positions, and the read-in's bias where tokens are read in."""
         positions = self.token_positions(points)
@@ -153,12 +192,20 @@ class TokenReader(Model):
         first = self.instruction_tokens
         return torch.cat([positions[:first], positions[first:] + self.read_in_bias])
 
-    def check_points(self, xs: Tensor) -> int:
-        """The points of prompts with these inputs; ValueError for more than the positions allow."""
-        points = xs.shape[1]
-        if points > self.max_points:
-            raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
-        return points
+    def streams(
+        self, xs: Tensor, ys: Tensor, queries: Tensor | None, instruction: Tensor | None
+    ) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b p w"] | None]:
+        """The embedded tokens of a prompt, and those of its separate queries, each in the place of its own prefix.
+
+        For models that pass a state from token to token: query k is asked of the state after k pairs.
+        """
+        points, first = self.check_points(xs), self.instruction_tokens
+        positions = self.token_positions(points) if self.instruction is None else self.token_offsets(points)
+        read = self._embed(self.instructed(self.tokens(xs, ys), instruction), positions)
+        if queries is None:
+            return read, None
+        asking = self.instructed(self.tokens(queries, ys, xs), instruction)
+        return read, self._embed(asking, positions)[:, first :: self.tokens_per_point]
 
     def _embed(self, tokens: Float[Tensor, "b t token"], positions: Float[Tensor, "t w"]) -> Float[Tensor, "b t w"]:
         with exactly(tokens):

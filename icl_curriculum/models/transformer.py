@@ -21,8 +21,10 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from icl_curriculum.core.component import ADDED_LATER
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Capability, ModelConfig, register_model
+from icl_curriculum.models.calling import mean_errors
 from icl_curriculum.models.cpu_step.strategy import CpuStep
 from icl_curriculum.models.heads import HeadEdit
 from icl_curriculum.models.instructions import Instruction
@@ -31,10 +33,17 @@ from icl_curriculum.models.tokens import TokenReader, causal, empty, exactly
 
 @register_model("transformer")
 class TransformerConfig(ModelConfig):
-    """GPT-2 style decoder over a prompt's points.
+    """GPT-2 style decoder over a prompt's points, plain, looped, or with linear attention.
 
     The published model is ``width = 256, layers = 12, heads = 8, initialization = "reference",
     tokens = "alternate", positions = "token", activation = "gelu"`` (Garg et al. 2022).
+
+    ``attention = "linear"`` mixes values by products of queries and keys, over the root of the head's width, without a
+    softmax: token t gets the sum over s <= t of (q_t . k_s) v_s, divided by the number of those s or not
+    (``divide_by_keys``); of this theory shows that it can take steps of gradient descent (von Oswald et al. 2023, arXiv
+    2212.07677). ``loops = n`` applies the whole stack of blocks n times with the same weights: h_0 = 0 and h_(i+1) =
+    blocks(h_i + prompt), so that the prompt is put in each time (Yang et al. 2024, arXiv 2311.12424); ``loss_loops``
+    is the number of last loops over which they take the mean of the loss. Losses in tables are those of the last.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
@@ -68,8 +77,29 @@ class TransformerConfig(ModelConfig):
     activation: Literal["gelu", "relu_squared"] = Field(
         "relu_squared", description="'gelu' is GPT-2's tanh form; 'relu_squared' costs a fraction of it on a CPU"
     )
-    attention: Literal["fused", "plain"] = Field(
-        "fused", description="PyTorch's fused attention, or explicit products (for second-order gradients)"
+    attention: Literal["fused", "plain", "linear"] = Field(
+        "fused",
+        description="PyTorch's fused attention; the same by explicit products (for second-order gradients); or "
+        "'linear': without the softmax, as theory has it",
+    )
+    divide_by_keys: bool = Field(
+        True,
+        description="linear attention: whether sums over the visible keys are divided by their number",
+        json_schema_extra=ADDED_LATER,
+    )
+    loops: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="how often the one stack of blocks is applied, the prompt added to its input each time",
+        json_schema_extra=ADDED_LATER,
+    )
+    loss_loops: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="plain training descends the mean loss of the answers after so many of the last loops",
+        json_schema_extra=ADDED_LATER,
     )
     max_points: int | None = Field(
         None, ge=1, le=1_000_000, description="longest prompt the positions allow; default 2K + 1"
@@ -78,12 +108,24 @@ class TransformerConfig(ModelConfig):
     def check(self, *, dims: int, points: int) -> None:
         if self.width % self.heads:
             raise UserError(f"{self.width} is not divisible by model.heads = {self.heads}", key="model.width")
+        if self.loss_loops > self.loops:
+            raise UserError(f"{self.loss_loops} exceeds model.loops = {self.loops}", key="model.loss_loops")
+        if self.attention != "linear" and not self.divide_by_keys:
+            raise UserError(
+                f'the softmax of {self.attention} attention divides by itself; only model.attention = "linear" can do '
+                f"without",
+                key="model.divide_by_keys",
+            )
         if self.max_points is not None and self.max_points < points:
             raise UserError(f"{self.max_points} is less than the {points} points of a prompt", key="model.max_points")
 
     def lacks(self, capability: Capability) -> str | None:
         if capability == Capability.SECOND_DERIVATIVES and self.attention == "fused":
             return 'fused attention has no second derivatives; set model.attention = "plain"'
+        if capability in (Capability.ATTENTION, Capability.HEAD_MASK) and self.attention == "linear":
+            return "the weights of linear attention sum to anything, so they are no attention maps"
+        if capability in (Capability.ATTENTION, Capability.HEAD_MASK) and self.loops > 1:
+            return "each head of looped blocks attends anew in every loop, so it has no one map"
         return super().lacks(capability)
 
     def longest_prompt(self, points: int) -> int:
@@ -189,7 +231,26 @@ class Transformer(TokenReader):
     ) -> Float[Tensor, "batch points *labels"]:
         embedded, read, mask, places = self.layout(xs, ys, queries, instruction)
         edited = None if head_mask is None else Edited(head_mask, places.to(xs.device))
-        return self._decode(embedded, read, mask, edited)
+        return self._looped(embedded, read, mask, edited)[-1]
+
+    def backward_by_autograd(
+        self,
+        xs: Float[Tensor, "batch points dims"],
+        ys: Float[Tensor, "batch points *labels"],
+        targets: Float[Tensor, "batch points *labels"],
+        weights: Float[Tensor, " batch"],
+        instruction: Int[Tensor, " batch"] | None = None,
+        entry_weights: Float[Tensor, "batch points"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        if self.config.loss_loops == 1:
+            return super().backward_by_autograd(xs, ys, targets, weights, instruction, entry_weights)
+        embedded, read, mask, _ = self.layout(xs, ys, None, instruction)
+        errors = [
+            mean_errors(predictions, targets, entry_weights, classes=self.classes)
+            for predictions in self._looped(embedded, read, mask, None, answers=self.config.loss_loops)
+        ]
+        (torch.stack(errors).mean(dim=0) * weights).sum().backward()  # type: ignore[no-untyped-call]
+        return errors[-1].detach()
 
     def attention(
         self,
@@ -205,10 +266,43 @@ class Transformer(TokenReader):
         self._decode(embedded, slice(0, None), causal(len(places), xs.device) if mask is None else mask, edited)
         return torch.stack(edited.maps, dim=1)
 
+    def _looped(
+        self,
+        embedded: Float[Tensor, "b t w"],
+        read: slice,
+        mask: Bool[Tensor, "t t"] | None,
+        edited: Edited | None,
+        answers: int = 1,
+    ) -> list[Float[Tensor, "b p *m"]]:
+        """The predictions after so many of the last loops, the last one last."""
+        found, h, every = [], embedded, slice(0, None)
+        for left in reversed(range(self.config.loops)):
+            if left == 0:
+                found.append(self._decode(h, read, mask, edited))
+                continue
+            h = self._blocks(h, every, mask)
+            if left < answers:
+                found.append(self._answer(h[:, read]))
+            h = h + embedded
+        return found
+
     def _decode(
         self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None
     ) -> Float[Tensor, "b p *m"]:
-        """Run the blocks and read predictions at ``read``; the last block computes nothing else.
+        """Run the blocks and read predictions at ``read``."""
+        return self._answer(self._blocks(h, read, mask, edited))
+
+    def _answer(self, h: Float[Tensor, "b p w"]) -> Float[Tensor, "b p *m"]:
+        with exactly(h):
+            normed = F.layer_norm(
+                h.to(self.final_norm.dtype), (self.config.width,), self.final_norm, self.final_norm_bias
+            )
+            return self.as_labels(F.linear(normed, self.read_out, self.read_out_bias))
+
+    def _blocks(
+        self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None
+    ) -> Float[Tensor, "b p w"]:
+        """The stream after all blocks at the tokens ``read``; the last block computes nothing else.
 
         ``mask``: which tokens each token sees; None: itself and all before it. ``edited``: who looks at the heads.
         """
@@ -235,10 +329,7 @@ class Transformer(TokenReader):
             h = h + F.linear(self._attend(layer, q, k, v, seen, edited), out, out_bias)
             hidden = F.linear(F.layer_norm(h, width, ln2, ln2_bias), up, up_bias)
             h = h + F.linear(self._activate(hidden), down, down_bias)
-        with exactly(h):
-            normed = F.layer_norm(h.to(self.final_norm.dtype), width, self.final_norm, self.final_norm_bias)
-            found = F.linear(normed, self.read_out, self.read_out_bias)
-            return found.squeeze(-1) if self.label_dims == 1 else found
+        return h
 
     def _attend(
         self,
@@ -259,7 +350,13 @@ class Transformer(TokenReader):
         else:
             if mask is None:
                 mask = causal(q.shape[2], q.device)
-            attention = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf).softmax(dim=-1)
+            products = q @ k.mT / math.sqrt(q.shape[-1])
+            if self.config.attention == "linear":
+                attention = products * mask
+                if self.config.divide_by_keys:
+                    attention = attention / mask.sum(dim=-1, keepdim=True)
+            else:
+                attention = products.masked_fill(~mask, -math.inf).softmax(dim=-1)
             mixed = attention @ v
             if edited is not None:
                 edited.maps.append(attention)

@@ -17,10 +17,14 @@ from icl_curriculum.core.plugins import load_plugin
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models import (
     Capability,
+    DeepSetsConfig,
     HeadEdit,
+    HuggingFaceConfig,
     Instruction,
     Model,
     ModelConfig,
+    RecurrentConfig,
+    StateSpaceConfig,
     TokenPlaces,
     TransformerConfig,
 )
@@ -33,6 +37,12 @@ KEPT: list[Any] = [
         width=12, heads=3, layers=2, tokens="alternate", positions="token", activation="gelu", attention="plain"
     ),
     TransformerConfig(width=8, layers=1, initialization="reference", positions="none", max_points=4),
+    TransformerConfig(width=8, layers=1, attention="linear", divide_by_keys=False, loops=2, loss_loops=2),
+    RecurrentConfig(width=8, layers=2),
+    RecurrentConfig(cell="lstm", width=8, layers=1),
+    StateSpaceConfig(width=8, layers=1, expand=1, state=2),
+    DeepSetsConfig(width=8, encoder_layers=1, decoder_layers=1),
+    HuggingFaceConfig(fields={"n_embd": 8, "n_layer": 1, "n_head": 2}),
 ]
 
 

@@ -13,7 +13,7 @@ from icl_curriculum.models.calling import check_shape, entry_errors
 
 
 class CpuStep:
-    """The hand-written training pass as a `GradientStrategy`: on a CPU, with fused attention, in float32.
+    """The hand-written training pass as a `GradientStrategy`: on a CPU, with fused attention, unlooped, in float32.
 
     It is for models of exactly the class ``model_type``, since a subclass may compute something else. A subclass that
     computes the same says so: ``gradients = CpuStep(...)`` with itself.
@@ -34,6 +34,7 @@ class CpuStep:
             and not torch.is_autocast_enabled("cpu")
             and model._compiled_call_impl is None
             and model.config.attention == "fused"
+            and model.config.loops == 1
             and not (model._forward_hooks or model._forward_pre_hooks)
             and _has_numba()
         )

@@ -237,7 +237,7 @@ def _of_training(subject: ModelSubject, told: Instruction) -> Finding | None:
         return finding
     xs, ys, queries = subject.prompts(*subject.size)
     with torch.no_grad():
-        for separate in (None, queries):
+        for separate in (None, queries) if model.takes_queries else (None,):
             wanted = subject.ask(model, xs, ys, separate, rows)
             subject.doing = "forward_with and instructions"
             found = model.forward_with(dict(model.named_parameters()), xs, ys, separate, instruction=rows)
