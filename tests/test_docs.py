@@ -343,8 +343,20 @@ def test_the_table_of_kinds_names_what_the_package_exports() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pictures_and_links_of_a_page_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[path]):
-        name = target.split("#")[0]
-        assert target.startswith("https://") or (path.parent / name).exists(), target
+        if target.startswith("https://"):
+            continue
+        name, _, heading = target.partition("#")
+        page = (path.parent / name).resolve() if name else path
+        assert page.exists(), target
+        assert not heading or heading in headings(page), target
+
+
+def headings(path: Path) -> set[str]:
+    """What a link to a heading of a page ends with."""
+    text = re.sub(r"^```.*?^```", "", PAGES[path], flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    plain = (re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title).lower() for title in titles)
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in plain}
 
 
 def test_the_pictures_are_shown() -> None:

@@ -6,10 +6,10 @@ Nothing is written into the results, and everything is judged as `launch` judges
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import AnyExperiment, load
@@ -82,6 +82,7 @@ def plan(
     results: str | Path = "results",
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
+    sweep: Mapping[str, Any] | None = None,
     fresh: bool = False,
     costs: bool = True,
     tell: Tell = tell_nobody,
@@ -91,7 +92,7 @@ def plan(
     ``costs``: whether what is to be computed is measured, too, which takes up to half a minute; ``tell`` is told how
     far that is. A run that is refused is a row, not an error; UserError for a bad config.
     """
-    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins)
+    runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep)
     found = plan_of(runs, as_path(results, "results"), resolve_device(device), fresh=fresh)
     return with_costs(found, resolve_device(device), tell).runs if costs else found.runs
 

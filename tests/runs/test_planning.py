@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,12 @@ def test_in_python(copied: Finished) -> None:
     shutil.rmtree(copied.results)
     (row,) = icl_curriculum.plan(values, results=copied.results, device="cpu", seeds=[3], costs=False)
     assert (row.run, row.seed, row.action) == ("mixed-seed3", 3, "train")
+
+
+def test_a_sweep_is_planned_as_it_is_run(tmp_path: Path) -> None:
+    rows = icl_curriculum.plan(tiny_values(), sweep={"model.width": [4, 8]}, results=tmp_path, costs=False)
+    assert [row.run for row in rows] == ["width=4-seed0", "width=8-seed0"]
+    # Whatever decides which runs there are, is taken alike by all that load an experiment.
+    deciding = set(inspect.signature(icl_curriculum.load).parameters) - {"name"}
+    for function in (icl_curriculum.run, icl_curriculum.plan, icl_curriculum.cost):
+        assert deciding <= set(inspect.signature(function).parameters)
