@@ -17,7 +17,15 @@ from icl_curriculum.config.finding import experiment_names, is_file, is_there, p
 from icl_curriculum.config.mistakes import dotted, in_experiment, named, refuse_impossible, shown
 from icl_curriculum.config.names import check_apart, check_cell, check_new_folder
 from icl_curriculum.config.option_values import TOO_MUCH, parse_value
-from icl_curriculum.config.sweeps import Combination, combination_name, combinations, flattened, labels_of, location
+from icl_curriculum.config.sweeps import (
+    Combination,
+    combination_name,
+    combinations,
+    each_alone,
+    flattened,
+    labels_of,
+    location,
+)
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_numbers
 from icl_curriculum.core.component import Component
 from icl_curriculum.core.errors import UserError, did_you_mean
@@ -140,8 +148,11 @@ def _load(
             set_by[dotted(override.partition("=")[0].strip().split("."))] = given("--set", named(override))
     if seeds is not None:
         values["seeds"] = whole_numbers(seeds, "seeds")
+    called: dict[str, str] = {}
     if sweep is not None:
         values["sweep"] = _swept(values.get("sweep", {}), sweep)
+        called = {key: given("--sweep", key) for key in flattened(sweep)}
+        set_by |= {location(key): source for key, source in called.items()}
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
         with of_plugins.noting(functools.partial(_of_plugin, path, number)):
@@ -165,12 +176,12 @@ def _load(
     # A variant's own experiment has none, so that it can be run by itself.
     own = {key: value for key, value in values.items() if key not in ("variants", "sweep")}
     made: list[tuple[Combination, Experiment]] = []
-    for each in _variants_in(values) if base is None else combinations(base.variants, base.sweep):
+    for each in _parts_of(values, called) if base is None else combinations(base.variants, base.sweep, called):
         with gathered.noting():
             if not each.where:
                 made += [] if base is None else [(each, base)]
                 continue
-            # Beside one that cannot work as a whole, only what is wrong with the keys of a variant is its own.
+            # Beside one that cannot work as a whole, only what is wrong with the keys of a part is its own.
             make = _typed if base is None else build
             made.append((each, make(functools.reduce(merge, each.tables, own), source=_source_of(path, each))))
     gathered.tell()
@@ -209,11 +220,14 @@ def _source_of(path: str, variant: Combination) -> str:
     return f"{path}, {variant.where}" if variant.where else path
 
 
-def _variants_in(values: Mapping[str, Any]) -> list[Combination]:
-    """The entries of ``[variants]`` in values that make no experiment, without what is no table of changes."""
+def _parts_of(values: Mapping[str, Any], called: Mapping[str, str]) -> list[Combination]:
+    """The entries of ``[variants]`` and the swept values in values that make no experiment, each by itself.
+
+    Left out is what is no table of changes, and no list of values.
+    """
     said = values.get("variants")
     changes = {name: each for name, each in said.items() if isinstance(each, dict)} if isinstance(said, dict) else {}
-    return combinations(changes, {})
+    return combinations(changes, {}) + each_alone(values.get("sweep"), called)
 
 
 def _blamed(mistake: UserError, set_by: Mapping[str, str]) -> UserError:

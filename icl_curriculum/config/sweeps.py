@@ -10,13 +10,13 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from icl_curriculum.core.component import Component
-from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.errors import MOST, UserError
 from icl_curriculum.core.named_files import NamedFile
 from icl_curriculum.core.options import option
 
@@ -129,18 +129,21 @@ def _short(value: Any) -> str:
 class Combination:
     """A variant of an experiment: an entry of ``[variants]``, or none, with one value of each swept key.
 
-    ``changes``: the variant's own, as in a file; ``swept``: value by dotted key.
+    ``changes``: the variant's own, as in a file; ``swept``: value by dotted key. ``called``: what messages call swept
+    keys that do not stand in a file.
     """
 
     variant: str
     changes: Mapping[str, Any]
     swept: Mapping[str, Any]
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tables(self) -> Iterator[dict[str, Any]]:
         """The tables to merge over the experiment's own, one after the other."""
         yield dict(self.changes)
-        for key, value in self.swept.items():
+        # Names come first, in whatever order they are given: another component begins with parameters of its own.
+        for key, value in sorted(self.swept.items(), key=lambda item: not item[0].endswith(".name")):
             table: Any = value
             for part in reversed(key.split(".")):
                 table = {part: table}
@@ -150,14 +153,37 @@ class Combination:
     def where(self) -> str:
         """What a message names it by; nothing where it is the experiment itself."""
         parts = [f"variant {self.variant!r}"] if self.variant else []
-        return ", ".join(parts + [f"{location(key)} = {_short(value)}" for key, value in self.swept.items()])
+        parts += [f"{self.called.get(key, location(key))} = {_short(value)}" for key, value in self.swept.items()]
+        return ", ".join(parts)
 
 
-def combinations(variants: Mapping[str, Mapping[str, Any]], sweep: Mapping[str, Sequence[Any]]) -> list[Combination]:
-    """Every variant with every combination of swept values; of neither, the one that is the experiment itself."""
+def combinations(
+    variants: Mapping[str, Mapping[str, Any]],
+    sweep: Mapping[str, Sequence[Any]],
+    called: Mapping[str, str] | None = None,
+) -> list[Combination]:
+    """Every variant with every combination of swept values; of neither, the one that is the experiment itself.
+
+    ``called``: as of `Combination`.
+    """
     grid = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
     named = variants or {"": {}}
-    return [Combination(variant, changes, swept) for variant, changes in named.items() for swept in grid]
+    return [Combination(variant, changes, swept, called or {}) for variant, changes in named.items() for swept in grid]
+
+
+def each_alone(sweep: Any, called: Mapping[str, str]) -> list[Combination]:
+    """The swept values one by one, to be looked at where no experiment can be made of them; not more than are told.
+
+    ``sweep``: as it is said; what is no list of values is left out, and so is what cannot be swept.
+    """
+    lists = flattened(sweep) if isinstance(sweep, Mapping) else {}
+    found = (
+        Combination("", {}, {key: value}, called)
+        for key, values in lists.items()
+        if isinstance(values, list) and all(key.split(".")) and key.split(".")[0] not in _WHOLE
+        for value in values
+    )
+    return list(itertools.islice(found, 5 * MOST))
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.config.option_values import parse_sweeps
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.curricula.fixed import Single
 
 
@@ -153,7 +154,7 @@ def test_python_sweeps_over_numbers_of_numpy_and_components() -> None:
         ({"model.width": [8, 16, 8]}, 'sweep."model.width": 8 stands there twice; expected every value once'),
         ({"model.width": [8, 8.0]}, 'sweep."model.width": 8.0 stands there twice'),
         ({"model": [{}], "model.width": [8]}, 'sweep."model.width": lies within model, which is swept, too'),
-        ({"seeds": [[0], [1]]}, "sweep.seeds: belongs to the whole experiment, not to a sweep; give --seeds"),
+        ({"seeds": [[0], [1]]}, "sweep.seeds: belongs to the whole experiment, not to a sweep; give seeds"),
         ({"name": ["a", "b"]}, "sweep.name: belongs to the whole experiment"),
         ({"plugins": [[], []]}, "sweep.plugins: belongs to the whole experiment"),
         ({"model..width": [8]}, 'sweep."model..width": expected a dotted key'),
@@ -214,3 +215,33 @@ def test_a_mistaken_option_is_named(texts: list[str], said: str) -> None:
     with pytest.raises(UserError) as error:
         parse_sweeps(texts)
     assert said in str(error.value)
+
+
+def test_a_name_comes_before_the_parameters_of_what_it_names() -> None:
+    """In whatever order they are swept: the parameters were lost, though the variants were named for them."""
+    for keys in (("model.width", "model.name"), ("model.name", "model.width")):
+        sweep = {key: {"model.width": [8, 16], "model.name": ["recurrent", "deep_sets"]}[key] for key in keys}
+        runs = swept({"sweep": sweep})
+        assert len({run.hash() for run in runs}) == 4
+        for run in runs:
+            assert str(run.experiment.model.spec()["width"]) == run.swept["model.width"]
+
+
+def test_what_is_wrong_with_a_sweep_that_was_given_names_the_option() -> None:
+    assert error_of(sweep={"model.widht": [8]}).startswith("my.toml, sweep 'model.widht' = 8: model.widht: unknown key")
+    assert error_of(sweep={"seeds": [8]}).startswith("sweep 'seeds': sweep.seeds: belongs to the whole")
+    with named_as_on_the_command_line():
+        assert error_of(sweep={"dims": [1, 1]}).startswith("--sweep dims: sweep.dims: 1 stands there twice")
+        assert error_of(sweep={"dims": ["x"]}).startswith("my.toml, --sweep dims = 'x': dims: expected a valid integer")
+    # What stands in the file is found there, also where something else is given.
+    assert error_of({"sweep": {"points": ["x"]}}, sweep={"dims": [2]}).startswith("my.toml, sweep.points = 'x'")
+
+
+def test_swept_values_are_told_of_beside_other_mistakes() -> None:
+    said = error_of({"sweep": {"points": ["y"]}}, sweep={"model.width": [8, "x", {}]}, overrides=["dims=z"])
+    assert said.splitlines() == [
+        "overrides 'dims=z': dims: expected a valid integer, found 'z'",
+        "my.toml, sweep.points = 'y': points: expected a valid integer, found 'y'",
+        "my.toml, sweep 'model.width' = 'x': model.width: expected a valid integer, found 'x'",
+        "my.toml, sweep 'model.width' = {}: model.width: expected a valid integer, found {}",
+    ]
