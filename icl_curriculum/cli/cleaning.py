@@ -26,7 +26,7 @@ def show(places: Sequence[Path], kinds: Sequence[str] | None, *, remove: bool) -
         with passing_bar("removing") as tell:
             freed = remove_all(found, kinds or USUAL, tell or tell_nobody)
         found.left_alone |= {
-            item.place: KINDS["aside"] for item in found.removable if not kinds and item.kind == "aside"
+            item.place: KINDS[item.kind] for item in found.removable if not kinds and item.kind not in USUAL
         }
     for place, reason in found.left_alone.items():
         output.note(f"{place}: {reason}", label="left alone: ")

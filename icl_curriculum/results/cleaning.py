@@ -17,18 +17,20 @@ from icl_curriculum.core.files import Locked, holder, is_locked, locked
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.results.directory import KEPT_WEIGHTS
 from icl_curriculum.results.manifests import check_intact, read_manifest
+from icl_curriculum.results.predictions import FORMATS, predictions_file
 
 #: The kinds of what can be removed, and what is lost with each.
 KINDS: dict[str, str] = {
     "checkpoints": "weights that finished runs kept along training; icl evaluate --step can't ask them any more",
     "state": "state.pt of finished runs, from which they would be resumed, which they need not be",
     "aside": "runs that --fresh moved aside, whole; removed only with --kind aside",
+    "predictions": "what --predictions wrote beside the tables of runs; removed only with --kind predictions",
     "cache": "what baselines answered; computed anew where it is asked for again",
     "temporary": "what killed processes left half-written",
 }
 
-#: The kinds that are removed without being named: all but whole runs.
-USUAL = tuple(kind for kind in KINDS if kind != "aside")
+#: The kinds that are removed without being named: all but whole runs, and what was asked for.
+USUAL = tuple(kind for kind in KINDS if kind not in ("aside", "predictions"))
 
 #: The kinds that only a finished run can do without.
 _OF_FINISHED = ("checkpoints", "state")
@@ -134,6 +136,7 @@ def _of_run(run: Path, found: Findings) -> Iterator[Removable]:
     parts = {
         "checkpoints": tuple(sorted(run.glob(KEPT_WEIGHTS))),
         "state": (run / "state.pt",),
+        "predictions": tuple(predictions_file(run, name) for name in FORMATS),
         "temporary": tuple(path for each in (run, run / "plugins", folder) for path in sorted(each.glob(".*.tmp"))),
     }
     there = list(_existing(parts, run, lock))

@@ -131,3 +131,14 @@ def test_links_are_not_followed(mine: Finished, tmp_path: Path) -> None:
 def test_an_unknown_kind_is_named(mine: Finished) -> None:
     with pytest.raises(UserError, match=r"unknown kind 'chekpoints'; did you mean 'checkpoints'\?"):
         find_removable([mine.path], ["chekpoints"])
+
+
+def test_predictions_are_listed_and_removed_only_when_named(mine: Finished, icl: Icl) -> None:
+    answers = mine.path / "predictions.csv"
+    answers.write_text("large")
+    assert ("predictions", "mixed-seed0", 1) in found_kinds(mine.path)
+    code, _, err = icl("clean", mine.path, "--remove")
+    assert (code, answers.is_file()) == (0, True)
+    assert f"left alone: {mine.path}: what --predictions wrote" in err
+    code, out, _ = icl("clean", mine.path, "--kind", "predictions", "--remove")
+    assert (code, answers.exists(), out.splitlines()[-1]) == (0, False, "removed: 5 bytes")

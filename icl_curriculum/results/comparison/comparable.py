@@ -18,7 +18,7 @@ from icl_curriculum.results.comparison.sources import CELL, MODEL, Cell, Source,
 from icl_curriculum.results.shown_metric import metric_titles
 
 #: Why banks of other content cannot stand side by side.
-OTHER_PROMPTS = "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or version)"
+OTHER_PROMPTS = "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts, number of dims or version)"
 
 
 @dataclass(frozen=True)

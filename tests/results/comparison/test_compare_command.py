@@ -114,7 +114,7 @@ def test_experiments_of_one_variant_are_called_by_their_folders(tmp_path: Path, 
     [
         (
             {"evaluation.bank_seed": 1},
-            "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts or v",
+            "other prompts (banks of another evaluation.bank_seed, evaluation.n_prompts, number of dims or v",
         ),
         ({"points": 6}, "prompts of 4 and of 5 examples (linear, gaussian inputs)"),
         ({"evaluation.learning_prompts": 4}, "other prompts while they trained (evaluation.learning_prompts 8, 4)"),
