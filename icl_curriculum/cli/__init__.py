@@ -441,7 +441,7 @@ def clean(
             "--kind",
             metavar="KIND",
             autocompletion=completion.removable,
-            help="checkpoints, state, cache, temporary, aside or predictions; can be repeated; default: all but these two",
+            help="checkpoints, state, cache, temporary, aside, predictions; can be repeated; default: the first four",
         ),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="remove what is listed; without it, nothing is")] = False,

@@ -25,6 +25,7 @@ from icl_curriculum.config.sweeps import (
     flattened,
     labels_of,
     location,
+    says,
 )
 from icl_curriculum.core.arguments import as_path, as_paths, as_texts, plain, whole_numbers
 from icl_curriculum.core.component import Component
@@ -183,7 +184,9 @@ def _load(
                 continue
             # Beside one that cannot work as a whole, only what is wrong with the keys of a part is its own.
             make = _typed if base is None else build
-            made.append((each, make(functools.reduce(merge, each.tables, own), source=_source_of(path, each))))
+            merged = functools.reduce(merge, each.tables, own)
+            _refuse_lost(each, merged, set_by)
+            made.append((each, make(merged, source=_source_of(path, each))))
     gathered.tell()
     assert base is not None
     runs: list[Run] = []
@@ -236,6 +239,19 @@ def _blamed(mistake: UserError, set_by: Mapping[str, str]) -> UserError:
         if f"{mistake.key}.".startswith(f"{key}."):
             return mistake.found_in(source)
     return mistake
+
+
+def _refuse_lost(each: Combination, merged: Mapping[str, Any], set_by: Mapping[str, str]) -> None:
+    """UserError for an override that is lost with what a swept name names, which has parameters of its own."""
+    for name, value in each.swept.items():
+        for key, source in set_by.items() if name.endswith(".name") else ():
+            if key.startswith(name.removesuffix("name")) and key != name and not says(merged, key):
+                raise UserError(
+                    f"is lost where {name} = {shown(value)}, which has parameters of its own",
+                    key=key,
+                    source=source,
+                    way_out=f"give all of them {given('--sweep', f'{key}=...')}, or write [variants]",
+                )
 
 
 def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:

@@ -84,7 +84,7 @@ def check_sweep(sweep: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
             if key.startswith(f"{other}."):
                 raise UserError(f"lies within {other}, which is swept, too", key=location(key), way_out="leave one out")
         for variant, changes in variants.items():
-            if _says(changes, key):
+            if says(changes, key):
                 raise UserError(
                     f"the variant {variant!r} sets {key}, too, so that one of the two would have no effect",
                     key=location(key),
@@ -111,8 +111,8 @@ def _equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-def _says(table: Any, key: str) -> bool:
-    """Whether a table of changes says a dotted key, or something within it."""
+def says(table: Any, key: str) -> bool:
+    """Whether a table says a dotted key, or something within it."""
     for part in key.split("."):
         if not isinstance(table, Mapping) or part not in table:
             return False

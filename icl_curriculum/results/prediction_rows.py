@@ -20,8 +20,9 @@ class PredictionRow(NamedTuple):
     """What a learner answered to one prompt at one length: written on request, `--predictions`.
 
     As predictions.csv or, with the same columns, predictions.parquet, in the folder of each run that `icl run` has
-    executed; and where `icl evaluate` or `icl score` writes, what its last call asked. A label of several numbers has a
-    row for each number, a class a row for each class. There is no row where a learner was not asked or gave no number.
+    executed; and where `icl evaluate` or `icl score` writes, what the last call with it asked. A label of several
+    numbers has a row for each number, a class a row for each class. There is no row where a learner was not asked or
+    gave no number.
     """
 
     step: StepField

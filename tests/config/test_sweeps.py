@@ -245,3 +245,16 @@ def test_swept_values_are_told_of_beside_other_mistakes() -> None:
         "my.toml, sweep 'model.width' = 'x': model.width: expected a valid integer, found 'x'",
         "my.toml, sweep 'model.width' = {}: model.width: expected a valid integer, found {}",
     ]
+
+
+def test_an_override_that_a_swept_name_would_lose_is_refused() -> None:
+    families = {"model.name": ["transformer", "recurrent"]}
+    said = error_of(sweep=families, overrides=["model.width=32"])
+    assert said == (
+        "overrides 'model.width=32': model.width: is lost where model.name = 'recurrent', which has parameters of its "
+        "own; give all of them sweep 'model.width=...', or write [variants]"
+    )
+    runs = swept(sweep={**families, "model.width": [32]})
+    assert [run.experiment.model.spec()["width"] for run in runs] == [32, 32]
+    assert swept(sweep={"model.name": ["transformer"]}, overrides=["model.width=32"])
+    assert swept(sweep=families, overrides=["dims=3"])

@@ -68,13 +68,23 @@ def test_parquet_holds_the_same(written: pd.DataFrame, copied: Finished) -> None
 
 
 def test_those_that_are_there_are_kept_and_those_of_an_earlier_evaluation_are_not(copied: Finished) -> None:
-    path = copied.path / "predictions.csv"
-    path.write_text("mine")
+    path = predictions_of_run(copied.run, copied.results, "csv")
+    path.write_text(mine := path.read_text().replace("0.", "1."))
     predictions_of_run(copied.run, copied.results, "csv")
-    assert path.read_text() == "mine"
+    assert path.read_text() == mine
     reseal(copied.path / "manifest.json", {"status": "trained"})
     execute(copied.run, copied.results)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_those_that_are_cut_off_or_have_other_columns_are_written_anew(copied: Finished, name: str) -> None:
+    path = predictions_of_run(copied.run, copied.results, name)
+    whole = path.read_bytes()
+    for content in (b"", b"mine", b"run,prediction\n1,2\n", whole[:-9]):
+        path.write_bytes(content)
+        predictions_of_run(copied.run, copied.results, name)
+        assert path.read_bytes() == whole
 
 
 def test_a_finished_run_gets_them_without_being_trained_again(copied: Finished, undrawn: None) -> None:
@@ -95,9 +105,9 @@ def test_evaluate_and_score_write_them_of_what_was_asked(icl: Icl, copied: Finis
     assert set(asked.predictions["input_distribution"]) == {"gaussian", "skewed"}
     assert set(asked.predictions["prompt"]) == set(range(8))
     options = ("--function-class", "linear", "--n-prompts", "8", "--output", tmp_path / "score", "--predictions", "csv")
-    code, out, err = icl("score", "ridge", *options)
-    assert (code, err) == (0, "")
-    assert f"answers: {tmp_path / 'score/predictions.csv'}\n" in out
+    code, _, err = icl("score", "ridge", *options)
+    assert code == 0, err
+    assert f"answers: {tmp_path / 'score/predictions.csv'}\n" in err
     scored = pd.read_csv(tmp_path / "score/predictions.csv")
     assert set(scored["learner"]) == {"ridge", "oracle"}
     assert set(scored["run"]) == {"score"}
