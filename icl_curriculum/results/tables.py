@@ -144,6 +144,11 @@ def _check_cells(name: str, table: pd.DataFrame) -> None:
             raise ValueError(f"the learner {kinds[kinds.duplicated()].iloc[0]!r} is of two kinds")
 
 
+def with_rows_of_all(table: pd.DataFrame) -> pd.DataFrame:
+    """A table in which each run has all of its rows: evaluation.csv may be given as it is written, see `read_table`."""
+    return for_each_run(table) if "learner_kind" in table and table["run"].isna().any() else table
+
+
 def distinct(values: Iterable[Hashable]) -> list[str]:
     """The distinct values as text, in order of appearance."""
     if isinstance(values, pd.Series):
@@ -152,10 +157,11 @@ def distinct(values: Iterable[Hashable]) -> list[str]:
 
 
 def of_variant(table: pd.DataFrame, variant: str | None) -> pd.DataFrame:
-    """The rows of one variant, which need not be named where there is only one.
+    """The rows of one variant, which need not be named where there is only one; also those that stand for all of them.
 
     Raises ValueError if it is not named and there are several.
     """
+    table = with_rows_of_all(table)
     variants = distinct(table["variant"])
     if variant is None and len(variants) > 1:
         raise ValueError(f"name one of the table's {len(variants)} variants: {', '.join(variants)}")
@@ -214,7 +220,7 @@ def final(evaluation: pd.DataFrame) -> pd.DataFrame:
 
 def at_last_step(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The errors that are shown of all models at each run's last step, and of learners that do not train."""
-    evaluation = of_shown(evaluation)
+    evaluation = of_shown(with_rows_of_all(evaluation))
     last = evaluation.groupby(["experiment", "run"], observed=True)["step"].transform("max")
     return evaluation[(evaluation["learner_kind"] != "model") | (evaluation["step"] == last)]
 

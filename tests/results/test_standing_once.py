@@ -14,7 +14,7 @@ from several_variants import trained
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.standing_once import standing_once
-from icl_curriculum.results.tables import read_as_written, read_table
+from icl_curriculum.results.tables import final, of_variant, read_as_written, read_table
 from icl_curriculum.runs.results import Results
 
 HEADER = TABLES["evaluation"].header
@@ -89,6 +89,21 @@ def test_python_gets_the_table_as_it_is_written(several: Path) -> None:
     found, expected = Results.open(several).evaluation, pd.read_csv(several / "evaluation.csv")
     assert len(found) == len(expected)
     assert list(found["run"].isna()) == list(expected["run"].isna())
+
+
+def test_figures_take_the_table_as_it_is_written(several: Path) -> None:
+    """Without the variant, baselines would be of none, and a table of one variant would seem to have two."""
+    full = read_table(several, "evaluation")
+    for written in (Results(several).evaluation, pd.read_csv(several / "evaluation.csv")):
+        for variant in ("alone", None):
+            found, expected = (
+                final(table if variant is None else of_variant(table, variant)) for table in (written, full)
+            )
+            pd.testing.assert_frame_equal(
+                found.astype(object).reset_index(drop=True), expected.astype(object).reset_index(drop=True)
+            )
+    example = Results(EXAMPLE).evaluation
+    assert set(of_variant(example, None)["learner_kind"]) == {"model", "baseline", "oracle"}
 
 
 def test_variants_with_other_numbers_have_their_own() -> None:
