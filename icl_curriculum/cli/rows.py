@@ -14,7 +14,7 @@ from icl_curriculum.results.closest import final_differences
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.masking import masking_rows
 from icl_curriculum.results.shown_metric import ShownMetric, of_shown, showing
-from icl_curriculum.results.tables import read_table
+from icl_curriculum.results.tables import read_as_written, read_table
 
 #: A function class, an input distribution and a shift.
 Cell = tuple[str, str, str]
@@ -40,8 +40,11 @@ def _value(value: Any, *, whole: bool) -> Any:
 
 
 def without_shift(directory: Path) -> list[dict[str, Any]]:
-    """What `icl run` shows: the errors without a shift, of the inputs that were trained on, at every prompt length."""
-    frame = without_adapted(read_table(directory, "evaluation"))
+    """What `icl run` shows: the errors without a shift, of the inputs that were trained on, at every prompt length.
+
+    As in the file, learners without training stand once.
+    """
+    frame = without_adapted(read_as_written(directory, "evaluation"))
     inputs = read_table(directory, "curriculum")["input_distribution"].unique()
     frame = frame[frame["shift"] == "none"]
     shown = frame[frame["input_distribution"].isin(inputs)] if len(inputs) else frame

@@ -78,6 +78,9 @@ def test_run(icl: Icl, undrawn: None) -> None:
     table = table[(table["metric"] == "normalized_error") & (table["shift"] == "none")]
     assert rows["value"].tolist() == table["value"].tolist()
     of_model = [row for row in found["evaluation"] if row["learner"] == "model"]
+    # As in the file, baselines and oracles stand once.
+    of_run = {(row["run"], row["seed"], row["step"]) for row in found["evaluation"] if row["learner"] != "model"}
+    assert of_run == {(None, None, None)}
     assert {(row["seed"], row["step"]) for row in of_model} == {(0, 4)}
     assert all(type(row["step"]) is int for row in of_model)
     assert {"kind": "tables", "path": "results/tiny/*.csv"} in found["files"]
