@@ -93,7 +93,7 @@ def run(
     if dry_run:
         from icl_curriculum.cli import planning
 
-        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh))
+        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions))
     with progress.live_view(loaded, device) as view:
 
         def launched(outcome: LaunchOutcome) -> None:

@@ -16,8 +16,11 @@ from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_c
 _DAMAGED = 1
 
 
-def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool) -> int:
-    """Print what `launch` would do with runs; the exit code. UserError, at the end, where it would start nothing."""
+def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predictions: str | None = None) -> int:
+    """Print what `launch` would do with runs; the exit code. UserError, at the end, where it would start nothing.
+
+    ``predictions``: the format in which what everyone answered is to be written, too.
+    """
     found = plan_of(runs, results, device, fresh=fresh)
     if found.error is None:
         with telling() as tell:
@@ -26,6 +29,10 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool) -> int
     output.put(plan=found.runs)
     for label, text in _notes(found):
         output.note(text, label=label)
+    if predictions is not None and found.error is None:
+        output.note(
+            f"for --predictions {predictions}, runs that lack them are asked once more, those that are kept, too"
+        )
     if found.error is not None:
         raise found.error
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
@@ -72,6 +79,6 @@ def _notes(found: LaunchPlan) -> Iterator[tuple[str, str]]:
     for notice in found.recorded:
         yield "note: ", str(notice)
     if any(row.seconds for row in found.runs):
-        yield "", "time: by a few timed updates, for each run alone; without baselines, figures and report"
+        yield "", "time: by a few timed updates, for each run alone; without baselines, predictions, figures and report"
     if found.error is None:
         yield "", "nothing was trained or written; the same command without --dry-run does it"

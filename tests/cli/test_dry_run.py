@@ -18,25 +18,26 @@ def test_it_says_what_would_be_done_and_does_nothing(
     command = ("run", file, "--results", copied.results, "--device", "cpu", "--dry-run")
 
     code, out, err = icl(*command, "--set", "evaluation.confidence=0.5", "--set", "training.log_every=3")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     rows = [line.split() for line in out.splitlines()]
     assert ["mixed-seed0", "re-evaluate", "evaluation.confidence"] in [row[:3] for row in rows]
     assert ["mixed-seed1", "train", "12", "96"] in [row[:4] for row in rows]
     assert "all together" in out
-    assert "training.log_every is left as in" in out
-    assert "nothing was trained or written" in out
+    assert "training.log_every is left as in" in err
+    assert "nothing was trained or written" in err
 
     code, out, err = icl(*command, "--set", "training.clip=2.0")
     assert code == 2
     assert ["mixed-seed0", "refused", "training.clip"] in [line.split() for line in out.splitlines()]
-    assert "needs --fresh" in out
+    assert "needs --fresh" in err
     assert "another config; changed: training.clip" in err
-    assert "nothing was trained" not in out
+    assert "nothing was trained" not in err
 
     (copied.path / "learning.csv").write_text("damaged")
     code, out, err = icl(*command)
-    assert (code, err) == (1, "")
-    assert "learning.csv is damaged" in out
+    assert code == 1
+    assert ["mixed-seed0", "damaged"] in [line.split()[:2] for line in out.splitlines()]
+    assert "learning.csv is damaged" in err
     (copied.path / "learning.csv").write_bytes(before[copied.path / "learning.csv"])
     assert {path: path.read_bytes() for path in copied.results.rglob("*") if path.is_file()} == before
 
@@ -46,9 +47,21 @@ def test_the_command_says_what_it_evaluated_anew_and_what_it_left_as_recorded(
 ) -> None:
     file = write_toml(tmp_path / "tiny.toml", tiny_values(FINISHED))
     command = ("run", file, "--results", copied.results, "--device", "cpu")
-    code, out, err = icl(*command, "--set", "evaluation.confidence=0.5", "--set", "training.log_every=3")
-    assert (code, err) == (0, "")
-    assert "trained before, evaluated anew (evaluation.confidence changed): mixed-seed0" in out
-    assert "note: mixed: training.log_every is left as in" in out
-    code, out, _ = icl(*command, "--set", "evaluation.confidence=0.5")
-    assert "already finished, kept: mixed-seed0" in out
+    code, _, err = icl(*command, "--set", "evaluation.confidence=0.5", "--set", "training.log_every=3")
+    assert code == 0, err
+    assert "trained before, evaluated anew (evaluation.confidence changed): mixed-seed0" in err
+    assert "note: mixed: training.log_every is left as in" in err
+    code, _, err = icl(*command, "--set", "evaluation.confidence=0.5")
+    assert "already finished, kept: mixed-seed0" in err
+
+
+def test_it_says_that_predictions_ask_kept_runs_too(copied: Finished, icl: Icl, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    write_toml(file, tiny_values(FINISHED))
+    command = ("run", file, "--results", copied.results, "--device", "cpu", "--dry-run")
+    assert "asked once more" not in icl(*command)[2]
+    code, out, err = icl(*command, "--predictions", "csv")
+    assert code == 0
+    assert "keep" in out
+    assert "for --predictions csv, runs that lack them are asked once more, those that are kept, too" in err
+    assert not (copied.path / "predictions.csv").exists()
