@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
 
@@ -23,9 +23,21 @@ class Screen(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=False, **settings)
-        # What goes into a pipe or a file is read by lines, which are as long as they are.
-        if "width" not in settings and not self.is_terminal and "COLUMNS" not in os.environ:
-            self.width = UNBOUNDED
+        # Not what COLUMNS is while this module is imported, but what it is when something is printed.
+        self._width = settings.get("width")
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Width and height; what goes into a pipe or a file is read by lines, which are as long as they are."""
+        found = super().size
+        columns = os.environ.get("COLUMNS", "")
+        if self._width is not None or (self.is_terminal and not columns.isdigit()):
+            return found
+        return ConsoleDimensions(int(columns) if columns.isdigit() else UNBOUNDED, found.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(harmless(text), **settings)

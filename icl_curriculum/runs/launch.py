@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -129,7 +130,8 @@ def launch(
     waiting = [run for run in runs if run.name not in there]
     # Also where there is nothing left to execute, and so no worker that would clear them away.
     remove_abandoned(UNITS)
-    for run in runs:
+    # A hash takes a while where there are thousands of seeds.
+    for run in runs if LOG.isEnabledFor(logging.INFO) else ():
         LOG.info("%s: config hash %s, in %s", run.name, run.hash(), directory_of(run, results).path)
     queued([run.name for run in waiting])
     # Here, so that what trains otherwise is refused before any run is started.

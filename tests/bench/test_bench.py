@@ -158,7 +158,7 @@ def test_tables_are_shown_whole_and_written(tmp_path: Path) -> None:
         f"table:   {tmp_path}/bench/mine.csv",
     ]
     assert [(row["name"], row["share"], row["hidden"]) for row in read(tmp_path / "bench" / "mine.csv")] == [
-        (rows[0]["name"], "0.25", "1"), ("b", "", ""),
+        (rows[0]["name"], "0.25", "1.0"), ("b", "", ""),
     ]  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def test_a_step_table_has_every_competitor_beside_hugging_face(tmp_path: Path) -
     out = shown({"step": section}, Settings(rounds=2, results=tmp_path, sizes=(TINY,)))
     rows = read(tmp_path / "bench" / "step.csv")
     assert [row["competitor"] for row in rows] == [HUGGING_FACE, *competitors.OURS]
-    assert rows[0]["speedup"] == "1"
+    assert rows[0]["speedup"] == "1.0"
     for row in rows:
         times = float(row["seconds_per_step"]), float(row["seconds_per_step_min"])
         assert times[0] >= times[1] > 0

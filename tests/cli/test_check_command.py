@@ -171,7 +171,10 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
             "'skewed' is an input distribution and a shift; say which by --kind: inputs or",
         ),
         (["xyz"], "curriculum, baseline, model, training method or metric 'xyz'; known: absolute_error, accuracy, "),
-        (["linear", "--kind", "models"], "unknown model 'linear'; known: transformer"),
+        (
+            ["linear", "--kind", "models"],
+            "unknown model 'linear'; known: deep_sets, huggingface, recurrent, state_space, transformer",
+        ),
         (["linear", "--kind", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
         (["linear", "--kind", "shift"], "unknown kind 'shift'; did you mean 'shifts'?"),
         (["shift.py", "--kind", "models"], "shift.py registers no model (but shifts)"),

@@ -47,7 +47,8 @@ def test_a_row_for_each_variant_and_one_for_all(icl: Icl) -> None:
 
 def test_without_it_the_config_is_printed_as_ever(icl: Icl) -> None:
     _, out, _ = icl("show", "my.toml")
-    assert out.count("checkpoint_every = 5") == 2
+    assert out.count("checkpoint_every = 5") == 1
+    assert "[variants.long.training]\nsteps = 24\n" in out
 
 
 def test_a_device_that_is_not_there_is_a_mistake(icl: Icl) -> None:

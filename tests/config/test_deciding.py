@@ -27,7 +27,7 @@ OTHERS = {
     "evaluation.adapt": ("evaluation",),
     "evaluation.costly": ("evaluation",),
     "evaluation.confidence": ("evaluation",),
-    "name": (), "description": (), "seeds": (), "variants": (), "plugins": (),
+    "name": (), "description": (), "seeds": (), "variants": (), "sweep": (), "plugins": (),
 }  # fmt: skip
 TRAINING = {
     "recipe", "dims", "points", "threads", "function_classes", "inputs", "model",
@@ -49,7 +49,7 @@ def test_every_key_says_what_it_decides() -> None:
 
 def test_what_decides_nothing_is_left_out_of_the_hash() -> None:
     unhashed = {key for key, parts in OTHERS.items() if not parts}
-    assert unhashed == {*NOT_HASHED, "seeds", "variants"} - {"variant", "seed"}
+    assert unhashed == {*NOT_HASHED, "seeds", "variants", "sweep"} - {"variant", "seed"}
 
 
 @pytest.mark.parametrize(

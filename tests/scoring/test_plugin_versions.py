@@ -33,8 +33,8 @@ def test_each_is_its_own(icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         execute(run, tmp_path / "results")
         folders[number] = directory_of(run, tmp_path / "results").path
     shutil.rmtree(tmp_path / "lab")
-    code, said, complaint = icl("score", *(folders[number] for number in order), "--output", tmp_path / "score")
-    assert code == 0, complaint
+    code, _, said = icl("score", *(folders[number] for number in order), "--output", tmp_path / "score")
+    assert code == 0, said
     found = pd.read_csv(tmp_path / "score/evaluation.csv")
     assert set(found["learner"]) == {"times3/mixed", "times5/mixed"}
     # The prompts are of the first version, which the second run has not learned from.

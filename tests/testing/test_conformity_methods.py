@@ -15,7 +15,17 @@ from testing_models import ReaderConfig
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.plugins import load_plugin
-from icl_curriculum.models import Capability, ModelConfig, TransformerConfig, prompt_errors, register_model
+from icl_curriculum.models import (
+    Capability,
+    DeepSetsConfig,
+    HuggingFaceConfig,
+    ModelConfig,
+    RecurrentConfig,
+    StateSpaceConfig,
+    TransformerConfig,
+    prompt_errors,
+    register_model,
+)
 from icl_curriculum.testing import check
 from icl_curriculum.training import Losses, Session, TrainingMethod, add_gradients
 
@@ -227,7 +237,8 @@ def test_the_model_is_one_that_can_do_what_the_method_needs(
 ) -> None:
     reading = having(needs=frozenset({Capability.INSTRUCTION}))
     assert result_of(reading, "instructions").status == "ok"
-    monkeypatch.setattr(TransformerConfig, "capabilities", ModelConfig.capabilities)
+    for config in (TransformerConfig, RecurrentConfig, StateSpaceConfig, DeepSetsConfig, HuggingFaceConfig):
+        monkeypatch.setattr(config, "capabilities", ModelConfig.capabilities)
     result = result_of(InContextAgain, "instructions")
     assert (result.status, result.note.split(":")[0]) == (
         "does not apply",
