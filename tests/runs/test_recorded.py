@@ -49,7 +49,7 @@ def test_a_finished_run_is_kept_as_it_is(key: str, copied: Finished) -> None:
     assert (outcome.skipped, outcome.left_out) == (["mixed-seed0"], [])
     assert (notice.variant, notice.keys, notice.like) == ("mixed", (key,), copied.path)
     assert "no weights" in str(notice)
-    assert "--fresh" in str(notice)
+    assert "fresh=True" in str(notice)
     assert everything(copied.path) == before, "config and manifest say what made the tables"
 
 

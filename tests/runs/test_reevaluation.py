@@ -123,7 +123,7 @@ def test_without_whole_files_nothing_is_lost(copied: Finished, damage: str) -> N
     (failure,) = launch([new], copied.results, jobs=0, report=lambda progress: None).failures
     assert name in failure.message
     assert "restore it, give the command without the changes of [evaluation]" in failure.message
-    assert "train anew with --fresh" in failure.message
+    assert "train anew with fresh=True" in failure.message
     assert {path.name: path.read_bytes() for path in copied.path.iterdir() if path.is_file()} == before
 
 
@@ -187,7 +187,7 @@ def test_an_unfinished_run_that_is_killed_again_after_its_evaluation_changed(hal
 @pytest.mark.parametrize("changes", [{"evaluation.bank_seed": 1}, {"evaluation.metrics": ["absolute_error"]}], ids=str)
 def test_an_unfinished_run_keeps_the_banks_it_learns_by(half: Finished, changes: dict[str, Any]) -> None:
     before = tables(half.path)
-    with pytest.raises(UserError, match=r"changed: evaluation\..*one table would hold both: finish it with .*--fresh"):
+    with pytest.raises(UserError, match=r"changed: evaluation\..*hold both: finish it with .*fresh=True"):
         execute(tiny_run(changes), half.results)
     assert tables(half.path) == before
 
@@ -222,7 +222,7 @@ def test_a_changed_plugin_that_trains_needs_fresh(tmp_path: Path) -> None:
     made = MendedExperiment(tmp_path, {"model": {"name": "scaled_mean"}})
     made.launch()
     made.write(DRAW="points = points")
-    with pytest.raises(UserError, match=r"another config; changed: plugin contents\. Use --fresh"):
+    with pytest.raises(UserError, match=r"another config; changed: plugin contents\. Use fresh=True"):
         made.launch()
 
 

@@ -60,8 +60,8 @@ def test_a_further_value_keeps_what_is_finished(tmp_path: Path) -> None:
 def test_workers_write_the_same(tmp_path: Path, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_toml(Path("my.toml"), tiny_values({**FAST, "variants": {"b": {"training": {"batch_size": 4}}}}))
-    code, out, err = icl("run", "my.toml", "--sweep", "model.width=4", "--sweep", "dims=1,2", "--results", "r")
-    assert (code, err) == (0, ""), out
+    code, _, err = icl("run", "my.toml", "--sweep", "model.width=4", "--sweep", "dims=1,2", "--results", "r")
+    assert code == 0, err
     table = pd.read_csv("r/tiny/sweep.csv", dtype=str)
     assert table.to_dict("list") == {
         "experiment": ["tiny"] * 4,
