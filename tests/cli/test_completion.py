@@ -63,7 +63,8 @@ def test_fish_completes_results_kinds_options_and_commands(folder: Path, typed: 
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("sparse_l", "sparse_linear"), ("--kind models ", "transformer"), ("--kind meth", "methods")]
+    ("typed", "offered"),
+    [("sparse_l", "sparse_linear"), ("--kind models t", "transformer"), ("--kind meth", "methods")],
 )
 def test_zsh_completes_names_of_components(folder: Path, quick_python: Path, typed: str, offered: str) -> None:
     """These import torch, so in a process that has it already."""
