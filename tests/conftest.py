@@ -31,6 +31,8 @@ collect_ignore = ["browser", "readers"]
 def pytest_sessionstart(session: pytest.Session) -> None:
     # "no" also in pytest-xdist's workers.
     if getattr(session.config.option, "dist", "no") == "no":
+        # pytest-xdist's workers get it with theirs; without it what is printed is as wide as in a pipe.
+        os.environ.pop("COLUMNS", None)
         import torch
         import typer.main
         from type_checker import check_shapes

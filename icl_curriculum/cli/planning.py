@@ -30,9 +30,7 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predic
     for label, text in _notes(found):
         output.note(text, label=label)
     if predictions is not None and found.error is None:
-        output.note(
-            f"for --predictions {predictions}, runs that lack them are asked once more, those that are kept, too"
-        )
+        output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
     if found.error is not None:
         raise found.error
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,26 +52,6 @@ def predictions_file(folder: Path, name: str) -> Path:
 def predictions_in(folder: Path) -> Path | None:
     """The file with predictions in a folder, if there is one."""
     return next((path for name in FORMATS if (path := predictions_file(folder, name)).is_file()), None)
-
-
-def are_whole(path: Path) -> bool:
-    """Whether a file of predictions is there, has the columns that are written now, and is not cut off."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
-    header = TABLES["predictions"].header
-    if path.suffix == ".csv":
-        with path.open("rb") as file:
-            first = file.readline()
-            file.seek(-1, os.SEEK_END)
-            return first == csv_text([header]).encode() and file.read() == b"\n"
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # What the columns are stands at the end of the file.
-        return bool(pyarrow.parquet.read_schema(path).names == header)
-    except (OSError, pyarrow.ArrowException):
-        return False
 
 
 @dataclass(frozen=True)

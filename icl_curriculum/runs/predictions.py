@@ -18,7 +18,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.evaluation import Bank, LearnerAnswers
 from icl_curriculum.evaluation.gathering import gathered
 from icl_curriculum.results.manifests import finished_manifest
-from icl_curriculum.results.predictions import BankPredictions, are_whole, predictions_file, write_predictions
+from icl_curriculum.results.predictions import BankPredictions, write_predictions
 from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.checkpoints import load_model
 from icl_curriculum.runs.evaluation import score_banks
@@ -29,15 +29,12 @@ from icl_curriculum.runs.trained import trained_model
 def predictions_of_run(run: Run, results: Path, name: str, *, device: str = "cpu", tell: Tell = tell_nobody) -> Path:
     """Write what everyone answered in the evaluation of a finished run, in the format of this ``name``.
 
-    Returns the file; one that is there and whole is kept, as it is removed where a run is evaluated anew. UserError if
-    the run is not finished or damaged, or if its prompts are not those that it was evaluated on.
+    Returns the file, in the place of any that is there: no hash says that nobody has edited it. UserError if the run is
+    not finished or damaged, or if its prompts are not those that it was evaluated on.
     """
     directory = directory_of(run, results)
-    path = predictions_file(directory.path, name)
     with directory.locked(waiting=lambda holder: None), computing_threads(run.experiment.threads):
         manifest = finished_manifest(directory.path)
-        if are_whole(path):
-            return path
         as_it_was = load_run(directory.path / "config.toml", plugin_hashes=manifest.get("plugins"))
         trained = trained_model(as_it_was, load_model(directory.path).to(device), directory.path)
         experiment = as_it_was.experiment

@@ -63,5 +63,5 @@ def test_it_says_that_predictions_ask_kept_runs_too(copied: Finished, icl: Icl, 
     code, out, err = icl(*command, "--predictions", "csv")
     assert code == 0
     assert "keep" in out
-    assert "for --predictions csv, runs that lack them are asked once more, those that are kept, too" in err
+    assert "for --predictions csv, all runs are asked once more, those that are kept, too" in err
     assert not (copied.path / "predictions.csv").exists()
