@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 
 from icl_curriculum.figures.categories import several
 from icl_curriculum.figures.choosing import choose
-from icl_curriculum.figures.curves import ModelCurves, draw_model, draw_reference
+from icl_curriculum.figures.curves import ModelCurves, draw_model, spread_note
+from icl_curriculum.figures.emphasis import MOST_ENTRIES, OTHER
 from icl_curriculum.figures.names import (
     FIXED,
     ZERO,
@@ -31,7 +33,6 @@ from icl_curriculum.figures.scales import (
     bounded,
     error_label,
     error_scale,
-    range_label,
     without_empty_decades,
     zero_line,
 )
@@ -41,7 +42,7 @@ from icl_curriculum.results.swept import SweepAxis, sweep_axis
 from icl_curriculum.results.tables import NothingToDraw, distinct, final, over_seeds, with_metric
 
 #: Up to so many lines of models are drawn; of more, so many that are evenly spread over them.
-MOST_LINES = 8
+MOST_LINES = 4
 #: Further panels are left out.
 MOST_PANELS = 12
 
@@ -95,21 +96,23 @@ def _drawn(
     baselines = [name for panel in panels for name in panel.shown if name not in FIXED]
     styles = styles_apart(learner_styles(evaluation), dict.fromkeys(baselines), [MODEL])
     of_lines = {lines[0]: styles[MODEL]} if len(lines) == 1 else variant_styles(lines)
+    named = _named([panel.shown for panel in panels], MOST_ENTRIES - len(lines))
     for axes, panel in zip(grid.axes, panels, strict=True):
         zero_line(axes, "y")
         for learner in panel.shown:
-            _draw_reference(axes, panel.curves[learner], styles[learner], learner, axis)
+            style = styles[learner] if learner in named else OTHER
+            _draw_reference(axes, panel.curves[learner], style, learner, axis)
         for number, line in enumerate(lines):
             own = panel.models[panel.models["line"] == line]
             model = ModelCurves(MODEL, name=line)
             if own.empty:
                 continue
             if axis.is_numeric:
-                draw_model(axes, own, "x", of_lines[line], model, marker=of_lines[line].marker)
+                draw_model(axes, own, "x", of_lines[line], model, marker=of_lines[line].marker, spread=False)
             else:
                 shift = (number - (len(lines) - 1) / 2) * min(0.18, 0.7 / len(lines))
                 _draw_points(axes, own, of_lines[line], model, shift)
-    note = [*_notes(axis, panels), *note]
+    note = [*_notes(axis, panels), *spread_note(max(panel.models["seed"].nunique() for panel in panels)), *note]
     note += error_scale(grid.axes[0], "y", _values(panels))
     value_scale(grid, axis)
     _title(grid, panels)
@@ -173,14 +176,25 @@ def _values(panels: Sequence[SweepPanel]) -> list[pd.Series]:
 def _draw_reference(axes: Axes, curve: pd.Series, style: LearnerStyle, learner: str, axis: SweepAxis) -> None:
     """Draw a learner that does not train: right across the panel where its error is one, else from value to value."""
     values = bounded(curve)
-    look = {"color": style.colour, "linestyle": style.line, "linewidth": style.width}
+    label = "other baselines, each the best there" if style == OTHER else learner_label(learner)
+    look = {"color": style.colour, "linestyle": style.line, "linewidth": style.width, "label": label, "gid": learner}
     if np.allclose(values, values[0], rtol=1e-6, equal_nan=True):
-        axes.axhline(float(values[0]), label=learner_label(learner), gid=learner, **look)
+        axes.axhline(float(values[0]), **look)
     elif axis.is_numeric:
-        draw_reference(axes, curve, style, learner)
+        axes.plot(curve.index, values, **look)
     else:
         places = np.asarray(curve.index, dtype=np.float64)
-        axes.hlines(values, places - 0.4, places + 0.4, label=learner_label(learner), gid=learner, **look)
+        axes.hlines(values, places - 0.4, places + 0.4, **look)
+
+
+def _named(shown: Sequence[Sequence[str]], room: int) -> set[str]:
+    """The references that have a colour and a name: all where there is room, else the oracles and those of most panels.
+
+    One entry is for all others.
+    """
+    panels = Counter(name for names in shown for name in names)
+    ranked = sorted(panels, key=lambda name: (name not in FIXED, -panels[name]))
+    return set(ranked if len(ranked) <= room else ranked[: max(room - 1, 1)])
 
 
 def _draw_points(axes: Axes, errors: pd.DataFrame, style: LearnerStyle, model: ModelCurves, shift: float) -> None:
@@ -189,9 +203,7 @@ def _draw_points(axes: Axes, errors: pd.DataFrame, style: LearnerStyle, model: M
     summary = over_seeds(errors, "x")
     places = np.asarray(summary.index, dtype=np.float64) + shift
     low, high = bounded(summary["low"]), bounded(summary["high"])
-    axes.vlines(
-        places, low, high, color=style.colour, linewidth=1.2, label=range_label(seeds), gid=f"{model.gid} range"
-    )
+    axes.vlines(places, low, high, color=style.colour, linewidth=1.2, gid=f"{model.gid} range")
     axes.plot(
         places, bounded(summary["mean"]), color=style.colour, linestyle="none", marker=style.marker, markersize=5,
         label=learner_label(model.learner, seeds, model.name), gid=model.gid, zorder=4,
@@ -199,7 +211,7 @@ def _draw_points(axes: Axes, errors: pd.DataFrame, style: LearnerStyle, model: M
     if seeds > 1:
         axes.plot(
             errors["x"] + shift, bounded(errors["value"]), color=style.colour, linestyle="none", marker="_",
-            markersize=5, alpha=0.7, label="one seed", gid=f"{model.gid} seed", zorder=3,
+            markersize=5, alpha=0.7, gid=f"{model.gid} seed", zorder=3,
         )  # fmt: skip
 
 

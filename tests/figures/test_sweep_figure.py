@@ -137,8 +137,20 @@ def test_variants_and_other_parameters_have_a_line_each() -> None:
 def test_of_many_lines_some_are_drawn_and_the_note_says_so() -> None:
     swept = {f"{w},{s}": {"model.width": str(w), "dims": str(s)} for w in range(1, 13) for s in range(1, 11)}
     figure = figures.error_by_parameter(*make_sweep(swept))
-    assert "8 of 10 lines are drawn" in said(figure)
-    assert len([label for label in legend_labels(figure) if label.startswith("model")]) == 8
+    assert "4 of 10 lines are drawn" in said(figure)
+    assert len([label for label in legend_labels(figure) if label.startswith("model")]) == 4
+
+
+def test_a_legend_has_six_entries_and_the_rarer_baselines_share_one() -> None:
+    evaluation, sweep = make_sweep(WIDTHS, classes=tuple("abcdef"))
+    # The best baseline of each class is another.
+    for name in "abcde":
+        theirs = evaluation["function_class"].eq(name) & evaluation["learner"].eq("least_squares")
+        evaluation.loc[theirs, "learner"] = f"ridge/alpha={ord(name) - 96}"
+    labels = legend_labels(figures.error_by_parameter(evaluation, sweep))
+    assert len(labels) == 6
+    assert "other baselines, each the best there" in labels
+    assert any("oracle" in label for label in labels)
 
 
 def test_two_parameters_have_their_errors_in_numbers() -> None:
