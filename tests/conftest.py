@@ -105,6 +105,16 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def unpictured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages have no pictures, which take most of their time: for tests of what else is said."""
+    from icl_curriculum.pages import content  # noqa: F401 (which imports all of them)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("icl_curriculum.pages.") and hasattr(module, "drawn"):
+            monkeypatch.setattr(module, "drawn", lambda *about, **settings: [])
+
+
+@pytest.fixture
 def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test registers or imports is forgotten when it ends."""
     from icl_curriculum.core.registry import KINDS

@@ -119,6 +119,7 @@ def test_heads(icl: Icl, run: Finished) -> None:
     assert list(found["masking"][0]) == header("masking")
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_plot_and_report_print_where_their_files_lie(icl: Icl, example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("icl_curriculum.figures.draw_all", lambda directory, **options: [Path("a.png")])
     assert document(icl, "plot", example)["files"] == [{"kind": "figure", "path": "a.png"}]

@@ -151,6 +151,7 @@ def test_sections_come_in_order_of_importance_and_definitions_once(text: str) ->
     assert "<details" not in text[: text.index('id="details"')]
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_one_variant_is_not_compared_and_its_tables_have_a_row_for_each_class(tmp_path: Path) -> None:
     one = train(tmp_path, "one", seeds=(0, 1), variants={"mixed": VARIANTS["mixed"]})
     text = render(describe(one))
@@ -203,6 +204,7 @@ def test_it_says_whom_each_model_answers_most_like(page: Page, folder: Path) -> 
     assert "prediction_differences.csv" in page.links
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_variants_that_cannot_be_compared_are_a_notice(folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "several")
     for manifest in broken.glob("mixed-*/manifest.json"):
@@ -214,6 +216,7 @@ def test_variants_that_cannot_be_compared_are_a_notice(folder: Path, tmp_path: P
     assert "What is missing" in said
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_tables_without_the_folders_of_the_runs_make_a_report(folder: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -224,6 +227,7 @@ def test_tables_without_the_folders_of_the_runs_make_a_report(folder: Path, tmp_
     assert "so neither are their manifests" in said
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_the_command_writes_it_and_says_where(folder: Path, tmp_path: Path, icl: Icl) -> None:
     copy = shutil.copytree(folder, tmp_path / "several")
     code, printed, _ = icl("report", copy, "--error", "0.25")

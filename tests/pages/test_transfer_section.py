@@ -37,6 +37,7 @@ def test_the_section_is_there_where_the_table_is(tmp_path: Path) -> None:
     assert sheet.rows[3][7].text == "–"
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_long_tables_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "meta", ladder())
     icl_curriculum.transfer(folder)

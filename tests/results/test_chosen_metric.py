@@ -78,6 +78,7 @@ def test_figures_of_another_metric_have_a_folder_and_words_of_their_own(classes:
     assert "(1.1 = chance)" in said
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_the_report_of_another_metric_and_the_usual_ones_table_of_others(classes: Path, icl: Icl) -> None:
     assert icl("report", "classes", "--metric", "accuracy")[0] == 0
     page = (classes / "metric_accuracy/report.html").read_text(encoding="utf-8")

@@ -16,6 +16,9 @@ from tiny_runs import Icl
 
 from icl_curriculum.results.columns import TABLES
 
+# Pictures are tested in tests/figures and tests/pages.
+pytestmark = pytest.mark.usefixtures("unpictured")
+
 
 @pytest.fixture
 def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
