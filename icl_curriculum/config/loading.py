@@ -140,6 +140,7 @@ def _load(
     sweep: Mapping[str, Any] | None,
 ) -> LoadedExperiment:
     path, values = _said(name)
+    said = values
     gathered, of_plugins = GatheredMistakes(), GatheredMistakes()
     #: The overrides by the dotted keys that they set.
     set_by: dict[str, str] = {}
@@ -171,7 +172,7 @@ def _load(
         # As they are shown: a path may hold bytes that are no text, which no file of results can.
         values["plugins"] = [harmless(file) for file in loaded]
     base = None
-    with gathered.noting(lambda mistake: _blamed(mistake, set_by)):
+    with gathered.noting(lambda mistake: _blamed(mistake, set_by, said)):
         base = build(values, source=path)
         check_names(base, path)
     # A variant's own experiment has none, so that it can be run by itself.
@@ -233,10 +234,14 @@ def _parts_of(values: Mapping[str, Any], called: Mapping[str, str]) -> list[Comb
     return combinations(changes, {}) + each_alone(values.get("sweep"), called)
 
 
-def _blamed(mistake: UserError, set_by: Mapping[str, str]) -> UserError:
-    """The mistake, told of the override that has set its key or a table around it, if one has."""
+def _blamed(mistake: UserError, set_by: Mapping[str, str], said: Mapping[str, Any]) -> UserError:
+    """The mistake, told of the override that has set its key or a table around it, if one has.
+
+    Or something within it, where the experiment itself has ``said`` nothing of that key.
+    """
+    own = f"{mistake.key}."
     for key, source in set_by.items():
-        if f"{mistake.key}.".startswith(f"{key}."):
+        if own.startswith(f"{key}.") or (f"{key}.".startswith(own) and not says(said, str(mistake.key))):
             return mistake.found_in(source)
     return mistake
 

@@ -53,6 +53,16 @@ def test_all_mistakes_of_file_overrides_and_variants_are_told_at_once(icl: Icl) 
     assert not Path("results").exists()
 
 
+def test_a_table_that_only_an_override_names_is_the_overrides_mistake() -> None:
+    Path("w.toml").write_text("[trainin]\nsteps = 3\n")
+    with pytest.raises(UserError) as error:
+        load("w.toml", overrides=["trainig.steps=3", "trainin.steps=4"])
+    assert [str(each) for each in error.value.mistakes] == [
+        "w.toml: trainin: unknown key; did you mean 'training'?",
+        "overrides 'trainig.steps=3': trainig: unknown key; did you mean 'training'?",
+    ]
+
+
 def test_each_mistake_has_its_fields() -> None:
     with pytest.raises(SeveralMistakes) as error:
         load("w.toml")
