@@ -268,7 +268,7 @@ def test_a_folder_among_the_experiments_is_none() -> None:
         ("", f"{'a.' * 3000}b=1", "a.a.a: expected tables at most 16 deep, found more"),
         ("", "a.b.=", "--set a.b.=: expected key=value with a dotted key"),
         ("", "training=3", "--set training=3: training: expected a table, found 3"),
-        ("", "dims.a=3", "my.toml: dims: expected a valid integer, found {'a': 3}"),
+        ("", "dims.a=3", "--set dims.a=3: dims: expected a valid integer, found {'a': 3}"),
         ("", "dims=[", "--set dims=[: dims: expected a valid integer, found '['"),
         ("model = 3", "model.width=8", None),
         ('model = "transfomer"', "model.width=8", "my.toml: model: unknown model 'transfomer'; did you mean"),
