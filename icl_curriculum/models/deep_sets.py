@@ -13,16 +13,14 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.models.base import Capability, ModelConfig, register_model
+from icl_curriculum.models.any_length import AnyLengthConfig
+from icl_curriculum.models.base import Capability, register_model
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import InstructedModel, empty, exactly
 
-#: A mean can be taken over any number of examples.
-_LONGEST = 1_000_000
-
 
 @register_model("deep_sets")
-class DeepSetsConfig(ModelConfig):
+class DeepSetsConfig(AnyLengthConfig):
     """Deep sets (Zaheer et al. 2017, arXiv 1703.06114): a mean over encoded examples, read beside the query.
 
     Example i becomes a vector by itself, and entry k is decoded from the mean of the first k of these, their number and
@@ -43,28 +41,8 @@ class DeepSetsConfig(ModelConfig):
     decoder_layers: int = Field(2, ge=0, le=1024, description="blocks that the mean and the query pass")
     mlp_ratio: int = Field(4, ge=1, le=1024, description="hidden width of a block over width")
 
-    def lacks(self, capability: Capability) -> str | None:
-        if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
-            return "deep sets have no attention heads"
-        return super().lacks(capability)
-
-    def longest_prompt(self, points: int) -> int:
-        return max(points, _LONGEST)
-
-    def build(
-        self,
-        *,
-        dims: int,
-        points: int,
-        generator: torch.Generator,
-        instruction: Instruction | None = None,
-        label_dims: int = 1,
-    ) -> DeepSets:
-        model = DeepSets(
-            self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction, label_dims=label_dims
-        )
-        model.initialize(generator)
-        return model
+    def network(self) -> type[DeepSets]:
+        return DeepSets
 
 
 class DeepSets(InstructedModel):
@@ -138,10 +116,7 @@ class DeepSets(InstructedModel):
         sums = F.pad(encoded.cumsum(dim=1), (0, 0, 1, 0))[:, first:]
         pooled = F.linear(sums / numbers.clamp(min=1), self.pool_in) + numbers.log1p() * self.number_in
         read = self._blocks(asked + pooled, self.config.encoder_layers, self.config.decoder_layers)
-        with exactly(read):
-            wide = read.to(self.final_norm.dtype)
-            normed = F.layer_norm(wide, wide.shape[-1:], self.final_norm, self.final_norm_bias)
-            return self.as_labels(F.linear(normed, self.read_out, self.read_out_bias))
+        return self.normed_answer(read)
 
     def _blocks(self, h: Float[Tensor, "b t w"], first: int, number: int) -> Float[Tensor, "b t w"]:
         """The stream after so many residual blocks from the ``first`` on, each a two-layer network on its own token."""

@@ -17,18 +17,17 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.models.base import Capability, ModelConfig, register_model
+from icl_curriculum.models.any_length import AnyLengthConfig
+from icl_curriculum.models.base import Capability, register_model
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import TokenReader, empty, exactly
 
 #: The gates of a cell: reset, update and candidate; input, forget, candidate and output.
 _GATES = {"gru": 3, "lstm": 4}
-#: A cell passes its state on however long the prompt is.
-_LONGEST = 1_000_000
 
 
 @register_model("recurrent")
-class RecurrentConfig(ModelConfig):
+class RecurrentConfig(AnyLengthConfig):
     """A stack of GRU or LSTM layers over a prompt's points (Cho et al. 2014, Hochreiter and Schmidhuber 1997).
 
     All that is known of a prompt is a state of ``width`` numbers in each layer (twice as many in an LSTM), whatever the
@@ -48,27 +47,10 @@ class RecurrentConfig(ModelConfig):
     def lacks(self, capability: Capability) -> str | None:
         if capability == Capability.SECOND_DERIVATIVES:
             return "torch's recurrent kernels have no second derivatives"
-        if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
-            return "a recurrent network has no attention heads"
         return super().lacks(capability)
 
-    def longest_prompt(self, points: int) -> int:
-        return max(points, _LONGEST)
-
-    def build(
-        self,
-        *,
-        dims: int,
-        points: int,
-        generator: torch.Generator,
-        instruction: Instruction | None = None,
-        label_dims: int = 1,
-    ) -> Recurrent:
-        model = Recurrent(
-            self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction, label_dims=label_dims
-        )
-        model.initialize(generator)
-        return model
+    def network(self) -> type[Recurrent]:
+        return Recurrent
 
 
 class Recurrent(TokenReader):

@@ -19,18 +19,17 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from icl_curriculum.models.base import Capability, ModelConfig, register_model
+from icl_curriculum.models.any_length import AnyLengthConfig
+from icl_curriculum.models.base import Capability, register_model
 from icl_curriculum.models.instructions import Instruction
-from icl_curriculum.models.tokens import TokenReader, empty, exactly
+from icl_curriculum.models.tokens import TokenReader, empty
 
-#: A state is passed on however long the prompt is.
-_LONGEST = 1_000_000
 #: The range of time steps that a model starts with, on a logarithmic scale: how fast a channel forgets.
 _TIME_STEPS = (1e-3, 1e-1)
 
 
 @register_model("state_space")
-class StateSpaceConfig(ModelConfig):
+class StateSpaceConfig(AnyLengthConfig):
     """Residual blocks of diagonal state-space layers with input-dependent gates (Mamba; Gu and Dao 2023).
 
     In every channel c with input u_t a state of ``state`` numbers runs as h_t = exp(d_t A) h_(t-1) + d_t B_t u_t and is
@@ -54,28 +53,8 @@ class StateSpaceConfig(ModelConfig):
     expand: int = Field(2, ge=1, le=64, description="channels of a block over width")
     state: int = Field(4, ge=1, le=4096, description="numbers in the state of a channel")
 
-    def lacks(self, capability: Capability) -> str | None:
-        if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
-            return "a state-space model has no attention heads"
-        return super().lacks(capability)
-
-    def longest_prompt(self, points: int) -> int:
-        return max(points, _LONGEST)
-
-    def build(
-        self,
-        *,
-        dims: int,
-        points: int,
-        generator: torch.Generator,
-        instruction: Instruction | None = None,
-        label_dims: int = 1,
-    ) -> StateSpace:
-        model = StateSpace(
-            self, dims=dims, max_points=self.longest_prompt(points), instruction=instruction, label_dims=label_dims
-        )
-        model.initialize(generator)
-        return model
+    def network(self) -> type[StateSpace]:
+        return StateSpace
 
 
 class StateSpace(TokenReader):
@@ -149,10 +128,7 @@ class StateSpace(TokenReader):
         for layer in range(self.config.layers):
             context, asking = self._block(layer, context, asking)
         read = context[:, -xs.shape[1] :] if asking is None else asking
-        with exactly(read):
-            wide = read.to(self.final_norm.dtype)
-            normed = F.layer_norm(wide, wide.shape[-1:], self.final_norm, self.final_norm_bias)
-            return self.as_labels(F.linear(normed, self.read_out, self.read_out_bias))
+        return self.normed_answer(read)
 
     def _block(
         self, layer: int, context: Float[Tensor, "b t w"], asking: Float[Tensor, "b p w"] | None

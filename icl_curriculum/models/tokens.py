@@ -10,6 +10,7 @@ w = width.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +33,10 @@ class InstructedModel(Model):
     """
 
     read_in: nn.Parameter
+    final_norm: nn.Parameter
+    final_norm_bias: nn.Parameter
+    read_out: nn.Parameter
+    read_out_bias: nn.Parameter
     instruction_vectors: Tensor
 
     def __init__(
@@ -92,6 +97,17 @@ class InstructedModel(Model):
         if points > self.max_points:
             raise ValueError(f"the prompt has {points} points, the model's positions allow {self.max_points}")
         return points
+
+    @abstractmethod
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw every weight from ``generator``, in the order of definition."""
+
+    def normed_answer(self, h: Float[Tensor, "b p w"]) -> Float[Tensor, "b p *m"]:
+        """Predictions read from the stream after the last layer norm, in float32."""
+        with exactly(h):
+            wide = h.to(self.final_norm.dtype)
+            normed = F.layer_norm(wide, wide.shape[-1:], self.final_norm, self.final_norm_bias)
+            return self.as_labels(F.linear(normed, self.read_out, self.read_out_bias))
 
     def as_labels(self, found: Float[Tensor, "b p m"]) -> Float[Tensor, "b p *m"]:
         """Predictions without the last axis where a label is one number."""

@@ -28,7 +28,7 @@ from icl_curriculum.models.calling import mean_errors
 from icl_curriculum.models.cpu_step.strategy import CpuStep
 from icl_curriculum.models.heads import HeadEdit
 from icl_curriculum.models.instructions import Instruction
-from icl_curriculum.models.tokens import TokenReader, causal, empty, exactly
+from icl_curriculum.models.tokens import TokenReader, causal, empty
 
 
 @register_model("transformer")
@@ -282,7 +282,7 @@ class Transformer(TokenReader):
                 continue
             h = self._blocks(h, every, mask)
             if left < answers:
-                found.append(self._answer(h[:, read]))
+                found.append(self.normed_answer(h[:, read]))
             h = h + embedded
         return found
 
@@ -290,14 +290,7 @@ class Transformer(TokenReader):
         self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None
     ) -> Float[Tensor, "b p *m"]:
         """Run the blocks and read predictions at ``read``."""
-        return self._answer(self._blocks(h, read, mask, edited))
-
-    def _answer(self, h: Float[Tensor, "b p w"]) -> Float[Tensor, "b p *m"]:
-        with exactly(h):
-            normed = F.layer_norm(
-                h.to(self.final_norm.dtype), (self.config.width,), self.final_norm, self.final_norm_bias
-            )
-            return self.as_labels(F.linear(normed, self.read_out, self.read_out_bias))
+        return self.normed_answer(self._blocks(h, read, mask, edited))
 
     def _blocks(
         self, h: Float[Tensor, "b t w"], read: slice, mask: Bool[Tensor, "t t"] | None, edited: Edited | None = None

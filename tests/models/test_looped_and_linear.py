@@ -35,7 +35,7 @@ def after_loops(model: Transformer, xs: Tensor, ys: Tensor, loops: int) -> list[
     h, found = torch.zeros_like(embedded), []
     for _ in range(loops):
         h = model._blocks(h + embedded, slice(0, None), mask)
-        found.append(model._answer(h[:, read]))
+        found.append(model.normed_answer(h[:, read]))
     return found
 
 
