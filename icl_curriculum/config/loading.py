@@ -140,7 +140,7 @@ def _load(
     sweep: Mapping[str, Any] | None,
 ) -> LoadedExperiment:
     path, values = _said(name)
-    said = values
+    said = dict(values)
     gathered, of_plugins = GatheredMistakes(), GatheredMistakes()
     #: The overrides by the dotted keys that they set.
     set_by: dict[str, str] = {}
