@@ -30,6 +30,7 @@ from icl_curriculum.results.fields import (
 from icl_curriculum.results.head_rows import HeadsRow, MaskingRow
 from icl_curriculum.results.prediction_rows import PredictionRow
 from icl_curriculum.results.schema import TableColumn, TableDefinition
+from icl_curriculum.results.scorecard.row import DifferenceColumns, ScoreColumns, StandingColumns
 from icl_curriculum.results.sweep_rows import SweepRow
 from icl_curriculum.results.transfer.row import TransferRow
 
@@ -343,13 +344,15 @@ TABLES: dict[str, TableDefinition] = {
         TableDefinition("heads", RunColumns, HeadsRow),
         TableDefinition("masking", MaskingRow),
         TableDefinition("transfer", TransferRow),
+        TableDefinition("scorecard", ScoreColumns, DifferenceColumns),
+        TableDefinition("leaderboard", ScoreColumns, StandingColumns),
     )
 }
 
 #: Tables that a run writes and that runs of earlier versions lack.
 OPTIONAL = ("prediction_differences",)
 #: Tables that are no run's own: those of an experiment, those that another command writes, and what is asked for.
-_OTHERS = ("runs", "sweep", "predictions", "summary", "heads", "masking", "transfer")
+_OTHERS = ("runs", "sweep", "predictions", "summary", "heads", "masking", "transfer", "scorecard", "leaderboard")
 
 #: The columns of each table that every finished run has, in order, without those that only some runs have.
 COLUMNS: dict[str, list[str]] = {

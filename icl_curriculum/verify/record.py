@@ -15,7 +15,8 @@ from pathlib import Path
 from icl_curriculum import evaluation
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.verify.banks import GOLDEN, POINTS, PROMPTS, banks, described, read, same_prompts
+from icl_curriculum.evaluation.fingerprints import same_prompts
+from icl_curriculum.verify.banks import GOLDEN, POINTS, PROMPTS, banks, described, read
 
 
 def record(path: Path = GOLDEN, *, replace: bool = False) -> int:

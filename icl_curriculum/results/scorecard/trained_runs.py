@@ -1,0 +1,204 @@
+"""The scores of trained models, from the folders of their runs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.scorecard.along_training import Course, data_efficiency, kept_score
+from icl_curriculum.results.scorecard.axes import BankErrors, scores_on_banks
+from icl_curriculum.results.scorecard.frozen import Benchmark
+from icl_curriculum.results.scorecard.learners import (
+    Computed,
+    FoundLearners,
+    SamePrompts,
+    ScoredLearner,
+    hash_of_banks,
+    why_other_prompts,
+)
+from icl_curriculum.results.scorecard.skill import SkillScore, skill_score
+from icl_curriculum.results.surveying import Survey
+from icl_curriculum.results.tables import read_as_written
+
+#: The curriculum over classes that all scores but one are of, and that of what is kept.
+CURRICULUM, IN_BLOCKS = "random", "sequential"
+_SWEPT = "curriculum.function_classes"
+_METRIC = "normalized_error"
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """A finished run that may be one of the benchmark."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Its resolved config, which its manifest seals."""
+        try:
+            return tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / 'config.toml'}: cannot be read: {error}") from None
+
+    @property
+    def seed(self) -> int:
+        return int(self.manifest["seed"])
+
+    @property
+    def curriculum(self) -> str:
+        """The name of its curriculum over function classes."""
+        named = self.config.get("curriculum", {}).get("function_classes", {})
+        return str(named.get("name", "") if isinstance(named, Mapping) else named)
+
+    @property
+    def learner(self) -> str:
+        """What its learner is called: the variant without the swept curriculum, or else the experiment."""
+        swept = self.manifest.get("swept")
+        if not swept or _SWEPT not in swept["values"]:
+            return str(self.manifest["variant"])
+        others = [f"{key.rpartition('.')[2]}={value}" for key, value in swept["values"].items() if key != _SWEPT]
+        return ",".join([swept["variant"]] * bool(swept["variant"]) + others) or str(self.manifest["experiment"])
+
+    def errors(self) -> BankErrors:
+        """The errors of its model on every bank."""
+        table = read_as_written(self.path, "evaluation")
+        return bank_errors(table[table["learner"] == "model"])
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """Prompts and operations so far, by step and cell ``function_class/input_distribution/none``."""
+        table = read_as_written(self.path, "exposure")
+        cells = table["function_class"].astype(str) + "/" + table["input_distribution"].astype(str) + "/none"
+        return table.assign(cell=cells)
+
+    def spent(self, column: str) -> int:
+        """All ``prompts``, or ``flops``, of its training."""
+        last = self.exposure[self.exposure["step"] == self.exposure["step"].max()]
+        return int(last[column].sum())
+
+    def trained_cells(self) -> set[str]:
+        """The cells with prompts in training."""
+        return set(self.exposure.loc[self.exposure["prompts"] > 0, "cell"])
+
+    def courses(self, frozen: Benchmark) -> dict[str, Course]:
+        """The score on each trained bank by the prompts seen, from the small bank that is asked while training."""
+        table = read_as_written(self.path, "learning")
+        table = table[(table["metric"] == _METRIC) & (table["shift"] == "none")]
+        found: dict[str, dict[int, SkillScore]] = {}
+        keys = ["function_class", "input_distribution", "prompts_seen"]
+        for key, rows in table.groupby(keys, observed=True):
+            function_class, inputs, prompts = key if isinstance(key, tuple) else (key,)
+            name = f"{function_class}/{inputs}/none"
+            if name in frozen.trained:
+                errors = dict(zip(rows["n_context"].astype(int), rows["value"].astype(float), strict=True))
+                score = skill_score(errors, frozen.banks[name].best)
+                assert score is not None
+                found.setdefault(name, {})[int(str(prompts).removesuffix(".0"))] = score
+        return {**found}
+
+    def block_ends(self) -> dict[str, int]:
+        """For each trained cell, the prompts of all cells that the model had seen when it last got one of this."""
+        seen = self.exposure.groupby("step")["prompts"].sum()
+        found = {}
+        for cell, rows in self.exposure.groupby("cell"):
+            last = rows.loc[rows["prompts"] == rows["prompts"].max(), "step"].min()
+            found[str(cell)] = int(seen[last])
+        return found
+
+
+def bank_errors(table: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """The normalized errors of one learner by number of examples, by bank."""
+    table = table[table["metric"] == _METRIC]
+    names = table["function_class"].astype(str) + "/" + table["input_distribution"].astype(str)
+    names = names + "/" + table["shift"].astype(str)
+    found: dict[str, dict[int, float]] = {}
+    for name, k, value in zip(names, table["n_context"].astype(int), table["value"].astype(float), strict=True):
+        found.setdefault(name, {})[k] = value
+    return found
+
+
+def trained_learners(frozen: Benchmark, found: Survey, same: SamePrompts) -> FoundLearners:
+    """The learners of an experiment's finished runs, in the order of their names."""
+    learners = FoundLearners()
+    by_learner: dict[str, list[BenchmarkRun]] = {}
+    for path, manifest in found.finished:
+        run = BenchmarkRun(path, manifest)
+        by_learner.setdefault(run.learner, []).append(run)
+    for name, runs in by_learner.items():
+        reason = next((why for run in runs if (why := why_other_prompts(frozen, run.manifest, same))), None)
+        main = [run for run in runs if run.curriculum != IN_BLOCKS]
+        if reason is None and not main:
+            reason = (
+                f"it was trained on one class after another alone; expected runs of the curriculum {CURRICULUM!r}, too"
+            )
+        if reason is None and len({run.manifest["config_hash"] for run in main}) > 1:
+            reason = "its runs were trained with different configs"
+        if reason is not None:
+            learners.refused[name] = reason
+        else:
+            learners.scored.append(_learner(frozen, name, main, [run for run in runs if run not in main]))
+    return learners
+
+
+def _learner(
+    frozen: Benchmark, name: str, main: Sequence[BenchmarkRun], in_blocks: Sequence[BenchmarkRun]
+) -> ScoredLearner:
+    scores: dict[int | None, dict[str, SkillScore]] = {}
+    measured = _measures_as_asked(frozen, main[0])
+    for run in main:
+        scores[run.seed] = scores_on_banks(frozen, run.errors())
+        if measured and (found := data_efficiency(frozen, run.courses(frozen))) is not None:
+            scores[run.seed]["data_efficiency"] = found
+    for run in in_blocks:
+        if run.seed in scores and _measures_as_asked(frozen, run):
+            found = kept_score(frozen, run.courses(frozen), run.block_ends(), run.spent("prompts"))
+            if found is not None:
+                scores[run.seed]["kept"] = found
+    first = main[0]
+    remarks = [] if measured else ["the errors while training are of other prompts, so that nothing is said on them"]
+    if not in_blocks:
+        remarks.append("not trained on one class after another, so that nothing is said on what is kept")
+    versions = {Computed.of(run.manifest) for run in (*main, *in_blocks)}
+    if len(versions) > 1:
+        remarks.append("its runs were computed with different versions")
+    return ScoredLearner(
+        experiment=str(first.manifest["experiment"]), name=name, kind="model", scores=scores,
+        banks=hash_of_banks(frozen, first.manifest), computed=Computed.of(first.manifest),
+        command=f"icl run {first.manifest['experiment']}", prompts=first.spent("prompts"),
+        operations=first.spent("flops"),
+        config_hashes=tuple(sorted({str(run.manifest["config_hash"]) for run in (*main, *in_blocks)})),
+        remarks=tuple(remarks),
+        broken=tuple(dict.fromkeys(rule for run in (*main, *in_blocks) for rule in _broken(frozen, run))),
+    )  # fmt: skip
+
+
+def _measures_as_asked(frozen: Benchmark, run: BenchmarkRun) -> bool:
+    """Whether the errors while training are those of the benchmark's small banks."""
+    asked = run.config.get("evaluation", {})
+    return (asked.get("learning_prompts"), asked.get("bank_seed")) == (frozen.learning_prompts, frozen.bank_seed)
+
+
+def _broken(frozen: Benchmark, run: BenchmarkRun) -> Iterator[str]:
+    """The rules of the benchmark that a run did not keep to."""
+    if run.manifest.get("imported"):
+        yield "what it was trained on is not known"
+        return
+    prompts, operations = run.spent("prompts"), run.spent("flops")
+    if prompts > frozen.prompts:
+        yield f"trained on {prompts:,} prompts, more than the {frozen.prompts:,} of the budget"
+    if operations > frozen.operations:
+        yield f"trained with {operations:.3g} operations, more than the {frozen.operations:.3g} of the budget"
+    if others := sorted(run.trained_cells() - {*frozen.trained}):
+        yield f"trained on {others[0].removesuffix('/none')}, on which no model of the benchmark is trained"
+    if run.curriculum not in (CURRICULUM, IN_BLOCKS):
+        yield f"trained by the curriculum {run.curriculum!r}, not {CURRICULUM!r}"
+    if run.config.get("model", {}).get("initial") is not None:
+        yield "trained from weights that were trained before"
