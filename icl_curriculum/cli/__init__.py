@@ -270,7 +270,12 @@ def score(
         typer.Option(metavar="5,10", help="numbers of examples for these learners, or 'all'; default: d/2, d, 2d, 4d"),
     ] = None,
     metric: Metrics = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="where to write")] = Path("results/score"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="where to write; default: results/score, of the benchmark results/benchmark_score"
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
@@ -281,6 +286,12 @@ def score(
     ] = "auto",
     plugin: Plugins = None,
     predictions: Predictions = None,
+    benchmark: Annotated[
+        bool,
+        typer.Option(
+            "--benchmark", help="on the frozen prompts of the benchmark, among the learners of the leaderboard"
+        ),
+    ] = False,
 ) -> None:
     """Score learners on any class, inputs and shift, without training: the tables and the figure of an experiment.
 
@@ -294,6 +305,18 @@ def score(
     from icl_curriculum.scoring.score_folder import PromptSize, Scoring
 
     costly = CostlyConfig(n_prompts=costly_prompts, lengths=parse_lengths(lengths))
+    grid = None
+    if benchmark:
+        from icl_curriculum.scoring import benchmark as frozen
+
+        frozen.refuse_other_prompts(
+            {
+                "--function-class": function_class, "--inputs": inputs, "--shift": shift, "--dims": dims,
+                "--points": points, "--n-prompts": n_prompts, "--bank-seed": bank_seed is not None,
+            }
+        )  # fmt: skip
+        costly, grid = frozen.benchmark_costly(costly), frozen.benchmark_grid()
+    output = output or Path("results/benchmark_score" if benchmark else "results/score")
     scoring = Scoring(
         learners,
         AskedCells(function_class or (), inputs or (), shift or ()),
@@ -303,10 +326,17 @@ def score(
         device=launch.resolve_device(device),
         metrics=metric or (),
         predictions=predictions,
+        grid=grid,
     )
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
-    display.show_scores(written)
+    if benchmark:
+        from icl_curriculum.cli import leaderboard as board
+
+        display.show_scored(written)
+        board.show(frozen.build_leaderboard([str(written.folder)], Path("results"), None))
+    else:
+        display.show_scores(written)
     display.show_predictions(written.folder, predictions)
     if written.silent:
         raise typer.Exit(1)
@@ -392,6 +422,28 @@ def compare(
         all_pairs=all_pairs,
     )
     view.show(compared, against)
+
+
+@app.command()
+def leaderboard(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]",
+            autocompletion=completion.results,
+            help="experiments by name, or folders of results or scores; default: the committed table alone",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="also write the table of these learners alone into a file")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """What learners score on the frozen benchmark: those of your results, among those of the committed table."""
+    from icl_curriculum.cli import leaderboard as board
+    from icl_curriculum.scoring.benchmark import build_leaderboard
+
+    board.show(build_leaderboard(names or [], results, output))
 
 
 @app.command()

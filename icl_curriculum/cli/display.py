@@ -109,17 +109,22 @@ def show_scores(written: WrittenScores) -> None:
                 output.show(title)
                 output.show(table)
     _show_undefined(written.grid)
+    show_scored(written)
+    _show_tables(written.folder, written.grid, written.learners)
+    output.put(
+        evaluation=lambda: rows.of_learners(written.folder, cells, written.learners, metrics),
+        prediction_differences=lambda: rows.closest_rows(written.folder, cells, written.learners),
+    )
+
+
+def show_scored(written: WrittenScores) -> None:
+    """Show what failed, and where the files lie."""
     show_baseline_failures(written.failures)
     show_warnings(written.warnings)
     for name in written.silent:
         output.failure(f"{name} answered no prompt")
-    _show_tables(written.folder, written.grid, written.learners)
     show_figures(written.figures)
-    output.put(
-        folder=written.folder,
-        evaluation=lambda: rows.of_learners(written.folder, cells, written.learners, metrics),
-        prediction_differences=lambda: rows.closest_rows(written.folder, cells, written.learners),
-    )
+    output.put(folder=written.folder)
 
 
 def show_heads(written: WrittenHeads) -> None:

@@ -22,8 +22,10 @@ from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.core.notebook import ProgressBoard
 from icl_curriculum.core.notices import LeftOut, said_if_not_shown
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.evaluation.benchmark_banks import drawn_alike
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.predictions import check_format
+from icl_curriculum.results.scorecard.command import write_scorecard
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
@@ -122,6 +124,8 @@ def _shown(directory: Path, note: Callable[[str], None]) -> tuple[list[Path], Wr
     written: WrittenReport | None = None
     with said_if_not_shown("transfer.csv", "written"):
         _write_transfer(directory, note)
+    with said_if_not_shown("scorecard.csv", "written"):
+        _write_scorecard(directory, note)
     with said_if_not_shown("the figures"):
         drawn = figures.draw_all(directory, say=note, tell=lambda name: tell(f"drawing {name}"))
     tell("writing summary and report")
@@ -149,6 +153,13 @@ def _write_transfer(directory: Path, note: Callable[[str], None]) -> None:
         write_if_methods_differ(directory)
     except UserError as error:
         note(f"transfer.csv was not written: {error}")
+
+
+def _write_scorecard(directory: Path, note: Callable[[str], None]) -> None:
+    """Write scorecard.csv where the runs were asked what the benchmark asks, and say who has no place in it."""
+    written = write_scorecard(directory, drawn_alike)
+    for learner, reason in {} if written is None else written.refused.items():
+        note(f"{learner} has no scores: {reason}")
 
 
 def run(

@@ -87,7 +87,8 @@ class WrittenScores:
 class Scoring:
     """Learners and what they are asked. UserError for what cannot be meant.
 
-    ``predictions``: the format in which what everyone answers is written beside the tables.
+    ``predictions``: the format in which what everyone answers is written beside the tables. ``grid``: the banks that
+    are asked in the place of those that ``asked`` and ``size`` name.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Scoring:
         device: str = "cpu",
         metrics: Sequence[str] = (),
         predictions: str | None = None,
+        grid: BankGrid | None = None,
     ) -> None:
         self.predictions = None if predictions is None else AskedPredictions(predictions)
         self.plugins = [load_plugin(plugin) for plugin in plugins]
@@ -110,7 +112,7 @@ class Scoring:
         runs = [item.trained.run.experiment for item in found if item.trained is not None]
         self.threads = max((run.threads for run in runs), default=1)
         self.confidence = runs[0].evaluation.confidence if runs else 0.9
-        self.grid = _grid(asked, size, runs)
+        self.grid = _grid(asked, size, runs) if grid is None else grid
         longest = max(bank.points if bank.shift is None else bank.shift.points(bank.points) for bank in self.grid.banks)
         costly.check(longest - 1, option("--lengths"))
         classes = [item for run in runs for item in run.function_classes]

@@ -8,30 +8,15 @@ from functools import partial
 from typing import Any
 
 from icl_curriculum.baselines import Baseline
-from icl_curriculum.core.machine import computing_threads
-from icl_curriculum.core.registry import BASELINES, FUNCTION_CLASSES, INPUTS, SHIFTS
-from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner, content_hash, oracle_entry, score
-from icl_curriculum.evaluation.fingerprints import fingerprint, same_prompts
-from icl_curriculum.function_classes import FunctionClass
-from icl_curriculum.inputs import InputDistribution
+from icl_curriculum.core.registry import BASELINES
+from icl_curriculum.evaluation import BANK_VERSION, Bank, NamedLearner, oracle_entry, score
+from icl_curriculum.evaluation.benchmark_banks import bank_of, described
+from icl_curriculum.evaluation.fingerprints import same_prompts
 from icl_curriculum.results.scorecard.frozen import FROZEN, Benchmark, FrozenBank, benchmark
-from icl_curriculum.shifts import Shift
-from icl_curriculum.tasks import Task
 from icl_curriculum.verify.checks import Check, CheckOutcome
 
 #: How far a best error may be from the frozen one: the last bits of prompts, and of the sums over them, move it.
 TOLERANCE = 1e-3
-
-
-def bank_of(frozen: Benchmark, bank: FrozenBank) -> Bank:
-    """The bank that a record describes."""
-    function_class = FUNCTION_CLASSES.build(bank.record["function_class"])
-    inputs = INPUTS.build(bank.record["inputs"])
-    shift = None if bank.record["shift"] is None else SHIFTS.build(bank.record["shift"])
-    assert isinstance(function_class, FunctionClass)
-    assert isinstance(inputs, InputDistribution)
-    assert shift is None or isinstance(shift, Shift)
-    return Bank(Task(function_class, inputs, frozen.dims), shift, frozen.n_prompts, frozen.points, frozen.bank_seed)
 
 
 def best_errors(bank: Bank, baselines: list[Any]) -> tuple[list[float], list[str]]:
@@ -64,13 +49,6 @@ def checks() -> Iterator[Check]:
         yield Check(bank.name, "prompts", partial(_same_prompts, frozen, bank))
         if bank.known:
             yield Check(bank.name, "best errors", partial(_same_errors, frozen, bank))
-
-
-def described(bank: Bank) -> dict[str, Any]:
-    """The hash and the fingerprint of a bank's prompts."""
-    with computing_threads(1):
-        prompts = bank.draw()
-        return {"hash": content_hash(prompts), "fingerprint": fingerprint(prompts)}
 
 
 def _same_prompts(frozen: Benchmark, bank: FrozenBank) -> CheckOutcome:

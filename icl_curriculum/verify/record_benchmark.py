@@ -18,9 +18,10 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.registry import BASELINES
 from icl_curriculum.evaluation import BANK_VERSION, Bank
+from icl_curriculum.evaluation.benchmark_banks import described
 from icl_curriculum.results.scorecard.frozen import BENCHMARK, FROZEN, PROTOCOL
 from icl_curriculum.shifts import why_undefined
-from icl_curriculum.verify.benchmark import best_errors, described
+from icl_curriculum.verify.benchmark import best_errors
 
 #: Floating-point operations that training may take: those of the default transformer, and a tenth more.
 OPERATIONS = 1.09e12

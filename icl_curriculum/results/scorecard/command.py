@@ -1,8 +1,7 @@
-"""What is written of scores on the benchmark: scorecard.csv of an experiment, leaderboard.csv of any folders."""
+"""Finds who was scored on the benchmark in a folder of results, and writes scorecard.csv of an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +12,12 @@ from icl_curriculum.core.files import check_writable, write_atomically
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.manifests import MANIFEST
 from icl_curriculum.results.scorecard.frozen import Benchmark, benchmark
-from icl_curriculum.results.scorecard.learners import FoundLearners, SamePrompts, ScoredLearner, no_other
+from icl_curriculum.results.scorecard.learners import FoundLearners, SamePrompts, no_other
 from icl_curriculum.results.scorecard.scored_learners import scored_learners
-from icl_curriculum.results.scorecard.table import leaderboard_rows, scorecard_rows
+from icl_curriculum.results.scorecard.table import scorecard_rows
 from icl_curriculum.results.scorecard.trained_runs import trained_learners
 from icl_curriculum.results.surveying import Survey, survey
 from icl_curriculum.results.tables import read_as_written
-
-#: The committed table: at the top of a checkout, and inside an installed package.
-_INSIDE = Path(__file__).parents[2] / "leaderboard" / "leaderboard.csv"
-COMMITTED = _INSIDE if _INSIDE.is_file() else Path(__file__).parents[3] / "results" / "leaderboard.csv"
 
 
 @dataclass(frozen=True)
@@ -72,9 +67,3 @@ def write_scorecard(directory: Path, same: SamePrompts = no_other) -> WrittenSco
     rows = scorecard_rows(benchmark().name, found.scored)
     write_atomically(path, csv_text([TABLES["scorecard"].header, *rows]))
     return WrittenScorecard(read_as_written(directory, "scorecard"), path, found.refused)
-
-
-def write_leaderboard(learners: Sequence[ScoredLearner], path: Path) -> None:
-    """Write the table of learners from any folders into a file."""
-    rows = leaderboard_rows(benchmark().name, learners)
-    write_atomically(path, csv_text([TABLES["leaderboard"].header, *rows]))

@@ -5,8 +5,9 @@ With e the normalized error of a learner at k examples and e* the best error the
     s(k) = (1 - e) / (1 - e*),
 
 0 for predicting zero, 1 for the best predictions, and negative for what is worse than predicting zero. It is averaged
-over the lengths at which there is something to know, 1 - e* > .05, and then clipped to [0, 1], so that one blow-up
-under a shift doesn't outweigh everything else. The mean before clipping is kept beside it, as the raw score.
+over the lengths, from one example on, at which there is something to know, 1 - e* > .05, and then clipped to [0, 1], so
+that one blow-up under a shift doesn't outweigh everything else. The mean before clipping is kept beside it, as the raw
+score. Errors are means over a bank's prompts, and so is that of predicting zero: it is 1 up to the chance of the draw.
 
 e* is the error, on the very same prompts, of the best attainable predictions; where these are not known, that of the
 best of a frozen list of baselines, at each length the best one.
@@ -47,7 +48,7 @@ def skill_score(errors: Mapping[int, float], best: Mapping[int, float]) -> Skill
     >>> skill_score({1: 0.8, 2: 0.7}, {1: 0.8, 2: 0.4})
     SkillScore(score=0.75, raw=0.75, n_cells=1)
     """
-    counted = [k for k in errors if k in best and 1 - best[k] > LEAST_SKILL]
+    counted = [k for k in errors if k > 0 and k in best and 1 - best[k] > LEAST_SKILL]
     if not counted:
         return None
     # The same floats whatever the order of the lengths.

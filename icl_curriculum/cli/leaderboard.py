@@ -1,0 +1,73 @@
+"""The leaderboard on the terminal: a row for each learner, a column for each axis."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from rich.table import Table
+
+from icl_curriculum.cli import output, rows
+from icl_curriculum.results.scorecard.axes import AXES, MEAN
+from icl_curriculum.scoring.benchmark import Leaderboard
+
+#: The half width of an interval is left out where there is none.
+_MISSING = "—"
+
+
+def show(board: Leaderboard) -> None:
+    """Print the table, the remarks on learners, those that were refused, and where it was written."""
+    table = board.table[board.table["seed"].isna()]
+    made = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
+    titles = {MEAN: "mean", **{axis.name: axis.title for axis in AXES.values()}}
+    made.add_column("", justify="right")
+    made.add_column("learner", justify="left", no_wrap=True)
+    for title in (*titles.values(), "operations", "seeds"):
+        made.add_column(title, justify="right")
+    rank, remarks = 0, []
+    learners = table.groupby(["experiment", "learner"], sort=False)
+    several = table["learner"].groupby(table["learner"]).size()
+    for (experiment, learner), of_learner in learners:
+        first = of_learner.iloc[0]
+        ranked = bool(first["ranked"])
+        rank += ranked
+        own = (str(experiment), str(learner)) in board.own
+        name = f"{learner}" if several[learner] <= len(AXES) + 1 else f"{experiment}/{learner}"
+        by_axis = of_learner.set_index("axis")
+        operations = first["operations"]
+        made.add_row(
+            str(rank) if ranked else _MISSING,
+            f"{name}{' *' if own else ''}",
+            *(_cell(by_axis, axis) for axis in titles),
+            _MISSING if pd.isna(operations) else f"{float(operations):.2g}",
+            str(int(of_learner["n_seeds"].max())) if of_learner["n_seeds"].max() else _MISSING,
+            style="bold" if own else None,
+        )
+        if not pd.isna(first["remark"]):
+            remarks.append(f"{name}{'' if ranked else ' has no rank'}: {first['remark']}")
+    output.show(made)
+    output.show(
+        "\nScores are shares of the attainable skill, (1 - e) / (1 - e*): 0 for predicting zero, 1 for the best "
+        "predictions. ± is half of the 90% interval over seeds."
+        + (" * yours; the others are those of the committed table." if board.own else "")
+    )
+    for text in remarks:
+        output.note(text, label="note: ")
+    for who, reason in board.refused.items():
+        output.note(f"{who} is not in the table: {reason}", label="refused: ")
+    if board.path is not None:
+        output.written("table", board.path, asked=True)
+    output.put(leaderboard=lambda: rows.as_rows(board.table, "leaderboard"))
+
+
+def _cell(by_axis: pd.DataFrame, axis: str) -> str:
+    """``.82 ±.03``: a score with half of its interval."""
+    if axis not in by_axis.index:
+        return _MISSING
+    row = by_axis.loc[axis]
+    score, low, high = (
+        float(row[name]) if row[name] is not None else math.nan for name in ("score", "ci_low", "ci_high")
+    )
+    text = f"{score:.2f}".removeprefix("0") if score < 1 else f"{score:.2f}"
+    half = (high - low) / 2
+    return text if math.isnan(half) else f"{text} ±{f'{half:.2f}'.removeprefix('0')}"
