@@ -331,7 +331,7 @@ def score(
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
     if benchmark:
-        from icl_curriculum.cli import leaderboard as board
+        from icl_curriculum.cli import standings as board
 
         display.show_scored(written)
         board.show(frozen.build_leaderboard([str(written.folder)], Path("results"), None))
@@ -440,7 +440,7 @@ def leaderboard(
     results: Results = Path("results"),
 ) -> None:
     """What learners score on the frozen benchmark: those of your results, among those of the committed table."""
-    from icl_curriculum.cli import leaderboard as board
+    from icl_curriculum.cli import standings as board
     from icl_curriculum.scoring.benchmark import build_leaderboard
 
     board.show(build_leaderboard(names or [], results, output))

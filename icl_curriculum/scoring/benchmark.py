@@ -54,7 +54,8 @@ def refuse_other_prompts(asked: Mapping[str, object]) -> None:
 class Leaderboard:
     """The table of all learners, and those that were refused, by folder and name, each with the reason.
 
-    ``path``: where the table was written. ``own``: experiment and name of the learners of the folders that were asked for; the others are those of the committed table.
+    ``path``: where the table was written. ``own``:
+    experiment and name of the learners of the folders that were asked for; the others are those of the committed table.
     """
 
     table: pd.DataFrame

@@ -26,13 +26,16 @@ def show(board: Leaderboard) -> None:
         made.add_column(title, justify="right")
     rank, remarks = 0, []
     learners = table.groupby(["experiment", "learner"], sort=False)
-    several = table["learner"].groupby(table["learner"]).size()
-    for (experiment, learner), of_learner in learners:
+    experiments: dict[str, set[str]] = {}
+    for experiment, learner in table[["experiment", "learner"]].itertuples(index=False, name=None):
+        experiments.setdefault(learner, set()).add(experiment)
+    for key, of_learner in learners:
+        experiment, learner = map(str, key)
         first = of_learner.iloc[0]
         ranked = bool(first["ranked"])
         rank += ranked
-        own = (str(experiment), str(learner)) in board.own
-        name = f"{learner}" if several[learner] <= len(AXES) + 1 else f"{experiment}/{learner}"
+        own = (experiment, learner) in board.own
+        name = learner if len(experiments[learner]) == 1 else f"{experiment}/{learner}"
         by_axis = of_learner.set_index("axis")
         operations = first["operations"]
         made.add_row(
@@ -64,10 +67,8 @@ def _cell(by_axis: pd.DataFrame, axis: str) -> str:
     """``.82 ±.03``: a score with half of its interval."""
     if axis not in by_axis.index:
         return _MISSING
-    row = by_axis.loc[axis]
-    score, low, high = (
-        float(row[name]) if row[name] is not None else math.nan for name in ("score", "ci_low", "ci_high")
-    )
+    cells = (by_axis[name].to_dict()[axis] for name in ("score", "ci_low", "ci_high"))
+    score, low, high = (math.nan if pd.isna(cell) else float(cell) for cell in cells)
     text = f"{score:.2f}".removeprefix("0") if score < 1 else f"{score:.2f}"
     half = (high - low) / 2
     return text if math.isnan(half) else f"{text} ±{f'{half:.2f}'.removeprefix('0')}"
