@@ -39,6 +39,8 @@ from .runs.planning import plan as plan
 from .runs.results import Results as Results
 from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score
+from .scoring.benchmark import leaderboard as leaderboard
+from .scoring.benchmark import score_on_benchmark as score_on_benchmark
 from .scoring.finished import evaluate as evaluate
 from .scoring.finished import heads as heads
 from .shifts import Shift as Shift

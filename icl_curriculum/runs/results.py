@@ -66,6 +66,7 @@ class Results(os.PathLike[str]):
     sweep = ResultTable("sweep")
     summary = ResultTable("summary")
     transfer = ResultTable("transfer")
+    scorecard = ResultTable("scorecard")
     heads = ResultTable("heads")
     masking = ResultTable("masking")
 

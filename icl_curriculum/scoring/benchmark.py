@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.options import option
+from icl_curriculum.core.provenance import provenance
+from icl_curriculum.core.settings import own_settings
+from icl_curriculum.evaluation import BANK_VERSION, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.benchmark_banks import bank_of, drawn_alike
+from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.scorecard.command import learners_in
 from icl_curriculum.results.scorecard.frozen import benchmark
@@ -23,10 +29,11 @@ from icl_curriculum.results.scorecard.leaderboard import (
     write_leaderboard,
 )
 from icl_curriculum.results.scorecard.learners import ScoredLearner
+from icl_curriculum.results.scorecard.scored_learners import learner_of_rows
+from icl_curriculum.scoring.asked_bank import AskedBank
 from icl_curriculum.scoring.grid import BankGrid
-
-#: The numbers of examples at which learners that fit every prompt anew are asked, unless others are named.
-COSTLY_LENGTHS = (2, 5, 10, 20, 40)
+from icl_curriculum.scoring.learners import contenders, for_training_on, read_dims
+from icl_curriculum.scoring.score import costly_config
 
 
 def benchmark_grid() -> BankGrid:
@@ -36,8 +43,13 @@ def benchmark_grid() -> BankGrid:
 
 
 def benchmark_costly(costly: CostlyConfig) -> CostlyConfig:
-    """How costly learners are asked: as ``costly`` says, and where that names no lengths at some of all banks."""
-    return costly if costly.lengths is not None else costly.model_copy(update={"lengths": COSTLY_LENGTHS})
+    """How costly learners are asked: as ``costly`` says; where that names no lengths at d/2, d, 2 d, 4 d and 8 d."""
+    if costly.lengths is not None:
+        return costly
+    frozen = benchmark()
+    lengths = {frozen.dims // 2, *(times * frozen.dims for times in (1, 2, 4, 8))}
+    longest = 2 * (frozen.points - 1)
+    return costly.model_copy(update={"lengths": tuple(sorted(k for k in lengths if 0 < k <= longest))})
 
 
 def refuse_other_prompts(asked: Mapping[str, object]) -> None:
@@ -50,12 +62,50 @@ def refuse_other_prompts(asked: Mapping[str, object]) -> None:
             )
 
 
+def score_on_benchmark(
+    learners: Any, *, costly_prompts: int = 128, lengths: Literal["all"] | Sequence[int] | None = None
+) -> pd.DataFrame:
+    """What learners without training score on the frozen benchmark, as a table like ``leaderboard.csv``.
+
+    ``learners``: one, a list, or a dict by name, of anything that `score` takes: names of baselines, scikit-learn
+    regressors, functions ``(xs, ys, x_query) -> y``, objects with ``predict``. What fits every prompt anew is asked on
+    the first ``costly_prompts`` of each bank and with d/2, d, 2 d, 4 d and 8 d examples, or the numbers in ``lengths``,
+    or ``"all"``, and marked so. The same as ``icl score --benchmark``, which also keeps the errors. UserError for a
+    learner that cannot be meant, or was not able to answer all banks.
+    """
+    frozen, grid = benchmark(), benchmark_grid()
+    costly = benchmark_costly(costly_config(costly_prompts, lengths))
+    costly.check(max(bank.length for bank in grid.banks) - 1, "lengths")
+    tasks = [bank.drawn_task for bank in grid.banks]
+    found = for_training_on(contenders(learners), [task.function_class for task in tasks], read_dims(tasks))
+    rows: list[tuple[Any, ...]] = []
+    manifest: dict[str, Any] = {"banks": {}, "bank_version": BANK_VERSION, **provenance()}
+    probed: set[tuple[str, str]] = set()
+    with own_settings():
+        for bank in grid.banks:
+            failures: list[BaselineFailure] = []
+            asked = AskedBank(bank, found, 0.9, costly, failures.append, probed=probed)
+            rows += [row for item in asked.contenders for row in of_run(item.columns, asked.rows(item))]
+            manifest["banks"][asked.name] = asked.content
+            for said in failures:
+                warnings.warn(f"{asked.name}: {said}", stacklevel=2)
+    table = pd.DataFrame(rows, columns=TABLES["evaluation"].header)
+    scored = []
+    for item in found:
+        name = item.entry.id
+        made = learner_of_rows(frozen, name, table[table["learner"] == name], manifest)
+        if made is None:
+            raise UserError(f"{name} did not answer all banks of {frozen.name}", key="learners")
+        scored.append(made)
+    return leaderboard_table(scored, committed_leaderboard().iloc[:0])
+
+
 @dataclass(frozen=True)
 class Leaderboard:
     """The table of all learners, and those that were refused, by folder and name, each with the reason.
 
-    ``path``: where the table was written. ``own``:
-    experiment and name of the learners of the folders that were asked for; the others are those of the committed table.
+    ``path``: where the table was written. ``own``: experiment and name of the learners of the folders that were asked
+    for; the others are those of the committed table.
     """
 
     table: pd.DataFrame

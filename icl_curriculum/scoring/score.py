@@ -61,7 +61,9 @@ def score(
     is that of the trained runs.
     Raises UserError for what cannot be meant.
     """
-    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence, metrics)
+    asking = _Asking.of(
+        shifts, points, n_prompts, bank_seed, costly_config(costly_prompts, lengths), confidence, metrics
+    )
     with own_settings():
         rows = [row for _, found in asking.answered(learners, tasks) for row in found]
     return pd.DataFrame(rows, columns=TABLES["evaluation"].header)
@@ -85,7 +87,7 @@ def prediction_differences(
     two. What is compared and how it is normalised is what `evaluation.prediction_differences` says. The arguments are
     those of `score`, with the same prompts, lengths and warnings. Raises UserError for what cannot be meant.
     """
-    asking = _Asking.of(shifts, points, n_prompts, bank_seed, _costly(costly_prompts, lengths), confidence)
+    asking = _Asking.of(shifts, points, n_prompts, bank_seed, costly_config(costly_prompts, lengths), confidence)
     with own_settings():
         rows = [
             row
@@ -189,7 +191,8 @@ def _expect_readable(found: Sequence[Contender], bank: Bank) -> None:
             )
 
 
-def _costly(n_prompts: int, lengths: Any) -> CostlyConfig:
+def costly_config(n_prompts: int, lengths: Any) -> CostlyConfig:
+    """How costly learners are asked: on so many prompts, at these lengths. UserError for what is none."""
     try:
         found: Any = plain(lengths)
         found = list(found) if isinstance(found, range) else found

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
 from icl_curriculum.core.options import given
-from icl_curriculum.verify import banks, baselines, denominators, learners, oracles, published, trivial_errors
+from icl_curriculum.verify import (
+    banks,
+    baselines,
+    benchmark,
+    denominators,
+    learners,
+    oracles,
+    published,
+    trivial_errors,
+)
 from icl_curriculum.verify.checks import Check, CheckOutcome, VerifySection
 
 SECTIONS: dict[str, VerifySection] = {
@@ -23,6 +32,7 @@ SECTIONS: dict[str, VerifySection] = {
         "E f(q)^2 under every shift: what divides the errors, and what is drawn", denominators.checks
     ),
     "banks": VerifySection("evaluation banks: the same prompts as recorded", banks.checks),
+    "benchmark": VerifySection("the frozen benchmark: the same prompts, and the same best errors", benchmark.checks),
     "oracles": VerifySection(
         "errors of the best attainable predictions, of bounds on them, and of posterior means over pools",
         partial(learners.checks, oracles.CASES),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_curriculum.config.experiment import Experiment
-from icl_curriculum.config.loading import load
+from icl_curriculum.config.loading import AnyExperiment, load
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.registry import BASELINES
@@ -75,9 +75,8 @@ def banks_of(experiment: Experiment) -> dict[str, Bank]:
     return found
 
 
-def content() -> dict[str, Any]:
-    """What is written down."""
-    experiment = load(PROTOCOL)[0].experiment
+def content(experiment: Experiment) -> dict[str, Any]:
+    """What is written down of a protocol."""
     banks = banks_of(experiment)
     frozen = BASELINES_OF_V1
     built = [BASELINES.build(item).id for item in frozen]
@@ -109,14 +108,14 @@ def content() -> dict[str, Any]:
     }
 
 
-def record(path: Path = FROZEN, *, replace: bool = False) -> int:
+def record(path: Path = FROZEN, *, protocol: AnyExperiment = PROTOCOL, replace: bool = False) -> int:
     """Write the benchmark down and return the number of its banks. UserError if it is written down already."""
     if path.exists() and not replace:
         raise UserError(
             f"{path} is written down already; another benchmark has another name, or use --replace if nobody has used "
             f"this one yet"
         )
-    made = content()
+    made = content(load(protocol)[0].experiment)
     head = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in made.items() if key != "banks"]
     rows = [f"    {json.dumps(name)}: {json.dumps(bank)}" for name, bank in made["banks"].items()]
     write_atomically(path, "\n".join(["{", *head, '  "banks": {', ",\n".join(rows), "  }", "}", ""]))

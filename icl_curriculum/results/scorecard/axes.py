@@ -80,13 +80,15 @@ def counted_lengths(benchmark: Benchmark, axis: str) -> range:
 
 
 def axis_score(benchmark: Benchmark, axis: str, errors: BankErrors) -> SkillScore | None:
-    """The score on an axis: the mean over its banks. None where a bank was not asked, or no length of it counts."""
+    """The score on an axis: the mean over those of its banks on which a length counts. None where one was not asked."""
     lengths = counted_lengths(benchmark, axis)
-    found = [
-        skill_score({k: e for k, e in errors.get(bank.name, {}).items() if k in lengths}, bank.best)
-        for bank in banks_of_axis(benchmark, axis)
-    ]
-    return None if None in found else mean_score(found)
+    found = []
+    for bank in banks_of_axis(benchmark, axis):
+        asked = {k: e for k, e in errors.get(bank.name, {}).items() if k in lengths}
+        if not asked:
+            return None
+        found.append(skill_score(asked, bank.best))
+    return mean_score(found)
 
 
 def scores_on_banks(benchmark: Benchmark, errors: BankErrors) -> dict[str, SkillScore]:

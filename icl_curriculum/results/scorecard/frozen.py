@@ -59,9 +59,13 @@ class Benchmark:
     banks: Mapping[str, FrozenBank]
 
 
+def benchmark() -> Benchmark:
+    """The benchmark that is written down."""
+    return _read(FROZEN)
+
+
 @functools.cache
-def benchmark(path: Path = FROZEN) -> Benchmark:
-    """The benchmark that is written down in a file."""
+def _read(path: Path) -> Benchmark:
     content = json.loads(path.read_text(encoding="utf-8"))
     banks = {
         name: FrozenBank(

@@ -41,7 +41,7 @@ def scored_learners(frozen: Benchmark, folder: Path, same: SamePrompts) -> Found
     reason = why_other_prompts(frozen, manifest, same)
     for name in table["learner"].drop_duplicates().astype(str):
         rows = table[table["learner"] == name]
-        found = None if reason is not None else _learner(frozen, name, rows, manifest)
+        found = None if reason is not None else learner_of_rows(frozen, name, rows, manifest)
         if found is None:
             learners.refused[name] = reason or f"it was not asked all banks of {frozen.name}"
         else:
@@ -49,7 +49,13 @@ def scored_learners(frozen: Benchmark, folder: Path, same: SamePrompts) -> Found
     return learners
 
 
-def _learner(frozen: Benchmark, name: str, rows: pd.DataFrame, manifest: Mapping[str, Any]) -> ScoredLearner | None:
+def learner_of_rows(
+    frozen: Benchmark, name: str, rows: pd.DataFrame, manifest: Mapping[str, Any]
+) -> ScoredLearner | None:
+    """A learner without training, from its rows of evaluation.csv; None where it was not asked all banks.
+
+    ``manifest``: with the ``banks``, and what the errors were computed with.
+    """
     errors = bank_errors(rows)
     if {*frozen.banks} - {*errors}:
         return None
