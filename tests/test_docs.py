@@ -24,6 +24,7 @@ import torch
 from foreign_checkpoints import GARG, changed, foreign_weights, write_state
 from places import ROOT
 from test_house import FLOOR
+from toy_benchmark import SHIFTS, toy_benchmark
 
 import icl_curriculum
 from icl_curriculum import bench, figures
@@ -133,6 +134,7 @@ def test_the_pages_show_commands_of_every_kind() -> None:
         "clean",
         "heads",
         "import",
+        "leaderboard",
         "score",
         "verify",
         "bench",
@@ -197,8 +199,15 @@ def toy(command: Command) -> list[str]:
             kept |= {"points"}
         if command[2] in ("cap.toml", "outliers.toml", "missing.toml", "steps.toml"):
             kept |= {"evaluation.shifts"}
+        if command[2] == "my_benchmark.toml":  # whose prompts are those of a toy benchmark
+            kept |= {"model.layers", "model.heads", "model.width", "evaluation.shifts", "evaluation.baselines"}
+            return overriding(
+                [("evaluation.shifts", SHIFTS), *((key, value) for key, value in TOY.items() if key not in kept)]
+            )
         seeds = [] if "--seeds" in command else [("seeds", "[0]")]
         return overriding([*((key, value) for key, value in TOY.items() if key not in kept), *seeds])
+    if "--benchmark" in command:
+        return ["--costly-prompts", "2"]
     if command[1] in ("import", "score"):
         return [] if "--n-prompts" in command else ["--n-prompts", "4"]
     if command[1] == "evaluate":  # by default of every input distribution there is
@@ -214,6 +223,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
 ) -> None:
     """By the console script's entry point in this process, which spares importing torch for each."""
     monkeypatch.chdir(folder)
+    toy_benchmark(folder, monkeypatch)
     draw_all = figures.draw_all
 
     def draw_some(directory: Path, **options: Any) -> list[Path]:
@@ -446,10 +456,13 @@ def test_experiments_that_the_text_names_are_there() -> None:
     assert named <= set(experiment_names())
 
 
-def test_the_readme_is_a_screen_or_two_and_its_tree_shows_every_room() -> None:
-    """A line per room, and a room imports only what stands below it."""
+def test_the_readme_is_a_screen_or_two() -> None:
     assert len(README.splitlines()) <= 150
-    (tree,) = (body for body in blocks("text", README) if body.startswith("icl_curriculum/"))
+
+
+def test_the_tree_on_the_page_shows_every_room() -> None:
+    """A line per room, and a room imports only what stands below it."""
+    (tree,) = (body for body in blocks("text", EXTENDING) if body.startswith("icl_curriculum/"))
     rooms = [line.split()[0].removesuffix("/").removesuffix(".py") for line in tree.splitlines()[1:]]
     assert sorted(rooms) == sorted(set(FLOOR) - {"__main__"})
     floors = [FLOOR[room] for room in rooms]

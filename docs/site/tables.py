@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -48,6 +49,8 @@ from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.function_classes import LinearClassification, LinearMap, MulticlassLinear
 from icl_curriculum.inputs import Gaussian
 from icl_curriculum.metrics import usual_metrics
+from icl_curriculum.results.scorecard.axes import AXES, MEAN
+from icl_curriculum.results.scorecard.leaderboard import committed_leaderboard
 from icl_curriculum.tasks import Task
 
 DOCS = Path(__file__).parents[1]
@@ -260,10 +263,39 @@ def flattened(metadata: Iterable[Any]) -> Iterable[Any]:
         yield from item.metadata if isinstance(item, FieldInfo) else [item]
 
 
+def leaderboard() -> str:
+    """The committed leaderboard: a learner in a row, an axis in a column."""
+    table = committed_leaderboard()
+    means = table[table["seed"].isna()]
+    titles = {MEAN: "mean", **{axis.name: axis.title for axis in AXES.values()}}
+    rows = []
+    for learner in means["learner"].drop_duplicates():
+        own = means[means["learner"] == learner].set_index("axis")
+        name = str(learner).replace("kernel=", "").replace("/penalty=0.0001", "")
+        rows.append([code(name), *(short_score(own, axis) for axis in titles)])
+    return markdown_table(["learner", *titles.values()], rows)
+
+
+def short_score(own: pd.DataFrame, axis: str) -> str:
+    """``.82 ±.03``; a dash where there is no score."""
+    if axis not in own.index:
+        return "–"
+    score, low, high = own.loc[axis, ["score", "ci_low", "ci_high"]]
+    text = f"{score:.2f}"
+    return (text if math.isnan(low) else f"{text} ±{(high - low) / 2:.2f}").replace("0.", ".")
+
+
+def axes() -> str:
+    rows = [[code(axis.name), axis.about] for axis in AXES.values()]
+    return markdown_table(["axis", "what it is a mean over"], rows)
+
+
 COMMON_FIELDS = built_in(FUNCTION_CLASSES)["linear"].model_fields
 
 #: What stands between the marks, by the marks' name.
 TABLES: dict[str, Callable[[], str]] = {
+    "axes": axes,
+    "leaderboard": leaderboard,
     "columns": columns_tables,
     "coverage": coverage_table,
     "function classes": function_classes,
@@ -295,7 +327,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    for page in DOCS.glob("*.md"):
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         page.write_text(MARKED.sub(renewed, text), encoding="utf-8")
 

@@ -307,9 +307,10 @@ def score(
     costly = CostlyConfig(n_prompts=costly_prompts, lengths=parse_lengths(lengths))
     grid = None
     if benchmark:
+        from icl_curriculum.cli import standings as board
         from icl_curriculum.scoring import benchmark as frozen
 
-        frozen.refuse_other_prompts(
+        board.refuse_other_prompts(
             {
                 "--function-class": function_class, "--inputs": inputs, "--shift": shift, "--dims": dims,
                 "--points": points, "--n-prompts": n_prompts, "--bank-seed": bank_seed is not None,
@@ -331,8 +332,6 @@ def score(
     with progress.bank_view("score", scoring.grid.banks) as tell:
         written = scoring.score(output, tell)
     if benchmark:
-        from icl_curriculum.cli import standings as board
-
         display.show_scored(written)
         board.show(frozen.build_leaderboard([str(written.folder)], Path("results"), None))
     else:

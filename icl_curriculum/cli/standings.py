@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from rich.table import Table
 
 from icl_curriculum.cli import output, rows
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.scorecard.axes import AXES, MEAN
+from icl_curriculum.results.scorecard.frozen import benchmark
 from icl_curriculum.scoring.benchmark import Leaderboard
 
 #: The half width of an interval is left out where there is none.
@@ -61,6 +64,15 @@ def show(board: Leaderboard) -> None:
     if board.path is not None:
         output.written("table", board.path, asked=True)
     output.put(leaderboard=lambda: rows.as_rows(board.table, "leaderboard"))
+
+
+def refuse_other_prompts(asked: Mapping[str, object]) -> None:
+    """UserError for options beside ``--benchmark`` that ask for other prompts than its own. ``asked``: by option."""
+    for name, value in asked.items():
+        if value:
+            raise UserError(
+                f"{name} asks for other prompts, and those of {benchmark().name} are frozen; leave it out, or --benchmark"
+            )
 
 
 def _cell(by_axis: pd.DataFrame, axis: str) -> str:

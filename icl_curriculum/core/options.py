@@ -26,7 +26,7 @@ _PARAMETERS = {
     "--n": "masked",
 }
 #: The options that take no value.
-_FLAGS = ("--fresh", "--all", "--all-pairs", "--benchmark")
+_FLAGS = ("--fresh", "--all", "--all-pairs")
 
 
 def option(name: str, value: str = "", *, python: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,16 +50,6 @@ def benchmark_costly(costly: CostlyConfig) -> CostlyConfig:
     lengths = {frozen.dims // 2, *(times * frozen.dims for times in (1, 2, 4, 8))}
     longest = 2 * (frozen.points - 1)
     return costly.model_copy(update={"lengths": tuple(sorted(k for k in lengths if 0 < k <= longest))})
-
-
-def refuse_other_prompts(asked: Mapping[str, object]) -> None:
-    """UserError for options beside ``--benchmark`` that ask for other prompts than its own. ``asked``: by option."""
-    for name, value in asked.items():
-        if value:
-            raise UserError(
-                f"{option(name)} asks for other prompts, and those of {benchmark().name} are frozen; leave it out, or "
-                f"{option('--benchmark')}"
-            )
 
 
 def score_on_benchmark(

@@ -16,7 +16,7 @@ from icl_curriculum.core.options import given, named_as_on_the_command_line, opt
 
 PACKAGE = ROOT / "icl_curriculum"
 #: What the command line alone says: itself, and what is a command's own and has no function in Python.
-ITS_OWN = ("cli/", "bench/", "verify/record.py", "core/options.py", "config/option_values.py")
+ITS_OWN = ("cli/", "bench/", "verify/record", "core/options.py", "config/option_values.py")
 
 
 def test_an_option_is_named_as_the_caller_knows_it() -> None:

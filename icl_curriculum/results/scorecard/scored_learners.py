@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from icl_curriculum.core.options import option
 from icl_curriculum.results.collecting import check_tables_alone
 from icl_curriculum.results.manifests import read_of_command
 from icl_curriculum.results.scorecard.axes import scores_on_banks
@@ -62,7 +61,7 @@ def learner_of_rows(
     return ScoredLearner(
         experiment="score", name=name, kind="baseline", scores={None: scores_on_banks(frozen, errors)},
         banks=hash_of_banks(frozen, manifest), computed=Computed.of(manifest),
-        command=f"icl score {name} {option('--benchmark')}", remarks=tuple(_remarks(frozen, rows, errors)),
+        command=f"icl score --benchmark {name}", remarks=tuple(_remarks(frozen, rows, errors)),
     )  # fmt: skip
 
 
