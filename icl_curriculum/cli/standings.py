@@ -71,7 +71,8 @@ def refuse_other_prompts(asked: Mapping[str, object]) -> None:
     for name, value in asked.items():
         if value:
             raise UserError(
-                f"{name} asks for other prompts, and those of {benchmark().name} are frozen; leave it out, or --benchmark"
+                f"{name} asks for other prompts, and those of {benchmark().name} are frozen; leave it out, or "
+                "--benchmark"
             )
 
 

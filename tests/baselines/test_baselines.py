@@ -31,6 +31,7 @@ SPECS: list[Spec] = [
     "kernel_ridge",
     {"name": "kernel_ridge", "kernel": "rbf"},
     {"name": "kernel_ridge", "kernel": "laplacian", "gamma": 0.1},
+    {"name": "kernel_ridge", "kernel": "arc_cosine"},
     "quadratic_features",
     {"name": "quadratic_features", "features": "squares"},
     "sparse_posterior",

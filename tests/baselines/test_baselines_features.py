@@ -15,8 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from torch import Tensor
 
+from icl_curriculum.baselines import KernelRidge as KernelRidgeBaseline
 from icl_curriculum.baselines import quadratic_features
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.function_classes import ReluNetwork
 
 DIMS = 4
 
@@ -39,6 +41,13 @@ def one_at_a_time(regressor: Any, prompts: Prompts) -> Tensor:
     return predicted
 
 
+def _arc_cosine(one: Any, other: Any) -> float:
+    """Cho and Saul 2009, degree 1, times 2 E relu^2 = 1."""
+    lengths = np.linalg.norm(one) * np.linalg.norm(other)
+    angle = np.arccos(np.clip(one @ other / lengths, -1, 1))
+    return float(lengths * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi)
+
+
 @BOTH_KINDS
 @pytest.mark.parametrize(
     ("spec", "parameters"),
@@ -48,8 +57,9 @@ def one_at_a_time(regressor: Any, prompts: Prompts) -> Tensor:
         ({"kernel": "rbf", "penalty": 2.0}, {"kernel": "rbf", "alpha": 2.0}),
         ({"kernel": "rbf", "gamma": 0.05}, {"kernel": "rbf", "gamma": 0.05}),
         ({"kernel": "laplacian", "penalty": 0.01}, {"kernel": "laplacian", "alpha": 0.01}),
+        ({"kernel": "arc_cosine", "penalty": 0.01}, {"kernel": _arc_cosine, "alpha": 0.01}),
     ],
-    ids=["default", "polynomial", "rbf", "rbf of another width", "laplacian"],
+    ids=["default", "polynomial", "rbf", "rbf of another width", "laplacian", "arc-cosine"],
 )
 def test_kernel_ridge_is_scikit_learn_s(spec: dict[str, Any], parameters: dict[str, Any], *, separate: bool) -> None:
     prompts = prompts_of(9, separate=separate)
@@ -58,7 +68,17 @@ def test_kernel_ridge_is_scikit_learn_s(spec: dict[str, Any], parameters: dict[s
     torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("kernel", ["rbf", "polynomial"])
+def test_the_arc_cosine_kernel_is_the_covariance_of_relu_networks() -> None:
+    """Without gamma, for any number of hidden units; a vector of zeros covaries with nothing."""
+    function_class = ReluNetwork(hidden=7)
+    xs = torch.cat([torch.randn(3, DIMS, generator=torch.Generator().manual_seed(0)), torch.zeros(1, DIMS)])
+    truth = function_class.sample(200_000, DIMS, torch.Generator().manual_seed(1))
+    values = function_class.evaluate(truth, xs.expand(200_000, 4, DIMS)).double()
+    kernel = KernelRidgeBaseline(kernel="arc_cosine")._kernel(xs.double()[None], xs.double()[None])[0]
+    torch.testing.assert_close(values.T @ values / 200_000, kernel, rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "polynomial", "arc_cosine"])
 @pytest.mark.parametrize("penalty", [1e-3, 1e-12, 1e-300])
 def test_kernel_ridge_survives_examples_that_recur(kernel: str, penalty: float) -> None:
     """The kernel matrix is singular, and below the rounding of its entries the penalty doesn't mend that."""
