@@ -108,6 +108,11 @@ def run(
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
         display.show_predictions(outcome.launched.directory / "*", predictions)
+        if (outcome.launched.directory / "scorecard.csv").is_file():
+            from icl_curriculum.cli import standings
+            from icl_curriculum.scoring.benchmark import build_leaderboard
+
+            standings.show(build_leaderboard([str(outcome.launched.directory)], results, None))
     if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:

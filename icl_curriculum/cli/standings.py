@@ -23,8 +23,8 @@ def show(board: Leaderboard) -> None:
     table = board.table[board.table["seed"].isna()]
     made = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
     titles = {MEAN: "mean", **{axis.name: axis.title for axis in AXES.values()}}
-    made.add_column("", justify="right")
     made.add_column("learner", justify="left", no_wrap=True)
+    made.add_column("rank", justify="right")
     for title in (*titles.values(), "operations", "seeds"):
         made.add_column(title, justify="right")
     rank, remarks = 0, []
@@ -42,8 +42,8 @@ def show(board: Leaderboard) -> None:
         by_axis = of_learner.set_index("axis")
         operations = first["operations"]
         made.add_row(
-            str(rank) if ranked else _MISSING,
             f"{name}{' *' if own else ''}",
+            str(rank) if ranked else _MISSING,
             *(_cell(by_axis, axis) for axis in titles),
             _MISSING if pd.isna(operations) else f"{float(operations):.2g}",
             str(int(of_learner["n_seeds"].max())) if of_learner["n_seeds"].max() else _MISSING,

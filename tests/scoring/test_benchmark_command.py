@@ -49,9 +49,9 @@ def test_without_runs_it_is_the_committed_table(scored: Icl) -> None:
     lines = [line.split() for line in out.splitlines()]
     first = next(line for line in lines if "better" in line)
     last = next(line for line in lines if "rich" in line)
-    # Place, name, mean, kept, operations and seeds; the mean of the best has no interval beyond rounding.
-    assert first[:4] == ["1", "better", ".25", "±.00"]
-    assert last[0] == "—"
+    # Name, rank, mean, kept, operations and seeds; the mean of the best has no interval beyond rounding.
+    assert first[:4] == ["better", "1", ".25", "±.00"]
+    assert last[:2] == ["rich", "—"]
     assert lines.index(first) < lines.index(last)
     assert "rich has no rank: trained on 60 prompts, more than the 32" in err
     code, out, _ = scored("leaderboard", "--json")
