@@ -28,6 +28,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     source.mkdir()
     for name in ("icl_curriculum", "experiments", "pyproject.toml", "README.md", "LICENSE"):
         (source / name).symlink_to(ROOT / name)
+    (source / "results").mkdir()
+    (source / "results/leaderboard.csv").symlink_to(ROOT / "results/leaderboard.csv")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     subprocess.run([*command, str(source)], check=True, capture_output=True)
     (file,) = folder.glob("*.whl")
@@ -37,7 +39,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_every_stub_and_every_experiment(wheel: zipfile.ZipFile) -> None:
     modules = {str(path.relative_to(ROOT)) for pattern in ("*.py", "*.pyi") for path in PACKAGE.rglob(pattern)}
     experiments = {f"icl_curriculum/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.toml")}
-    assert modules | experiments | {"icl_curriculum/py.typed"} <= set(wheel.namelist())
+    benchmark = {
+        "icl_curriculum/leaderboard/leaderboard.csv",
+        "icl_curriculum/results/scorecard/icl-curriculum-v1.json",
+    }
+    assert modules | experiments | benchmark | {"icl_curriculum/py.typed"} <= set(wheel.namelist())
+    # Of the results, nothing but the leaderboard.
+    assert {name for name in wheel.namelist() if name.startswith("icl_curriculum/leaderboard/")} <= benchmark
 
 
 def test_the_wheel_says_who_made_it_and_under_which_licence(wheel: zipfile.ZipFile) -> None:
