@@ -127,8 +127,8 @@ def build_leaderboard(folders: Sequence[str], results: Path, output: Path | None
     """What `leaderboard` does, with what is to be said of it."""
     found: list[ScoredLearner] = []
     refused: dict[str, str] = {}
-    for name in folders:
-        folder = find_results(name, results)
+    # Each once, by whatever path.
+    for folder in {found.resolve(): found for found in (find_results(name, results) for name in folders)}.values():
         learners = learners_in(folder, drawn_alike)
         found += learners.scored
         refused |= {f"{folder}: {learner}": reason for learner, reason in learners.refused.items()}

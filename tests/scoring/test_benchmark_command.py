@@ -65,7 +65,7 @@ def test_learners_without_training_take_the_same_test(scored: Icl, tmp_path: Pat
     assert "least_squares *" in out
     assert "better" in out
     assert "last: answered as few as 2 of 4 prompts; asked at 2 of 4 lengths of trained prompts" in err
-    code, out, _ = scored("leaderboard", "results/benchmark_score", "--output", "mine.csv", "--json")
+    code, out, _ = scored("leaderboard", "results/benchmark_score", "benchmark_score", "--output", "mine.csv", "--json")
     assert code == 0
     written = pd.read_csv("mine.csv")
     assert {*written["learner"]} == {"zero", "least_squares", "last"}
@@ -87,11 +87,18 @@ def test_learners_without_training_take_the_same_test(scored: Icl, tmp_path: Pat
         (("score", "ridge", "--benchmark", "--shift", "skewed"), "--shift asks for other prompts"),
         (("leaderboard", "nowhere"), "no results for 'nowhere' in results"),
         (("leaderboard", "--output", "mine.csv"), "--output: name the folders whose learners are to be written"),
+        (
+            ("leaderboard", "results/one/mixed-seed0"),
+            "is the folder of one run; expected that of its experiment, results/one",
+        ),
         (("leaderboard", "empty"), "empty holds no finished run and no scores"),
     ],
 )
 def test_what_cannot_be_meant_is_one_message(scored: Icl, arguments: tuple[str, ...], message: str) -> None:
     Path("results/empty").mkdir(parents=True)
+    Path("results/one/mixed-seed0").mkdir(parents=True)
+    for name in ("config.toml", "manifest.json"):
+        Path("results/one/mixed-seed0", name).write_text("{}")
     code, out, err = scored(*arguments)
     assert (code, out) == (2, "")
     assert message in " ".join(err.split())

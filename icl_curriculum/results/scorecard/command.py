@@ -10,7 +10,7 @@ import pandas as pd
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import check_writable, write_atomically
 from icl_curriculum.results.columns import TABLES, csv_text
-from icl_curriculum.results.manifests import MANIFEST
+from icl_curriculum.results.manifests import MANIFEST, is_run_name
 from icl_curriculum.results.scorecard.frozen import Benchmark, benchmark
 from icl_curriculum.results.scorecard.learners import FoundLearners, SamePrompts, no_other
 from icl_curriculum.results.scorecard.scored_learners import scored_learners
@@ -37,6 +37,8 @@ def takes_part(found: Survey, frozen: Benchmark) -> bool:
 def learners_in(folder: Path, same: SamePrompts = no_other) -> FoundLearners:
     """The learners in a folder of results, an experiment's or one of scores. UserError if it holds neither."""
     frozen = benchmark()
+    if is_run_name(folder.resolve().name) and (folder / "config.toml").is_file():
+        raise UserError(f"{folder} is the folder of one run; expected that of its experiment, {folder.parent}")
     if (folder / MANIFEST).is_file():
         return scored_learners(frozen, folder, same)
     found = survey(folder, files=True)

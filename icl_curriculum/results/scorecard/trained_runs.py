@@ -31,6 +31,8 @@ from icl_curriculum.results.tables import read_as_written
 CURRICULUM, IN_BLOCKS = "random", "sequential"
 _SWEPT = "curriculum.function_classes"
 _METRIC = "normalized_error"
+#: What all runs of a learner have in common.
+_OF_A_LEARNER = ("dims", "points", "function_classes", "inputs", "model", "instruction", "training", "recipe")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class BenchmarkRun:
             return str(self.manifest["variant"])
         others = [f"{key.rpartition('.')[2]}={value}" for key, value in swept["values"].items() if key != _SWEPT]
         return ",".join([swept["variant"]] * bool(swept["variant"]) + others) or str(self.manifest["experiment"])
+
+    def why_another(self, first: BenchmarkRun) -> str | None:
+        """Why it is not of the learner that another run is of, whatever seed and curriculum; None where it is."""
+        mine, theirs = ({key: run.config.get(key) for key in _OF_A_LEARNER} for run in (self, first))
+        if (differing := next((key for key in mine if mine[key] != theirs[key]), None)) is not None:
+            return f"was trained with another {differing} than {first.path.name}"
+        if self.curriculum == first.curriculum and self.manifest["config_hash"] != first.manifest["config_hash"]:
+            return f"was trained with another config than {first.path.name}"
+        if self.manifest.get("plugins") != first.manifest.get("plugins"):
+            return f"was trained with other plugins than {first.path.name}"
+        return None
 
     def errors(self) -> BankErrors:
         """The errors of its model on every bank."""
@@ -139,8 +152,8 @@ def trained_learners(frozen: Benchmark, found: Survey, same: SamePrompts) -> Fou
             reason = (
                 f"it was trained on one class after another alone; expected runs of the curriculum {CURRICULUM!r}, too"
             )
-        if reason is None and len({run.manifest["config_hash"] for run in main}) > 1:
-            reason = "its runs were trained with different configs"
+        if reason is None:
+            reason = next((f"{run.path.name} {why}" for run in runs if (why := run.why_another(main[0]))), None)
         if reason is not None:
             learners.refused[name] = reason
         else:

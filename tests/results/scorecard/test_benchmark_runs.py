@@ -123,6 +123,18 @@ def test_a_run_without_all_banks_or_of_another_version_is_refused(families: Path
     }
 
 
+def test_runs_of_different_models_are_no_learner(families: Path) -> None:
+    """As where some were trained anew by another config: their folders, with manifests and configs of their own."""
+    wide = families / "small,function_classes=sequential-seed1"
+    config = (wide / "config.toml").read_text(encoding="utf-8")
+    (wide / "config.toml").write_text(config.replace("width = 8", "width = 16"), encoding="utf-8")
+    reseal(wide / "manifest.json", {"config_file": None})
+    assert learners_in(families).refused == {
+        "small": "small,function_classes=sequential-seed1 was trained with another model than "
+        "small,function_classes=random-seed0"
+    }
+
+
 def test_a_table_that_was_edited_is_not_scored(families: Path) -> None:
     table = families / "small,function_classes=random-seed0" / "evaluation.csv"
     table.write_text(table.read_text().replace(",0.9", ",0.1"))
