@@ -271,8 +271,7 @@ def leaderboard() -> str:
     rows = []
     for learner in means["learner"].drop_duplicates():
         own = means[means["learner"] == learner].set_index("axis")
-        name = str(learner).replace("kernel=", "").replace("/penalty=0.0001", "")
-        rows.append([code(name), *(short_score(own, axis) for axis in titles)])
+        rows.append([code(learner), *(short_score(own, axis) for axis in titles)])
     return markdown_table(["learner", *titles.values()], rows)
 
 
