@@ -33,7 +33,7 @@ MOST_PANELS = 8
 #: Panels in a row: titles of axes take much of the width.
 _COLUMNS = 3
 #: Inches: of the greatest score, of a panel, and of the title of an axis.
-_RADIUS, _HEIGHT, _TITLE = 0.58, 1.88, 0.6
+_RADIUS, _HEIGHT, _TITLE = 0.55, 1.82, 0.6
 _RINGS = (0.25, 0.5, 0.75, 1.0)
 #: The colours of trained models and of baselines, of the best of all, and of what lies behind.
 LOOKS = {"model": BLUE, "baseline": "#4A4A4A"}

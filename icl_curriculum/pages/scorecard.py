@@ -19,13 +19,13 @@ from icl_curriculum.results.comparison.scorecard import (
     how_many_seeds,
     learner_scores,
     resolvable,
+    score_text,
     scorecard_answer,
     seeds_in_words,
 )
 from icl_curriculum.results.comparison.sheets import Sheet, SheetEntry
 from icl_curriculum.results.comparison.sources import Source
 from icl_curriculum.results.comparison.verdict import Verdict
-from icl_curriculum.results.comparison.wording import error
 from icl_curriculum.results.scorecard.axes import AXES
 from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import read_table
@@ -124,7 +124,7 @@ def _score(learner: LearnerScores, axis: str) -> SheetEntry:
     if found is None:
         return SheetEntry("–")
     half = (found.high - found.low) / 2
-    return SheetEntry(error(found.value) + ("" if math.isnan(half) else f" ± {error(half)}"), found.value)
+    return SheetEntry(score_text(found.value) + ("" if math.isnan(half) else f" ± {score_text(half)}"), found.value)
 
 
 def axis_sheet(learners: Sequence[LearnerScores], smallest: dict[str, float]) -> Sheet:
@@ -145,6 +145,9 @@ def axis_sheet(learners: Sequence[LearnerScores], smallest: dict[str, float]) ->
         highest = SheetEntry("–") if best is None else _score(best, axis)
         difference = smallest.get(axis, math.nan)
         made.add(
-            title, highest, SheetEntry("–" if best is None else best.name), SheetEntry(error(difference), difference)
+            title,
+            highest,
+            SheetEntry("–" if best is None else best.name),
+            SheetEntry(score_text(difference), difference),
         )
     return made

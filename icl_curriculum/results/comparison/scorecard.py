@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icl_curriculum.results.comparison.wording import between, error
 from icl_curriculum.results.scorecard.axes import AXES, MEAN
 from icl_curriculum.results.statistics.seeds import CONFIDENCE, Estimate
 
@@ -71,15 +70,27 @@ def resolvable(card: pd.DataFrame) -> dict[str, float]:
     return {axis: float(medians[axis]) for axis in TITLES if axis in medians.index}
 
 
-def score_interval(made: Estimate) -> str:
-    """The interval of a score as text, cut off at 0 and 1; ``–`` without one."""
-    return between(Estimate(made.value, made.low, float(np.fmin(made.high, 1.0)), made.n), least=0.0)
+def score_text(value: float) -> str:
+    """A score, or a difference of two, to three decimals whatever its size, so that columns of them line up.
+
+    >>> score_text(0.0079), score_text(-0.0004), score_text(-0.25), score_text(math.nan)
+    ('0.008', '0.000', '−0.250', '–')
+    """
+    return "–" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
+
+
+def _between(low: float, high: float) -> str:
+    """An interval; with ``to`` where a sign would be read as the dash."""
+    ends = score_text(low), score_text(high)
+    return " to ".join(ends) if "−" in "".join(ends) else "–".join(ends)
 
 
 def with_score_interval(made: Estimate) -> str:
     """A score with its interval, ``0.612 (0.590–0.634)``."""
-    interval = score_interval(made)
-    return error(made.value) + ("" if interval == "–" else f" ({interval})")
+    if math.isnan(made.low):
+        return score_text(made.value)
+    # No score lies beyond 0 or 1.
+    return f"{score_text(made.value)} ({_between(max(made.low, 0.0), min(made.high, 1.0))})"
 
 
 def how_many_seeds(learners: Sequence[LearnerScores]) -> str:
@@ -150,9 +161,10 @@ def _second(card: pd.DataFrame, best: LearnerScores, second: LearnerScores) -> s
     row = rows.iloc[0]
     difference = Estimate(float(row["score"]), float(row["ci_low"]), float(row["ci_high"]), int(row["n_seeds"]))
     if math.isnan(difference.low):
-        return f"{text}; the difference, {error(difference.value)}, is not resolved, which takes two seeds or more"
+        return f"{text}; the difference, {score_text(difference.value)}, is not resolved, which takes two seeds or more"
+    interval = _between(difference.low, difference.high)
     resolved = "is resolved" if difference.low > 0 or difference.high < 0 else "is not resolved"
-    return f"{text}; the difference, {error(difference.value)} ({between(difference)}), {resolved}"
+    return f"{text}; the difference, {score_text(difference.value)} ({interval}), {resolved}"
 
 
 def _level(learners: Sequence[LearnerScores]) -> str:
