@@ -34,6 +34,8 @@ from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.pool_sizes import error_by_pool_size
+from icl_curriculum.figures.scorecard_bars import scorecard
+from icl_curriculum.figures.scorecard_radar import scorecard_radar
 from icl_curriculum.figures.shares import curriculum
 from icl_curriculum.figures.shifted import out_of_distribution
 from icl_curriculum.figures.sweep import error_by_parameter
@@ -84,6 +86,8 @@ FIGURES: dict[str, Drawing] = {
         error_by_operations, ("learning", "exposure", "curriculum"), across_variants=True, options=("named",)
     ),
     "transfer": Drawing(transfer, ("transfer",), across_variants=True),
+    "scorecard": Drawing(scorecard, ("scorecard",), across_variants=True),
+    "scorecard_radar": Drawing(scorecard_radar, ("scorecard",), across_variants=True),
 }
 
 
@@ -96,7 +100,7 @@ ACROSS_VARIANTS: Sequence[Callable[..., Figure]] = (
 MOST_VARIANTS = 6
 
 #: Tables that older results lack.
-_OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer", "sweep")
+_OPTIONAL = ("exposure", "heads", "prediction_differences", "transfer", "sweep", "scorecard")
 
 
 def plot(
@@ -171,7 +175,8 @@ def _with_own_figures(
     directory: Path, tables: Mapping[str, pd.DataFrame], asked: str | Sequence[str] | None
 ) -> list[str]:
     """The variants that have figures of their own. UserError for one that the tables do not have."""
-    known = list(dict.fromkeys(name for table in tables.values() for name in distinct(table["variant"])))
+    of_variants = [table for table in tables.values() if "variant" in table]
+    known = list(dict.fromkeys(name for table in of_variants for name in distinct(table["variant"])))
     if asked is None:
         return known if len(known) <= MOST_VARIANTS else []
     names = [asked] if isinstance(asked, str) else list(asked)
@@ -214,7 +219,7 @@ def draw_scores(directory: Path, *, baselines: Baselines = "best") -> list[Path]
 
 def _scores(directory: Path) -> dict[str, pd.DataFrame]:
     """The tables of a directory that holds no training."""
-    there = [name for name in ("prediction_differences",) if (directory / f"{name}.csv").is_file()]
+    there = [name for name in ("prediction_differences", "scorecard") if (directory / f"{name}.csv").is_file()]
     return {name: read_table(directory, name) for name in ("evaluation", *there)}
 
 
@@ -246,7 +251,7 @@ def _draw_each(
             continue  # It holds no such metric.
         sources = [tables[table] for table in drawing.tables]
         options = {name: given[name] for name in drawing.options}
-        variants = distinct(sources[0]["variant"])
+        variants = distinct(sources[0]["variant"]) if "variant" in sources[0] else []
         # Quoting keeps distinct variants distinct, whatever their names hold.
         calls: dict[str, dict[str, str]] = {
             f"{name}_{quote(each, safe='=,+')}": {"variant": each} for each in variants if each in own
@@ -330,7 +335,7 @@ def draw_heads(directory: Path, run_dir: Path | None = None) -> list[Path]:
 def _check_variants(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all tables that have rows hold the same variants."""
     # Runs of earlier versions, which lack optional tables, may stand beside others; transfer.csv may be an older one.
-    others = ("prediction_differences", "transfer", "sweep")
+    others = ("prediction_differences", "transfer", "sweep", "scorecard")
     whole = {name: table for name, table in tables.items() if len(table) and name not in others}
     found = {name: sorted(distinct(table["variant"])) for name, table in whole.items()}
     first = next(iter(found), "")

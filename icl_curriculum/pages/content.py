@@ -22,6 +22,7 @@ from icl_curriculum.pages.findings import (
 )
 from icl_curriculum.pages.headline import ErrorTable, error_table, main_figure
 from icl_curriculum.pages.other_metrics import other_metrics_sections
+from icl_curriculum.pages.scorecard import ScorecardOnPage, scorecard_on_page
 from icl_curriculum.pages.sections import DrawnFile, PageSection, PageTable, Picture
 from icl_curriculum.pages.setting import what_was_run
 from icl_curriculum.pages.similarity import similarity_sections
@@ -56,6 +57,8 @@ class Content:
     details: Sequence[PageSection]
     configs: Sequence[tuple[str, str]]
     provenance: PageTable | None
+    #: What stands before the table of errors, since the first screen is about it.
+    first: Sequence[PageSection] = ()
     #: What could not be shown, which is among the notices, too.
     missed: Sequence[NotShown] = ()
     downloads: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -66,7 +69,7 @@ class Content:
     @property
     def definitions(self) -> list[tuple[str, str]]:
         """What the columns of the tables mean, each once."""
-        tables = [table for section in [*self.findings, *self.details] for table in section.tables]
+        tables = [table for section in [*self.first, *self.findings, *self.details] for table in section.tables]
         return sorted({pair for table in tables for pair in table.sheet.explained.items()})
 
 
@@ -78,6 +81,7 @@ def _warnings(source: Source) -> list[str]:
 #: What each table of an experiment holds, for the list of files.
 FILES = {
     "summary.csv": "every statistic on this page",
+    "scorecard.csv": "what each learner scores on the axes of the benchmark",
     "transfer.csv": "how training methods carry over to unseen classes and inputs",
     "runs.csv": "a row per run",
     "evaluation.csv": "errors after training, with and without shifts",
@@ -110,7 +114,17 @@ def gather(compared: Compared) -> Content:
     nothing: list[PageSection] = []
     no_picture: list[Picture | NotShown] = []
     headline = made("the main figure", partial(main_figure, source, found, numbers), no_picture)
+    answer = made("the verdict", partial(verdict, found, numbers, question), None)
+    nothing_scored: ScorecardOnPage | None = None
+    card = made("the section on the scorecard", partial(scorecard_on_page, source), nothing_scored)
+    first: list[PageSection] = []
+    behind: list[PageSection] = []
+    if card is not None:
+        # What is the first screen of any other experiment follows the table of errors.
+        behind = [PageSection("behind", "The errors behind the scores", _said(answer), headline)]
+        answer, headline, first = card.answer, card.main, [card.section]
     findings = [
+        *behind,
         *section("training", partial(training_section, source, found)),
         *section("curricula", partial(curricula_section, source, found, numbers, answered)),
         *made("the section on training methods", partial(transfer_sections, source), nothing),
@@ -130,21 +144,23 @@ def gather(compared: Compared) -> Content:
     details += made("the section on other metrics", partial(other_metrics_sections, source, found), nothing)
     details += made("the section on whom models answer like", partial(similarity_sections, source, found), nothing)
     details += made("the section on all runs", partial(_whole_sections, found), nothing)
-    shown = [picture.figure_name for each in [*findings, *details] for picture in each.pictures] + ["error_by_examples"]
+    shown = [picture.figure_name for each in [*first, *findings, *details] for picture in each.pictures]
+    shown += [picture.figure_name for picture in headline if isinstance(picture, Picture)] + ["error_by_examples"]
     details += section("all other figures", partial(other_figures, source, shown))
     said = made("the paragraph on what was run", partial(what_was_run, source, found), "")
     configs: list[tuple[str, str]] = made("the configs", partial(_configs, source), [])
     provenance = made("the table of where runs came from", partial(_provenance, source), None)
     missed += [picture.of("the first screen") for picture in headline if isinstance(picture, NotShown)]
-    missed += [picture.of(each.heading) for each in [*findings, *details] for picture in each.missed]
+    missed += [picture.of(each.heading) for each in [*first, *findings, *details] for picture in each.missed]
     return Content(
         name=source.name,
         question=question,
-        verdict=made("the verdict", partial(verdict, found, numbers, question), None),
+        verdict=answer,
         main=[picture for picture in headline if not isinstance(picture, NotShown)],
         errors=made("the table of errors", partial(error_table, source, found, numbers), None),
         setting=said,
         notices=[*_warnings(source), *source.missing, *problems([source]), *map(str, missed)],
+        first=first,
         findings=[each for each in findings if not each.is_empty],
         details=[each for each in details if not each.is_empty],
         configs=configs,
@@ -152,6 +168,13 @@ def gather(compared: Compared) -> Content:
         missed=missed,
         downloads=[(name, what) for name, what in FILES.items() if (source.directory / name).is_file()],
     )
+
+
+def _said(answer: Verdict | None) -> list[str]:
+    """The usual answer as a sentence."""
+    if answer is None:
+        return []
+    return [f"{answer.word}: {answer.sentence}" if answer.word else answer.sentence]
 
 
 def _cell_sections(found: Outcomes, numbers: Numbers, cell: Cell, answered: Sequence[Answer]) -> list[PageSection]:

@@ -29,6 +29,8 @@ _WORDS = {
     "heat_map_by_parameters": "Error by two swept parameters",
     "error_by_pool_size": "Error by the number of training functions",
     "trained_by_asked": "Error of each variant on each class",
+    "scorecard": "Score of each learner on each axis of the benchmark",
+    "scorecard_radar": "Profile of each learner over the axes of the benchmark",
 }
 
 

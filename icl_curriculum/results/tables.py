@@ -29,6 +29,7 @@ _UNUSED: dict[str, tuple[str, ...]] = {
     "heads": ("experiment",),
     "transfer": ("experiment",),
     "sweep": ("experiment",),
+    "scorecard": (),
 }
 
 #: What a reader may rely on; tables may hold more columns.
