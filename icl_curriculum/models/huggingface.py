@@ -23,12 +23,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.extras import EXTRAS
 from icl_curriculum.models.base import Capability, ModelConfig, register_model
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import TokenReader, empty, exactly
 
 _FIELD, _ARCHITECTURE = "model.fields", "model.architecture"
-_WAY_OUT = "install the extra: pip install 'icl_curriculum[transformers]'"
 #: What the default architecture is without fields of one's own: as large as the default transformer.
 _SMALL = {"n_embd": 64, "n_layer": 3, "n_head": 2}
 #: What is set wherever an architecture has it: no cache, no vocabulary.
@@ -41,7 +41,7 @@ _Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 @register_model("huggingface")
 class HuggingFaceConfig(ModelConfig):
-    """Any causal architecture of Hugging Face's transformers, by its config class (extra ``[transformers]``).
+    """Any causal architecture of Hugging Face's transformers, by its config class.
 
     ``architecture`` is the name of a config class, ``fields`` its fields: ``architecture = "LlamaConfig"``, ``fields =
     {hidden_size = 64, num_hidden_layers = 3, num_attention_heads = 2, intermediate_size = 256}``. Fields that are not
@@ -53,6 +53,7 @@ class HuggingFaceConfig(ModelConfig):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {Capability.EXPLICIT_PARAMETERS, Capability.INSTRUCTION, Capability.VECTOR_LABELS}
     )
+    needs_extra: ClassVar[str] = "transformers"
     takes_queries: ClassVar[bool] = False
     positions: ClassVar[str] = "none"
 
@@ -209,7 +210,7 @@ def _library() -> Any:
         raise UserError(
             "the model 'huggingface' needs Hugging Face's transformers, which is not installed",
             key="model",
-            way_out=_WAY_OUT,
+            way_out=f"install the extra: {EXTRAS['transformers'].install}",
         ) from None
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.progress import part_of
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.steps import through_steps
@@ -334,12 +335,23 @@ class Model(nn.Module):
             raise UnreadablePrompts(f"expected Prompts, as Task.draw gives them, found {reprlib.repr(prompts)}")
         if prompts.steps is not None:
             return through_steps(lambda plain: self.predict(plain, head_mask=head_mask), prompts)
-        passes = [
-            self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask))
-            for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass)
-        ]
+        passes: list[Tensor] = []
+        answered = 0
+        for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass):
+            with part_of(len(prompts), answered, len(xs), "prompts"):
+                passes.append(self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask)))
+            answered += len(xs)
         found = torch.cat(passes).to(prompts.xs.device)
         return found.log_softmax(dim=-1) if self.classes else found
+
+    def goes_by_length(self, prompts: Prompts) -> bool:
+        """Whether `predict` asks such prompts length by length, so that it takes long and tells of its way.
+
+        So it does with separate queries where `forward` takes none, and with reasoning steps that are not given.
+        """
+        if prompts.steps is not None:
+            return not prompts.steps_given
+        return prompts.queries is not None and not self.takes_queries
 
     def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
         """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time.
