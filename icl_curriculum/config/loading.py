@@ -246,10 +246,11 @@ def _blamed(mistake: UserError, set_by: Mapping[str, str], said: Mapping[str, An
     Or something within it, where the experiment itself has ``said`` nothing of that key.
     """
     own = f"{mistake.key}."
-    for key, source in set_by.items():
-        if own.startswith(f"{key}.") or (f"{key}.".startswith(own) and not says(said, str(mistake.key))):
-            return mistake.found_in(source)
-    return mistake
+    # Of a table and a key in it, both overridden, it is the key.
+    around = [key for key in set_by if own.startswith(f"{key}.")]
+    within = [key for key in set_by if f"{key}.".startswith(own) and not says(said, str(mistake.key))]
+    blamed = max(around, key=len) if around else next(iter(within), None)
+    return mistake if blamed is None else mistake.found_in(set_by[blamed])
 
 
 def _refuse_lost(each: Combination, merged: Mapping[str, Any], set_by: Mapping[str, str]) -> None:

@@ -167,6 +167,11 @@ class Registry:
         own = self._of_plugins.get(module, {})
         return sorted(name for name, (cls, _) in own.items() if not itself or cls.__module__ == module)
 
+    def owners(self, error: ValidationError) -> dict[str, list[str]]:
+        """The names of other components of the kind that have the fields which one does not, by the unknown field."""
+        unknown = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
+        return {key: sorted(name for name, cls in self._classes.items() if key in cls.model_fields) for key in unknown}
+
     def tables(self) -> Table:
         """What is registered now, by name, with where it came from."""
         return {name: (cls, self._origins[name]) for name, cls in self._classes.items()}
@@ -396,9 +401,8 @@ class Registered:
         except ValidationError as error:
             name = value if isinstance(value, str) else value["name"]
             known = list(self.registry.get(name).model_fields)
-            raise PydanticCustomError(
-                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
-            ) from None
+            context = {"errors": error.errors(), "known": known, "owners": self.registry.owners(error)}
+            raise PydanticCustomError("component_parameters", "bad parameters", context) from None
         except Exception as error:
             # A plugin's own validator failed, or its id, which is read above so that it fails here.
             name = value if isinstance(value, str) else value["name"]

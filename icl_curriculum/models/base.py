@@ -134,6 +134,9 @@ def build_model(
         model.classes = True
     if instruction is not None:
         model.instruction = instruction
+    with at_work(config, "lacks"):
+        asked = {each: config.lacks(each) for each in (Capability.ATTENTION, Capability.HEAD_MASK)}
+    model.lacking = {each: reason for each, reason in asked.items() if reason is not None}
     if not config.takes_queries:
         model.takes_queries = False
     return model

@@ -23,6 +23,7 @@ from icl_curriculum.core.steps import through_steps
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
 from icl_curriculum.models.calling import by_prefix, given, mean_errors
+from icl_curriculum.models.capabilities import Capability
 from icl_curriculum.models.heads import HeadEdit, TokenPlaces
 from icl_curriculum.models.instructions import NEUTRAL, Instruction
 from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
@@ -117,6 +118,8 @@ class Model(nn.Module):
     classes: bool = False
     #: Whether it is given prompts with reasoning steps as they are, which `predict` reads as positions of their own.
     reads_steps: bool = True
+    #: Why it gives no attention maps, or takes no head mask, where its config says so. Set by `build_model`.
+    lacking: Mapping[Capability, str] = {}
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
     #: How many numbers an input and a label of the prompts have that it was built for. Set by `build_model`.
