@@ -20,6 +20,7 @@ from icl_curriculum.bench.tables import ModelSize
 from icl_curriculum.config.loading import RECIPES
 from icl_curriculum.config.tables import OptimizerConfig, TrainingConfig
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.extras import install_command
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.models import Transformer, TransformerConfig
@@ -29,7 +30,7 @@ from icl_curriculum.training.optimizers import Optimizers
 from icl_curriculum.verify.cases import task_of
 
 HUGGING_FACE = "Hugging Face GPT-2"
-MISSING = f"{HUGGING_FACE} is left out: pip install 'icl-curriculum[bench]'"
+MISSING = f"{HUGGING_FACE} is left out: {install_command('bench')}"
 #: The published model, and its optimizer.
 GPT2: dict[str, Any] = {key: value for key, value in RECIPES["reference"]["model"].items() if key != "name"}
 ADAM = OptimizerConfig(**RECIPES["reference"]["training"]["optimizer"])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import typer
 
-#: What `icl list` prints beside kinds of components: where each shift is defined, and the columns of the result files.
-COVERAGE, COLUMNS = "coverage", "columns"
+#: What `icl list` prints beside kinds of components: what else can be installed, where each shift is defined, and the
+#: columns of the result files.
+EXTRAS, COVERAGE, COLUMNS = "extras", "coverage", "columns"
 
 
 def experiments() -> list[str]:
@@ -31,7 +32,7 @@ def kinds() -> list[str]:
     """What `icl list` can list."""
     from icl_curriculum.core.registry import KINDS
 
-    return ["experiments", *KINDS, COVERAGE, COLUMNS]
+    return ["experiments", *KINDS, EXTRAS, COVERAGE, COLUMNS]
 
 
 def registered(kind: str) -> Callable[[], list[str]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from icl_curriculum.cli import flags, output
+from icl_curriculum.cli import completion, flags, output
 from icl_curriculum.cli.completion import COLUMNS, COVERAGE, kinds
 from icl_curriculum.config.finding import experiment_names
 from icl_curriculum.config.loading import find, read
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.extras import EXTRAS, Extra
 from icl_curriculum.core.registry import KINDS, Registry, origin_of
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.schema import TableDefinition
@@ -24,6 +25,8 @@ from icl_curriculum.testing.rules import Result
 
 #: A name, where it is from, and what it is.
 Rows = list[tuple[str, str, str]]
+#: The extra that each component needs which does not work in every installation, by the name of the component.
+Needs = dict[str, Extra]
 
 
 def coverage_table() -> str:
@@ -67,11 +70,11 @@ def show_components(kind: str | None) -> None:
     if kind in (COVERAGE, COLUMNS):
         _show_markdown(kind)
         return
-    listed: list[dict[str, str]] = []
-    for shown in [kind] if kind else ["experiments", *KINDS]:
-        rows = _experiment_rows() if shown == "experiments" else _component_rows(KINDS[shown])
+    listed: list[dict[str, str | bool]] = []
+    for shown in [kind] if kind else ["experiments", *KINDS, completion.EXTRAS]:
+        rows, needs = _rows(shown)
         title = shown.replace("_", " ")
-        listed += [{"kind": shown, "name": name, "from": origin, "what": text} for name, origin, text in rows]
+        listed += [_listed(shown, row, needs.get(row[0])) for row in rows]
         if flags.as_json():
             continue
         if not output.results.is_terminal:
@@ -135,6 +138,22 @@ def _show_markdown(kind: str) -> None:
     )  # fmt: skip
 
 
+def _rows(kind: str) -> tuple[Rows, Needs]:
+    """The rows of a kind, and what extras they need, which their texts say, too."""
+    if kind == completion.EXTRAS:
+        return [(extra.name, extra.here, f"{extra.what}: {extra.install}") for extra in EXTRAS.values()], dict(EXTRAS)
+    if kind == "experiments":
+        return _experiment_rows(), {}
+    return _component_rows(KINDS[kind])
+
+
+def _listed(kind: str, row: tuple[str, str, str], extra: Extra | None) -> dict[str, str | bool]:
+    """A component as JSON has it."""
+    name, origin, text = row
+    needs: dict[str, str | bool] = {} if extra is None else {"needs": extra.install, "installed": extra.installed}
+    return {"kind": kind, "name": name, "from": origin, "what": text, **needs}
+
+
 def _experiment_rows() -> Rows:
     rows = []
     for name in experiment_names():
@@ -146,15 +165,21 @@ def _experiment_rows() -> Rows:
     return rows
 
 
-def _component_rows(registry: Registry) -> Rows:
-    rows = []
+def _component_rows(registry: Registry) -> tuple[Rows, Needs]:
+    rows: Rows = []
+    needs: Needs = {}
     for name in registry.names():
         try:
-            rows.append((name, _near(registry.origin(name)), registry.get(name).summary()))
+            cls = registry.get(name)
+            text = cls.summary()
+            if extra := EXTRAS.get(cls.needs_extra):
+                needs[name] = extra
+                text = f"{text} Needs {extra.install} ({extra.here})."
+            rows.append((name, _near(registry.origin(name)), text))
         except UserError as error:
             # One broken package must not hide all the others.
             rows.append((name, "cannot be used", str(error)))
-    return rows
+    return rows, needs
 
 
 def _near(origin: str) -> str:

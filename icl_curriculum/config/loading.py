@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from icl_curriculum.config.component_files import ComponentFiles
 from icl_curriculum.config.experiment import Experiment, Run, variant_name
 from icl_curriculum.config.finding import experiment_names, is_file, is_there, packaged_folder
 from icl_curriculum.config.mistakes import dotted, in_experiment, named, refuse_impossible, shown
@@ -139,26 +140,29 @@ def _load(
     plugins: Sequence[str | Path],
     sweep: Mapping[str, Any] | None,
 ) -> LoadedExperiment:
-    path, values = _said(name)
+    files = ComponentFiles()
+    path, values = _said(name, files)
     said = dict(values)
     gathered, of_plugins = GatheredMistakes(), GatheredMistakes()
     #: The overrides by the dotted keys that they set.
     set_by: dict[str, str] = {}
     for override in as_texts(overrides, "overrides"):
         with gathered.noting():
-            values = merge(values, parse_override(override))
+            changes = files.named(parse_override(override), Path(), given("--set", named(override)))
+            values = merge(values, changes)
             set_by[dotted(override.partition("=")[0].strip().split("."))] = given("--set", named(override))
     if seeds is not None:
         values["seeds"] = whole_numbers(seeds, "seeds")
     called: dict[str, str] = {}
     if sweep is not None:
-        values["sweep"] = _swept(values.get("sweep", {}), sweep)
+        values["sweep"] = _swept(values.get("sweep", {}), sweep, files)
         called = {key: given("--sweep", key) for key in flattened(sweep)}
         set_by |= {location(key): source for key, source in called.items()}
     loaded: dict[str, str] = {}
     for number, file in enumerate(values.get("plugins", [])):
         with of_plugins.noting(functools.partial(_of_plugin, path, number)):
             loaded[file] = load_plugin(Path(file))
+    loaded |= files.loaded
     for plugin in as_paths(plugins, "plugins"):
         with of_plugins.noting():
             if not is_file(plugin):
@@ -201,16 +205,18 @@ def _load(
     return LoadedExperiment(values, base, made, runs)
 
 
-def _swept(said: Any, given: Any) -> Any:
+def _swept(said: Any, tried: Any, files: ComponentFiles) -> Any:
     """What a file says of its sweep, with what is given beside it in its place."""
-    if not isinstance(given, Mapping):
-        raise UserError(f"expected a dict of keys with lists of values, found {shown(given)}", key="sweep")
+    if not isinstance(tried, Mapping):
+        raise UserError(f"expected a dict of keys with lists of values, found {shown(tried)}", key="sweep")
     made = {
         key: list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) else values
-        for key, values in flattened(given).items()
+        for key, values in flattened(tried).items()
     }
     made = _as_in_a_file(made)
     refuse_impossible({"sweep": made})
+    for key in made:
+        made |= files.named({"sweep": {key: made[key]}}, Path(), given("--sweep", key))["sweep"]
     return {**flattened(said), **made} if isinstance(said, Mapping) else said
 
 
@@ -240,10 +246,11 @@ def _blamed(mistake: UserError, set_by: Mapping[str, str], said: Mapping[str, An
     Or something within it, where the experiment itself has ``said`` nothing of that key.
     """
     own = f"{mistake.key}."
-    for key, source in set_by.items():
-        if own.startswith(f"{key}.") or (f"{key}.".startswith(own) and not says(said, str(mistake.key))):
-            return mistake.found_in(source)
-    return mistake
+    # Of a table and a key in it, both overridden, it is the key.
+    around = [key for key in set_by if own.startswith(f"{key}.")]
+    within = [key for key in set_by if f"{key}.".startswith(own) and not says(said, str(mistake.key))]
+    blamed = max(around, key=len) if around else next(iter(within), None)
+    return mistake if blamed is None else mistake.found_in(set_by[blamed])
 
 
 def _refuse_lost(each: Combination, merged: Mapping[str, Any], set_by: Mapping[str, str]) -> None:
@@ -259,8 +266,8 @@ def _refuse_lost(each: Combination, merged: Mapping[str, Any], set_by: Mapping[s
                 )
 
 
-def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
-    """What an experiment says, defaults left out, and what to call its source in messages."""
+def _said(experiment: AnyExperiment, files: ComponentFiles) -> tuple[str, dict[str, Any]]:
+    """What to call an experiment in messages, and what it says, defaults left out and ``files`` named."""
     if isinstance(experiment, Experiment):
         values = experiment.model_dump(exclude_unset=True, exclude_none=True)
         if any("recipe" in changes for changes in experiment.variants.values()):
@@ -281,13 +288,13 @@ def _said(experiment: AnyExperiment) -> tuple[str, dict[str, Any]]:
                 f"dict is filled up with; give the experiment as a dict",
                 key="recipe",
             )
-        return "the Experiment", values
+        return "the Experiment", files.named(values, Path(), "the Experiment")
     if isinstance(experiment, Mapping):
         values = _as_in_a_file(dict(experiment))
         refuse_impossible(values)
-        return "the dict", _inherited(values, Path(), "the dict", ())
+        return "the dict", _inherited(values, Path(), "the dict", (), files)
     path = find(str(as_path(experiment, "experiment")))
-    return str(path), {"name": path.stem, **read(path)}
+    return str(path), {"name": path.stem, **read(path, files=files)}
 
 
 def _as_in_a_file(value: Any) -> Any:
@@ -428,19 +435,27 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
-def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's values merged over those it extends. Plugin paths become absolute."""
+def read(path: Path, seen: tuple[Path, ...] = (), files: ComponentFiles | None = None) -> dict[str, Any]:
+    """A file's values merged over those it extends. Plugin paths become absolute.
+
+    ``files``: what loads the files that stand for components, and names these; without it they are left as they are.
+    """
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself, by way of {', '.join(str(p.name) for p in seen)}")
-    return _inherited(placed(read_toml(path), path.parent), path.parent, str(path), (*seen, path.resolve()))
+    values = placed(read_toml(path), path.parent)
+    return _inherited(values, path.parent, str(path), (*seen, path.resolve()), files)
 
 
-def _inherited(values: dict[str, Any], folder: Path, source: str, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _inherited(
+    values: dict[str, Any], folder: Path, source: str, seen: tuple[Path, ...], files: ComponentFiles | None
+) -> dict[str, Any]:
     """Values merged over those of the file that they extend. What they name is looked for in ``folder``."""
     if values.get("plugins", []) != []:
         values["plugins"] = _absolute(values["plugins"], folder, f"{source}: plugins")
     if "sweep" in values:
         values["sweep"] = flattened(values["sweep"])
+    if files is not None:
+        values = files.named(values, folder, source)
     parent = values.pop("extends", None)
     if parent is None:
         return values
@@ -451,7 +466,7 @@ def _inherited(values: dict[str, Any], folder: Path, source: str, seen: tuple[Pa
     if parent_path is None:
         where = "beside this file" if seen else "in the working directory"
         raise UserError(f"{source}: extends: {named(parent)} is neither {where} nor in the package")
-    inherited = read(parent_path, seen)
+    inherited = read(parent_path, seen, files)
     for own in ("name", "description"):
         inherited.pop(own, None)
     return merge(inherited, values)

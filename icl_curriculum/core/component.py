@@ -84,6 +84,8 @@ class Component(Strict):
 
     name: ClassVar[str] = ""
     id_fields: ClassVar[tuple[str, ...]] = ()
+    #: The extra of the package that it takes (`core.extras`), by name; none for what works in every installation.
+    needs_extra: ClassVar[str] = ""
 
     given_id: str | None = Field(
         None, alias="id", min_length=1, pattern=r"^[^\r\n]*$", description="overrides the id shown in the tables"

@@ -119,6 +119,14 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def machine_memory() -> float:
+    """The bytes of this machine's memory; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
 def available_cores() -> int:
     """The cores this process may use, which may be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -88,6 +88,9 @@ def mistakes_in(error: ValidationError, model: type[BaseModel], noun: str = "key
     return [mistake for item in items for mistake in _explain(item, model, noun)]
 
 
+#: How many components are named that have a key which another lacks.
+_MOST_OWNERS = 5
+
 # Python's words for what a TOML file calls something else.
 _WORDING = {
     "(Input|String) should (be|have)": "expected",
@@ -99,9 +102,17 @@ _WORDING = {
 
 
 def _explain(
-    error: Any, model: type[BaseModel], noun: str, prefix: tuple[str | int, ...] = (), known: Iterable[str] = ()
+    error: Any,
+    model: type[BaseModel],
+    noun: str,
+    prefix: tuple[str | int, ...] = (),
+    known: Iterable[str] = (),
+    owners: Mapping[str, Sequence[str]] | None = None,
 ) -> list[UserError]:
-    """One pydantic error as a mistake; errors inside a component are unfolded."""
+    """One pydantic error as a mistake; errors inside a component are unfolded.
+
+    ``known``: the fields of the component that the error is in; ``owners``: what others have a field that it lacks.
+    """
     location = (*prefix, *error["loc"])
     key = dotted(location)
     context = error.get("ctx", {})
@@ -109,7 +120,7 @@ def _explain(
         return [
             mistake
             for inner in context["errors"]
-            for mistake in _explain(inner, model, noun, location, context["known"])
+            for mistake in _explain(inner, model, noun, location, context["known"], context["owners"])
         ]
     if error["type"] == "component":
         return [UserError(context["message"], key=key)]
@@ -118,7 +129,10 @@ def _explain(
     if error["type"] == "extra_forbidden":
         names = list(known) or _fields_at(model, error["loc"][:-1])
         hint = did_you_mean(str(location[-1]), (name for name in names if name != "given_id"))
-        return [UserError(f"unknown {noun}{hint}", key=key)]
+        others = (owners or {}).get(str(location[-1]), ())
+        has = "has" if len(others) == 1 else "have"
+        whose = f"; {', '.join(others[:_MOST_OWNERS])} {has} it" if others else ""
+        return [UserError(f"unknown {noun}{hint}{whose}", key=key)]
     if error["type"] == "value_error":
         # A validator's own words, which may say what was found.
         words = str(context["error"])

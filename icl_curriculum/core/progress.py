@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Tell(Protocol):
@@ -24,3 +29,38 @@ def within(tell: Tell, number: int, of: int) -> Tell:
 def between(tell: Tell, begin: float, end: float) -> Tell:
     """What a part of the work tells that lasts from one share of the whole to another."""
     return lambda share, detail="": tell(begin + (end - begin) * share, detail)
+
+
+#: Who hears of what takes long deep inside a learner, which is given prompts and nobody to tell.
+_HEARD_BY: ContextVar[Tell] = ContextVar("_HEARD_BY", default=tell_nobody)
+
+
+@contextlib.contextmanager
+def heard_by(tell: Tell) -> Iterator[None]:
+    """Have `one_by_one` tell of its way in the block."""
+    token = _HEARD_BY.set(tell)
+    try:
+        yield
+    finally:
+        _HEARD_BY.reset(token)
+
+
+def one_by_one(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, each of which is told of before it is worked on: ``length 3 of 201``, where ``what`` is ``length``."""
+    tell = _HEARD_BY.get()
+    for number, item in enumerate(items):
+        tell(number / len(items), f"{what} {number + 1:,} of {len(items):,}")
+        yield item
+
+
+@contextlib.contextmanager
+def part_of(whole: int, begin: int, size: int, what: str) -> Iterator[None]:
+    """Have `one_by_one` in the block tell of a part of some work, as of that part: ``length 3 of 201, prompts 65-128``.
+
+    ``whole``: how many there are of ``what``; ``begin``, ``size``: how many come before the part, and are in it.
+    """
+    outer, end = _HEARD_BY.get(), begin + size
+    about = f", {what} {begin + 1:,}-{end:,} of {whole:,}" if size < whole else ""
+    part = between(outer, begin / whole, end / whole)
+    with heard_by(lambda share, detail="": part(share, detail + about)):
+        yield

@@ -48,6 +48,15 @@ def plugin_of(module: str) -> str | None:
     return top if top.startswith(PLUGIN_MODULE) else None
 
 
+def names_file(text: str) -> bool:
+    """Whether a text in the place of a component's name is the path of a plugin file, or a name in one.
+
+    >>> [names_file(text) for text in ("lab/mine.py", "mine.py:small", "transformer")]
+    [True, True, False]
+    """
+    return text.endswith(".py") or ".py:" in text
+
+
 def companions(plugins: Collection[str]) -> None:
     """Note that some plugin files are those of one run."""
     for plugin in plugins:
@@ -132,6 +141,12 @@ class Registry:
                 return self._of_plugins[plugin][name][0]
         self._load_entry_points(name)
         if name not in self._classes:
+            if names_file(name):
+                raise UserError(
+                    f"unknown {self.kind} {name!r}",
+                    way_out="a file stands for what it registers as a whole value of an experiment file; here, name "
+                    "the file in plugins, and what it registers by its own name",
+                )
             raise UserError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
         return self._classes[name]
 
@@ -142,6 +157,20 @@ class Registry:
     def defined_in(self, path: Path) -> list[str]:
         """The names that a plugin file has registered."""
         return sorted(name for name, origin in self._origins.items() if origin == str(path.resolve()))
+
+    def registered_by(self, digest: str, *, itself: bool = False) -> list[str]:
+        """The names that a plugin file has registered, by the hash of its content; it must be loaded.
+
+        ``itself``: without those of the modules that it imports from its own folder.
+        """
+        module = f"{PLUGIN_MODULE}{digest}"
+        own = self._of_plugins.get(module, {})
+        return sorted(name for name, (cls, _) in own.items() if not itself or cls.__module__ == module)
+
+    def owners(self, error: ValidationError) -> dict[str, list[str]]:
+        """The names of other components of the kind that have the fields which one does not, by the unknown field."""
+        unknown = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
+        return {key: sorted(name for name, cls in self._classes.items() if key in cls.model_fields) for key in unknown}
 
     def tables(self) -> Table:
         """What is registered now, by name, with where it came from."""
@@ -372,9 +401,8 @@ class Registered:
         except ValidationError as error:
             name = value if isinstance(value, str) else value["name"]
             known = list(self.registry.get(name).model_fields)
-            raise PydanticCustomError(
-                "component_parameters", "bad parameters", {"errors": error.errors(), "known": known}
-            ) from None
+            context = {"errors": error.errors(), "known": known, "owners": self.registry.owners(error)}
+            raise PydanticCustomError("component_parameters", "bad parameters", context) from None
         except Exception as error:
             # A plugin's own validator failed, or its id, which is read above so that it fails here.
             name = value if isinstance(value, str) else value["name"]

@@ -15,6 +15,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.progress import one_by_one
 from icl_curriculum.core.prompts import Prompts
 
 
@@ -78,7 +79,7 @@ def through_steps(ask: Callable[[Prompts], Tensor], prompts: Prompts) -> Float[T
     found = torch.zeros_like(prompts.ys)
     first = ask(whole)[:, ::each].to(found) if queries is None else None
     defined = prompts.defined()
-    for k in defined.any(dim=0).nonzero().flatten().tolist():
+    for k in one_by_one(defined.any(dim=0).nonzero().flatten().tolist(), "length"):
         rows = defined[:, k].nonzero().flatten()
         start, end = k * each, (k + 1) * each
         part = replace(whole[rows].first_points(end), mask=None)

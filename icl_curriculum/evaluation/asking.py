@@ -20,7 +20,7 @@ from icl_curriculum.core.contracts import ComponentFailed, at_work, kind_of
 from icl_curriculum.core.errors import UserError, described
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.plugin_reads import no_strays
-from icl_curriculum.core.progress import Tell, tell_nobody
+from icl_curriculum.core.progress import Tell, heard_by, tell_nobody
 from icl_curriculum.core.prompts import Learner, Prompts
 from icl_curriculum.core.registry import source_of
 from icl_curriculum.core.settings import own_settings
@@ -157,10 +157,17 @@ def ask(entry: NamedLearner, prompts: Prompts, costly: CostlyConfig, tell: Tell 
     What is costly is asked at the lengths and on the first prompts that ``costly`` says. A baseline that raises, or
     whose answer is no finite number, has failed on that prompt alone. So has a model that adapts and diverges, whose
     error is then that of an overflow. Otherwise raises what a model or an oracle raises, and what a baseline does that
-    is not costly and answers no prompt at all. What is costly tells how far it is.
+    is not costly and answers no prompt at all. What is costly tells how far it is, and so does a model that answers
+    prompt length by prompt length.
     """
     if getattr(entry.learner, "costly", False):
         return _in_parts(entry, _lightened(prompts, costly), tell)
+    with heard_by(tell):
+        return _at_once(entry, prompts)
+
+
+def _at_once(entry: NamedLearner, prompts: Prompts) -> Reply:
+    """The answers of a learner that is not costly, to all prompts."""
     if entry.kind != "baseline":
         with at_work(entry.component, "predict"):
             try:

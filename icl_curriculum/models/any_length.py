@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 
 from icl_curriculum.models.base import Capability, ModelConfig
+from icl_curriculum.models.capabilities import WITH_HEADS
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import InstructedModel
 
@@ -23,7 +24,7 @@ class AnyLengthConfig(ModelConfig):
 
     def lacks(self, capability: Capability) -> str | None:
         if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
-            return f"{self.name} has no attention heads"
+            return f"{self.name} has no attention heads; {WITH_HEADS}"
         return super().lacks(capability)
 
     def longest_prompt(self, points: int) -> int:

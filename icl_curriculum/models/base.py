@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -134,6 +135,13 @@ def build_model(
         model.classes = True
     if instruction is not None:
         model.instruction = instruction
+    lacking: dict[Capability, str] = {}
+    for each in (Capability.ATTENTION, Capability.HEAD_MASK):
+        # Whoever needs the ability says what is wrong with a plugin's own `lacks`.
+        with contextlib.suppress(Exception):
+            if (reason := config.lacks(each)) is not None:
+                lacking[each] = str(reason)
+    model.lacking = lacking
     if not config.takes_queries:
         model.takes_queries = False
     return model

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from icl_curriculum.core.progress import one_by_one
 from icl_curriculum.core.prompts import Prompts
 
 
@@ -67,12 +68,17 @@ def by_prefix(
     ys: Float[Tensor, "batch points *labels"],
     queries: Float[Tensor, "batch points dims"],
 ) -> Float[Tensor, "batch points *labels"]:
-    """The answers to separate queries, each asked as the last input of a plain prompt of its own, without its label."""
+    """The answers to separate queries, each asked as the last input of a plain prompt of its own, without its label.
+
+    Prompt length by prompt length, each of which is told of (`core.progress.heard_by`); nothing of one is kept for the
+    next but its answers.
+    """
     found = []
-    for k in range(xs.shape[1]):
+    for k in one_by_one(range(xs.shape[1]), "length"):
         inputs = torch.cat([xs[:, :k], queries[:, k : k + 1]], dim=1)
         labels = torch.cat([ys[:, :k], torch.zeros_like(ys[:, k : k + 1])], dim=1)
-        found.append(ask(inputs, labels)[:, k])
+        # A copy: the answers to the other entries of the prompt go.
+        found.append(ask(inputs, labels)[:, k].clone())
     return torch.stack(found, dim=1)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
+
+from icl_curriculum.core.errors import UserError
 
 
 class Capability(StrEnum):
@@ -34,6 +38,20 @@ class Capability(StrEnum):
         'be differentiated twice'
         """
         return _WORDINGS[self]
+
+
+#: Which of the families have what not all of them have, for the reasons that the others give.
+WITH_HEADS = 'the model transformer with attention = "fused" or "plain" and loops = 1 has them'
+TWICE_DIFFERENTIABLE = (
+    'the models state_space, deep_sets, and transformer with attention = "plain" or "linear" have them'
+)
+
+
+def expect_able(model: Any, capability: Capability) -> None:
+    """UserError, with the reason, for a model whose config says that it cannot do something."""
+    lacking: Mapping[Capability, str] = getattr(model, "lacking", {})
+    if capability in lacking:
+        raise UserError(f"{type(model).__name__} cannot {capability.wording}: {lacking[capability]}")
 
 
 _WORDINGS = {

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.steps import unrolled
+from icl_curriculum.models.capabilities import Capability, expect_able
 
 #: Fewest earlier labels for which attention and similarity are ranked.
 _FEWEST_RANKED = 3
@@ -201,6 +202,7 @@ def head_scores(
     if prompts.queries is not None:
         raise ValueError("scores of heads are taken on plain prompts, without separate queries")
     prompts = unrolled(prompts)
+    expect_able(model, Capability.ATTENTION)
     places = model.token_places(prompts.points)
     found: dict[str, list[Tensor]] = {name: [] for name in SCORES}
     for xs, ys, _, rows in model.passes(prompts, prompts_per_pass):

@@ -11,9 +11,10 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -23,16 +24,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.extras import EXTRAS
+from icl_curriculum.core.machine import machine_memory
 from icl_curriculum.models.base import Capability, ModelConfig, register_model
+from icl_curriculum.models.capabilities import TWICE_DIFFERENTIABLE, WITH_HEADS
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import TokenReader, empty, exactly
 
 _FIELD, _ARCHITECTURE = "model.fields", "model.architecture"
-_WAY_OUT = "install the extra: pip install 'icl_curriculum[transformers]'"
 #: What the default architecture is without fields of one's own: as large as the default transformer.
 _SMALL = {"n_embd": 64, "n_layer": 3, "n_head": 2}
 #: What is set wherever an architecture has it: no cache, no vocabulary.
 _ALWAYS = {"use_cache": False, "vocab_size": 1, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+#: Numbers in memory for each weight that is trained: itself, its gradient, and what optimizers keep of it.
+_COPIES = 4
 #: Names of the field that bounds the tokens of a prompt; an architecture with neither reads prompts of any length.
 _LONGEST_NAMES, _LONGEST = ("max_position_embeddings", "context_length"), 1_000_000
 
@@ -41,7 +46,7 @@ _Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 @register_model("huggingface")
 class HuggingFaceConfig(ModelConfig):
-    """Any causal architecture of Hugging Face's transformers, by its config class (extra ``[transformers]``).
+    """Any causal architecture of Hugging Face's transformers, by its config class.
 
     ``architecture`` is the name of a config class, ``fields`` its fields: ``architecture = "LlamaConfig"``, ``fields =
     {hidden_size = 64, num_hidden_layers = 3, num_attention_heads = 2, intermediate_size = 256}``. Fields that are not
@@ -53,6 +58,7 @@ class HuggingFaceConfig(ModelConfig):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {Capability.EXPLICIT_PARAMETERS, Capability.INSTRUCTION, Capability.VECTOR_LABELS}
     )
+    needs_extra: ClassVar[str] = "transformers"
     takes_queries: ClassVar[bool] = False
     positions: ClassVar[str] = "none"
 
@@ -67,9 +73,9 @@ class HuggingFaceConfig(ModelConfig):
 
     def lacks(self, capability: Capability) -> str | None:
         if capability == Capability.SECOND_DERIVATIVES:
-            return "the library's fused kernels have no second derivatives"
+            return f"the library's fused kernels have no second derivatives; {TWICE_DIFFERENTIABLE}"
         if capability in (Capability.ATTENTION, Capability.HEAD_MASK):
-            return "architectures of the library give their attention in ways of their own"
+            return f"architectures of the library have attention heads in ways of their own; {WITH_HEADS}"
         return super().lacks(capability)
 
     def check(self, *, dims: int, points: int) -> None:
@@ -209,7 +215,7 @@ def _library() -> Any:
         raise UserError(
             "the model 'huggingface' needs Hugging Face's transformers, which is not installed",
             key="model",
-            way_out=_WAY_OUT,
+            way_out=f"install the extra: {EXTRAS['transformers'].install}",
         ) from None
 
 
@@ -226,7 +232,7 @@ def _known_config(architecture: str, written: str) -> Any:
         known = [name for name in dir(library) if name.endswith("Config") and name != "PretrainedConfig"]
         raise UserError(
             f"expected the name of a config class of transformers {library.__version__}, such as 'LlamaConfig', found "
-            f"{architecture!r}{did_you_mean(architecture, known)}",
+            f"{architecture!r}{_closest_class(architecture, known)}",
             key=_ARCHITECTURE,
         )
     try:
@@ -250,24 +256,62 @@ def _known_config(architecture: str, written: str) -> Any:
         raise UserError(f"{architecture} refuses these fields: {_words(error)}", key=_FIELD) from error
 
 
+def _closest_class(architecture: str, known: Sequence[str]) -> str:
+    """The config class that a text may mean, which may say ``llama``, ``Llama`` or ``LlamaModel`` as well."""
+    plain = re.sub("(config|model|forcausallm|[-_ ])", "", architecture.lower())
+    same = [name for name in known if name.removesuffix("Config").lower() == plain]
+    return f"; did you mean {same[0]!r}?" if same else did_you_mean(architecture, known)
+
+
 def _backbone(architecture: str, fields: Mapping[str, Any]) -> nn.Module:
     """The library's network, freshly drawn from torch's global generator, without its vocabulary."""
-    config = _config(architecture, fields)
-    library = _library()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network: nn.Module = library.AutoModel.from_config(config)
+        network = _network(architecture, fields)
     except Exception as error:
         raise UserError(f"{architecture} cannot be built: {_words(error)}", key=_FIELD) from error
+    _expect_vectors(architecture, network)
+    network.set_input_embeddings(nn.Module())  # type: ignore[operator]
+    return network.float().eval()
+
+
+def _network(architecture: str, fields: Mapping[str, Any]) -> nn.Module:
+    config = _config(architecture, fields)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network: nn.Module = _library().AutoModel.from_config(config)
+    return network
+
+
+def _expect_room(architecture: str, fields: Mapping[str, Any]) -> None:
+    """UserError for a network that takes no vectors, or is too large for this machine, before any of it is made.
+
+    Defaults of the library are often those of published models. An architecture that cannot be laid out without its
+    weights is not looked at.
+    """
+    _config(architecture, fields)
+    try:
+        with torch.device("meta"):
+            network = _network(architecture, fields)
+    except Exception:
+        return
+    _expect_vectors(architecture, network)
+    weights = sum(value.numel() for value in network.parameters())
+    if 4 * weights * _COPIES > (memory := machine_memory()):
+        raise UserError(
+            f"{architecture} with these fields has {weights / 1e9:,.1f} billion weights, and training takes {_COPIES} "
+            f"numbers for each, {4 * weights * _COPIES / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB",
+            key=_FIELD,
+            way_out="say how large it is to be, as in fields = {hidden_size = 64, num_hidden_layers = 3}",
+        )
+
+
+def _expect_vectors(architecture: str, network: nn.Module) -> None:
     if "inputs_embeds" not in inspect.signature(network.forward).parameters:
         raise UserError(
             f"{architecture} builds a {type(network).__name__}, which takes no inputs_embeds: it reads no vectors",
             key=_ARCHITECTURE,
             way_out="choose an architecture whose forward takes inputs_embeds, such as LlamaConfig",
         )
-    network.set_input_embeddings(nn.Module())  # type: ignore[operator]
-    return network.float().eval()
 
 
 def _width(network: nn.Module) -> int:
@@ -288,6 +332,7 @@ def _probed(architecture: str, fields: str, n: int) -> None:
     """UserError for a network that doesn't answer n vectors by vectors, or whose answers depend on later ones."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
+        _expect_room(architecture, json.loads(fields))
         network = _backbone(architecture, json.loads(fields))
         tokens = torch.randn(2, n, _width(network))
         # No shift of all numbers alike, which a layer norm would take out.

@@ -22,6 +22,7 @@ from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.steps import unrolled
 from icl_curriculum.core.streams import generator
+from icl_curriculum.models.capabilities import Capability, expect_able
 from icl_curriculum.models.heads import SCORES, HeadMask, HeadMeans, head_scores
 
 #: A layer and a head in it, counted from 1.
@@ -224,6 +225,8 @@ def mask_heads(model: Any, choice: HeadChoice, prompts: Callable[[int | None], S
 def heads_of(model: Any, prompts: Prompts) -> tuple[int, int]:
     """The numbers of layers and of heads in each, as seen in a prompt. UserError for a model that takes no mask."""
     name = type(model).__name__
+    for capability in (Capability.HEAD_MASK, Capability.ATTENTION):
+        expect_able(model, capability)
     if not takes_keyword(model.forward, "head_mask"):
         raise UserError(f"{name} takes no head mask; a model that does declares Capability.HEAD_MASK")
     xs, ys, _, rows = next(model.passes(unrolled(prompts[:1]).first_points(1), 1))

@@ -16,12 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.progress import part_of
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.steps import through_steps
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
 from icl_curriculum.models.calling import by_prefix, given, mean_errors
+from icl_curriculum.models.capabilities import Capability
 from icl_curriculum.models.heads import HeadEdit, TokenPlaces
 from icl_curriculum.models.instructions import NEUTRAL, Instruction
 from icl_curriculum.models.masking import Head, MaskedModel, choice_of, mask_heads
@@ -116,6 +118,8 @@ class Model(nn.Module):
     classes: bool = False
     #: Whether it is given prompts with reasoning steps as they are, which `predict` reads as positions of their own.
     reads_steps: bool = True
+    #: Why it gives no attention maps, or takes no head mask, where its config says so. Set by `build_model`.
+    lacking: Mapping[Capability, str] = {}
     #: What the model is told before every prompt. Set by `build_model`, for models built to read it.
     instruction: Instruction | None = None
     #: How many numbers an input and a label of the prompts have that it was built for. Set by `build_model`.
@@ -334,12 +338,23 @@ class Model(nn.Module):
             raise UnreadablePrompts(f"expected Prompts, as Task.draw gives them, found {reprlib.repr(prompts)}")
         if prompts.steps is not None:
             return through_steps(lambda plain: self.predict(plain, head_mask=head_mask), prompts)
-        passes = [
-            self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask))
-            for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass)
-        ]
+        passes: list[Tensor] = []
+        answered = 0
+        for xs, ys, queries, rows in self.passes(prompts, self.prompts_per_pass):
+            with part_of(len(prompts), answered, len(xs), "prompts"):
+                passes.append(self.answer(xs, ys, queries, **given(instruction=rows, head_mask=head_mask)))
+            answered += len(xs)
         found = torch.cat(passes).to(prompts.xs.device)
         return found.log_softmax(dim=-1) if self.classes else found
+
+    def goes_by_length(self, prompts: Prompts) -> bool:
+        """Whether `predict` asks such prompts length by length, so that it takes long and tells of its way.
+
+        So it does with separate queries where `forward` takes none, and with reasoning steps that are not given.
+        """
+        if prompts.steps is not None:
+            return not prompts.steps_given
+        return prompts.queries is not None and not self.takes_queries
 
     def passes(self, prompts: Prompts, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
         """Inputs, labels, queries and instructions of the prompts on the model's device, so many at a time.

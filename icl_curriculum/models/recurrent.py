@@ -19,6 +19,7 @@ from torch import Tensor
 
 from icl_curriculum.models.any_length import AnyLengthConfig
 from icl_curriculum.models.base import Capability, register_model
+from icl_curriculum.models.capabilities import TWICE_DIFFERENTIABLE
 from icl_curriculum.models.instructions import Instruction
 from icl_curriculum.models.tokens import TokenReader, empty, exactly
 
@@ -46,7 +47,7 @@ class RecurrentConfig(AnyLengthConfig):
 
     def lacks(self, capability: Capability) -> str | None:
         if capability == Capability.SECOND_DERIVATIVES:
-            return "torch's recurrent kernels have no second derivatives"
+            return f"torch's recurrent kernels have no second derivatives; {TWICE_DIFFERENTIABLE}"
         return super().lacks(capability)
 
     def network(self) -> type[Recurrent]:

@@ -25,6 +25,7 @@ from icl_curriculum.core.component import ADDED_LATER
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.models.base import Capability, ModelConfig, register_model
 from icl_curriculum.models.calling import mean_errors
+from icl_curriculum.models.capabilities import WITH_HEADS
 from icl_curriculum.models.cpu_step.strategy import CpuStep
 from icl_curriculum.models.heads import HeadEdit
 from icl_curriculum.models.instructions import Instruction
@@ -123,9 +124,9 @@ class TransformerConfig(ModelConfig):
         if capability == Capability.SECOND_DERIVATIVES and self.attention == "fused":
             return 'fused attention has no second derivatives; set model.attention = "plain"'
         if capability in (Capability.ATTENTION, Capability.HEAD_MASK) and self.attention == "linear":
-            return "the weights of linear attention sum to anything, so they are no attention maps"
+            return f"the weights of linear attention sum to anything, so they are no attention maps; {WITH_HEADS}"
         if capability in (Capability.ATTENTION, Capability.HEAD_MASK) and self.loops > 1:
-            return "each head of looped blocks attends anew in every loop, so it has no one map"
+            return f"each head of looped blocks attends anew in every loop, so it has no one map; {WITH_HEADS}"
         return super().lacks(capability)
 
     def longest_prompt(self, points: int) -> int:

@@ -5,7 +5,6 @@ Dimensions: n = prompts, points = K + 1, labels = the numbers of a label.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icl_curriculum.core.errors import UserError, did_you_mean
+from icl_curriculum.core.extras import EXTRAS
 from icl_curriculum.core.files import allowed, atomic_path
 from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import TABLES, RunColumns, csv_text, format_value
@@ -36,9 +36,9 @@ def check_format(name: str, source: str = "") -> str:
     source = source or option("--predictions")
     if name not in FORMATS:
         raise UserError(f"{source}: unknown format {name!r}{did_you_mean(name, FORMATS)}")
-    if name == "parquet" and importlib.util.find_spec("pyarrow") is None:
+    if name == "parquet" and not EXTRAS["parquet"].installed:
         raise UserError(
-            f"{source} parquet needs pyarrow, which is not installed; pip install 'icl-curriculum[parquet]', or take "
+            f"{source} parquet needs pyarrow, which is not installed; {EXTRAS['parquet'].install}, or take "
             f"csv, which needs nothing more"
         )
     return name

@@ -198,8 +198,12 @@ def score_banks(
         prompts = bank.draw()
         own: list[LearnerAnswers] = []
         measured = usual_metrics(bank.drawn_task, more)
-        found = score(asked, bank, prompts, experiment.evaluation.confidence, metrics=measured, replied=keeping(own))
-        share = 0.5 if adaptations else 0.0
+        first = 0.5 if trained.model.goes_by_length(prompts) else 0.0
+        found = score(
+            asked, bank, prompts, experiment.evaluation.confidence, metrics=measured, replied=keeping(own),
+            tell=between(of_bank, 0.0, first),
+        )  # fmt: skip
+        share = (1 + first) / 2 if adaptations else first
         failures: list[BaselineFailure] = []
         failures += left_out(adaptations, prompts)
         adapted: list[LearnerAnswers] = []
@@ -207,7 +211,7 @@ def score_banks(
             adapted_learners(trained.model, adaptations, bank, experiment.model), bank, prompts,
             experiment.evaluation.confidence, metrics=measured, costly=experiment.evaluation.costly,
             failed=failures.append,
-            tell=between(of_bank, 0.0, share), replied=keeping(adapted),
+            tell=between(of_bank, first, share), replied=keeping(adapted),
         )  # fmt: skip
         classical = baseline_rows(
             trained.run, bank, prompts, cache, trained.plugins, between(of_bank, share, 1.0), metrics=measured

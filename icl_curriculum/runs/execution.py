@@ -18,7 +18,7 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.options import option
-from icl_curriculum.core.progress import Tell
+from icl_curriculum.core.progress import Tell, heard_by
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
@@ -234,7 +234,7 @@ class _Execution:
         with self._noting_failure():
             # What no table could hold is refused before anything is trained.
             banks = list(evaluation_banks(self.run.experiment))
-            with contextlib.closing(self.recorder.live):
+            with contextlib.closing(self.recorder.live), heard_by(self._tell_asked):
                 self._begin()
                 self._manifest(TRAINED if self.trained else "running")
                 self._train()
@@ -338,6 +338,12 @@ class _Execution:
         """Report how far training is, with the loss of the latest rows."""
         self.loss, self.told = loss, time.monotonic()
         self.report(Progress(self.run.name, "training", self.trainer.step, self.trainer.config.steps, loss, rate))
+
+    def _tell_asked(self, share: float, detail: str = "") -> None:
+        """Report what of measuring errors while training takes long."""
+        self.told = time.monotonic()
+        total = self.trainer.config.steps
+        self.report(Progress(self.run.name, "training", self.trainer.step, total, self.loss, None, detail, share))
 
     def _keep(self) -> None:
         """Keep the weights of this step if they are wanted. Before a checkpoint, which says what was kept so far."""

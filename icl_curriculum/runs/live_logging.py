@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError, described, did_you_mean
+from icl_curriculum.core.extras import install_command, is_installed
 from icl_curriculum.core.options import given
 from icl_curriculum.results.columns import text_hash
 
@@ -113,15 +113,9 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
         if name not in BACKENDS:
             raise UserError(f"{given('--log', name)}: unknown{did_you_mean(name, BACKENDS)}")
         package = BACKENDS[name].package
-        if package is not None and not _is_installed(package):
-            raise UserError(f"{given('--log', name)}: not installed; pip install 'icl-curriculum[{name}]'")
+        if package is not None and not is_installed(package):
+            raise UserError(f"{given('--log', name)}: not installed; {install_command(name)}")
     return tuple(dict.fromkeys(names))
-
-
-def _is_installed(package: str) -> bool:
-    spec = importlib.util.find_spec(package)
-    # A folder of that name where Python was started, with logs in it say, would be found as well.
-    return spec is not None and spec.origin is not None
 
 
 class LiveLogging:

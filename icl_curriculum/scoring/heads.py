@@ -244,7 +244,7 @@ class _Study:
             of_bank = within(tell, number, len(cells))
             for asked, entry in enumerate(entries):
                 of_bank(asked / len(entries), "/".join(bank.key))
-                found = score([entry], bank, prompts, self.confidence)
+                found = score([entry], bank, prompts, self.confidence, tell=within(of_bank, asked, len(entries)))
                 yield from evaluation_rows(found, bank, step=self.trained.step, trained_points=self.trained.points)
 
     def _learners(self) -> Iterator[NamedLearner]:

@@ -259,12 +259,12 @@ def test_the_fastest_variant_of_hugging_face_takes_part() -> None:
 def test_without_transformers_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     table = step.measure(TINY, 1, Settings(rounds=2), (8,), quiet)
-    assert table.notes[0] == "Hugging Face GPT-2 is left out: pip install 'icl-curriculum[bench]'"
+    assert table.notes[0] == "Hugging Face GPT-2 is left out: pip install 'icl_curriculum[bench]'"
     assert [row["competitor"] for row in table.rows] == list(competitors.OURS)
     assert all("speedup" not in row for row in table.rows)
     monkeypatch.setattr(memory, "in_children", lambda work, requests: [(1.0, 2.0) for _ in requests])
     table = memory.measure(TINY, 1, "cpu", quiet)
-    assert table.notes[0].endswith("pip install 'icl-curriculum[bench]'")
+    assert table.notes[0].endswith("pip install 'icl_curriculum[bench]'")
     assert HUGGING_FACE not in [row["competitor"] for row in table.rows]
 
 

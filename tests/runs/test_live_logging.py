@@ -140,7 +140,7 @@ def test_a_logger_that_is_not_installed_is_named_before_any_run_begins(
     monkeypatch.setitem(BACKENDS, "wandb", Backend(Notes().open, package="no_such_package"))
     file = write_toml(tmp_path / "tiny.toml", TINY)
     code, _, err = icl("run", file, "--results", tmp_path / "results", "--log", "tensorboard", "--log", "wandb")
-    message = "error: --log wandb: not installed; pip install 'icl-curriculum[wandb]'"
+    message = "error: --log wandb: not installed; pip install 'icl_curriculum[wandb]'"
     assert (code, err.splitlines()[-1]) == (2, message)
     assert not (tmp_path / "results").exists()
 

@@ -122,7 +122,7 @@ def test_another_format_is_refused_before_anything_is_done(icl: Icl, copied: Fin
 def test_without_pyarrow_parquet_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert check_format("csv") == "csv"
-    with pytest.raises(UserError, match=r"pip install 'icl-curriculum\[parquet\]', or take csv"):
+    with pytest.raises(UserError, match=r"pip install 'icl_curriculum\[parquet\]', or take csv"):
         check_format("parquet")
 
 
