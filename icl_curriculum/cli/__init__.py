@@ -110,9 +110,11 @@ def run(
         display.show_predictions(outcome.launched.directory / "*", predictions)
         if (outcome.launched.directory / "scorecard.csv").is_file():
             from icl_curriculum.cli import standings
+            from icl_curriculum.core.notices import said_if_not_shown
             from icl_curriculum.scoring.benchmark import build_leaderboard
 
-            standings.show(build_leaderboard([str(outcome.launched.directory)], results, None))
+            with said_if_not_shown("the leaderboard", "shown"):
+                standings.show(build_leaderboard([str(outcome.launched.directory)], results, None))
     if outcome.report is not None:
         display.show_report(outcome.report)
     if outcome.launched.failures:

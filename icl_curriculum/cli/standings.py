@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
@@ -12,6 +13,7 @@ from icl_curriculum.cli import output, rows
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.scorecard.axes import AXES, MEAN
 from icl_curriculum.results.scorecard.frozen import benchmark
+from icl_curriculum.results.scorecard.leaderboard import LEARNER
 from icl_curriculum.scoring.benchmark import Leaderboard
 
 #: The half width of an interval is left out where there is none.
@@ -28,17 +30,16 @@ def show(board: Leaderboard) -> None:
     for title in (*titles.values(), "operations", "seeds"):
         made.add_column(title, justify="right")
     rank, remarks = 0, []
-    learners = table.groupby(["experiment", "learner"], sort=False)
-    experiments: dict[str, set[str]] = {}
-    for experiment, learner in table[["experiment", "learner"]].itertuples(index=False, name=None):
-        experiments.setdefault(learner, set()).add(experiment)
+    learners = table.groupby(LEARNER, sort=False, dropna=False)
+    several = Counter(str(key[1]) for key, _ in learners)
     for key, of_learner in learners:
-        experiment, learner = map(str, key)
+        experiment, learner = str(key[0]), str(key[1])
         first = of_learner.iloc[0]
         ranked = bool(first["ranked"])
         rank += ranked
-        own = (experiment, learner) in board.own
-        name = learner if len(experiments[learner]) == 1 else f"{experiment}/{learner}"
+        hashes = None if pd.isna(first["config_hashes"]) else first["config_hashes"]
+        own = (experiment, learner, first["command"], hashes) in board.own
+        name = learner if several[learner] == 1 else f"{experiment}/{learner}"
         by_axis = of_learner.set_index("axis")
         operations = first["operations"]
         made.add_row(

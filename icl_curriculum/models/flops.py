@@ -1,4 +1,4 @@
-"""Floating-point operations of a call, by the matrix products that it executes.
+"""Floating-point operations of a call, by the matrix products and convolutions that it executes.
 
 torch's own ``FlopCounterMode`` knows neither products in place nor fused attention on a CPU.
 """
@@ -43,8 +43,12 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::").removesuffix("_")
+        found = func(*args, **(kwargs or {}))
+        # Of a convolution, each number that comes out is a product with one filter.
+        if name == "convolution":
+            self.total += _convolution(found, args[1])
         self.total += operations(name, args)
-        return func(*args, **(kwargs or {}))
+        return found
 
 
 def operations(name: str, args: Any) -> int:
@@ -58,6 +62,9 @@ def operations(name: str, args: Any) -> int:
         backward = "_backward" in name
         query, key, value = args[1:4] if backward else args[:3]
         return (_BACKWARD if backward else _FORWARD) * _attention_product(query, key, value)
+    if name == "convolution_backward":
+        # The gradients of input and filters are a product each.
+        return 2 * _convolution(args[0], args[2])
     if name.removesuffix("_backward") in _RECURRENT:
         steps = int(args[0].shape[0] * args[0].shape[1])
         # oneDNN gets the weights of a layer one by one, cuDNN those of all layers in a list; biases are no matrices.
@@ -65,6 +72,10 @@ def operations(name: str, args: Any) -> int:
         products: int = sum(2 * steps * int(weight.numel()) for weight in given if weight.ndim == 2)
         return 2 * products if name.endswith("_backward") else products
     return 0
+
+
+def _convolution(result: Tensor, filters: Tensor) -> int:
+    return 2 * int(result.numel()) * int(filters[0].numel())
 
 
 def _attention_product(query: Tensor, key: Tensor, value: Tensor) -> int:

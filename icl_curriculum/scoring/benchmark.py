@@ -19,6 +19,7 @@ from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation import BANK_VERSION, BaselineFailure
 from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.evaluation.benchmark_banks import bank_of, drawn_alike
+from icl_curriculum.models import Model
 from icl_curriculum.results.columns import TABLES, of_run
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.scorecard.command import learners_in
@@ -68,8 +69,17 @@ def score_on_benchmark(
     costly.check(max(bank.length for bank in grid.banks) - 1, "lengths")
     tasks = [bank.drawn_task for bank in grid.banks]
     found = for_training_on(contenders(learners), [task.function_class for task in tasks], read_dims(tasks))
+    for item in found:
+        if item.trained is not None or isinstance(item.entry.learner, Model):
+            raise UserError(
+                f"{item.entry.id} is a trained model, whose training counts, too; leaderboard(folder) scores the runs "
+                f"of an experiment",
+                key="learners",
+            )
     rows: list[tuple[Any, ...]] = []
     manifest: dict[str, Any] = {"banks": {}, "bank_version": BANK_VERSION, **provenance()}
+    manifest["costly"] = costly.model_dump()
+    manifest["learners"] = {f"score/{item.entry.id}": item.origin for item in found}
     probed: set[tuple[str, str]] = set()
     with own_settings():
         for bank in grid.banks:
@@ -94,31 +104,33 @@ def score_on_benchmark(
 class Leaderboard:
     """The table of all learners, and those that were refused, by folder and name, each with the reason.
 
-    ``path``: where the table was written. ``own``: experiment and name of the learners of the folders that were asked
-    for; the others are those of the committed table.
+    ``path``: where the table was written. ``own``: experiment, name, command and config hashes of the learners of the
+    folders that were asked for; the others are those of the committed table.
     """
 
     table: pd.DataFrame
     refused: dict[str, str]
-    own: tuple[tuple[str, str], ...] = ()
+    own: tuple[tuple[str, str, str, str | None], ...] = ()
     path: Path | None = None
 
 
 def leaderboard(
-    folders: Sequence[str | os.PathLike[str]] = (),
+    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     *,
     results: str | os.PathLike[str] = "results",
     output: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """The leaderboard of the frozen benchmark, as a table: a row for each learner, axis and seed, and over seeds.
 
-    ``folders``: of experiments, or of scores that ``icl score --benchmark`` wrote, or their names in ``results``. Their
-    learners stand among those of the committed table; without folders it is that table alone. A learner of a folder
-    stands in the place of a committed one with the same configs. ``output``: a file into which the folders' learners
-    alone are written. UserError where a folder holds no learner that can be scored, with the reason for each.
+    ``folders``: one or several, of experiments, or of scores that ``icl score --benchmark`` wrote, or their names in
+    ``results``. Their learners stand among those of the committed table; without folders it is that table alone. A
+    learner of a folder stands in the place of a committed one with its name and configs. ``output``: a file into which
+    the folders' learners alone are written. UserError where a folder holds no learner that can be scored, with the
+    reason for each.
     """
+    several = [folders] if isinstance(folders, str | os.PathLike) else folders
     return build_leaderboard(
-        [os.fsdecode(as_path(folder, "folders")) for folder in folders], as_path(results, "results"),
+        [os.fsdecode(as_path(folder, "folders")) for folder in several], as_path(results, "results"),
         None if output is None else as_path(output, "output"),
     ).table  # fmt: skip
 
@@ -133,10 +145,12 @@ def build_leaderboard(folders: Sequence[str], results: Path, output: Path | None
         found += learners.scored
         refused |= {f"{folder}: {learner}": reason for learner, reason in learners.refused.items()}
     if folders and not found:
-        raise UserError("\n".join(f"{who}: {reason}" for who, reason in refused.items()))
+        reasons = [f"{who}: {reason}" for who, reason in refused.items()]
+        raise UserError("\n".join(reasons) or f"{', '.join(folders)}: holds no learner that answered all banks")
     if output is not None:
         if not found:
             raise UserError(f"{option('--output')}: name the folders whose learners are to be written")
         write_leaderboard(found, output)
-    own = tuple((learner.experiment, learner.name) for learner in found)
+    found = list({(each.experiment, each.name, each.command, each.config_hashes): each for each in found}.values())
+    own = tuple((each.experiment, each.name, each.command, " ".join(each.config_hashes) or None) for each in found)
     return Leaderboard(leaderboard_table(found, committed_leaderboard()), refused, own, output)

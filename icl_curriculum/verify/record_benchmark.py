@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.experiment import Experiment
+from icl_curriculum.config.experiment import Experiment, Run
 from icl_curriculum.config.loading import AnyExperiment, load
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
@@ -75,8 +76,28 @@ def banks_of(experiment: Experiment) -> dict[str, Bank]:
     return found
 
 
-def content(experiment: Experiment) -> dict[str, Any]:
-    """What is written down of a protocol."""
+def asks(run: Run) -> dict[str, Any]:
+    """The keys of a run's resolved config that a model of one's own may not change, as TOML has them."""
+    config = run.config()
+    curriculum = {key: value for key, value in config["curriculum"].items() if key != "function_classes"}
+    found = {key: config[key] for key in ("dims", "points", "function_classes", "inputs", "instruction")}
+    made: dict[str, Any] = json.loads(json.dumps({**found, "curriculum": curriculum}))
+    return made
+
+
+def best_while_learning(experiment: Experiment) -> dict[str, list[float]]:
+    """The best errors on the small banks that are asked of the trained cells while training."""
+    config = experiment.evaluation
+    found = {}
+    for task in experiment.tasks().values():
+        bank = Bank(task, None, config.learning_prompts, experiment.points, config.bank_seed, "learning")
+        found["/".join(bank.key)] = [float(f"{value:.9g}") for value in best_errors(bank, BASELINES_OF_V1)[0]]
+    return found
+
+
+def content(run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+    """What is written down of a run of the protocol, which has these seeds."""
+    experiment = run.experiment
     banks = banks_of(experiment)
     frozen = BASELINES_OF_V1
     built = [BASELINES.build(item).id for item in frozen]
@@ -102,6 +123,9 @@ def content(experiment: Experiment) -> dict[str, Any]:
         "learning_prompts": experiment.evaluation.learning_prompts,
         "prompts": experiment.training.steps * experiment.training.batch_size,
         "operations": OPERATIONS,
+        "seeds": list(seeds),
+        "asks": asks(run),
+        "best_while_learning": best_while_learning(experiment),
         "trained": [name for name, bank in banks.items() if bank.shift is None],
         "baselines": built,
         "banks": records,
@@ -115,7 +139,8 @@ def record(path: Path = FROZEN, *, protocol: AnyExperiment = PROTOCOL, replace: 
             f"{path} is written down already; another benchmark has another name, or use --replace if nobody has used "
             f"this one yet"
         )
-    made = content(load(protocol)[0].experiment)
+    runs = load(protocol)
+    made = content(runs[0], sorted({run.seed for run in runs}))
     head = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in made.items() if key != "banks"]
     rows = [f"    {json.dumps(name)}: {json.dumps(bank)}" for name, bank in made["banks"].items()]
     write_atomically(path, "\n".join(["{", *head, '  "banks": {', ",\n".join(rows), "  }", "}", ""]))

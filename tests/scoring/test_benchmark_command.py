@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from tiny_runs import Icl
 from toy_benchmark import toy_benchmark
 
 import icl_curriculum
 from icl_curriculum import figures
+from icl_curriculum.config.loading import load
+from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.scorecard import leaderboard as boards
+from icl_curriculum.results.scorecard.command import learners_in
 from icl_curriculum.results.scorecard.learners import Computed, ScoredLearner
 from icl_curriculum.results.scorecard.skill import SkillScore
 from icl_curriculum.scoring import benchmark
+
+NO_ROWS = pd.DataFrame(columns=TABLES["leaderboard"].header)
 
 
 def made_up(name: str, score: float, **more: object) -> ScoredLearner:
@@ -64,7 +71,9 @@ def test_learners_without_training_take_the_same_test(scored: Icl, tmp_path: Pat
     assert code == 0, err
     assert "least_squares *" in out
     assert "better" in out
-    assert "last: answered as few as 2 of 4 prompts; asked at 2 of 4 lengths of trained prompts" in err
+    assert (
+        "last: asked 2 of the 4 prompts of each bank; asked at 2 of 4 lengths of trained prompts; computed with" in err
+    )
     code, out, _ = scored("leaderboard", "results/benchmark_score", "benchmark_score", "--output", "mine.csv", "--json")
     assert code == 0
     written = pd.read_csv("mine.csv")
@@ -77,6 +86,56 @@ def test_learners_without_training_take_the_same_test(scored: Icl, tmp_path: Pat
     assert both["score_x"].astype(float).to_numpy() == pytest.approx(both["score_y"].to_numpy(), abs=1e-8)
 
 
+OWN = """
+def picky(xs, ys, x_query):
+    if abs(x_query[0]) > 0.7:
+        raise ValueError("hard")
+    return 0.0
+
+
+class zero:
+    def predict(self, prompts):
+        return 0 * prompts.ys
+"""
+
+
+def test_who_leaves_out_hard_prompts_has_no_rank_and_a_name_is_no_identity(scored: Icl, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    code, out, err = scored("score", "own.py:picky", "zero", "--benchmark")
+    assert code == 0, err
+    row = next(line.split() for line in out.splitlines() if line.startswith("picky"))
+    assert row[:3] == ["picky", "*", "—"]
+    assert "picky has no rank: left prompts unanswered, up to 3 of a bank" in err
+    # Committed, the suite's own `zero` is another one than that of a file.
+    committed = boards.leaderboard_table(learners_in(tmp_path / "results/benchmark_score").scored[1:], NO_ROWS)
+    mine = icl_curriculum.score_on_benchmark({"zero": "ridge"})
+    assert {*mine["learner"]} == {"zero"}
+    assert scored("score", "own.py:zero", "--benchmark", "--output", "results/mine")[0] == 0
+    both = boards.leaderboard_table(learners_in(tmp_path / "results/mine").scored, committed)
+    means = both[both["axis"] == "mean"]
+    assert [*means["command"]].count("icl score --benchmark own.py:zero") == 1
+    assert [*means["command"]].count("icl score --benchmark zero") == 1
+
+
+def test_a_committed_table_that_cannot_be_true_is_not_shown(tmp_path: Path) -> None:
+    boards.write_leaderboard([made_up("better", 0.25)], tmp_path / "leaderboard.csv")
+    text = (tmp_path / "leaderboard.csv").read_text()
+    boards.committed_leaderboard(tmp_path)
+    for old, new, problem in (
+        ("icl-curriculum-v1", "icl-curriculum-v0", "it is of icl-curriculum-v0, expected icl-curriculum-v1"),
+        ("mean,0,0.25", "mean,0,0.75", "a score over seeds is not the mean of those of the seeds"),
+    ):
+        (tmp_path / "leaderboard.csv").write_text(text.replace(old, new))
+        with pytest.raises(UserError, match=problem):
+            boards.committed_leaderboard(tmp_path)
+
+
+def test_a_trained_model_is_no_learner_without_training(scored: Icl) -> None:
+    built = load("smoke")[0].experiment.build_model(torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="mine is a trained model, whose training counts, too"):
+        icl_curriculum.score_on_benchmark({"mine": built})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -86,6 +145,7 @@ def test_learners_without_training_take_the_same_test(scored: Icl, tmp_path: Pat
         ),
         (("score", "ridge", "--benchmark", "--shift", "skewed"), "--shift asks for other prompts"),
         (("leaderboard", "nowhere"), "no results for 'nowhere' in results"),
+        (("leaderboard", "empty", "--output", "results"), "empty holds no finished run"),
         (("leaderboard", "--output", "mine.csv"), "--output: name the folders whose learners are to be written"),
         (
             ("leaderboard", "results/one/mixed-seed0"),

@@ -12,7 +12,7 @@ from icl_curriculum.evaluation.benchmark_banks import bank_of, described
 from icl_curriculum.results.scorecard import frozen
 
 #: What the banks are made of: as the toys of the pages are.
-SIZE = {"dims": 3, "points": 5, "n_prompts": 4, "learning_prompts": 4, "prompts": 32}
+SIZE = {"dims": 3, "points": 5, "n_prompts": 4, "learning_prompts": 4, "prompts": 32, "seeds": [0, 1]}
 
 #: The shifts of its banks, one for each axis.
 SHIFTS = (
@@ -38,6 +38,7 @@ def toy_benchmark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Freeze the toy benchmark in a folder, for as long as the test lasts. Best errors are those of the real one."""
     content = {**json.loads(frozen.FROZEN.read_text(encoding="utf-8")), **SIZE}
     small = dataclasses.replace(frozen.benchmark(), **{name: content[name] for name in SIZE})
+    content["asks"] |= {"dims": SIZE["dims"], "points": SIZE["points"]}
     asked = [name for name in small.banks if name in small.trained or any(part in name for part in _PARTS)]
     content["banks"] = {name: content["banks"][name] | described(bank_of(small, small.banks[name])) for name in asked}
     path = folder / "toy_benchmark.json"

@@ -47,9 +47,7 @@ def learners_in(folder: Path, same: SamePrompts = no_other) -> FoundLearners:
         raise UserError(
             f"{folder} holds no finished run and no scores" + (f" ({'; '.join(problems)})" if problems else "")
         )
-    learners = trained_learners(frozen, found, same)
-    learners.refused.update(found.damaged)
-    return learners
+    return trained_learners(frozen, found, same)
 
 
 def write_scorecard(directory: Path, same: SamePrompts = no_other) -> WrittenScorecard | None:

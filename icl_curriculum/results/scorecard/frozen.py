@@ -42,8 +42,9 @@ class FrozenBank:
 class Benchmark:
     """All that a benchmark asks, and what training may take.
 
-    ``trained``: the banks of the cells that models are trained on, as they are. ``prompts``: the most that a run may be
-    trained on; ``operations``: the most floating-point operations of matrix products that this may take.
+    ``trained``: the banks of the cells that models are trained on, as they are. ``best_while_learning``: e* on the
+    small banks that are asked of these cells while training. ``asks``: the keys of a run's resolved config that are
+    frozen. ``prompts``: the most that a run may be trained on; ``operations``: the most that this may take.
     """
 
     name: str
@@ -56,6 +57,9 @@ class Benchmark:
     prompts: int
     operations: float
     trained: tuple[str, ...]
+    seeds: tuple[int, ...]
+    asks: Mapping[str, Any]
+    best_while_learning: Mapping[str, Mapping[int, float]]
     banks: Mapping[str, FrozenBank]
 
 
@@ -86,5 +90,8 @@ def _read(path: Path) -> Benchmark:
         prompts=content["prompts"],
         operations=content["operations"],
         trained=tuple(content["trained"]),
+        seeds=tuple(content["seeds"]),
+        asks=content["asks"],
+        best_while_learning={name: dict(enumerate(best)) for name, best in content["best_while_learning"].items()},
         banks=banks,
     )

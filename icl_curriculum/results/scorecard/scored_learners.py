@@ -53,23 +53,40 @@ def learner_of_rows(
 ) -> ScoredLearner | None:
     """A learner without training, from its rows of evaluation.csv; None where it was not asked all banks.
 
-    ``manifest``: with the ``banks``, and what the errors were computed with.
+    ``manifest``: with the ``banks``, what the errors were computed with, how ``costly`` learners were asked, and where
+    each learner came from.
     """
     errors = bank_errors(rows)
     if {*frozen.banks} - {*errors}:
         return None
+    origin = (manifest.get("learners") or {}).get(f"score/{name}")
+    of_file = isinstance(origin, Mapping) and "file" in origin
+    called = f"{origin['file']}:{origin['name']}" if of_file and isinstance(origin, Mapping) else name
+    unanswered = _unanswered(frozen, rows, manifest)
     return ScoredLearner(
         experiment="score", name=name, kind="baseline", scores={None: scores_on_banks(frozen, errors)},
         banks=hash_of_banks(frozen, manifest), computed=Computed.of(manifest),
-        command=f"icl score --benchmark {name}", remarks=tuple(_remarks(frozen, rows, errors)),
+        command=f"icl score --benchmark {called}",
+        # What tells a learner of a file from one of the suite with its name.
+        config_hashes=(str(origin.get("hash", "")),) if of_file and isinstance(origin, Mapping) else (),
+        remarks=tuple(_remarks(frozen, rows, errors)), broken=() if unanswered is None else (unanswered,),
     )  # fmt: skip
 
 
+def _unanswered(frozen: Benchmark, rows: pd.DataFrame, manifest: Mapping[str, Any]) -> str | None:
+    """The rule that all prompts are answered, where it is broken: whoever leaves out the hard ones has less error."""
+    costly = min(frozen.n_prompts, (manifest.get("costly") or {}).get("n_prompts", frozen.n_prompts))
+    most, fewest = int(rows["n_prompts"].max()), int(rows["n_prompts"].min())
+    if most == fewest and most in (frozen.n_prompts, costly):
+        return None
+    return f"left prompts unanswered, up to {max(most, costly) - fewest} of a bank"
+
+
 def _remarks(frozen: Benchmark, rows: pd.DataFrame, errors: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
-    """What a learner was not asked, or did not answer."""
-    fewest = int(rows["n_prompts"].min())
-    if fewest < frozen.n_prompts:
-        yield f"answered as few as {fewest} of {frozen.n_prompts} prompts"
+    """What a learner was not asked."""
+    most = int(rows["n_prompts"].max())
+    if most < frozen.n_prompts:
+        yield f"asked {most} of the {frozen.n_prompts} prompts of each bank"
     name = frozen.trained[0]
     asked, all_lengths = sum(0 < k < frozen.points for k in errors[name]), frozen.points - 1
     if asked < all_lengths:

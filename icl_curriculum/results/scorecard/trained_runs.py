@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.scorecard.along_training import Course, data_efficiency, kept_score
+from icl_curriculum.results.manifests import read_manifest
+from icl_curriculum.results.scorecard.along_training import FROM_SHARE, Course, data_efficiency, kept_score
 from icl_curriculum.results.scorecard.axes import BankErrors, scores_on_banks
 from icl_curriculum.results.scorecard.frozen import Benchmark
 from icl_curriculum.results.scorecard.learners import (
@@ -112,19 +115,36 @@ class BenchmarkRun:
             name = f"{function_class}/{inputs}/none"
             if name in frozen.trained:
                 errors = dict(zip(rows["n_context"].astype(int), rows["value"].astype(float), strict=True))
-                score = skill_score(errors, frozen.banks[name].best)
+                score = skill_score(errors, frozen.best_while_learning[name])
                 assert score is not None
                 found.setdefault(name, {})[int(str(prompts).removesuffix(".0"))] = score
         return {**found}
 
     def block_ends(self) -> dict[str, int]:
-        """For each trained cell, the prompts of all cells that the model had seen when it last got one of this."""
-        seen = self.exposure.groupby("step")["prompts"].sum()
+        """For each trained cell, the prompts of all cells that the model had seen when it last got one of this.
+
+        Those alone that were measured: at the end of a block every cell has had all of its prompts, or none.
+        """
+        so_far = self.exposure.pivot_table(index="step", columns="cell", values="prompts").sort_index()
+        whole = so_far == so_far.iloc[-1]
+        between = (whole | (so_far == 0)).all(axis=1)
         found = {}
-        for cell, rows in self.exposure.groupby("cell"):
-            last = rows.loc[rows["prompts"] == rows["prompts"].max(), "step"].min()
-            found[str(cell)] = int(seen[last])
+        for cell in so_far.columns:
+            first = whole.index[whole[cell]][0]
+            if between[first]:
+                found[str(cell)] = int(so_far.loc[first].sum())
         return found
+
+    def measured(self, frozen: Benchmark) -> str | None:
+        """Why the errors while training are not those of the benchmark, and tell nothing; None where they are."""
+        asked = self.config.get("evaluation", {})
+        if (asked.get("learning_prompts"), asked.get("bank_seed")) != (frozen.learning_prompts, frozen.bank_seed):
+            return "the errors while training are of other prompts"
+        seen = sorted({0, *self.exposure.groupby("step")["prompts"].sum().astype(int)})
+        gaps = [later - earlier for earlier, later in itertools.pairwise(seen)]
+        if max(gaps, default=frozen.prompts) > frozen.prompts * FROM_SHARE:
+            return f"errors were measured less often than every {frozen.prompts * FROM_SHARE:,.0f} prompts"
+        return None
 
 
 def bank_errors(table: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -139,64 +159,92 @@ def bank_errors(table: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 
 def trained_learners(frozen: Benchmark, found: Survey, same: SamePrompts) -> FoundLearners:
-    """The learners of an experiment's finished runs, in the order of their names."""
+    """The learners of an experiment's runs, in the order of their names.
+
+    Those whose runs are not of the benchmark are refused, with the reason, and so are those without a finished run.
+    """
     learners = FoundLearners()
     by_learner: dict[str, list[BenchmarkRun]] = {}
     for path, manifest in found.finished:
         run = BenchmarkRun(path, manifest)
         by_learner.setdefault(run.learner, []).append(run)
+    lacking = {**found.damaged, **{name: f"is {status}" for name, status in found.unfinished.items()}}
+    whose = {run: _learner_of(found.finished[0][0].parent / run) for run in lacking}
     for name, runs in by_learner.items():
-        reason = next((why for run in runs if (why := why_other_prompts(frozen, run.manifest, same))), None)
-        main = [run for run in runs if run.curriculum != IN_BLOCKS]
-        if reason is None and not main:
-            reason = (
-                f"it was trained on one class after another alone; expected runs of the curriculum {CURRICULUM!r}, too"
-            )
-        if reason is None:
-            reason = next((f"{run.path.name} {why}" for run in runs if (why := run.why_another(main[0]))), None)
+        variants = {str(run.manifest["variant"]) for run in runs}
+        own = [run for run in lacking if whose[run] == name or run.rpartition("-seed")[0] in variants]
+        missing = [f"{run} {'is damaged' if run in found.damaged else lacking.pop(run)}" for run in own]
+        reason = _why_refused(frozen, runs, same)
         if reason is not None:
-            learners.refused[name] = reason
+            learners.refused[name] = "; ".join([reason, *missing])
         else:
-            learners.scored.append(_learner(frozen, name, main, [run for run in runs if run not in main]))
+            learners.scored.append(_learner(frozen, name, runs, missing))
+    learners.refused.update({run: reason for run, reason in lacking.items()})
     return learners
 
 
-def _learner(
-    frozen: Benchmark, name: str, main: Sequence[BenchmarkRun], in_blocks: Sequence[BenchmarkRun]
-) -> ScoredLearner:
-    scores: dict[int | None, dict[str, SkillScore]] = {}
-    measured = _measures_as_asked(frozen, main[0])
-    for run in main:
-        scores[run.seed] = scores_on_banks(frozen, run.errors())
-        if measured and (found := data_efficiency(frozen, run.courses(frozen))) is not None:
+def _learner_of(path: Path) -> str | None:
+    """What the learner of a run is called that is not finished, or damaged; None where that cannot be told."""
+    with contextlib.suppress(UserError):
+        manifest = read_manifest(path)
+        if manifest is not None:
+            return BenchmarkRun(path, manifest).learner
+    return None
+
+
+def _why_refused(frozen: Benchmark, runs: Sequence[BenchmarkRun], same: SamePrompts) -> str | None:
+    """Why runs are none of the benchmark's, or not of one learner; None where they are."""
+    main = [run for run in runs if run.curriculum != IN_BLOCKS]
+    if not main:
+        return f"it has finished runs on one class after another alone; expected those of {CURRICULUM!r}, too"
+    for run in runs:
+        if reason := why_other_prompts(frozen, run.manifest, same):
+            return reason
+        if why := run.why_another(main[0]):
+            return f"{run.path.name} {why}"
+    return None
+
+
+def _learner(frozen: Benchmark, name: str, runs: Sequence[BenchmarkRun], missing: Sequence[str]) -> ScoredLearner:
+    """The learner of runs that are all of the benchmark. ``missing``: its runs that are not finished, in words."""
+    main = [run for run in runs if run.curriculum != IN_BLOCKS]
+    in_blocks = [run for run in runs if run.curriculum == IN_BLOCKS]
+    scores: dict[int | None, dict[str, SkillScore]] = {run.seed: scores_on_banks(frozen, run.errors()) for run in main}
+    remarks = dict.fromkeys(filter(None, (run.measured(frozen) for run in runs)))
+    for run in () if remarks else runs:
+        courses = run.courses(frozen)
+        if run in main and (found := data_efficiency(frozen, courses)) is not None:
             scores[run.seed]["data_efficiency"] = found
-    for run in in_blocks:
-        if run.seed in scores and _measures_as_asked(frozen, run):
-            found = kept_score(frozen, run.courses(frozen), run.block_ends(), run.spent("prompts"))
-            if found is not None:
-                scores[run.seed]["kept"] = found
-    first = main[0]
-    remarks = [] if measured else ["the errors while training are of other prompts, so that nothing is said on them"]
+        if run in in_blocks and run.seed in scores:
+            kept = kept_score(frozen, courses, run.block_ends(), run.spent("prompts"))
+            if kept is not None:
+                scores[run.seed]["kept"] = kept
+            if kept is None or kept.n_cells < len(frozen.trained) - 1:
+                n = 0 if kept is None else kept.n_cells
+                remarks[f"what is kept rests on {n} of {len(frozen.trained) - 1} classes with seed {run.seed}"] = None
     if not in_blocks:
-        remarks.append("not trained on one class after another, so that nothing is said on what is kept")
-    versions = {Computed.of(run.manifest) for run in (*main, *in_blocks)}
-    if len(versions) > 1:
-        remarks.append("its runs were computed with different versions")
+        remarks["not trained on one class after another, so that nothing is said on what is kept"] = None
+    if len({Computed.of(run.manifest) for run in runs}) > 1:
+        remarks["its runs were computed with different versions"] = None
+    first = main[0]
+    broken = [*missing, *_wrong_seeds(frozen, main)]
+    broken += dict.fromkeys(rule for run in runs for rule in _broken(frozen, run))
     return ScoredLearner(
         experiment=str(first.manifest["experiment"]), name=name, kind="model", scores=scores,
         banks=hash_of_banks(frozen, first.manifest), computed=Computed.of(first.manifest),
         command=f"icl run {first.manifest['experiment']}", prompts=first.spent("prompts"),
         operations=first.spent("flops"),
-        config_hashes=tuple(sorted({str(run.manifest["config_hash"]) for run in (*main, *in_blocks)})),
-        remarks=tuple(remarks),
-        broken=tuple(dict.fromkeys(rule for run in (*main, *in_blocks) for rule in _broken(frozen, run))),
+        config_hashes=tuple(sorted({str(run.manifest["config_hash"]) for run in runs})),
+        remarks=tuple(remarks), broken=tuple(broken),
     )  # fmt: skip
 
 
-def _measures_as_asked(frozen: Benchmark, run: BenchmarkRun) -> bool:
-    """Whether the errors while training are those of the benchmark's small banks."""
-    asked = run.config.get("evaluation", {})
-    return (asked.get("learning_prompts"), asked.get("bank_seed")) == (frozen.learning_prompts, frozen.bank_seed)
+def _wrong_seeds(frozen: Benchmark, main: Sequence[BenchmarkRun]) -> Iterator[str]:
+    """The rule of the seeds, where it is broken: one's own choice of seeds may be the luckiest of many."""
+    seeds = sorted(run.seed for run in main)
+    if seeds != [*frozen.seeds]:
+        expected = ", ".join(map(str, frozen.seeds))
+        yield f"trained with the seeds {', '.join(map(str, seeds))}; expected {expected}"
 
 
 def _broken(frozen: Benchmark, run: BenchmarkRun) -> Iterator[str]:
@@ -215,3 +263,7 @@ def _broken(frozen: Benchmark, run: BenchmarkRun) -> Iterator[str]:
         yield f"trained by the curriculum {run.curriculum!r}, not {CURRICULUM!r}"
     if run.config.get("model", {}).get("initial") is not None:
         yield "trained from weights that were trained before"
+    curriculum = {key: value for key, value in run.config.get("curriculum", {}).items() if key != "function_classes"}
+    for key, asked in frozen.asks.items():
+        if (curriculum if key == "curriculum" else run.config.get(key)) != asked:
+            yield f"its {key} are not those of the benchmark" if key[-1] == "s" else f"its {key} is not the benchmark's"

@@ -135,6 +135,31 @@ def test_runs_of_different_models_are_no_learner(families: Path) -> None:
     }
 
 
+def test_a_seed_that_failed_is_not_left_out_silently(families: Path) -> None:
+    reseal(families / "small,function_classes=random-seed1/manifest.json", {"status": "failed"})
+    for run in families.glob("narrow,function_classes=random-*"):
+        reseal(run / "manifest.json", {"status": "interrupted"})
+    found = learners_in(families)
+    (small,) = found.scored
+    assert small.broken == (
+        "small,function_classes=random-seed1 is failed", "trained with the seeds 0; expected 0, 1",
+    )  # fmt: skip
+    assert found.refused["narrow"].startswith("it has finished runs on one class after another alone")
+    assert "narrow,function_classes=random-seed0 is interrupted" in found.refused["narrow"]
+
+
+def test_errors_that_were_measured_too_seldom_tell_nothing_of_training(families: Path) -> None:
+    """Neither how soon a class was learned, nor what was learned at the end of its block."""
+    for run in families.glob("small,*"):
+        for name in ("learning", "exposure"):
+            table = pd.read_csv(run / f"{name}.csv")
+            table[table["step"].isin([0, 3, 8])].to_csv(run / f"{name}.csv", index=False)
+        reseal(run / "manifest.json", {"tables": None})
+    small = next(learner for learner in learners_in(families).scored if learner.name == "small")
+    assert small.remarks == ("errors were measured less often than every 2 prompts",)
+    assert not {"kept", "data_efficiency"} & {*small.scores[0]}
+
+
 def test_a_table_that_was_edited_is_not_scored(families: Path) -> None:
     table = families / "small,function_classes=random-seed0" / "evaluation.csv"
     table.write_text(table.read_text().replace(",0.9", ",0.1"))
@@ -154,6 +179,8 @@ def test_a_table_that_was_edited_is_not_scored(families: Path) -> None:
             'function_classes = ["linear", "sparse_linear", "quadratic", "relu_network", "decision_tree"]',
             "trained on decision_tree/gaussian, on which no model of the benchmark is trained",
         ),
+        ('curriculum.draw = "prompt"', "its curriculum is not the benchmark's"),
+        ('instruction.kind = "learned"', "its instruction is not the benchmark's"),
         ("model.width = 4096", "trained with 1.29e+12 operations, more than the 1.09e+12 of the budget"),
     ],
 )  # fmt: skip
@@ -171,11 +198,12 @@ def test_who_breaks_a_rule_is_marked(
     file = trained[0] / "mine.toml"
     file.write_text(f'extends = "toy.toml"\n{change}\n', encoding="utf-8")
     monkeypatch.setattr("icl_curriculum.runs.experiment._shown", lambda directory, note: ([], None))
-    results = icl_curriculum.run(file, results=trained[0] / rule[:20], seeds=[0])
+    results = icl_curriculum.run(file, results=trained[0] / rule[:24], seeds=[0])
     written = write_scorecard(results.path)
     assert written is not None
     assert {*written.table["ranked"]} == {False}
-    assert rule in written.table["remark"].iloc[0]
+    # And its seeds are not those of the benchmark.
+    assert written.table["remark"].iloc[0].startswith(f"trained with the seeds 0; expected 0, 1; {rule}")
 
 
 def test_an_experiment_that_asks_otherwise_has_no_scorecard(trained: tuple[Path, Path], tmp_path: Path) -> None:
