@@ -617,7 +617,7 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="[SECTION]...",
-            help="only these: trivial_errors, denominators, banks, oracles, baselines, published",
+            help="only these: trivial_errors, denominators, banks, benchmark, oracles, baselines, published",
         ),
     ] = None,
     results: Annotated[

@@ -76,6 +76,15 @@ def test_operations_of_a_backward_pass_are_counted() -> None:
     assert flops.count(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 4 * 5
 
 
+def test_a_convolution_is_a_product_with_a_filter_for_each_number_that_comes_out() -> None:
+    """Forward, and a product each for the gradients of inputs and filters."""
+    given = torch.randn(2, 4, 9, requires_grad=True)
+    plain, grouped = torch.nn.Conv1d(4, 6, 3, padding=1), torch.nn.Conv1d(4, 4, 3, groups=4)
+    assert flops.count(lambda: plain(given.detach())) == 2 * 2 * 6 * 9 * 4 * 3
+    assert flops.count(lambda: grouped(given.detach())) == 2 * 2 * 4 * 7 * 3
+    assert flops.count(lambda: plain(given).sum().backward()) == 3 * 2 * 2 * 6 * 9 * 4 * 3
+
+
 def test_fused_attention_is_two_products_forward_and_five_backward() -> None:
     q, k, v = (torch.randn(2, 3, n, 4, requires_grad=True) for n in (5, 6, 6))
     product = 2 * 2 * 3 * 5 * 6 * 4

@@ -20,7 +20,7 @@ from icl_curriculum.cli import output, verifying
 from icl_curriculum.cli.screen import Screen
 from icl_curriculum.verify import Check, CheckOutcome, VerifySection, checks, monte_carlo, running
 
-SECTIONS = ["trivial_errors", "denominators", "banks", "oracles", "baselines", "published"]
+SECTIONS = ["trivial_errors", "denominators", "banks", "benchmark", "oracles", "baselines", "published"]
 
 
 # The command

@@ -179,7 +179,7 @@ def trained_learners(frozen: Benchmark, found: Survey, same: SamePrompts) -> Fou
             learners.refused[name] = "; ".join([reason, *missing])
         else:
             learners.scored.append(_learner(frozen, name, runs, missing))
-    learners.refused.update({run: reason for run, reason in lacking.items()})
+    learners.refused.update(lacking)
     return learners
 
 
