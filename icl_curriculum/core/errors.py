@@ -105,7 +105,7 @@ def _listed(names: list[str]) -> str:
 
 
 #: Letters of the longest list of known names that is given whole.
-_LONGEST_LIST = 250
+_LONGEST_LIST = 240
 
 
 def closest_and_known(name: str, known: Iterable[str]) -> str:

@@ -17,8 +17,8 @@ from icl_curriculum.figures.lettering import TEXT, text_height
 from icl_curriculum.figures.names import BLACK, BLUE, plain
 from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, styled
 from icl_curriculum.figures.variants import label_rows, row_labels
-from icl_curriculum.results.comparison.scorecard import A_SCORE, TITLES, LearnerScores, learner_scores, seeds_in_words
 from icl_curriculum.results.comparison.shown import MOST_SHOWN
+from icl_curriculum.results.scorecard.answer import A_SCORE, TITLES, LearnerScores, learner_scores, seeds_in_words
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
 from icl_curriculum.results.tables import NothingToDraw
 

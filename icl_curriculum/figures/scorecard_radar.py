@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from icl_curriculum.figures.lettering import TEXT, wrapped
 from icl_curriculum.figures.names import BLUE, plain
 from icl_curriculum.figures.panels import FULL_WIDTH, NARROW, PanelGrid, styled
-from icl_curriculum.results.comparison.scorecard import (
+from icl_curriculum.results.scorecard.answer import (
     A_SCORE,
     LearnerScores,
     best_on,

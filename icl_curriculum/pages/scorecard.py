@@ -11,7 +11,10 @@ from icl_curriculum import figures
 from icl_curriculum.core.notices import NotShown
 from icl_curriculum.figures.scorecard_radar import MOST_PANELS
 from icl_curriculum.pages.sections import PageSection, PageTable, Picture, drawn
-from icl_curriculum.results.comparison.scorecard import (
+from icl_curriculum.results.comparison.sheets import Sheet, SheetEntry
+from icl_curriculum.results.comparison.sources import Source
+from icl_curriculum.results.comparison.verdict import Verdict
+from icl_curriculum.results.scorecard.answer import (
     A_SCORE,
     TITLES,
     LearnerScores,
@@ -23,9 +26,6 @@ from icl_curriculum.results.comparison.scorecard import (
     scorecard_answer,
     seeds_in_words,
 )
-from icl_curriculum.results.comparison.sheets import Sheet, SheetEntry
-from icl_curriculum.results.comparison.sources import Source
-from icl_curriculum.results.comparison.verdict import Verdict
 from icl_curriculum.results.scorecard.axes import AXES
 from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.tables import read_table
@@ -130,7 +130,7 @@ def _score(learner: LearnerScores, axis: str) -> SheetEntry:
 def axis_sheet(learners: Sequence[LearnerScores], smallest: dict[str, float]) -> Sheet:
     """A row for each axis: the highest score of a ranked learner, whose it is, and the difference that seeds resolve.
 
-    ``smallest``: this difference by axis, as `comparison.scorecard.resolvable` has it.
+    ``smallest``: this difference by axis, as `scorecard.answer.resolvable` has it.
     """
     made = Sheet(
         ["axis", "highest score", "of", "smallest difference"],

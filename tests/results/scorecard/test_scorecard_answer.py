@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up_scorecard import ABOVE_MEAN, RULE, card_of, told
 
-from icl_curriculum.results.comparison.scorecard import best_on, learner_scores, resolvable, scorecard_answer
+from icl_curriculum.results.scorecard.answer import best_on, learner_scores, resolvable, scorecard_answer
 
 LEVEL = "0 is predicting zero, 1 the best predictions known"
 
