@@ -56,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     # Nor is it looked through again whenever a test leaves enough behind, which would take longer than most tests.
     gc.freeze()
+    # What a test leaves behind is looked for seldom: nearly all of it goes without being looked for.
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
@@ -112,6 +114,16 @@ def unpictured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("icl_curriculum.pages.") and hasattr(module, "drawn"):
             monkeypatch.setattr(module, "drawn", lambda *about, **settings: [])
+
+
+@pytest.fixture
+def two_figures(monkeypatch: pytest.MonkeyPatch, unpictured: None) -> None:
+    """Of the figures of an experiment, its errors by examples and its heat map, and of those over variants one."""
+    from icl_curriculum.figures import drawing
+
+    for name in {*drawing.FIGURES} - {"error_by_examples", "heat_map"}:
+        monkeypatch.delitem(drawing.FIGURES, name)
+    monkeypatch.setattr(drawing, "ACROSS_VARIANTS", drawing.ACROSS_VARIANTS[:1])
 
 
 @pytest.fixture
