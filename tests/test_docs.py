@@ -87,8 +87,8 @@ def files() -> Iterator[tuple[str, str]]:
 #: else, and tests/figures draws every one.
 DRAWN = {"run": Path("results/my_classes"), "plot": Path("results/smoke")}
 SHOWN = {"error_by_examples", "learning_curves"}
-#: The one whose report is written, and the scores that are drawn.
-REPORTED, SCORED = Path("results/mixed"), Path("results/alike")
+#: The one whose report is written.
+REPORTED = Path("results/mixed")
 ICL = [command for command in commands() if command[0] == "icl"]
 MAKE = [command for command in commands() if command[0] == "make"]
 
@@ -227,20 +227,15 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
             return draw_all(directory, **options)
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
-    draw_one, shown = drawing._draw_one, set[str]()
+    draw, shown = drawing._drawn, set[tuple[str, str]]()
 
-    def draw_once(directory: Path, name: str) -> Path | None:
-        new = name not in shown
-        shown.add(name)
-        return draw_one(directory, name) if new else None
+    def draw_once(directory: Path, stem: str, *how: Any) -> list[Path]:
+        """A figure by the first command of its kind."""
+        new = (sys.argv[1], stem) not in shown
+        shown.add((sys.argv[1], stem))
+        return draw(directory, stem, *how) if new else []
 
-    monkeypatch.setattr(drawing, "_draw_one", draw_once)
-    draw_scores = figures.draw_scores
-
-    def draw_those(directory: Path, **options: Any) -> list[Path]:
-        return draw_scores(directory, **options) if directory == SCORED else []
-
-    monkeypatch.setattr(figures, "draw_scores", draw_those)
+    monkeypatch.setattr(drawing, "_drawn", draw_once)
 
     # The report of a run is that of `icl report`, as tests/cli/test_cli.py and `make experiment` below have it.
     def unreported(directory: Path) -> page.WrittenReport:
@@ -299,6 +294,7 @@ from icl_curriculum import figures
 from icl_curriculum.figures import drawing
 from icl_curriculum.pages import page
 figures.draw_all = lambda directory, **options: []
+drawing._drawn = lambda *about: []
 page.write_report = lambda compared: compared.path
 """
 
