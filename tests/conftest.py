@@ -109,21 +109,17 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unpictured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages have no pictures, which take most of their time: for tests of what else is said."""
-    from icl_curriculum.pages import content  # noqa: F401 (which imports all of them)
+    from fewer_pictures import leave_out_pictures
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith("icl_curriculum.pages.") and hasattr(module, "drawn"):
-            monkeypatch.setattr(module, "drawn", lambda *about, **settings: [])
+    leave_out_pictures(monkeypatch)
 
 
 @pytest.fixture
-def two_figures(monkeypatch: pytest.MonkeyPatch, unpictured: None) -> None:
-    """Of the figures of an experiment, its errors by examples and its heat map, and of those over variants one."""
-    from icl_curriculum.figures import drawing
+def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment ends with two or three figures, and a page without pictures."""
+    from fewer_pictures import draw_two_figures
 
-    for name in {*drawing.FIGURES} - {"error_by_examples", "heat_map"}:
-        monkeypatch.delitem(drawing.FIGURES, name)
-    monkeypatch.setattr(drawing, "ACROSS_VARIANTS", drawing.ACROSS_VARIANTS[:1])
+    draw_two_figures(monkeypatch)
 
 
 @pytest.fixture
