@@ -141,6 +141,7 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 #: What the conformity check draws in a test, by its modules: gross faults show as well as with what `make check` draws.
 FEWER = {
     "function_classes.resolving": {"BUDGET": 1 << 24},
+    "function_classes.distribution": {"BATCHES": 512, "INPUT_BATCHES": 128},
     "function_classes.answered": {"PROMPTS": 512, "FEW": 32},
     "function_classes.reference": {"MEMBERS": 1 << 12, "PROMPTS_OF_BOUND": 32},
     "inputs.moments": {"PROMPTS": 1 << 12},
