@@ -56,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     # Nor is it looked through again whenever a test leaves enough behind, which would take longer than most tests.
     gc.freeze()
+    # What a test leaves behind is looked for seldom: nearly all of it goes without being looked for.
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
@@ -107,11 +109,17 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unpictured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages have no pictures, which take most of their time: for tests of what else is said."""
-    from icl_curriculum.pages import content  # noqa: F401 (which imports all of them)
+    from fewer_pictures import leave_out_pictures
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith("icl_curriculum.pages.") and hasattr(module, "drawn"):
-            monkeypatch.setattr(module, "drawn", lambda *about, **settings: [])
+    leave_out_pictures(monkeypatch)
+
+
+@pytest.fixture
+def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment ends with two or three figures, and a page without pictures."""
+    from fewer_pictures import draw_two_figures
+
+    draw_two_figures(monkeypatch)
 
 
 @pytest.fixture
@@ -133,6 +141,7 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 #: What the conformity check draws in a test, by its modules: gross faults show as well as with what `make check` draws.
 FEWER = {
     "function_classes.resolving": {"BUDGET": 1 << 24},
+    "function_classes.distribution": {"BATCHES": 512, "INPUT_BATCHES": 128},
     "function_classes.answered": {"PROMPTS": 512, "FEW": 32},
     "function_classes.reference": {"MEMBERS": 1 << 12, "PROMPTS_OF_BOUND": 32},
     "inputs.moments": {"PROMPTS": 1 << 12},

@@ -19,6 +19,8 @@ from icl_curriculum.core.plugin_files import DATA_FILES, PluginFiles
 
 #: The plugins that are looked after, by the names of their modules.
 _WATCHED: dict[str, PluginFiles] = {}
+#: Their modules by the folders that they are looked after in: files are opened far more often than plugins loaded.
+_BY_FOLDER: dict[str, list[str]] = {}
 #: What was read that should not have been, in words, in case that the plugin goes on nevertheless.
 _STRAYED: list[str] = []
 #: Whether the hook itself opens a file.
@@ -34,6 +36,8 @@ def watch_reads(module: str, files: PluginFiles) -> None:
     if not _WATCHED:
         sys.addaudithook(_look)  # Never removed, which Python does not allow.
     _WATCHED[module] = files
+    for folder in _folders(files):
+        _BY_FOLDER.setdefault(folder, []).append(module)
 
 
 @contextlib.contextmanager
@@ -57,16 +61,33 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
         return
     given = os.fsdecode(path)
     place = os.path.abspath(given)
-    for module, files in [*_WATCHED.items()]:
-        places = files.place.parent, files.known_as.parent
-        folder = next((each for each in places if place.startswith(f"{each}{os.sep}")), None)
+    for module in _modules_around(place):
+        files = _WATCHED[module]
+        folder = next((each for each in _folders(files) if place.startswith(f"{each}{os.sep}")), None)
         if folder is None:
             continue
         inside = Path(place).relative_to(folder)
         # A worker's copy lacks what nobody named.
         there = os.path.isfile(place) or (files.known_as.parent / inside).is_file()
         if there and _is_at_work(module):
-            _expect_named(files, given, inside, copied=folder == files.place.parent)
+            _expect_named(files, given, inside, copied=folder == str(files.place.parent))
+
+
+def _folders(files: PluginFiles) -> tuple[str, str]:
+    """Where a plugin lies, and where it was written."""
+    return str(files.place.parent), str(files.known_as.parent)
+
+
+def _modules_around(place: str) -> list[str]:
+    """The plugins that are looked after in one of the folders that a file lies in."""
+    found: dict[str, None] = {}
+    folder = os.path.dirname(place)
+    while True:
+        found.update(dict.fromkeys(_BY_FOLDER.get(folder, ())))
+        above = os.path.dirname(folder)
+        if above == folder:
+            return [*found]
+        folder = above
 
 
 def _is_reading(mode: str | None, flags: int) -> bool:

@@ -11,6 +11,7 @@ from icl_curriculum.bench import growth
 from icl_curriculum.bench.tables import Settings
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_results_that_nobody_trained_are_compared_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(work: Any, requests: list[Any]) -> list[Any]:
         return [work(request, lambda message: None) for request in requests]

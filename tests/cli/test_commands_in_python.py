@@ -122,6 +122,7 @@ def test_compare_says_what_the_command_says(icl: Icl, two: tuple[Path, Path]) ->
     assert package.compare("tiny", results=called.parent).path == called / "summary.csv"
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_plot_and_report_leave_what_the_commands_leave(icl: Icl, two: tuple[Path, Path]) -> None:
     typed, called = two
     code, printed, _ = icl("plot", typed, "--variant", "single", "--baselines", "all")

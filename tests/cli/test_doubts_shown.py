@@ -48,6 +48,7 @@ class CalledNone(TrebledRightly):
 '''
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_doubts_are_on_the_terminal_in_the_manifest_and_on_the_page(
     tmp_path: Path, icl: Icl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

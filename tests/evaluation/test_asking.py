@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,7 +227,10 @@ def test_rows_come_by_metric_and_length_whatever_failed() -> None:
 KNN = {"name": "sklearn", "regressor": "KNeighborsRegressor", "parameters": {"n_neighbors": 3}}
 
 
-def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(tmp_path: Path) -> None:
+def test_a_run_says_in_its_manifest_and_at_its_end_what_failed(
+    tmp_path: Path, quick_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(quick_python))
     run = tiny_run({"evaluation.baselines": ["ridge", KNN], "evaluation.shifts": [], "training.steps": 2})
     told: list[Progress] = []
     outcome = launch([run], tmp_path, jobs=1, report=told.append)

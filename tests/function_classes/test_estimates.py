@@ -99,7 +99,7 @@ def test_the_check_says_that_it_is_an_estimate() -> None:
     assert "in 8 dimensions" in result.note
 
 
-@pytest.mark.usefixtures("fresh_registries")
+@pytest.mark.usefixtures("fresh_registries", "two_figures")
 def test_a_run_says_so_on_the_terminal_in_the_manifest_and_on_the_page(
     icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from resealed import note_collected, reseal
 from several_variants import VARIANTS, train, trained
 from tiny_runs import Icl
@@ -165,7 +166,15 @@ def test_one_variant_is_not_compared_and_its_tables_have_a_row_for_each_class(tm
     assert not re.search(r"<ul>\s*<li>(?:(?!</?li>).)*</li>\s*</ul>", text.replace("\n", " "))
 
 
-def test_every_figure_that_was_drawn_is_on_the_page_once(folder: Path) -> None:
+def placed(figure: Figure, stem: Path) -> Path:
+    """In the place of what writes a figure's files, where only their names count."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_name(f"{stem.name}.svg").write_text("<svg/>")
+    return stem.with_name(f"{stem.name}.png")
+
+
+def test_every_figure_that_was_drawn_is_on_the_page_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icl_curriculum.figures.drawing._save", placed)
     draw_all(folder)
     stems = {path.stem for path in (folder / "figures").glob("*.svg")}
     content = gather(describe(folder))

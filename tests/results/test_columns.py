@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fewer_pictures import leave_out_pictures
 from finished_runs import Finished
 from tiny_runs import Icl
 
@@ -22,7 +23,9 @@ def written(finished: Finished) -> list[Path]:
     """Every table of a tiny run's experiment."""
     directory = finished.path.parent
     collect(directory, {finished.run.variant: finished.run.hash()})
-    report_on(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        report_on(directory)
     predictions_of_run(finished.run, finished.results, "csv")
     return sorted(directory.rglob("*.csv"))
 

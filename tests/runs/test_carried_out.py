@@ -31,6 +31,7 @@ def written(directory: Path) -> dict[str, bytes]:
     return {name: b"" if name in timed else CLOCK.sub(b"", content) for name, content in contents.items()}
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_the_command_line_and_python_leave_the_same_files(
     icl: Icl, quick_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,6 +45,7 @@ def test_the_command_line_and_python_leave_the_same_files(
     assert [name for name in typed if called[name] != typed[name]] == []
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_a_run_that_fails_stops_no_other_and_is_raised_at_the_end(tmp_path: Path) -> None:
     bad = {"training": {"optimizer": {"name": "adam", "learning_rate": 1e6}, "clip": float("inf")}}
     file = write_toml(tmp_path / "my.toml", tiny_values({"variants": {"bad": bad, "good": {}}}))

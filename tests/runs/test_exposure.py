@@ -16,7 +16,6 @@ from finished_runs import FINISHED, PER_PROMPT, Finished, executed
 from resealed import unsealed
 from tiny_runs import Icl, Killed, killed_at, tiny_run, tiny_values, write_toml
 
-from icl_curriculum import figures
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.collecting import collect
@@ -238,6 +237,7 @@ def test_fresh_moves_a_run_of_an_earlier_version_aside(copied: Finished, aside: 
     assert copied.path.exists() != aside
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_with_fresh_trains_it_anew(
     copied: Finished, finished: Finished, icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +249,6 @@ def test_the_command_with_fresh_trains_it_anew(
 
     as_of_an_earlier_version(copied)
     monkeypatch.setattr(WorkerPool, "execute", here)
-    monkeypatch.setattr(figures, "draw_all", lambda directory, **options: [])
     file = write_toml(tmp_path / "tiny.toml", tiny_values(FINISHED))
     code, _, complaint = icl("run", file, "--results", copied.results, "--device", "cpu", "--fresh")
     assert code == 0, complaint

@@ -322,7 +322,7 @@ class HalvedLinear(Linear):
 
 
 @pytest.fixture
-def with_plugin(tmp_path: Path, fresh_registries: None) -> Path:
+def with_plugin(tmp_path: Path, fresh_registries: None, undrawn: None) -> Path:
     """The results of two seeds of an experiment whose function class comes from a plugin."""
     plugin = tmp_path / "halved.py"
     plugin.write_text(HALVED)

@@ -213,6 +213,7 @@ def stub(tmp_path: Path, quick_python: Path, monkeypatch: pytest.MonkeyPatch) ->
     sys.modules.pop("wandb", None)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_logs_to_both_from_its_workers(icl: Icl, stub: Stub, tmp_path: Path, plain: Path) -> None:
     file, results = write_toml(tmp_path / "tiny.toml", TINY), tmp_path / "results"
     command = ("run", file, "--results", results, "--log", "wandb", "--log", "tensorboard", "--log", "wandb")
@@ -254,6 +255,7 @@ def test_a_run_of_wandb_that_somebody_else_began_is_left_alone(
     assert not stub.file.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_says_once_that_a_logger_broke(
     icl: Icl, stub: Stub, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

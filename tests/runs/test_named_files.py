@@ -106,6 +106,7 @@ def test_the_content_decides_and_not_the_place(experiment: Path, tmp_path: Path)
         execute(edited, tmp_path / "two")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_workers_read_the_copy_that_they_are_given(experiment: Path, tmp_path: Path, icl: Icl) -> None:
     (run,) = load(experiment)
     execute(run, tmp_path / "here")

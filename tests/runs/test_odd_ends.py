@@ -173,6 +173,7 @@ def test_statistics_that_fail_leave_the_figures_and_the_run(
     assert "figure:  " in err
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_answers_that_fail_are_missing_from_a_page_that_says_so(
     icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:

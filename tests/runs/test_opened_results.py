@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from fewer_pictures import draw_two_figures
 from finished_runs import Finished
 from tiny_runs import tables, tiny_values, write_toml
 
@@ -25,7 +26,9 @@ VARIANTS = {"single": {"curriculum": {"function_classes": {"name": "single", "on
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Two variants by two seeds, drawn and reported."""
     values = tiny_values({"variants": VARIANTS, "seeds": [0, 1], "training.steps": 4})
-    return icl_curriculum.run(values, results=tmp_path_factory.mktemp("whole"), device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_two_figures(patch)
+        return icl_curriculum.run(values, results=tmp_path_factory.mktemp("whole"), device="cpu")
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path, stepwise: Finish
 
 
 def test_from_the_command_line(icl: Icl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icl_curriculum.figures.drawing._drawn", lambda *about: [])
     monkeypatch.chdir(tmp_path)
     changes = {**STEPS, "variants": {"steps": {}, "none": {"function_classes": [{**POOLED, "show_steps": False}]}}}
     write_toml(tmp_path / "mine.toml", tiny_values(changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jaxtyping
+from shape_agreement import Annotation, agrees
 
 # beartype looks at random items of a list. Tests watch Python's global generator, so beartype gets one of its own.
 _shared = random.getrandbits
@@ -22,10 +24,17 @@ finally:
 _jaxtyped = jaxtyping.jaxtyped
 
 
+def context() -> contextlib.AbstractContextManager[None]:
+    """A block in which names of sizes mean the same throughout, as in a call of a function that is checked."""
+    found: contextlib.AbstractContextManager[None] = _jaxtyped("context")
+    return found
+
+
 def check_shapes(package: str) -> None:
     """Have the shapes checked in whatever is imported from ``package`` from now on."""
     # jaxtyping would wrap every function of the package, which makes all tests take half as long again.
     jaxtyping.jaxtyped = _where_shapes_are_stated  # type: ignore[assignment]
+    Annotation.__instancecheck__ = agrees
     jaxtyping.install_import_hook(package, "type_checker.check")
 
 
@@ -62,7 +71,7 @@ def _where_shapes_are_stated(*, typechecker: Any) -> Callable[[Any], Any]:
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """As jaxtyping's decorator, which checks arguments twice and explains at length, in a third of its time."""
-    checked, shapes = check(function), _jaxtyped("context")
+    checked, shapes = check(function), context()
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -14,12 +14,21 @@ from torch import Tensor
 from icl_curriculum.core.draws import normal
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.inputs import random_rotations
+from icl_curriculum.testing.function_classes import distribution
 from icl_curriculum.testing.function_classes.distribution import COUNT_SPREAD, rows_of
 
 # Independent prompts
 
 
 pytestmark = pytest.mark.usefixtures("fewer_prompts")
+WHOLE = distribution.BATCHES, distribution.INPUT_BATCHES
+
+
+@pytest.fixture
+def fewer_prompts(fewer_prompts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As elsewhere, but with all batches of the rules that these tests are of."""
+    for name, count in zip(("BATCHES", "INPUT_BATCHES"), WHOLE, strict=True):
+        monkeypatch.setattr(distribution, name, count)
 
 
 def one_support(w: Tensor, made: torch.Generator) -> Tensor:

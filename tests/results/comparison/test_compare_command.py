@@ -254,6 +254,7 @@ def alone_with_its_seal(experiment: Path, copy: Path) -> None:
     shutil.copy(experiment / "collected.json", tables_alone(experiment, copy))
 
 
+@pytest.mark.usefixtures("two_figures")
 @pytest.mark.parametrize("command", ["compare", "report", "plot"])
 def test_a_damaged_run_is_left_out_and_named(several: Path, icl: Icl, command: str) -> None:
     table = several / "mixed-seed1/evaluation.csv"
