@@ -37,7 +37,20 @@ SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
 COMPARISONS = ("curricula", "curricula_hermite", "curricula_inputs", "curricula_reference")
 META = ("meta", "meta_rates", "meta_effects")
 PUBLISHED = tuple(name for name in SHIPPED if name.startswith("published"))  # test_published.py
-OTHERS = ("base", "smoke", "robustness", "task_diversity", "heads", "instructions", *META, *COMPARISONS, *PUBLISHED)
+OTHERS = (
+    "benchmark",
+    "benchmark_v1",
+    "family_rates",
+    "base",
+    "smoke",
+    "robustness",
+    "task_diversity",
+    "heads",
+    "instructions",
+    *META,
+    *COMPARISONS,
+    *PUBLISHED,
+)
 DERIVED = [name for name in SHIPPED if name not in OTHERS]
 
 

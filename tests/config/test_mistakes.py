@@ -64,7 +64,7 @@ def test_a_spoiled_experiment_is_shown_or_its_key_is_named(values: dict[str, Any
         assert "variants" in values or "variants" in answer.out or tomllib.loads(answer.out)["name"]
         return
     for line in answer.err.removeprefix("error: ").splitlines():
-        found = re.match(r"my\.toml(?:, variant '[^']*')?: ('(?:[^']|\\')*'|[^\s:.]+)[.: ]", line)
+        found = re.match(r"my\.toml(?:, variant '[^']*')?(?:, sweep\.[^:]*)?: ('(?:[^']|\\')*'|[^\s:.]+)[.: ]", line)
         assert found, line
         key = found[1]
         assert key.strip("'") in {*Experiment.model_fields, "extends"} or key[:20].strip("'") in tomli_w.dumps(values)
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_shown_or_named(data: st.DataObject) -> None:
     )
     answer = shown(text[:start] + junk + text[end:])
     if answer.code == 2:
-        assert re.match(r"error: my\.toml(, variant '[^']*')?: \S", answer.err)
+        assert re.match(r"error: my\.toml(, variant '[^']*')?(, sweep\.[^:]*)?: \S", answer.err)
 
 
 # What was once let through, or said badly
