@@ -37,7 +37,7 @@ AXES: dict[str, Axis] = {
             "other_inputs",
             "other inputs",
             "all trained classes at inputs that are skewed, uniform, Laplace, on a sphere, shifted, in half of the "
-            "dimensions, or in another orthant than the query",
+            "dimensions, or in one orthant with the query anywhere, or in the opposite one",
         ),
         Axis("other_scales", "other scales", "all trained classes with inputs, or labels, times 1/2 and 2"),
         Axis("label_noise", "label noise", "all trained classes with noise on the labels in context"),
