@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from icl_curriculum.cli.listing import columns_tables, coverage_table
+from icl_curriculum.cli.standings import short_score
 from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.tables import (
     CurriculumConfig,
@@ -49,7 +49,8 @@ from icl_curriculum.evaluation.asking import CostlyConfig
 from icl_curriculum.function_classes import LinearClassification, LinearMap, MulticlassLinear
 from icl_curriculum.inputs import Gaussian
 from icl_curriculum.metrics import usual_metrics
-from icl_curriculum.results.scorecard.axes import AXES, MEAN
+from icl_curriculum.results.scorecard.answer import TITLES
+from icl_curriculum.results.scorecard.axes import AXES
 from icl_curriculum.results.scorecard.leaderboard import committed_leaderboard
 from icl_curriculum.tasks import Task
 
@@ -267,21 +268,11 @@ def leaderboard() -> str:
     """The committed leaderboard: a learner in a row, an axis in a column."""
     table = committed_leaderboard()
     means = table[table["seed"].isna()]
-    titles = {MEAN: "mean", **{axis.name: axis.title for axis in AXES.values()}}
     rows = []
     for learner in means["learner"].drop_duplicates():
         own = means[means["learner"] == learner].set_index("axis")
-        rows.append([code(learner), *(short_score(own, axis) for axis in titles)])
-    return markdown_table(["learner", *titles.values()], rows)
-
-
-def short_score(own: pd.DataFrame, axis: str) -> str:
-    """``.82 ±.03``; a dash where there is no score."""
-    if axis not in own.index:
-        return "–"
-    score, low, high = own.loc[axis, ["score", "ci_low", "ci_high"]]
-    text = f"{score:.2f}"
-    return (text if math.isnan(low) else f"{text} ±{(high - low) / 2:.2f}").replace("0.", ".")
+        rows.append([code(learner), *(short_score(own, axis) or "–" for axis in TITLES)])
+    return markdown_table(["learner", *TITLES.values()], rows)
 
 
 def axes() -> str:

@@ -11,12 +11,13 @@ from rich.table import Table
 
 from icl_curriculum.cli import output, rows
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.results.scorecard.axes import AXES, MEAN
+from icl_curriculum.results.scorecard.answer import TITLES
+from icl_curriculum.results.scorecard.axes import MEAN
 from icl_curriculum.results.scorecard.frozen import benchmark
-from icl_curriculum.results.scorecard.leaderboard import LEARNER
+from icl_curriculum.results.scorecard.leaderboard import LEARNER, LearnerKey
 from icl_curriculum.scoring.benchmark import Leaderboard
 
-#: The half width of an interval is left out where there is none.
+#: What stands where there is nothing to say.
 _MISSING = "—"
 
 
@@ -24,31 +25,26 @@ def show(board: Leaderboard) -> None:
     """Print the table, the remarks on learners, those that were refused, and where it was written."""
     table = board.table[board.table["seed"].isna()]
     made = Table(box=None, header_style="", pad_edge=False, padding=(0, 2, 0, 0))
-    titles = {MEAN: "mean", **{axis.name: axis.title for axis in AXES.values()}}
     made.add_column("learner", justify="left", no_wrap=True)
-    made.add_column("rank", justify="right")
-    for title in (*titles.values(), "operations", "seeds"):
+    for title in ("rank", *TITLES.values(), "operations", "seeds"):
         made.add_column(title, justify="right")
     rank, remarks = 0, []
-    learners = table.groupby(LEARNER, sort=False, dropna=False)
-    several = Counter(str(key[1]) for key, _ in learners)
+    learners = [(_key(key), rows) for key, rows in table.groupby(LEARNER, sort=False, dropna=False)]
+    several = Counter(learner for (_, learner, *_), _ in learners)
     for key, of_learner in learners:
-        experiment, learner = str(key[0]), str(key[1])
-        first = of_learner.iloc[0]
-        ranked = bool(first["ranked"])
+        name = str(key[1]) if several[key[1]] == 1 else f"{key[0]}/{key[1]}"
+        first, scores = of_learner.iloc[0], of_learner.set_index("axis")
+        # Without a score on every axis of the mean there is nothing to rank it by.
+        ranked = bool(first["ranked"]) and MEAN in scores.index
         rank += ranked
-        hashes = None if pd.isna(first["config_hashes"]) else first["config_hashes"]
-        own = (experiment, learner, first["command"], hashes) in board.own
-        name = learner if several[learner] == 1 else f"{experiment}/{learner}"
-        by_axis = of_learner.set_index("axis")
-        operations = first["operations"]
+        seeds = int(of_learner["n_seeds"].max())
         made.add_row(
-            f"{name}{' *' if own else ''}",
+            f"{name}{' *' if key in board.own else ''}",
             str(rank) if ranked else _MISSING,
-            *(_cell(by_axis, axis) for axis in titles),
-            _MISSING if pd.isna(operations) else f"{float(operations):.2g}",
-            str(int(of_learner["n_seeds"].max())) if of_learner["n_seeds"].max() else _MISSING,
-            style="bold" if own else None,
+            *(short_score(scores, axis) or _MISSING for axis in TITLES),
+            _MISSING if pd.isna(first["operations"]) else f"{float(first['operations']):.2g}",
+            str(seeds) if seeds else _MISSING,
+            style="bold" if key in board.own else None,
         )
         if not pd.isna(first["remark"]):
             remarks.append(f"{name}{'' if ranked else ' has no rank'}: {first['remark']}")
@@ -77,12 +73,18 @@ def refuse_other_prompts(asked: Mapping[str, object]) -> None:
             )
 
 
-def _cell(by_axis: pd.DataFrame, axis: str) -> str:
-    """``.82 ±.03``: a score with half of its interval."""
-    if axis not in by_axis.index:
-        return _MISSING
-    cells = (by_axis[name].to_dict()[axis] for name in ("score", "ci_low", "ci_high"))
+def _key(values: object) -> LearnerKey:
+    """What tells a learner, as `Leaderboard.own` has it."""
+    assert isinstance(values, tuple)
+    return tuple(None if pd.isna(value) else str(value) for value in values)
+
+
+def short_score(scores: pd.DataFrame, axis: str) -> str:
+    """``.82 ±.03``: a score with half of its interval, from a learner's rows by axis; empty where it has none."""
+    if axis not in scores.index:
+        return ""
+    cells = (scores[name].to_dict()[axis] for name in ("score", "ci_low", "ci_high"))
     score, low, high = (math.nan if pd.isna(cell) else float(cell) for cell in cells)
-    text = f"{score:.2f}".removeprefix("0") if score < 1 else f"{score:.2f}"
     half = (high - low) / 2
-    return text if math.isnan(half) else f"{text} ±{f'{half:.2f}'.removeprefix('0')}"
+    text = f"{score:.2f}" if math.isnan(half) else f"{score:.2f} ±{half:.2f}"
+    return text.replace("0.", ".")

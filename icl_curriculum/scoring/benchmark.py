@@ -25,7 +25,9 @@ from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.scorecard.command import learners_in
 from icl_curriculum.results.scorecard.frozen import benchmark
 from icl_curriculum.results.scorecard.leaderboard import (
+    LearnerKey,
     committed_leaderboard,
+    key_of,
     leaderboard_table,
     write_leaderboard,
 )
@@ -104,13 +106,13 @@ def score_on_benchmark(
 class Leaderboard:
     """The table of all learners, and those that were refused, by folder and name, each with the reason.
 
-    ``path``: where the table was written. ``own``: experiment, name, command and config hashes of the learners of the
-    folders that were asked for; the others are those of the committed table.
+    ``path``: where the table was written. ``own``: the keys of the learners of the folders that were
+    asked for; the others are those of the committed table.
     """
 
     table: pd.DataFrame
     refused: dict[str, str]
-    own: tuple[tuple[str, str, str, str | None], ...] = ()
+    own: frozenset[LearnerKey] = frozenset()
     path: Path | None = None
 
 
@@ -151,6 +153,7 @@ def build_leaderboard(folders: Sequence[str], results: Path, output: Path | None
         if not found:
             raise UserError(f"{option('--output')}: name the folders whose learners are to be written")
         write_leaderboard(found, output)
-    found = list({(each.experiment, each.name, each.command, each.config_hashes): each for each in found}.values())
-    own = tuple((each.experiment, each.name, each.command, " ".join(each.config_hashes) or None) for each in found)
-    return Leaderboard(leaderboard_table(found, committed_leaderboard()), refused, own, output)
+    by_key = {key_of(each): each for each in found}
+    return Leaderboard(
+        leaderboard_table([*by_key.values()], committed_leaderboard()), refused, frozenset(by_key), output
+    )

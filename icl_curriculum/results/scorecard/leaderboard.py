@@ -25,6 +25,13 @@ COMMITTED = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[3] / "result
 
 #: The columns that tell a learner from others of its name.
 LEARNER = ["experiment", "learner", "config_hashes", "command"]
+#: What stands in them.
+LearnerKey = tuple[str | None, ...]
+
+
+def key_of(learner: ScoredLearner) -> LearnerKey:
+    """What tells a learner from others, in the order of `LEARNER`."""
+    return learner.experiment, learner.name, " ".join(learner.config_hashes) or None, learner.command
 
 
 def committed_leaderboard(folder: Path = COMMITTED) -> pd.DataFrame:
