@@ -15,7 +15,7 @@ PACKAGE = ROOT / "icl_curriculum"
 FLOORS = [
     {"core"},
     {"observations"},
-    {"function_classes", "inputs", "models", "curricula", "results"},
+    {"function_classes", "inputs", "launchers", "models", "curricula", "results"},
     {"tasks", "baselines", "figures"},
     {"shifts", "metrics", "pages"},
     {"evaluation"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
 #: Functions of the package, which no room may hide.
-FUNCTIONS = {"run", "score", "evaluate", "report", "compare", "plot", "check", "heads"}
+FUNCTIONS = {"run", "status", "score", "evaluate", "report", "compare", "plot", "check", "heads"}
 
 
 def module_of(path: Path) -> str:

@@ -57,6 +57,7 @@ EXTRAS: dict[str, Extra] = {
         Extra("tensorboard", "tensorboard", "live logging by icl run --log tensorboard"),
         Extra("wandb", "wandb", "live logging by icl run --log wandb"),
         Extra("parquet", "pyarrow", "icl run --predictions parquet"),
+        Extra("ray", "ray", "icl run --on ray"),
         Extra("bench", "transformers", "Hugging Face's GPT-2 beside the suite's models in icl bench step"),
     )
 }
