@@ -77,6 +77,14 @@ def run(
     predictions: Predictions = None,
     on: On = None,
     slurm: SlurmOptions = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="answer the evaluation of each run in N parts, each a job of its own, as --jobs and --on have room",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -109,9 +117,11 @@ def run(
 
         if launcher is not None:
             raise typer.Exit(
-                planning.show_launch(launcher, loaded, results, device, jobs=jobs, fresh=fresh, log=log or ())
+                planning.show_launch(
+                    launcher, loaded, results, device, jobs=jobs, fresh=fresh, log=log or (), parts=parts
+                )
             )
-        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions))
+        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions, parts=parts))
     if launcher is not None and launcher.outlives_command:
         endings.leaves("jobs that were submitted go on: icl status shows them, and the same command attaches to them")
     where = device if launcher is None else f"{launcher.name}, device {device}"
@@ -123,8 +133,8 @@ def run(
 
         outcome = carry_out(
             loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions, on=launcher,
-            report=view.report, queued=view.queued, started=view.started, ended=view.ended, launched=launched,
-            note=display.show_note,
+            parts=parts, report=view.report, queued=view.queued, started=view.started, ended=view.ended,
+            launched=launched, note=display.show_note,
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)

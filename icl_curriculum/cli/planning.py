@@ -12,16 +12,27 @@ from icl_curriculum.cli.costs import number_shown, telling, time_shown
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.runs.elsewhere import launch_of
+from icl_curriculum.runs.parts import slices_of
+from icl_curriculum.runs.phases import first_works
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
 
 #: The exit code where a run is left alone since a file of it is damaged.
 _DAMAGED = 1
 
 
-def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predictions: str | None = None) -> int:
+def show(
+    runs: Sequence[Run],
+    results: Path,
+    device: str,
+    *,
+    fresh: bool,
+    predictions: str | None = None,
+    parts: int | None = None,
+) -> int:
     """Print what `launch` would do with runs; the exit code. UserError, at the end, where it would start nothing.
 
-    ``predictions``: the format in which what everyone answered is to be written, too.
+    ``predictions``: the format in which what everyone answered is to be written, too. ``parts``: in how many parts
+    each run is to be evaluated.
     """
     found = plan_of(runs, results, device, fresh=fresh)
     if found.error is None:
@@ -33,9 +44,25 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predic
         output.note(text, label=label)
     if predictions is not None and found.error is None:
         output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
+    if parts is not None and found.error is None:
+        _note_parts(found, parts)
     if found.error is not None:
         raise found.error
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def _note_parts(found: LaunchPlan, parts: int) -> None:
+    """Say how the runs of a plan are evaluated in parts."""
+    asked = {row.run for row in found.runs if row.action in ("train", "resume", "evaluate", "re-evaluate")}
+    of_run = {run.name: slices_of(run, parts) for run in found.launched if run.name in asked}
+    by_number: dict[tuple[int, int], list[str]] = {}
+    for run, slices in of_run.items():
+        by_number.setdefault((len(slices), sum(len(part.banks()) for part in slices)), []).append(run)
+    for (number, banks), names in by_number.items():
+        output.note(
+            f"{', '.join(names)}: once trained, {banks} banks are answered in {number} "
+            f"part{'s' * (number != 1)} of at most {-(-banks // number)}, and then put together"
+        )
 
 
 def show_launch(
@@ -47,18 +74,25 @@ def show_launch(
     jobs: int | None,
     fresh: bool,
     log: Sequence[str],
+    parts: int | None = None,
 ) -> int:
-    """Print what would be done with runs, and what a launcher would submit for those that are not finished."""
+    """Print what would be done with runs, and what a launcher would submit for those that are not finished.
+
+    ``parts``: in how many parts each run is to be evaluated; what is submitted first is shown.
+    """
     found = plan_of(runs, results, fresh=fresh)
     output.show(plan_table(found.runs))
     if found.error is not None:
         raise found.error
     waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
     chosen = [run for run in found.launched if run.name in waiting]
-    text = launcher.planned(launch_of(chosen, results, device=device, jobs=jobs, log=log)) if chosen else ""
+    works = chosen if parts is None else first_works(chosen, results, parts)
+    text = launcher.planned(launch_of(works, results, device=device, jobs=jobs, log=log)) if works else ""
     output.put(plan=found.runs, submitted=text)
     if text:
         output.show(text)
+    if parts is not None:
+        _note_parts(found, parts)
     output.note("nothing was submitted or written; the same command without --dry-run does it")
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
 
