@@ -83,14 +83,15 @@ class AnsweredBanks:
         try:
             for scored in answered:
                 path = self.path(scored.bank)
-                if path in self._there:
+                text = None if path in self._there else _text(path, scored)
+                if text is None:
                     continue
                 self.before()
                 # No folder above these: an experiment that was deleted or moved is not to be made anew.
                 for folder in (self.folder.parent, self.folder):
                     folder.mkdir(exist_ok=True)
                 with atomic_path(path, before=self.before) as temporary:
-                    temporary.write_text(_text(path, scored), encoding="utf-8")
+                    temporary.write_text(text, encoding="utf-8")
                 self._there.add(path)
         except OSError as error:
             self.problem = error
@@ -106,13 +107,17 @@ def forget(run_dir: Path) -> None:
     shutil.rmtree(folder_of(run_dir), ignore_errors=True)
 
 
-def _text(path: Path, scored: Scored) -> str:
+def _text(path: Path, scored: Scored) -> str | None:
+    """What is written of a bank; None where a value, as one of a plugin's metric, is not read as it was written."""
     plain = {
         "content": scored.content, "rows": scored.rows, "differences": scored.differences,
         "failures": [[item.learner, item.n_context, item.failed, item.asked, item.reason] for item in scored.failures],
         "doubts": [[item.about, item.text, item.learner, item.n_context] for item in scored.doubts],
     }  # fmt: skip
-    text = json.dumps(plain)
+    try:
+        text = json.dumps(plain)
+    except (TypeError, ValueError):
+        return None
     return f"{_seal(path, text)}\n{text}"
 
 
