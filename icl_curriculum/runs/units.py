@@ -19,8 +19,11 @@ from icl_curriculum.launchers.base import UNIT_FILE, LaunchUnit
 from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.description import copies
 
-#: What executes a unit. Without the folder that one is in among those that modules are looked for in.
-STARTER = (sys.executable, "-P", start_worker.__file__)
+
+def starter() -> tuple[str, ...]:
+    """The command that executes a unit, or another part of this package, in a process of its own."""
+    # Without the folder that one is in among those that modules are looked for in.
+    return sys.executable, "-P", start_worker.__file__
 
 
 def unit_of(run: Run, results: Path, *, device: str, log: Sequence[str] = (), elsewhere: bool = False) -> LaunchUnit:
@@ -36,7 +39,7 @@ def unit_of(run: Run, results: Path, *, device: str, log: Sequence[str] = (), el
     if elsewhere:
         values["code"] = {"version": package_version(), "source": source_hash()}
     files = {**copies(run), UNIT_FILE: tomli_w.dumps(values).encode("utf-8", errors="surrogateescape")}
-    return LaunchUnit(run.name, f"{run.hash()}/{device}", files, STARTER, run.experiment.threads)
+    return LaunchUnit(run.name, f"{run.hash()}/{device}", files, starter(), run.experiment.threads)
 
 
 def expect_seen(runs: Sequence[Run]) -> None:

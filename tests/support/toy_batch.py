@@ -21,7 +21,7 @@ class ToyBatch(BatchLauncher):
 
     poll: float = Field(0.05, gt=0, description="seconds between two looks")
     patience: float = Field(0.3, ge=0, description="seconds for a task that the queue does not know")
-    folder: str = Field(..., description="where the queue is kept")
+    folder: str = Field("queue", description="where the queue is kept")
 
     def script(self, array: JobArray) -> str:
         return " ".join(array.task_command("$1", "$2")) + "\n"
