@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,13 +29,14 @@ class ToyBatch(BatchLauncher):
         jobs = Path(self.folder)
         jobs.mkdir(exist_ok=True)
         job = str(len([*jobs.iterdir()]))
-        tasks = {}
-        for number in range(len(array.units)):
-            command = ["setsid", "sh", str(script), str(number), f"{job}.{number}.0"]
-            done = subprocess.run(
-                ["sh", "-c", '"$@" >/dev/null 2>&1 & echo $!', "-", *command], stdout=subprocess.PIPE, check=True
+        nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        tasks = {
+            number: os.posix_spawn(
+                "/bin/sh", ["sh", str(script), str(number), f"{job}.{number}.0"], os.environ, file_actions=nowhere,
+                setpgroup=0,
             )
-            tasks[number] = int(done.stdout)
+            for number in range(len(array.units))
+        }  # fmt: skip
         (jobs / f"{job}.json").write_text(json.dumps([array.name, tasks]))
         return job
 
