@@ -634,7 +634,7 @@ def check(
             metavar="KIND",
             autocompletion=completion.checked_kinds,
             help="only these: function_classes, inputs, observations, shifts, curricula, baselines, metrics, models, "
-            "methods",
+            "methods, launchers",
         ),
     ] = None,
     set_: Annotated[

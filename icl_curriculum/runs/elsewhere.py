@@ -15,7 +15,7 @@ from icl_curriculum.runs.execution import Progress, Report, directory_of
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.part_work import is_done
 from icl_curriculum.runs.parts import Work, run_of
-from icl_curriculum.runs.units import STARTER, expect_seen, unit_of
+from icl_curriculum.runs.units import expect_seen, starter, unit_of
 
 #: Seconds for which the files of a run that has ended elsewhere are waited for: a shared file system shows them late.
 SEEN_WITHIN = 60.0
@@ -89,7 +89,7 @@ def launch_of(
     results = results.resolve()
     units = [unit_of(run, results, device=device, log=log, elsewhere=True) for run in runs]
     experiment = run_of(runs[0]).experiment.name
-    return Launch(experiment, results / experiment, units, STARTER, jobs)
+    return Launch(experiment, results / experiment, units, starter(), jobs)
 
 
 def execute_elsewhere(

@@ -103,12 +103,12 @@ def launch(
     or not installed.
     """
     log = chosen(log)
-    for run in {run.variant: run for run in runs}.values():
-        check_banks(run.experiment)
-    check_writable(results / runs[0].experiment.name)
     if on is not None:
         with at_work(on, "check"):
             on.check()
+    for run in {run.variant: run for run in runs}.values():
+        check_banks(run.experiment)
+    check_writable(results / runs[0].experiment.name)
     # One that a launcher is executing is no obstacle: the same command attaches to it.
     for run in runs if on is None else ():
         if holder := in_use(run, results):

@@ -19,8 +19,11 @@ from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.description import copies
 from icl_curriculum.runs.parts import RunPart, Work, run_of
 
-#: What executes a unit. Without the folder that one is in among those that modules are looked for in.
-STARTER = (sys.executable, "-P", start_worker.__file__)
+
+def starter() -> tuple[str, ...]:
+    """The command that executes a unit, or another part of this package, in a process of its own."""
+    # Without the folder that one is in among those that modules are looked for in.
+    return sys.executable, "-P", start_worker.__file__
 
 
 def unit_of(work: Work, results: Path, *, device: str, log: Sequence[str] = (), elsewhere: bool = False) -> LaunchUnit:
@@ -40,7 +43,7 @@ def unit_of(work: Work, results: Path, *, device: str, log: Sequence[str] = (), 
     if elsewhere:
         values["code"] = {"version": package_version(), "source": source_hash()}
     files = {**copies(run), UNIT_FILE: tomli_w.dumps(values).encode("utf-8", errors="surrogateescape")}
-    return LaunchUnit(work.name, key, files, STARTER, run.experiment.threads)
+    return LaunchUnit(work.name, key, files, starter(), run.experiment.threads)
 
 
 def expect_seen(works: Sequence[Work]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ class ToyBatch(BatchLauncher):
 
     poll: float = Field(0.05, gt=0, description="seconds between two looks")
     patience: float = Field(0.3, ge=0, description="seconds for a task that the queue does not know")
-    folder: str = Field(..., description="where the queue is kept")
+    folder: str = Field("queue", description="where the queue is kept")
 
     def script(self, array: JobArray) -> str:
         return " ".join(array.task_command("$1", "$2")) + "\n"
@@ -30,13 +29,14 @@ class ToyBatch(BatchLauncher):
         jobs = Path(self.folder)
         jobs.mkdir(exist_ok=True)
         job = str(len([*jobs.iterdir()]))
-        tasks = {}
-        for number in range(len(array.units)):
-            command = ["setsid", "sh", str(script), str(number), f"{job}.{number}.0"]
-            done = subprocess.run(
-                ["sh", "-c", '"$@" >/dev/null 2>&1 & echo $!', "-", *command], stdout=subprocess.PIPE, check=True
+        nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        tasks = {
+            number: os.posix_spawn(
+                "/bin/sh", ["sh", str(script), str(number), f"{job}.{number}.0"], os.environ, file_actions=nowhere,
+                setpgroup=0,
             )
-            tasks[number] = int(done.stdout)
+            for number in range(len(array.units))
+        }  # fmt: skip
         (jobs / f"{job}.json").write_text(json.dumps([array.name, tasks]))
         return job
 
