@@ -6,6 +6,7 @@ of them may work on a run at once. What they leave is found by whoever evaluates
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.core.stopping import StoppedAt, is_to_stop
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import is_half_renewed, read_manifest
 from icl_curriculum.runs.answered_banks import AnsweredBanks, forget
@@ -47,6 +49,10 @@ def work_on(work: Work, results: Path, *, device: str, report: Report, log: Sequ
         execute(work.run, results, device=device, report=of_part, wait=True, log=log, until="trained")
 
 
+#: Seconds for which a run that was trained elsewhere is waited for: a shared file system shows its files late.
+SEEN_WITHIN = 60.0
+
+
 class _NotNeeded(Exception):
     """The run is finished by now, or is not there any more as it was."""
 
@@ -55,8 +61,8 @@ class _NotNeeded(Exception):
 def answer_part(part: RunPart, results: Path, *, device: str, report: Report) -> None:
     """Answer some banks of a run that is trained, as its evaluation does, and keep the answers for that.
 
-    Nothing is done for a run that is finished, or not trained: that is for `execute` to judge. Raises what evaluation
-    raises, and RunFailed where nothing can be kept.
+    Nothing is done for a run that is finished, and for one that is not seen to be trained within `SEEN_WITHIN`: that is
+    for `execute` to judge. Raises what evaluation raises, and RunFailed where nothing can be kept.
     """
     run, directory = part.run, directory_of(part.run, results)
 
@@ -66,6 +72,7 @@ def answer_part(part: RunPart, results: Path, *, device: str, report: Report) ->
 
     with computing_threads(run.experiment.threads), reproducible(device), failures_named(run.name):
         try:
+            _wait_until_seen(part, directory, report)
             still_needed()
             trained = _as_trained(run, directory, device)
             answered = AnsweredBanks(directory.path, trained, device, before=still_needed)
@@ -83,6 +90,18 @@ def answer_part(part: RunPart, results: Path, *, device: str, report: Report) ->
             raise _unreadable(part, error) from error
         if answered.problem is not None:
             raise _unreadable(part, answered.problem) from answered.problem
+
+
+def _wait_until_seen(part: RunPart, directory: RunDirectory, report: Report) -> None:
+    """Wait for what another machine has trained, which this one may see a little later."""
+    deadline = time.monotonic() + SEEN_WITHIN
+    while not is_answerable(part.run, directory) and not _is_finished(part.run, directory):
+        if time.monotonic() > deadline:
+            return
+        if is_to_stop():
+            raise StoppedAt("waiting for its training")
+        report(Progress(part.name, "waiting for its training", 0, 0))
+        time.sleep(0.5)
 
 
 def _unreadable(part: RunPart, error: OSError) -> RunFailed:
