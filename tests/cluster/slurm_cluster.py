@@ -1,19 +1,21 @@
-"""A real SLURM of two nodes on this machine, up in seconds. As a script: installs Debian's packages, or says how.
+"""A real SLURM of two nodes on this machine, up in about a second.
 
-Everything lies in one temporary folder and runs as the user who starts it; only installing the packages takes root.
+Everything lies in one temporary folder and runs as the user who starts it: only to install the programs takes root.
+As a script: silent if they are installed, else one line that says how to install them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +31,11 @@ GRACE = 3
 #: Seconds without a sign of a node after which its jobs are taken to be lost.
 SLURMD_TIMEOUT = 10
 
-# cred_expire: a requeued job waits as long, in case that its old credentials still start something.
-# requeue_delay and the intervals: the defaults suit clusters of thousands of jobs.
-# config_overrides: the nodes say that they have what is written here, not what the machine has.
+# cred_expire: a requeued job waits one second longer than this, by default two minutes. 5 is the least.
+# The intervals of the scheduler: the defaults suit clusters of thousands of jobs.
+# config_overrides: the nodes have what is written here, not what the machine has.
+# proctrack/pgid: what a job leaves behind is killed with it, as control groups do on a real cluster.
+# What no setting alters: slurmctld looks at time limits, warnings and the end of GraceTime every 30 seconds only.
 CONF = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -51,7 +55,7 @@ JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/completed.txt
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -77,8 +81,21 @@ SlurmdTimeout={slurmd_timeout}
 NodeName={first} NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs=2 RealMemory=4000 State=UNKNOWN
 NodeName={second} NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs=2 RealMemory=4000 State=UNKNOWN
 PartitionName=low Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace} State=UP
+PartitionName=abrupt Nodes=ALL MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 State=UP
 PartitionName=high Nodes=ALL MaxTime=60 PriorityTier=10 PreemptMode=OFF State=UP
 """
+
+
+#: The programs, in Debian's packages.
+PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+
+
+def program(name: str) -> str:
+    """The path of a program of SLURM or munge. Those of daemons are often not on a user's PATH."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise FileNotFoundError(f"no {name} on PATH; on Debian and Ubuntu: apt-get install {' '.join(PACKAGES)}")
+    return found
 
 
 def free_ports(number: int) -> list[int]:
@@ -100,9 +117,11 @@ def wait_for(condition: Callable[[], object], what: str, *, seconds: float = 30.
 
 
 class SlurmCluster:
-    """A controller and two nodes, ``n1`` and ``n2``, of two CPUs each, with partitions ``low`` (the default) and ``high``.
+    """A controller and two nodes, ``n1`` and ``n2``, of two CPUs each.
 
-    A job in ``high`` preempts one in ``low``, which is requeued. ``env`` is the environment in which SLURM's commands find this cluster.
+    A job in the partition ``high`` preempts those in ``low`` (the default) and ``abrupt``, which are requeued: in
+    ``low`` after a grace that ends within 33 seconds, in ``abrupt`` at once. ``env`` is the environment in which
+    SLURM's commands find this cluster.
     """
 
     def __init__(self) -> None:
@@ -135,7 +154,7 @@ class SlurmCluster:
         self.conf.write_text(
             CONF.format(
                 host=socket.gethostname().split(".")[0],
-                user=getpass.getuser(),
+                user=pwd.getpwuid(os.getuid()).pw_name,
                 folder=self.folder,
                 controller=controller,
                 port1=port1,
@@ -157,17 +176,14 @@ class SlurmCluster:
         wait_for(lambda: self.states() == dict.fromkeys(NODES, "idle"), "both nodes are idle")
 
     def _daemon(self, name: str, options: Sequence[str], *, known_as: str | None = None) -> None:
-        program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-        if program is None:
-            raise FileNotFoundError(f"no {name}; install it by: python tests/cluster/install_slurm.py")
         known_as = known_as or name
         with (self.folder / f"{known_as}.out").open("ab") as out:
             # Its end comes with that of the tests, even when they are killed.
-            command = ["setpriv", "--pdeathsig", "TERM", program, *options]
+            command = ["setpriv", "--pdeathsig", "TERM", program(name), *options]
             self.daemons[known_as] = subprocess.Popen(command, env=self.env, stdout=out, stderr=out)
 
     def start_node(self, node: str) -> None:
-        """Starts a node's daemon, for the first time or again after `kill_node`."""
+        """Starts the daemon of a node: for the first time, or again after `kill_node`."""
         self._daemon("slurmd", ["-D", "-N", node], known_as=node)
 
     def kill_node(self, node: str) -> None:
@@ -189,7 +205,7 @@ class SlurmCluster:
         return dict(line.split() for line in listed.splitlines())
 
     def sbatch(self, script: str, *options: str) -> str:
-        """Submits a script of the shell; returns the job's id. What it prints goes to ``JOB.out`` (``JOB_TASK.out``)."""
+        """Submits a shell script and returns the job's id. `output` gives what it prints."""
         path = self.folder / f"script-{secrets.token_hex(4)}.sh"
         path.write_text(f"#!/bin/bash\n{script}\n")
         out = "%A_%a.out" if any(option.startswith("--array") for option in options) else "%j.out"
@@ -211,7 +227,7 @@ class SlurmCluster:
         return self.job(job)
 
     def output(self, job: str) -> str:
-        """What a job has printed so far."""
+        """What a job or a task of an array has printed so far, in all its attempts."""
         path = self.folder / f"{job}.out"
         return path.read_text() if path.exists() else ""
 
@@ -240,3 +256,11 @@ class SlurmCluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             yield pid
+
+
+if __name__ == "__main__":
+    try:
+        for name in ("munged", "slurmctld", "slurmd", "sbatch"):
+            program(name)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
