@@ -162,7 +162,9 @@ def test_browser_r_and_clusters_are_left_to_targets_of_their_own() -> None:
     from conftest import collect_ignore
 
     assert collect_ignore == ["browser", "readers", "cluster"]
-    assert {"make test-browser", "make test-readers", "make test-cluster"} <= {*(ROOT / ".ci/run").read_text().splitlines()}
+    assert {"make test-browser", "make test-readers", "make test-cluster"} <= {
+        *(ROOT / ".ci/run").read_text().splitlines()
+    }
 
 
 def test_without_slurm_one_line_says_how_to_install_it(tmp_path: Path) -> None:

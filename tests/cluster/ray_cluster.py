@@ -18,7 +18,7 @@ from slurm_cluster import free_ports, wait_for
 
 
 class RayCluster:
-    """A head node to which drivers connect by ``address``. ``env`` is an environment that keeps to this cluster's folder.
+    """A head node to which drivers connect by ``address``, in the environment ``env``.
 
     Its files lie in a folder of its own, and it sends no statistics of its use. Any number may run side by side.
     """
@@ -84,7 +84,7 @@ class RayCluster:
         found = []
         for pid in self.processes():
             with contextlib.suppress(OSError):
-                name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
                 if re.match(r"ray::(?!IDLE)", name):
                     found.append(pid)
         return found

@@ -25,11 +25,11 @@ from types import TracebackType
 #: The nodes' names.
 NODES = ("n1", "n2")
 #: Seconds after SIGTERM until SIGKILL: when a job is cancelled or its time is over.
-KILL_WAIT = 5
+KILL_WAIT = 2
 #: Seconds from the warning to a preempted job of the partition ``low`` to its end.
 GRACE = 3
 #: Seconds without a sign of a node after which its jobs are taken to be lost.
-SLURMD_TIMEOUT = 10
+SLURMD_TIMEOUT = 6
 
 # cred_expire: a requeued job waits one second longer than this, by default two minutes. 5 is the least.
 # The intervals of the scheduler: the defaults suit clusters of thousands of jobs.
