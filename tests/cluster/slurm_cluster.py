@@ -29,9 +29,9 @@ KILL_WAIT = 2
 #: Seconds from the warning to a preempted job of the partition ``low`` to its end.
 GRACE = 3
 #: Seconds without a sign of a node after which its jobs are taken to be lost.
-SLURMD_TIMEOUT = 6
+SLURMD_TIMEOUT = 10
 
-# cred_expire: a requeued job waits one second longer than this, by default two minutes. 5 is the least.
+# cred_expire: a requeued job waits one second longer than this: two minutes by default. With 1 second, none ends well.
 # The intervals of the scheduler: the defaults suit clusters of thousands of jobs.
 # config_overrides: the nodes have what is written here, not what the machine has.
 # proctrack/pgid: what a job leaves behind is killed with it, as control groups do on a real cluster.
