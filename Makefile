@@ -105,8 +105,9 @@ test-readers: $(TEST_READY)
 slurm:
 	@$(PYTHON) tests/cluster/slurm_cluster.py
 
+# Two files at once: most of the time, both wait.
 test-cluster: slurm $(CLUSTER_READY)
-	@$(BIN)/python -m pytest tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest tests/cluster -n 2 --dist loadfile $(ARGS)
 
 # Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
 docs: $(DOCS_READY)
