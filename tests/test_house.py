@@ -78,9 +78,10 @@ def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
 
 
 def test_tests_lie_where_their_subjects_lie() -> None:
-    """Folders of tests are folders of the package, but for what the tests share and what needs a browser or R."""
+    """Folders of tests are folders of the package, but for what tests share and what needs a browser, R or SLURM."""
     tests = ROOT / "tests"
-    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path("browser"), Path("readers")}
+    apart = {Path("browser"), Path("readers"), Path("cluster")}
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - apart
     lacking = [str(folder) for folder in folders if not (PACKAGE / folder).is_dir()]
     assert not lacking, f"no such room: {lacking}"
 

@@ -97,19 +97,18 @@ def run(
     """Train, evaluate and plot an experiment. Finished runs are kept, or evaluated anew where only that has changed;
     interrupted ones resume.
     """
-    from icl_curriculum.cli import display, progress
+    from icl_curriculum.cli import display, launching, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.config.option_values import parse_sweeps
     from icl_curriculum.core.machine import resolve_device
     from icl_curriculum.results.predictions import check_format
     from icl_curriculum.runs.experiment import carry_out
-    from icl_curriculum.runs.launchers import chosen_launcher
 
     predictions = None if predictions is None else check_format(predictions)
     loaded = experiment_files.load(
         name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [], sweep=parse_sweeps(sweep or [])
     )
-    launcher = chosen_launcher(on, slurm)
+    launcher = launching.launcher_of(on, slurm)
     # Elsewhere, it is a device of the machines that execute the runs.
     device = resolve_device(device) if launcher is None else device
     if dry_run:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import shlex
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,7 +41,7 @@ class BatchLauncher(Launcher):
 
     @abstractmethod
     def script(self, array: JobArray) -> str:
-        """The script that is submitted: it executes `JobArray.task_command` for the number of its own task.
+        """The script that is submitted: it executes `JobArray.task_line` for the number of its own task.
 
         Each task's output is best appended to a file in ``array.folder``. A task that ends with code 75 stopped since
         its time was nearly over: unless the script itself has it executed again, this launcher submits it once more.
@@ -118,8 +117,3 @@ class BatchLauncher(Launcher):
             queue = None
         # Of a unit that was submitted more than once, the last time counts.
         return {name: standing_in(array, number, queue) for array in arrays for number, name in enumerate(array.units)}
-
-
-def shell_line(command: Sequence[str], *, variables: Collection[str] = ()) -> str:
-    """A command as a line of a shell script; what is among ``variables`` is put in by the shell, within quotes."""
-    return " ".join(f'"{part}"' if part in variables else shlex.quote(part) for part in command)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,12 +132,15 @@ class JobArray:
         """The folder of a unit, by the number of its task."""
         return TaskFolder(self.folder / str(index))
 
-    def task_command(self, index: str, attempt: str) -> list[str]:
-        """The command that executes a task: its number, and a name that no other attempt at it has.
+    def task_line(self, index: str, attempt: str, *, again: str = "") -> str:
+        """The line of a shell script that executes a task.
 
-        Both may be what the shell puts in, as ``$SLURM_ARRAY_TASK_ID``.
+        ``index``: its number, from 0; ``attempt``: a name that no other attempt at it has; ``again``: the command that
+        puts a task back into the queue that has stopped since its time is nearly over; without one, whoever follows
+        the array submits it again. The shell puts variables into all three, as ``$SLURM_ARRAY_TASK_ID``.
         """
-        return [*self.starter, "--task", str(self.folder), index, attempt]
+        fixed = shlex.join([*self.starter, "--task", str(self.folder)])
+        return f'{fixed} "{index}" "{attempt}"' + (f' --again "{again}"' if again else "")
 
     def write(self) -> None:
         """Write what is to be known of it into its folder."""

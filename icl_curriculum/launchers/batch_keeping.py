@@ -165,7 +165,7 @@ class Keeper:
     def _tell(self, each: _Followed, ended: Ended | None) -> None:
         """Pass on that it is being executed, and what its process has said last."""
         attempt = each.folder.attempt().get("attempt", "")
-        if attempt and attempt != each.attempt and ended is None:
+        if attempt and attempt != each.attempt and (ended is None or ended.how in ("finished", "failed")):
             each.attempt, each.said = attempt, ""
             self.watch.started(each.unit.name)
         told = each.folder.told()

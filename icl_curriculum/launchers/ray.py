@@ -67,7 +67,11 @@ class Ray(Launcher):
 
             began = not ray.is_initialized()
             if began:
-                local: dict[str, Any] = {} if self.address is not None else {"include_dashboard": False}
+                local: dict[str, Any] = {}
+                if self.address is None:
+                    local = {"include_dashboard": False}
+                    # Nobody else is on a cluster that ends with the command, and no token need be written at home.
+                    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
                 try:
                     ray.init(address=self.address, log_to_driver=False, configure_logging=False, **local)
                 except (ConnectionError, ValueError, RuntimeError) as error:

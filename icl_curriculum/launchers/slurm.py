@@ -16,7 +16,7 @@ from pydantic import Field
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.launchers.base import register_launcher
-from icl_curriculum.launchers.batch import BatchLauncher, shell_line
+from icl_curriculum.launchers.batch import BatchLauncher
 from icl_curriculum.launchers.batch_files import JobArray
 from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, TaskState
 
@@ -86,11 +86,11 @@ class Slurm(BatchLauncher):
             f"--signal=B:USR1@{self.warning}", f"--output={_escaped(array.folder)}/%a/task.txt", "--open-mode=append",
             *([] if self._says_cores() else [f"--cpus-per-task={array.threads}"]), *self._options(),
         ]  # fmt: skip
-        command = [*array.task_command(_INDEX, _ATTEMPT), "--again", "scontrol requeue $SLURM_JOB_ID"]
         directives = "\n".join(f"#SBATCH {_quoted(line)}" for line in lines)
-        # It takes the place of the shell, so that SLURM's warning reaches it.
-        started = shell_line(command, variables=(_INDEX, _ATTEMPT, command[-1]))
-        return f"#!/bin/sh\n{directives}\nexec {started}\n"
+        task = array.task_line(_INDEX, _ATTEMPT, again="scontrol requeue $SLURM_JOB_ID")
+        # It takes the place of the shell, so that SLURM's warning reaches it; one that comes before it can hear it,
+        # as where there is less time than the warning, would end the shell.
+        return f"#!/bin/sh\n{directives}\ntrap '' USR1\nexec {task}\n"
 
     def _says_cores(self) -> bool:
         return any(re.match(r"(-c\d*|--cpus-per-task|--exclusive)", part) for part in self._options())

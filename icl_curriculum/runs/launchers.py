@@ -13,33 +13,17 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import LAUNCHERS, names_file
 from icl_curriculum.launchers.base import Launcher
-from icl_curriculum.launchers.slurm import Slurm
 
 #: What stands for the processes of this machine.
 HERE = "local"
 
 
-def chosen_launcher(on: str | Mapping[str, Any] | Launcher | None, slurm: str | None = None) -> Launcher | None:
+def chosen_launcher(on: str | Mapping[str, Any] | Launcher | None) -> Launcher | None:
     """The launcher that executes runs; None: processes of this machine, which ``local`` stands for, too.
 
     ``on``: a name, an id, a TOML table as text or as a dict, ``mine.py`` or ``mine.py:name`` for one that a plugin file
-    registers, or a launcher itself. The file is none of the run's plugins. ``slurm``: options for sbatch. UserError for
-    what is none, and for options where SLURM is not the launcher.
+    registers, or a launcher itself. The file is none of the run's plugins. UserError for what is none.
     """
-    if on is None and slurm is not None:
-        on = "slurm"
-    found = _built(on)
-    if slurm is None:
-        return found
-    if not isinstance(found, Slurm):
-        raise UserError(
-            f"{option('--slurm')} is for the launcher slurm, found {found.id if found else HERE!r} in {option('--on')}"
-        )
-    # By building it anew, so that the options are checked.
-    return Slurm(**{**{key: getattr(found, key) for key in Slurm.model_fields if key != "given_id"}, "options": slurm})
-
-
-def _built(on: str | Mapping[str, Any] | Launcher | None) -> Launcher | None:
     if on is None or on == HERE or isinstance(on, Launcher):
         return on if isinstance(on, Launcher) else None
     said = option("--on", python="on")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import holder, is_locked
+from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import Launcher, UnitStanding
 from icl_curriculum.launchers.batch_files import LAUNCHED, TaskFolder, arrays_in
@@ -108,7 +109,7 @@ def _standings(folder: Path, launcher: Launcher | None) -> dict[str, UnitStandin
         except UserError as error:
             raise UserError(
                 f"{folder / LAUNCHED} was written by the launcher {said.get('name')!r}, which is not known: {error}",
-                way_out="name the file that registers it by --on FILE.py",
+                way_out=f"name the file that registers it by {option('--on', 'FILE.py', python='on')}",
             ) from None
     assert launcher is None or isinstance(launcher, Launcher)
     return {} if launcher is None else launcher.standings(folder)

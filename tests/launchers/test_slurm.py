@@ -64,6 +64,7 @@ def test_the_script_of_an_array() -> None:
         "#SBATCH --gres=gpu:1\n"
         "#SBATCH --time=4:00:00\n"
         '#SBATCH "--comment=in haste"\n'
+        "trap '' USR1\n"
         "exec /usr/bin/python3 -P '/lab/my code/start_worker.py' --task '/data/50% done' "
         '"$SLURM_ARRAY_TASK_ID" "$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}" '
         '--again "scontrol requeue $SLURM_JOB_ID"\n'

@@ -23,7 +23,7 @@ class ToyBatch(BatchLauncher):
     folder: str = Field("queue", description="where the queue is kept")
 
     def script(self, array: JobArray) -> str:
-        return " ".join(array.task_command("$1", "$2")) + "\n"
+        return array.task_line("$1", "$2") + "\n"
 
     def submit(self, script: Path, array: JobArray) -> str:
         jobs = Path(self.folder)
