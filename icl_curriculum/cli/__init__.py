@@ -205,6 +205,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="banks answered at once")] = 1,
     predictions: Predictions = None,
 ) -> None:
     """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
@@ -214,7 +215,8 @@ def evaluate(
     """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
-    from icl_curriculum.scoring.evaluate import EvaluationQuestions, evaluate_run
+    from icl_curriculum.scoring.asked_run import EvaluationQuestions
+    from icl_curriculum.scoring.evaluate import evaluate_run
     from icl_curriculum.scoring.grid import AskedCells
 
     questions = EvaluationQuestions(
@@ -233,6 +235,7 @@ def evaluate(
         output=output,
         device=launch.resolve_device(device),
         plugins=plugin or (),
+        jobs=jobs,
         view=progress.bank_view,
     )
     display.show_evaluation(written, grid)
