@@ -16,7 +16,9 @@ from tiny_runs import Icl, Killed, tiny_run, tiny_values, write_toml
 import icl_curriculum
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.launchers import Launch, Launcher, LaunchWatch
+from icl_curriculum.launchers import JobArray, Launch, Launcher, LaunchWatch
+from icl_curriculum.launchers.base import UnitStanding
+from icl_curriculum.launchers.batch_files import Ended
 from icl_curriculum.results.cleaning import find_removable, remove_all
 from icl_curriculum.runs import evaluation
 from icl_curriculum.runs.answered_banks import folder_of
@@ -26,6 +28,7 @@ from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import launch
 from icl_curriculum.runs.part_work import work_on
 from icl_curriculum.runs.parts import RunPart, dealt, run_name_of, slices_of
+from icl_curriculum.runs.status import RunStatus, status
 from icl_curriculum.runs.worker import work
 
 RUN = tiny_run()
@@ -360,6 +363,31 @@ def test_answers_of_runs_that_are_not_finished_can_be_cleaned(trained: Path) -> 
     do(RunPart(RUN, 1, 1), trained)
     remove_all(find_removable([trained]))
     assert not (trained / "tiny" / ".cache").exists()
+
+
+class Queue(InThisProcess):
+    """Knows two units that are at work."""
+
+    def standings(self, folder: Path) -> dict[str, UnitStanding]:
+        ended = UnitStanding("ended", "6_0")
+        at_work = {f"mixed-seed0.part-{n}-of-2": UnitStanding("running", f"7_{n - 1}") for n in (1, 2)}
+        return {"mixed-seed0.training": ended, **at_work}
+
+
+def test_the_status_of_a_run_adds_up_what_its_parts_have_answered(trained: Path) -> None:
+    folder = trained / "tiny"
+    for token, units in (("6", ["training"]), ("7", ["part-1-of-2", "part-2-of-2"])):
+        names = [f"mixed-seed0.{unit}" for unit in units]
+        array = JobArray(token, "tiny", folder / "launched" / token, names, units, [["true"]] * len(units), ["true"])
+        array.write()
+        for number, name in enumerate(names):
+            progress = {"run": name, "phase": "evaluation", "done": 1 + number, "total": 2}
+            array.task(number).path.mkdir()
+            array.task(number).begin("once", "node")
+            array.task(number).tell("once", 1, {"progress": progress if token == "7" else {}})
+    assert status(folder, on=Queue()) == [RunStatus("mixed-seed0", "running", "evaluation 3/4", "job 7_1")]
+    array.task(0).end(Ended("once", "stopped", at="evaluation 0/2"))
+    assert [row.at for row in status(folder, on=Queue())] == ["evaluation 2/4"]
 
 
 # Options
