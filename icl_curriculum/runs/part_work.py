@@ -78,18 +78,26 @@ def answer_part(part: RunPart, results: Path, *, device: str, report: Report) ->
             answered = AnsweredBanks(directory.path, trained, device, before=still_needed)
             banks = turned(part.banks(), run.seed)
             tell = telling_of_banks(part.name, len(banks), report, lambda: answered.known)
-            found = answer_banks(trained, banks, directory.path.parent / ".cache", tell, answered)
+
+            def tell_while_kept(share: float, detail: str = "") -> None:
+                # What cannot be kept is not worth answering.
+                if answered.problem is not None:
+                    raise answered.problem
+                tell(share, detail)
+
+            found = answer_banks(trained, banks, directory.path.parent / ".cache", tell_while_kept, answered)
             answered.keep(found.values())
             still_needed()
-        except _NotNeeded:
+            if answered.problem is not None:
+                raise answered.problem
+        except (_NotNeeded, OSError) as error:
             # Whoever has finished the run has removed all answers but those that were just being written.
             if _is_finished(run, directory):
                 forget(directory.path)
-            return
-        except OSError as error:
-            raise _unreadable(part, error) from error
-        if answered.problem is not None:
-            raise _unreadable(part, answered.problem) from answered.problem
+            elif isinstance(error, OSError):
+                raise RunFailed(
+                    f"{part.label}: {error.filename}: {error.strerror or error}", run=part.run.name
+                ) from error
 
 
 def _wait_until_seen(part: RunPart, directory: RunDirectory, report: Report) -> None:
@@ -102,11 +110,6 @@ def _wait_until_seen(part: RunPart, directory: RunDirectory, report: Report) -> 
             raise StoppedAt("waiting for its training")
         report(Progress(part.name, "waiting for its training", 0, 0))
         time.sleep(0.5)
-
-
-def _unreadable(part: RunPart, error: OSError) -> RunFailed:
-    """What a file that cannot be read or written makes of a part."""
-    return RunFailed(f"{part.label}: {error.filename}: {error.strerror or error}", run=part.run.name)
 
 
 def is_answerable(run: Run, directory: RunDirectory) -> bool:
