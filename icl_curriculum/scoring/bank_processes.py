@@ -6,11 +6,13 @@ banks go to it, and rows come back.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from icl_curriculum.core.contracts import ComponentFailed
@@ -90,6 +92,7 @@ _opened: Answer | _Failure | None = None
 
 def _open(open_question: OpenQuestion, question: Any, command_line: bool) -> None:
     global _opened
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with named_as_on_the_command_line(command_line):
         try:
             opened = open_question(question)
@@ -105,6 +108,14 @@ def _open(open_question: OpenQuestion, question: Any, command_line: bool) -> Non
                 return _Failure(reason_of(error))
 
     _opened = answer
+
+
+def _end_with_parent() -> None:
+    """End at once when whoever has started this process does: it would wait for its next bank for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _answer(number: int) -> Any:
