@@ -90,7 +90,7 @@ def test_a_compiled_model_is_what_trains(monkeypatch: pytest.MonkeyPatch) -> Non
     """`torch.compile` itself is not called: it takes longer than all other tests of this file."""
     calls: list[Any] = []
 
-    def compiled(self: nn.Module, *, mode: str) -> None:
+    def compiled(self: nn.Module, *, mode: str, dynamic: bool) -> None:
         def forward(*arguments: Any) -> Tensor:
             calls.append(mode)
             answer: Tensor = self.forward(*arguments)
