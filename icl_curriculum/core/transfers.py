@@ -39,7 +39,7 @@ def numbers_of(values: Sequence[Tensor]) -> list[float]:
         if device.type == "cpu":
             read = [float(values[place]) for place in places]
         else:
-            read = torch.cat([values[place].detach().reshape(1) for place in places]).tolist()
+            read = torch.cat([values[place].detach().reshape(1) for place in places]).cpu().tolist()
         for place, number in zip(places, read, strict=True):
             found[place] = number
     return found
