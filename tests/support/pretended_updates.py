@@ -28,6 +28,11 @@ _PLAIN = {"model.attention": "plain"}
 _CLASSES = {"function_classes": [{"name": "multiclass_linear", "n_classes": 3}], "evaluation.baselines": None}
 _MAML = {"training.method": {"name": "maml", "n_tasks": 2}, **_PLAIN}
 
+#: The case whose method, from outside, asks for what it had to wait for.
+LOOKING = "a method that looks at its loss"
+#: Those whose curriculum decides by the losses of the update before, for which it can't but wait.
+ADAPTIVE = ("when_converged", "bandit")
+
 #: Changes to the tiny run, by name.
 CASES: dict[str, dict[str, Any]] = {
     "in_context": {},
@@ -76,7 +81,7 @@ CASES: dict[str, dict[str, Any]] = {
     "normalized loss": {"training.loss": "normalized"},
     "adamw": {"training.optimizer": {"name": "adamw"}},
     "adam": _ADAM,
-    "a method that looks at its loss": {"training.method": "looking"},
+    LOOKING: {"training.method": "looking"},
     "reasoning steps": {"function_classes": ["composition"]},
 }  # fmt: skip
 
