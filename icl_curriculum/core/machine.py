@@ -131,6 +131,7 @@ def fix_workspace() -> None:
     It reads them from the environment when it is first used. UserError where that is too late, or where the
     environment says something else.
     """
+    _workspace_if_in_time()
     found = os.environ.get(_WORKSPACE)
     if found in _WORKSPACES:
         return
@@ -139,14 +140,16 @@ def fix_workspace() -> None:
             f"CUDA's matrix products repeat with {_WORKSPACE}={' or '.join(_WORKSPACES)} alone, found {found!r}",
             way_out="unset it",
         )
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        raise UserError(
-            f"CUDA was used in this process before {_WORKSPACE} was set, without which its matrix products do not "
-            f"repeat",
-            way_out=f"set {_WORKSPACE}={_WORKSPACES[0]} before Python starts, or let worker processes execute the "
-            f"runs, as they do by default",
-        )
-    os.environ[_WORKSPACE] = _WORKSPACES[0]
+    raise UserError(
+        f"CUDA was used in this process before {_WORKSPACE} was set, without which its matrix products do not repeat",
+        way_out=f"set {_WORKSPACE}={_WORKSPACES[0]} before Python starts, or let worker processes execute the runs, as "
+        f"they do by default",
+    )
+
+
+def _workspace_if_in_time() -> None:
+    if _WORKSPACE not in os.environ and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        os.environ[_WORKSPACE] = _WORKSPACES[0]
 
 
 @contextlib.contextmanager
@@ -176,7 +179,10 @@ def waiting_for(device: str) -> Callable[[], None]:
 
 
 def resolve_device(device: str) -> str:
-    """Returns the device to use; ``auto`` is CUDA, else MPS, else the CPU. UserError for one that is not there."""
+    """Returns the device to use; ``auto`` is CUDA, else MPS, else the CPU. UserError for one that is not there.
+
+    Whoever asks for CUDA is about to use it, so this is where `fix_workspace` is in time, if anywhere.
+    """
     if not isinstance(device, str):
         device = str(device) if isinstance(device, torch.device) else repr(device)
     available = ["cpu"]
@@ -186,8 +192,12 @@ def resolve_device(device: str) -> str:
         available.append("cuda")
     if device == "auto":
         LOG.info("device: %s, of %s", available[-1], ", ".join(available))
+        if available[-1] == "cuda":
+            _workspace_if_in_time()
         return available[-1]
     kind, index = device_kind(device), device.partition(":")[2]
+    if kind == "cuda":
+        _workspace_if_in_time()
     numbered = device == kind or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
     if kind not in available or not numbered:
         raise UserError(f"{given('--device', device)}: not on this machine; available: auto, {', '.join(available)}")

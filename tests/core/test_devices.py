@@ -145,6 +145,26 @@ def test_workspaces_are_of_a_fixed_size_from_python_too(no_workspace: None) -> N
             assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == then
 
 
+def test_whoever_asks_for_cuda_sets_them_in_time(
+    accelerators: Callable[..., None], monkeypatch: pytest.MonkeyPatch, no_workspace: None
+) -> None:
+    """Before a model is moved there, as whoever evaluates does, and not where it would change nothing."""
+    accelerators(cuda=2)
+    resolve_device("cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    resolve_device("cuda")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    for device in ("cuda:1", "auto"):
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        resolve_device(device)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with reproducible("cuda"):
+        """It was set in time."""
+
+
 def test_a_workspace_with_which_products_do_not_repeat_is_refused(no_workspace: None) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":0:0"
     with pytest.raises(UserError) as error, reproducible("cuda"):
@@ -227,7 +247,7 @@ def test_default_jobs_keep_every_core_busy_and_none_overcrowded() -> None:
 
 
 @pytest.fixture
-def accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def accelerators(monkeypatch: pytest.MonkeyPatch, no_workspace: None) -> Callable[..., None]:
     def has(*, cuda: int, mps: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)

@@ -60,7 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sequential": {"curriculum.function_classes": "sequential"},
     "random, by prompt": {"curriculum.function_classes": "random", "curriculum.draw": "prompt"},
     "when_converged": {"curriculum.function_classes": {"name": "when_converged", "window": 1}},
-    "bandit": {"curriculum.function_classes": "bandit"},
+    "bandit": {"curriculum.function_classes": "bandit", "curriculum.draw": "prompt"},
     "growth": {"curriculum.dims": {"start": 1, "every": 1}, "curriculum.points": {"start": 2, "every": 1}},
     "no clip": {"training.clip": math.inf},
     "last position": {"training.positions": "last"},
