@@ -171,6 +171,11 @@ def device_kind(device: str) -> str:
     return device.partition(":")[0]
 
 
+def card_of(device: str) -> str | None:
+    """The model of a CUDA card, such as ``NVIDIA H100``; None for another kind of device."""
+    return torch.cuda.get_device_name(device) if device_kind(device) == "cuda" else None
+
+
 def waiting_for(device: str) -> Callable[[], None]:
     """A function that returns when the device has finished what it was given."""
     if device_kind(device) == "cuda":
