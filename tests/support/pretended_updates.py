@@ -32,6 +32,8 @@ _MAML = {"training.method": {"name": "maml", "n_tasks": 2}, **_PLAIN}
 LOOKING = "a method that looks at its loss"
 #: Those whose curriculum decides by the losses of the update before, for which it can't but wait.
 ADAPTIVE = ("when_converged", "bandit")
+#: The one whose method asks within an update, whether anything counts in a batch, of which it would else skip none.
+ASKING = "reptile, shortest prompt"
 
 #: Changes to the tiny run, by name.
 CASES: dict[str, dict[str, Any]] = {
@@ -74,6 +76,9 @@ CASES: dict[str, dict[str, Any]] = {
     "maml, shortest prompt": {**_MAML, "training.shortest_prompt": 2},
     "fomaml, shortest prompt": {
         "training.method": {"name": "fomaml", "n_tasks": 2}, "training.shortest_prompt": 2,
+    },
+    ASKING: {
+        "training.method": {"name": "reptile", "n_tasks": 2, "inner_steps": 2}, "training.shortest_prompt": 2,
     },
     "fixed prompts": {"training.fixed_prompts": 16},
     "classes": _CLASSES,
