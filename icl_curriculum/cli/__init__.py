@@ -7,7 +7,7 @@ which nobody should wait for who asks for --help or presses the tab key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -683,6 +683,13 @@ def bench(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="quality: a key of the fast recipe, e.g. training.steps=200"),
     ] = None,
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        typer.Option(help="step: of matrix products; tf32 on CUDA alone"),
+    ] = "float32",
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="step: with models that are compiled, too; on CUDA as graphs")
+    ] = False,
     results: Results = Path("results"),
     record: Annotated[
         bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
@@ -699,7 +706,7 @@ def bench(
     device = bench.usable_device(device)
     settings = bench.Settings(
         threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
-        overrides=tuple(set_ or ()), results=results, record=record,
+        overrides=tuple(set_ or ()), results=results, record=record, precision=precision, compiled=compile_,
     )  # fmt: skip
     measuring.show(bench.chosen(sections or [], settings), settings)
 

@@ -150,7 +150,7 @@ class Evaluation:
                     predictions.found.extend(found)
 
             try:
-                with reproducible(self.device if adaptations else "cpu"):
+                with reproducible(self.device):
                     own = self.run.experiment.evaluation.metrics
                     more = [*own, *(metric for metric in metrics if metric.id not in {item.id for item in own})]
                     asking = score_banks(trained, grid.banks, cache, tell, models, adaptations, more, answered=keep)

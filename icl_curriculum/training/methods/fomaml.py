@@ -72,7 +72,7 @@ class FirstOrderMaml(MetaTraining):
         if not errors:
             asked = task.support[0]
             with torch.no_grad():
-                found = model(asked.xs, asked.ys, **given(instruction=asked.instruction))
+                found = model.answer(asked.xs, asked.ys, **given(instruction=asked.instruction))
             errors.append(mean_error(prompt_errors(found, asked), asked))
         return errors
 

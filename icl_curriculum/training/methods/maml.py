@@ -14,6 +14,7 @@ from torch import Tensor
 
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.models.base import Capability, Model
 from icl_curriculum.models.calling import check_shape, mean_errors
 from icl_curriculum.training.methods.base import Losses, register_method
@@ -61,7 +62,7 @@ class Maml(MetaTraining):
         """Each task's support error before its inner steps, its query error after them, and the sum to descend."""
         model, rule = session.model, self.rule(session)
         support = Stacked.of([task.support[0] for task in tasks])
-        weights = torch.tensor([task.weight for task in tasks], device=support.xs.device)
+        weights = sent(torch.tensor([task.weight for task in tasks]), support.xs.device)
         # Without inner steps all tasks have the parameters of the model.
         shared = not self.inner_steps
         adapted = {} if shared else {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}

@@ -14,7 +14,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import concatenate, shares
 from icl_curriculum.models.base import Model, prompt_errors
 from icl_curriculum.models.calling import entry_errors, given
-from icl_curriculum.training.counting import counting_prompts, last_of
+from icl_curriculum.training.counting import last_of, number_counting
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.methods.in_context import means_by_cell, portion_weights
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
@@ -53,7 +53,7 @@ def add_last_gradients(model: Model, batch: Sequence[Portion], each: int = 1) ->
     predictions = model(prompts.xs, prompts.ys, **given(instruction=prompts.instruction))
     counting = torch.ones_like(prompts.defined()) if entries is None else entries > 0
     last = replace(prompts, mask=None, loss_weights=shares(last_of(counting, each).to(prompts.xs.dtype)))
-    weights = portion_weights(batch, counting_prompts(entries, len(prompts)))
+    weights = portion_weights(batch, number_counting(entries, len(prompts)))
     (prompt_errors(predictions, last) * weights).sum().backward()  # type: ignore[no-untyped-call]
     found = predictions.detach()
     if entries is None:  # The mean over prompts and positions together, as ever: it is rounded once.
