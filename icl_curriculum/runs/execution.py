@@ -32,6 +32,7 @@ from icl_curriculum.runs.description import described, what_is_finished, write_c
 from icl_curriculum.runs.evaluation import TrainedModel, evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
+from icl_curriculum.runs.leading import current_leader
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.mending import is_trained, keep_training, renew_config, trained_with, training_kept
 from icl_curriculum.runs.probes import probe_components, probe_trained
@@ -203,6 +204,8 @@ class _Execution:
 
     def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report, log: Sequence[str]) -> None:
         self.run, self.directory, self.device, self.report = run, directory, device, report
+        #: How this process speaks to others that train the run with it; None where it trains alone.
+        self.leader = current_leader()
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
         self.clock = self.told = time.monotonic()
@@ -219,7 +222,7 @@ class _Execution:
         self.trained, self.trained_with = manifest.get("status") == TRAINED, trained_with(manifest)
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
-            self.trainer = Trainer(run, device)
+            self.trainer = Trainer(run, device, self.leader)
             self.doubts = probe_components(run.experiment, self.trainer.model)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
@@ -237,7 +240,8 @@ class _Execution:
             with contextlib.closing(self.recorder.live), heard_by(self._tell_asked):
                 self._begin()
                 self._manifest(TRAINED if self.trained else "running")
-                self._train()
+                with self._together():
+                    self._train()
             self.trained = True
             self._manifest(TRAINED)
             probe_trained(self.run.experiment, self.trainer.model)
@@ -334,6 +338,12 @@ class _Execution:
                 with checkpoints.writing():
                     self._checkpoint()
 
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which other processes train the run with this one, if there are any, and anything is left."""
+        if self.leader is None or self.trainer.step >= self.trainer.config.steps:
+            return contextlib.nullcontext()
+        return self.leader.training(self.run, self.trainer)
+
     def _tell(self, loss: float | None, rate: float) -> None:
         """Report how far training is, with the loss of the latest rows."""
         self.loss, self.told = loss, time.monotonic()
@@ -369,6 +379,9 @@ class _Execution:
         return self.seconds_before + time.monotonic() - self.clock
 
     def _manifest(self, status: str, **more: Any) -> None:
-        about = described(self.run, status, device=self.device, started=self.started, seconds=self._seconds())
+        about = described(
+            self.run, status, device=self.device, started=self.started, seconds=self._seconds(),
+            processes=1 if self.leader is None else self.leader.processes,
+        )  # fmt: skip
         mended = {"trained_with": self.trained_with} if self.trained_with else {}
         self.directory.write_manifest({**about, **mended, **self.directory.deciding_hashes(), **more})

@@ -30,6 +30,7 @@ from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+from icl_curriculum.runs.leading import leading
 from icl_curriculum.runs.predictions import predictions_of_run
 from icl_curriculum.runs.results import Results
 
@@ -55,6 +56,7 @@ def carry_out(
     results: Path,
     *,
     jobs: int | None = None,
+    processes: int | None = None,
     device: str = "cpu",
     fresh: bool = False,
     log: Sequence[str] = (),
@@ -72,15 +74,19 @@ def carry_out(
     told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. What
     cannot be drawn or written of finished runs is warned of (`NotShown`) and keeps nothing else from being shown.
     ``predictions``: the format in which what everyone answered is written, too, see `results.predictions`; those of
-    runs that were finished before are written without training them again. The other arguments, and what is raised
-    before a run starts, are those of `launch`.
+    runs that were finished before are written without training them again. ``processes``: how many train each run
+    together (`leading`). The other arguments, and what is raised before a run starts, are those of `launch`.
     """
     if predictions is not None:
         check_format(predictions)
-    outcome = launch(
-        runs, results, jobs=jobs, device=device, fresh=fresh, log=log,
-        report=report, queued=queued, started=started, ended=ended,
-    )  # fmt: skip
+    with leading(processes) as leader:
+        if leader is not None:
+            leader.check(runs, jobs)
+            jobs, device, report = 0, leader.device_for(device), leader.watched(report)
+        outcome = launch(
+            runs, results, jobs=jobs, device=device, fresh=fresh, log=log,
+            report=report, queued=queued, started=started, ended=ended,
+        )  # fmt: skip
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
@@ -173,6 +179,7 @@ def run(
     sweep: Mapping[str, Any] | None = None,
     fresh: bool = False,
     jobs: int | None = 0,
+    processes: int | None = None,
     log: Sequence[str] = (),
     predictions: str | None = None,
     report: Report | None = None,
@@ -185,6 +192,7 @@ def run(
     ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
     ``jobs``: 0 executes run after run in this process; a number, so many
     worker processes at a time; None, as many as keep all cores busy.
+    ``processes``: how many train each run together, on this machine, as for ``--processes``.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
     ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
@@ -206,6 +214,7 @@ def run(
 
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
+        processes=None if processes is None else whole_number(processes, "processes", least=1),
         device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=reported, ended=ended,
         predictions=None if predictions is None else check_format(predictions),
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),

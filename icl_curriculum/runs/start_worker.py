@@ -1,5 +1,7 @@
 """``python -P start_worker.py UNIT.toml``: starts a `worker` from the very package that this file lies in.
 
+With ``--follow RANK PROCESSES PORT``, it starts one of several processes that train a run together (`following`).
+
 Started by its path, since ``-m`` would look for the package among all folders that Python knows, the one that the user
 is in at their head: a ``random.py`` there would be imported instead of Python's own, and a folder named as the package
 would be executed. So nothing is looked for: neither here nor where else a package of this name may lie.
@@ -28,6 +30,9 @@ def package_beside() -> None:
 
 if __name__ == "__main__":
     package_beside()
-    from icl_curriculum.runs.worker import main
+    if sys.argv[1] == "--follow":
+        from icl_curriculum.runs.following import main
+    else:
+        from icl_curriculum.runs.worker import main
 
     sys.exit(main())
