@@ -6,6 +6,7 @@ which nobody should wait for who asks for --help or presses the tab key.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -695,7 +696,12 @@ def main(*, in_its_own_process: bool = False) -> None:
     if in_its_own_process:
         signals = Signals(endings.hint)
         signals.listen()
-    endings.end_with_a_message(_command_line if place is None else partial(_lead, place), signals=signals)
+    try:
+        endings.end_with_a_message(_command_line if place is None else partial(_lead, place), signals=signals)
+    except SystemExit as end:
+        if place is not None:
+            _end_among_others(end.code)
+        raise
 
 
 def _command_line() -> None:
@@ -703,6 +709,14 @@ def _command_line() -> None:
 
     with named_as_on_the_command_line(), notices_printed():
         app()
+
+
+def _end_among_others(code: object) -> None:
+    """End at once where the others were left in the middle of an exchange, which is waited for otherwise."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _lead(place: Place) -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -130,27 +129,22 @@ def follow_silently(place: Place, store: Any = None, said: int | None = None) ->
     try:
         crew.join(store)
         follow(crew)
+        crew.leave()
     except ProcessLost:
-        return 1
+        pass
     except Exception:
         if said is not None:
             os.write(said, traceback.format_exc().encode(errors="replace"))
-        return 1
-    crew.leave()
-    return 0
+    else:
+        return 0
+    # What is left of an exchange, perhaps with a process that is frozen, would be waited for.
+    os._exit(1)
 
 
 def main() -> int:
-    """Follow the process that has started this one; ends when standard input does, as that one is then gone."""
+    """Follow the process that has started this one."""
     rank, processes, port = (int(text) for text in sys.argv[2:5])
     said = hush()
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
     store = dist.TCPStore("127.0.0.1", port, is_master=False)  # type: ignore[attr-defined]
     store.set(f"ready/{rank}", "")
     return follow_silently(Place(rank, processes, rank), store, said)
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)

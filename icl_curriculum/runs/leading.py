@@ -101,8 +101,10 @@ class Leader(Collectives):
             except subprocess.TimeoutExpired:
                 other.kill()
                 other.wait()
+        # What is left of an exchange would be waited for, and those that torchrun has started are not ended here.
+        if not at_once or self.others:
+            self.leave()
         self.others = []
-        self.leave()
 
     def _start(self) -> None:
         """Start the other processes on this machine, and join them."""

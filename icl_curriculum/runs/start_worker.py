@@ -10,7 +10,9 @@ would be executed. So nothing is looked for: neither here nor where else a packa
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import threading
 from pathlib import Path
 
 
@@ -28,9 +30,18 @@ def package_beside() -> None:
     spec.loader.exec_module(package)
 
 
+def end_with_stdin() -> None:
+    """End at once when standard input does: whoever started this process is then gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
     package_beside()
     if sys.argv[1] == "--follow":
+        # Already while torch is imported, which takes seconds.
+        threading.Thread(target=end_with_stdin, daemon=True).start()
         from icl_curriculum.runs.following import main
     else:
         from icl_curriculum.runs.worker import main
