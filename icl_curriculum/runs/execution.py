@@ -220,6 +220,10 @@ class _Execution:
             self._warn(f"{directory.path / MANIFEST} is missing; the run is evaluated anew from its checkpoint")
         #: Whether the training is complete, and what is to be said of the config that trained, if it was another.
         self.trained, self.trained_with = manifest.get("status") == TRAINED, trained_with(manifest)
+        #: How many processes have trained it together, the last time.
+        self.processes = 1 if self.leader is None else self.leader.processes
+        if self.trained:
+            self.processes = manifest.get("processes", 1)
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
             self.trainer = Trainer(run, device, self.leader)
@@ -381,7 +385,7 @@ class _Execution:
     def _manifest(self, status: str, **more: Any) -> None:
         about = described(
             self.run, status, device=self.device, started=self.started, seconds=self._seconds(),
-            processes=1 if self.leader is None else self.leader.processes,
+            processes=self.processes,
         )  # fmt: skip
         mended = {"trained_with": self.trained_with} if self.trained_with else {}
         self.directory.write_manifest({**about, **mended, **self.directory.deciding_hashes(), **more})
