@@ -54,6 +54,19 @@ Processes = Annotated[
         help="processes that train each run together, on this machine; at most training.shards; default: one",
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="LAUNCHER",
+        autocompletion=completion.registered("launchers"),
+        help="execute the runs elsewhere: slurm, ray, a table, or FILE.py; default: in processes of this machine",
+    ),
+]
+SlurmOptions = Annotated[
+    str | None,
+    typer.Option("--slurm", metavar="OPTIONS", help='options for sbatch, as "--partition=gpu --time=4:00:00"'),
+]
 Error = Annotated[
     float | None,
     typer.Option(metavar="E", help="the error that counts as converged; default: 0.5, halfway to perfect"),

@@ -12,9 +12,8 @@ import io
 import json
 import os
 import signal
-import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from icl_curriculum.core.machine import computing_threads, device_kind, reproduc
 from icl_curriculum.core.options import named_as_on_the_command_line, on_command_line
 from icl_curriculum.core.plugin_files import COPIES, read_copies
 from icl_curriculum.core.processes import Place, hush
-from icl_curriculum.core.provenance import versions
+from icl_curriculum.core.provenance import source_hash, versions
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.runs.collectives import Collectives, ProcessLost
@@ -42,7 +41,7 @@ _FOLDERS = "icl-following-"
 def order_of(run: Run, trainer: Trainer) -> tuple[bytes, bytes]:
     """What tells another process to train a run on from a trainer's state: all of the run, and the state."""
     about = {
-        "config": run.config(), "hash": run.hash(), "device": device_kind(trainer.device), "versions": versions(),
+        "config": run.config(), "hash": run.hash(), "device": device_kind(trainer.device), "code": _code(),
         "files": {name: base64.b64encode(content).decode() for name, content in copies(run).items()},
         "on_command_line": on_command_line(), "width": width_of(trainer),
     }  # fmt: skip
@@ -75,13 +74,13 @@ def follow(crew: Collectives) -> None:
 
 @own_settings(training=True)
 def _train(crew: Collectives, order: Mapping[str, Any], state: bytes) -> None:
-    other = {name for name, version in order["versions"].items() if versions().get(name) != version}
-    if other:
-        name = min(other)
-        raise UserError(
-            f"the processes differ in {name}: {order['versions'][name]} of the first one, {versions().get(name)} of "
-            f"number {crew.rank}"
-        )
+    own = _code()
+    for name, found in order["code"].items():
+        if own[name] != found:
+            raise UserError(
+                f"{name} is {found} in the first process, and {own[name]} in process {crew.rank}",
+                way_out="install the same for all",
+            )
     device = own_device(order["device"], crew.local_rank)
     crew.use(device)
     with temporary_folder(_FOLDERS) as folder:
@@ -101,6 +100,11 @@ def _train(crew: Collectives, order: Mapping[str, Any], state: bytes) -> None:
             trainer.load_state_dict(torch.load(io.BytesIO(state), map_location=_placed(device), weights_only=True))
             while trainer.step < trainer.config.steps:
                 trainer.update()
+
+
+def _code() -> dict[str, str | None]:
+    """The versions of everything that computes, and what the package's source is."""
+    return {**versions(), "source": source_hash()}
 
 
 def own_device(device: str, local_rank: int) -> str:
@@ -141,9 +145,9 @@ def follow_silently(place: Place, store: Any = None, said: int | None = None) ->
     os._exit(1)
 
 
-def main() -> int:
-    """Follow the process that has started this one."""
-    rank, processes, port = (int(text) for text in sys.argv[2:5])
+def main(arguments: Sequence[str]) -> int:
+    """Follow the process that has started this one; ``arguments``: the rank, how many there are, and a port."""
+    rank, processes, port = (int(text) for text in arguments)
     said = hush()
     store = dist.TCPStore("127.0.0.1", port, is_master=False)  # type: ignore[attr-defined]
     store.set(f"ready/{rank}", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -16,11 +15,11 @@ import torch.distributed as dist
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import device_kind
-from icl_curriculum.core.options import given, option
+from icl_curriculum.core.options import given
 from icl_curriculum.core.processes import Place
-from icl_curriculum.runs import start_worker
 from icl_curriculum.runs.collectives import Collectives, ProcessLost
 from icl_curriculum.runs.following import END, order_of, own_device, width_of
+from icl_curriculum.runs.units import expect_seen, starter
 from icl_curriculum.training import Trainer
 
 _Told = TypeVar("_Told")
@@ -36,13 +35,15 @@ class Leader(Collectives):
         self.others: list[subprocess.Popen[bytes]] = []
         self._starts_others = starts_others
 
-    def check(self, runs: Sequence[Run], jobs: int | None) -> None:
-        """UserError for what several processes cannot train together."""
-        if jobs is not None and jobs > 1:
-            raise UserError(
-                f"{given('--jobs', jobs)}: {self.processes} processes train one run after another together; leave it "
-                f"out, or {option('--processes')}"
-            )
+    def check(self, runs: Sequence[Run], jobs: int | None = None, on: str | None = None) -> None:
+        """UserError for what several processes cannot train together. ``on``: the launcher that is to do it."""
+        for name, value in (("--jobs", jobs if (jobs or 0) > 1 else None), ("--on", on)):
+            if value is not None:
+                raise UserError(
+                    f"{given(name, value)}: {self.processes} processes train here, one run after another, each "
+                    f"together; leave it out"
+                )
+        expect_seen(runs)
         for run in runs:
             shards = run.experiment.training.shards
             if shards < self.processes:
@@ -116,13 +117,11 @@ class Leader(Collectives):
         for rank in range(1, self.processes):
             self.others.append(
                 subprocess.Popen(
-                    [
-                        sys.executable, "-P", start_worker.__file__,
-                        "--follow", str(rank), str(self.processes), str(store.port),
-                    ],
-                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                    [*starter(), "--follow", str(rank), str(self.processes), str(store.port)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
                 )
-            )  # fmt: skip
+            )
         while not all(store.check([f"ready/{rank}"]) for rank in range(1, self.processes)):
             self._look()
             time.sleep(0.02)

@@ -1,5 +1,6 @@
 """``python -P start_worker.py UNIT.toml``: starts a `worker` from the very package that this file lies in.
 
+``start_worker.py --task ...`` starts a `batch_task`, which watches a worker.
 With ``--follow RANK PROCESSES PORT``, it starts one of several processes that train a run together (`following`).
 
 Started by its path, since ``-m`` would look for the package among all folders that Python knows, the one that the user
@@ -39,11 +40,16 @@ def end_with_stdin() -> None:
 
 if __name__ == "__main__":
     package_beside()
-    if sys.argv[1] == "--follow":
+    if sys.argv[1:2] == ["--follow"]:
         # Already while torch is imported, which takes seconds.
         threading.Thread(target=end_with_stdin, daemon=True).start()
-        from icl_curriculum.runs.following import main
-    else:
-        from icl_curriculum.runs.worker import main
+        from icl_curriculum.runs.following import main as follow
+
+        sys.exit(follow(sys.argv[2:]))
+    if sys.argv[1:2] == ["--task"]:
+        from icl_curriculum.launchers.batch_task import main as execute_task
+
+        sys.exit(execute_task(sys.argv[2:]))
+    from icl_curriculum.runs.worker import main
 
     sys.exit(main())
