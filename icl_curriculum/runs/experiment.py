@@ -195,9 +195,9 @@ def run(
     ``experiment`` is a name or a TOML file, what such a file says as a dict, or an `Experiment`, as for `load`;
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
     ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
-    ``jobs``: 0 executes run after run in this process; a number, so many
-    worker processes at a time; None, as many as keep all cores busy. ``processes``: how many train each run together, on
-    this machine. ``on``: a launcher that executes the runs on other machines, by its name, as a dict such as
+    ``jobs``: 0 executes run after run in this process; a number, so many worker processes at a time; None, as many as
+    keep all cores busy. ``processes``: how many train each run together, on this machine. ``on``: a launcher that
+    executes the runs on other machines, by its name, as a dict such as
     ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
