@@ -25,6 +25,8 @@ from icl_curriculum.training import Trainer
 _Told = TypeVar("_Told")
 #: Seconds for the other processes to end by themselves, once they are told or their input has ended.
 _PATIENCE = 10.0
+#: How often it is looked how a process has ended.
+_GLANCES = 50
 
 
 class Leader(Collectives):
@@ -85,6 +87,16 @@ class Leader(Collectives):
             report(progress)
 
         return told
+
+    def explained(self, lost: ProcessLost) -> ProcessLost:
+        """The same in other words, where it can be seen how the process has ended, soon after its sockets closed."""
+        for _ in range(_GLANCES if self.others else 0):
+            try:
+                self._look()
+            except ProcessLost as seen:
+                return seen
+            time.sleep(0.02)
+        return lost
 
     def dismiss(self, *, at_once: bool) -> None:
         """Tell the others that nothing is left to be done, or end them where this process ends in the middle of it."""
@@ -172,7 +184,7 @@ def leading(processes: int | None = None, *, place: Place | None = None) -> Iter
         yield leader
         at_once = False
     except ProcessLost as lost:
-        raise RunFailed(str(lost)) from lost
+        raise RunFailed(str(leader.explained(lost))) from lost
     except (Exception, SystemExit):
         at_once = False
         raise
