@@ -33,13 +33,13 @@ from icl_curriculum.runs.description import described, what_is_finished, write_c
 from icl_curriculum.runs.evaluation import TrainedModel, evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
-from icl_curriculum.runs.leading import current_leader
 from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.mending import is_trained, keep_training, renew_config, trained_with, training_kept
 from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.runs.reevaluation import reevaluate
 from icl_curriculum.runs.standing import standing_of
+from icl_curriculum.runs.together import LEADER
 from icl_curriculum.training import Diverged, Trainer
 
 #: The most seconds of training without a report, however rare the rows of its tables.
@@ -212,7 +212,7 @@ class _Execution:
     def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report, log: Sequence[str]) -> None:
         self.run, self.directory, self.device, self.report = run, directory, device, report
         #: How this process speaks to others that train the run with it; None where it trains alone.
-        self.leader = current_leader()
+        self.leader = LEADER.get()
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
         self.clock = self.told = time.monotonic()

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -19,6 +18,7 @@ from icl_curriculum.core.options import given
 from icl_curriculum.core.processes import Place
 from icl_curriculum.runs.collectives import Collectives, ProcessLost
 from icl_curriculum.runs.following import END, order_of, own_device, width_of
+from icl_curriculum.runs.together import LEADER
 from icl_curriculum.runs.units import expect_seen, starter
 from icl_curriculum.training import Trainer
 
@@ -148,14 +148,6 @@ class Leader(Collectives):
                 raise ProcessLost(f"process {rank} that trains the run has ended {ended}")
 
 
-_LEADER: ContextVar[Leader | None] = ContextVar("leader", default=None)
-
-
-def current_leader() -> Leader | None:
-    """What this process tells others by with which it trains runs together; None where it trains them alone."""
-    return _LEADER.get()
-
-
 @contextlib.contextmanager
 def leading(processes: int | None = None, *, place: Place | None = None) -> Iterator[Leader | None]:
     """Train the runs of the block together with other processes, where there are any.
@@ -164,8 +156,8 @@ def leading(processes: int | None = None, *, place: Place | None = None) -> Iter
     is something to train. ``place``: that of this process among those that torchrun has started, for all blocks within.
     RunFailed, at once, when one of them ends.
     """
-    above = current_leader()
-    if above is not None:
+    above = LEADER.get()
+    if isinstance(above, Leader):
         if processes is not None:
             raise UserError(
                 f"{given('--processes', processes)}: torchrun has started {above.processes} processes; leave it out"
@@ -178,7 +170,7 @@ def leading(processes: int | None = None, *, place: Place | None = None) -> Iter
     leader = Leader(place or Place(0, processes or 1, 0), starts_others=place is None)
     if place is not None:
         leader.join()
-    before = _LEADER.set(leader)
+    before = LEADER.set(leader)
     at_once = True
     try:
         yield leader
@@ -189,5 +181,5 @@ def leading(processes: int | None = None, *, place: Place | None = None) -> Iter
         at_once = False
         raise
     finally:
-        _LEADER.reset(before)
+        LEADER.reset(before)
         leader.dismiss(at_once=at_once)
