@@ -39,12 +39,11 @@ class Leader(Collectives):
 
     def check(self, runs: Sequence[Run], jobs: int | None = None, on: str | None = None) -> None:
         """UserError for what several processes cannot train together. ``on``: the launcher that is to do it."""
-        for name, value in (("--jobs", jobs if (jobs or 0) > 1 else None), ("--on", on)):
-            if value is not None:
-                raise UserError(
-                    f"{given(name, value)}: {self.processes} processes train here, one run after another, each "
-                    f"together; leave it out"
-                )
+        asked = given("--jobs", jobs) if jobs is not None and jobs > 1 else given("--on", on) if on is not None else ""
+        if asked:
+            raise UserError(
+                f"{asked}: {self.processes} processes train here, one run after another, each together; leave it out"
+            )
         expect_seen(runs)
         for run in runs:
             shards = run.experiment.training.shards

@@ -542,7 +542,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         '[training]\nshards = 2\noptimizer.name = "adam"\n'
         'method = { name = "fomaml", inner_rule = "shared_adam", carry = true }',
         [
-            "training.shards: expected 1, as the training method 'fomaml/inner_rule=shared_adam/carry=true' computes "
+            "training.shards: expected 1, as the training method 'fomaml/inner_rule=shared_adam/carry=True' computes "
             "the gradient of an update as a whole, found 2"
         ],
     ),
