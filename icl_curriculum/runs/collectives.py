@@ -58,6 +58,8 @@ class Collectives:
         self._by_device: Any = None
         #: How many numbers are exchanged at most, and how the run has ended, if it has.
         self._width = self._over = 0
+        #: Whether this process is in a run, or has left one in a way that the others cannot know of.
+        self.within = False
 
     def join(self, store: Any = None, look: Callable[[], None] = lambda: None) -> None:
         """Meet the others, where torchrun says or at a ``store``. ``look`` is called again and again meanwhile."""
@@ -94,7 +96,8 @@ class Collectives:
                 dist.destroy_process_group()
 
     def use(self, device: str) -> None:
-        """Exchange gradients from a device to those of the others. All processes call it."""
+        """Exchange gradients from a device to those of the others. All processes call it, once they have one."""
+        self._agree(_GOES_ON)
         self.device = device
         if device_kind(device) == "cuda" and self._by_device is None:
             torch.cuda.set_device(device)
@@ -141,12 +144,14 @@ class Collectives:
         The first process may leave it by any error, at which it ends for the others without one. What another process
         fails by is raised in all. ``width``: how many numbers `largest` is given at most.
         """
-        self._width, self._over = width, _GOES_ON
+        self._width, self._over, self.within = width, _GOES_ON, True
         try:
             yield
             self._agree(_GOES_ON)
+            self.within = False
         except RunOver:
             failures = self._failures(None)
+            self.within = False
             if failures:
                 raise failures[0] from None
         except Exception as error:
@@ -154,6 +159,7 @@ class Collectives:
                 with contextlib.suppress(RunOver):
                     self._agree(_LEAVES if self.rank == 0 else _FAILED)
             self._failures(error)
+            self.within = False
             raise
 
     def _agree(self, how: int, numbers: Sequence[int] = ()) -> list[int]:

@@ -99,6 +99,7 @@ class Leader(Collectives):
 
     def dismiss(self, *, at_once: bool) -> None:
         """Tell the others that nothing is left to be done, or end them where this process ends in the middle of it."""
+        at_once = at_once or self.within
         if self.joined and not at_once:
             with contextlib.suppress(ProcessLost):
                 self.broadcast(END)
