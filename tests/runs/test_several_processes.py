@@ -141,7 +141,7 @@ class Command:
         """Wait until something is true; how long that took."""
         began = time.monotonic()
         while not true():
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 120
             time.sleep(0.01)
         return time.monotonic() - began
 
@@ -166,7 +166,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_by_any_number(
     command.until(command.trains)
     for other in command.processes("--follow"):
         os.kill(other, signal.SIGKILL)
-    out, _ = second.communicate(timeout=30)
+    out, _ = second.communicate(timeout=120)
     assert second.returncode == 1
     assert "failed: process 1 that trains the run has ended by SIGKILL; without --fresh, the next run continues" in out
     assert not command.processes()
@@ -189,7 +189,7 @@ def as_by_torchrun(command: list[str], folder: Path) -> list[tuple[int, str]]:
         )
         for rank in "01"
     ]  # fmt: skip
-    printed = [process.communicate(timeout=60)[0] for process in started]
+    printed = [process.communicate(timeout=120)[0] for process in started]
     return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
 
 
