@@ -28,6 +28,7 @@ from icl_curriculum.tasks import Task
 from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.optimizers import Optimizers
+from icl_curriculum.training.shards import WHOLE, Shards
 
 #: A function class and an input distribution, by the ids that the tables show.
 Cell = tuple[str, str]
@@ -118,6 +119,7 @@ class Session:
         shares: Shares,
         rate_factor: float,
         state: dict[str, Any],
+        shards: Shards = WHOLE,
     ) -> None:
         #: The model in training, with its parameters before this update.
         self.model = model
@@ -131,6 +133,8 @@ class Session:
         self.rate_factor = rate_factor
         #: The method's memory between updates, to be changed in place or key by key.
         self.state = state
+        #: The shards of the update, ``training.shards``, by which a method computes gradients that can be divided.
+        self.shards = shards
         #: A list to which copies of all prompts are added that are drawn, if it is set.
         self.kept_prompts: list[Prompts] | None = None
         self._drawn: list[Draw] = []

@@ -34,6 +34,7 @@ from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
 from icl_curriculum.training.returned import Loss, expect_no_gradients, expect_plain, losses_of, operations_of
 from icl_curriculum.training.session import Cell, Session, Setting
+from icl_curriculum.training.shards import Crew, Shards
 from icl_curriculum.training.watching import WatchedModel
 
 #: After so many updates in a process nothing is made for the first time any more, for which a device is waited for.
@@ -63,10 +64,11 @@ class Trainer:
     """One run in training. ``step`` counts completed updates.
 
     Everything an update draws is a function of (seed, stream, step), so a trainer whose state was
-    loaded continues as if it had never stopped.
+    loaded continues as if it had never stopped. ``crew``: the processes that train the run together, each by a trainer
+    of its own; by default this one does it alone, to the same bytes.
     """
 
-    def __init__(self, run: Run, device: str = "cpu") -> None:
+    def __init__(self, run: Run, device: str = "cpu", crew: Crew | None = None) -> None:
         experiment = run.experiment
         self.run = run
         self.device = device
@@ -107,6 +109,7 @@ class Trainer:
             ),
             counting=Counting(self.config.positions, self.config.shortest_prompt, self.config.label_smoothing),
         )
+        self.shards = Shards(self.config.shards, crew)
         self.step = 0
         self._curriculum_state = self.plan.initial_state()
         #: The losses that an adaptive curriculum is to be told before it decides anew.
@@ -147,6 +150,7 @@ class Trainer:
             shares=self.plan.shares(self.step, self.curriculum_state),
             rate_factor=schedule_factor(self.config.schedule, self.step, self.config.steps),
             state=self.method_state,
+            shards=self.shards,
         )
 
     def update(self) -> Update:
@@ -168,7 +172,7 @@ class Trainer:
             returned = self.method.update(session)
         self._updates += 1
         if watched is not None and self.changes_prompts is None:
-            self.changes_prompts = watched.strange(session.kept_prompts or [])
+            self.changes_prompts = self.shards.first(watched.strange(session.kept_prompts or []))
         losses = list(losses_of(self.method, self.step, session.drawn, self.tasks, returned))
         expect_no_gradients(self.method, self.step, self.model)
         self.method_state = session.state

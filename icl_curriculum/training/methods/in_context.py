@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.prompts import concatenate
 from icl_curriculum.core.transfers import sent
 from icl_curriculum.models.base import Model
@@ -15,6 +16,7 @@ from icl_curriculum.models.calling import given
 from icl_curriculum.training.counting import mean_counting, number_counting
 from icl_curriculum.training.methods.base import Losses, TrainingMethod, register_method
 from icl_curriculum.training.session import TRAINING, Cell, Portion, Session
+from icl_curriculum.training.shards import WHOLE, Shards
 
 
 @register_method("in_context")
@@ -28,24 +30,32 @@ class InContext(TrainingMethod):
     weighs_entries = True
 
     def update(self, session: Session) -> Losses:
-        losses = add_gradients(session.model, session.batch())
+        losses = add_gradients(session.model, session.batch(), shards=session.shards)
         session.step_optimizers()
         return {TRAINING: losses}
 
+    def most_shards(self, training: TrainingConfig) -> int:
+        return training.batch_size
 
-def add_gradients(model: Model, batch: Sequence[Portion]) -> dict[Cell, Tensor]:
+
+def add_gradients(model: Model, batch: Sequence[Portion], *, shards: Shards = WHOLE) -> dict[Cell, Tensor]:
     """Add the gradients of the mean over prompts of the weighted error to ``.grad``; the errors by cell.
 
     The errors are means over all prompts of the cell that count, and over positions as these count, without the cells'
-    weights: scalar tensors that are not waited for. Raises ValueError for prompts with separate queries, which
+    weights: scalar tensors that are not waited for. ``shards``: those of the session, where the method says by
+    `TrainingMethod.most_shards` that it can be divided. Raises ValueError for prompts with separate queries, which
     `Session.draw` never gives.
     """
     prompts = concatenate([portion.prompts for portion in batch])
     entries = prompts.counted()
     repeated = portion_weights(batch, number_counting(entries, len(prompts)))
-    told = given(instruction=prompts.instruction, entry_weights=entries)
-    errors = model.backward(prompts.xs, prompts.ys, prompts.targets, repeated, **told)
-    return means_by_cell(batch, errors, entries)
+
+    def gradients_of(rows: slice) -> Tensor:
+        part = prompts[rows]
+        told = given(instruction=part.instruction, entry_weights=None if entries is None else entries[rows])
+        return model.backward(part.xs, part.ys, part.targets, repeated[rows], **told)
+
+    return means_by_cell(batch, shards.gradients(model, len(prompts), gradients_of), entries)
 
 
 def portion_weights(batch: Sequence[Portion], n: int | Int[Tensor, ""]) -> Float[Tensor, " prompts"]:

@@ -39,16 +39,19 @@ class Maml(MetaTraining):
     def update(self, session: Session) -> Losses:
         tasks = self.drawn_tasks(session)
         own = dict(session.model.named_parameters())
-        before: list[Tensor] = []
-        after: list[Tensor] = []
-        for group in self._groups(tasks):
-            support, query, loss = self._errors(session, group, own)
-            gradients = torch.autograd.grad(loss / len(tasks), list(own.values()), allow_unused=True)
-            for parameter, gradient in zip(own.values(), gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-            before += support.unbind()
-            after += query.unbind()
+
+        def gradients_of(rows: slice) -> Tensor:
+            errors = []
+            for group in self._groups(tasks[rows]):
+                support, query, loss = self._errors(session, group, own)
+                gradients = torch.autograd.grad(loss / len(tasks), list(own.values()), allow_unused=True)
+                for parameter, gradient in zip(own.values(), gradients, strict=True):
+                    if gradient is not None:
+                        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                errors.append(torch.stack([support, query], dim=1))
+            return torch.cat(errors)
+
+        before, after = session.shards.gradients(session.model, len(tasks), gradients_of).unbind(dim=1)
         session.step_optimizers()
         return mean_losses(tasks, {SUPPORT: before, QUERY: after})
 

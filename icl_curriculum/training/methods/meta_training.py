@@ -100,6 +100,10 @@ class MetaTraining(TrainingMethod):
                 key="training.fixed_prompts",
             )
 
+    def most_shards(self, training: TrainingConfig) -> int:
+        """The tasks of an update; one, where a task begins with the moments that the one before it leaves."""
+        return 1 if self.carry else self.n_tasks
+
     def check_tasks(self, training: TrainingConfig, draw: Literal["batch", "prompt"]) -> int:
         """The prompts of a task, UserError if the batch is not divided into so many tasks."""
         if draw == "prompt":
