@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.files import Locked, holder, is_locked, locked
+from icl_curriculum.core.locks import Locked, holder, is_locked, locked
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.results.directory import KEPT_WEIGHTS
 from icl_curriculum.results.manifests import check_intact, read_manifest

@@ -17,7 +17,8 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.core.errors import RunFailed, UserError, did_you_mean
-from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers
+from icl_curriculum.core.files import atomic_path, remove_leftovers
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import (
     COLUMNS,
@@ -67,7 +68,7 @@ class RunDirectory:
     """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here.
 
     Everything that a run writes goes through here. While the directory is `locked`, each of these looks first whether
-    it is still this process's, and raises `core.files.FolderLost`, with nothing written, if it is not. What was written
+    it is still this process's, and raises `core.locks.FolderLost`, with nothing written, if it is not. What was written
     is remembered by its hash, so that a manifest says what the run wrote, not what lies there.
     """
 
@@ -85,7 +86,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
+        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`locks.locked`)."""
         with locked(self.lock, waiting=waiting) as self._claim:
             try:
                 for folder in (self.path, *(path for path in self.path.rglob("*") if path.is_dir())):
@@ -95,7 +96,7 @@ class RunDirectory:
                 self._claim = None
 
     def check_held(self) -> None:
-        """`core.files.FolderLost` if this process held the directory and does not any more."""
+        """`core.locks.FolderLost` if this process held the directory and does not any more."""
         if self._claim is not None:
             self._claim.check()
 

@@ -15,7 +15,8 @@ from typing import Any
 import safetensors.numpy
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.files import locked, write_atomically
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.locks import locked
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import versions

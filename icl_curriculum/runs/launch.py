@@ -15,7 +15,8 @@ from pathlib import Path
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import Locked, check_writable
+from icl_curriculum.core.files import check_writable
+from icl_curriculum.core.locks import Locked
 from icl_curriculum.core.log import LOG
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.core.notices import warn_of

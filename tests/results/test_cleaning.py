@@ -13,7 +13,7 @@ from tiny_runs import Icl, tables
 
 import icl_curriculum
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import locked
+from icl_curriculum.core.locks import locked
 from icl_curriculum.results.cleaning import find_removable, remove_all
 from icl_curriculum.runs.execution import directory_of
 from icl_curriculum.runs.kept_weights import kept_steps
@@ -38,7 +38,7 @@ def mine(whole: Finished, tmp_path: Path) -> Finished:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """All files but the locks, which say who looked last."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(".lock"))
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".lock"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

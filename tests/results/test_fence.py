@@ -15,7 +15,8 @@ import pytest
 from tiny_runs import tables, tiny_run
 
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import FolderLost, Locked, is_locked, locked, write_atomically
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.locks import FolderLost, is_locked, locked
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.execution import Progress, execute
 
@@ -46,7 +47,7 @@ def started(path: Path) -> RunDirectory:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -124,37 +125,21 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_without_locks_a_process_of_this_machine_holds_what_it_has_taken(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    with locked(lock):
-        assert is_locked(lock)
-        with pytest.raises(Locked, match=f"in use by process {os.getpid()}"), locked(lock):
-            pass
-    assert not is_locked(lock)
-    with locked(lock) as claim:
-        claim.check()
-
-
-@pytest.mark.usefixtures("without_locks")
 def test_without_locks_a_folder_that_another_machine_takes_over_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("icl_curriculum.core.heartbeat.BEAT", 1000.0)
+    for name, seconds in {"LOOK_EVERY": 0.01, "STALE": 0.03, "CONFIRM": 0.02}.items():
+        monkeypatch.setattr(f"icl_curriculum.core.locks.{name}", seconds)
     run = started(tmp_path / "mixed-seed0")
     with run.locked():
         monkeypatch.setattr(platform, "node", lambda: "another-machine")
-        with locked(run.lock) as theirs:
+        with locked(run.lock, waiting=lambda holder: None) as theirs:
+            before = content(run.path)
             with pytest.raises(FolderLost, match=r"was taken over by process \d+ on another-machine"):
                 run.append("training", [ROW])
+            assert content(run.path) == before
             theirs.check()
-
-
-def test_every_hold_of_a_folder_is_an_attempt_of_its_own(tmp_path: Path) -> None:
-    owners = set()
-    for number in (1, 2, 3):
-        with locked(tmp_path / ".lock") as claim:
-            assert claim.attempt == number
-            owners.add(claim.owner)
-    assert len(owners) == 3
 
 
 def test_files_have_the_mode_that_the_folder_gives_them(tmp_path: Path) -> None:

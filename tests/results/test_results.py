@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import Locked, atomic_path, write_atomically
+from icl_curriculum.core.files import atomic_path, write_atomically
+from icl_curriculum.core.locks import Locked
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import COLUMNS, csv_text
 from icl_curriculum.results.directory import RunDirectory, find_results
