@@ -23,7 +23,7 @@ from icl_curriculum.runs.execution import Progress, execute
 ROW = [10, "linear", "gaussian", 64, 0.5, 0.5, 1e-3, 640, 640]
 
 WRITES: dict[str, Callable[[RunDirectory], object]] = {
-    "a row": lambda run: run.append("training", [ROW]),
+    "a row": lambda run: appended(run),
     "a table": lambda run: run.write_table("evaluation", []),
     "the manifest": lambda run: run.write_manifest({"status": "running"}),
     "a checkpoint": lambda run: run.write("state.pt", b"state"),
@@ -31,6 +31,12 @@ WRITES: dict[str, Callable[[RunDirectory], object]] = {
     "a table cut back": lambda run: run.cut_tables({"training": 10}),
     "a file less": lambda run: run.remove(run.table("training")),
 }
+
+
+def appended(run: RunDirectory) -> None:
+    run.append("training", [ROW])
+    run.flush()
+
 
 LOSSES: dict[str, Callable[[Path], object]] = {
     "moved": lambda path: path.rename(path.with_name("moved")),
@@ -75,12 +81,12 @@ def test_the_same_is_written_where_nothing_was_lost(tmp_path: Path, what: str) -
 
 def test_rows_of_another_process_are_noticed(tmp_path: Path) -> None:
     run = started(tmp_path / "mixed-seed0")
-    run.append("training", [ROW])
+    appended(run)
     with run.table("training").open("ab") as other:
         other.write(b"another's row\n")
     before = content(tmp_path)
     with pytest.raises(RunFailed, match=r"training\.csv was changed while the run was writing to it"):
-        run.append("training", [ROW])
+        appended(run)
     assert content(tmp_path) == before
 
 
@@ -137,7 +143,7 @@ def test_without_locks_a_folder_that_another_machine_takes_over_is_lost(
         with locked(run.lock, waiting=lambda holder: None) as theirs:
             before = content(run.path)
             with pytest.raises(FolderLost, match=r"was taken over by process \d+ on another-machine"):
-                run.append("training", [ROW])
+                appended(run)
             assert content(run.path) == before
             theirs.check()
 

@@ -15,7 +15,7 @@ from tiny_runs import TINY, merge, tables, tiny_run, write_toml
 
 from icl_curriculum.cli import main
 from icl_curriculum.core.errors import RunFailed
-from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.grown_table import GrownTable
 from icl_curriculum.runs.execution import execute
 
 RUN = tiny_run({"evaluation.shifts": []})
@@ -34,7 +34,7 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         self.left = writes
-        write_bytes, append = Path.write_bytes, RunDirectory.append
+        write_bytes, flush = Path.write_bytes, GrownTable.flush
 
         def full_write(path: Path, data: bytes) -> int:
             if self.is_full():
@@ -42,15 +42,15 @@ class Disk:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             return write_bytes(path, data)
 
-        def full_append(directory: RunDirectory, name: str, rows: Any) -> None:
-            if self.is_full():
-                with directory.table(name).open("a") as table:
-                    table.write("tiny,mixed-se")
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory.table(name)))
-            append(directory, name, rows)
+        def full_flush(table: GrownTable, before: Any) -> None:
+            if table.pending and self.is_full():
+                with table.path.open("a") as file:
+                    file.write("tiny,mixed-se")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(table.path))
+            flush(table, before)
 
         monkeypatch.setattr(Path, "write_bytes", full_write)
-        monkeypatch.setattr(RunDirectory, "append", full_append)
+        monkeypatch.setattr(GrownTable, "flush", full_flush)
 
     def is_full(self) -> bool:
         self.left -= 1

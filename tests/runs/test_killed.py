@@ -50,7 +50,7 @@ def test_runs_are_killed_at_every_kind_of_write(attempts: list[dict[str, Any]]) 
         "training.csv",
     ):
         assert {f"write_bytes {file}", f"replace {file}"} <= operations
-    assert {"append training", "append learning", "append curriculum", "append timing", "fsync"} <= operations
+    assert {"flush training", "flush learning", "flush curriculum", "flush timing", "fsync"} <= operations
 
 
 @pytest.mark.parametrize("what", ["resumed", "same tables", "same weights"])
