@@ -17,7 +17,7 @@ import tomli_w
 
 from icl_curriculum.core.errors import RunFailed, UserError, did_you_mean
 from icl_curriculum.core.files import atomic_path, remove_leftovers
-from icl_curriculum.core.locks import Claim, locked
+from icl_curriculum.core.locks import Claim, FolderLost, locked
 from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import (
     COLUMNS,
@@ -140,8 +140,14 @@ class RunDirectory:
 
         RunFailed if a table is not as long as what this process has written of it; nothing is written to that one.
         """
-        for grown in self._grown.values():
-            grown.flush(self.check_held)
+        try:
+            for grown in self._grown.values():
+                grown.flush(self.check_held)
+        except FolderLost:
+            # What was to go there goes nowhere.
+            for grown in self._grown.values():
+                grown.pending.clear()
+            raise
 
     def _of_growing(self, name: str) -> GrownTable:
         if name not in self._grown:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_runs import tables, tiny_run
 
 from icl_curriculum.core.errors import RunFailed
@@ -90,10 +92,17 @@ def test_a_run_that_is_interrupted_leaves_its_rows_and_goes_on_to_the_same_bytes
     assert tables(tmp_path / "cut/tiny/mixed-seed0") == tables(tmp_path / "whole/tiny/mixed-seed0")
 
 
-def test_a_run_that_diverges_leaves_the_rows_up_to_there(tmp_path: Path) -> None:
-    run = tiny_run({**LONG, "training.learning_rate": 1e9, "training.checkpoint_every": 12, "training.warmup": 0})
-    with pytest.raises(RunFailed, match="diverged"):
-        execute(run, tmp_path)
+def test_a_run_that_diverges_leaves_all_rows_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Trainer.update
+
+    def poisoned(trainer: Trainer) -> object:
+        if trainer.step == 9:
+            with torch.no_grad():
+                trainer.model.read_out_bias.fill_(math.nan)
+        return update(trainer)
+
+    monkeypatch.setattr(Trainer, "update", poisoned)
+    with pytest.raises(RunFailed, match=r"diverged by step 10: "):
+        execute(tiny_run(LONG), tmp_path)
     rows = (tmp_path / "tiny/mixed-seed0/training.csv").read_text().splitlines()[1:]
-    assert rows
-    assert max(int(row.split(",")[4]) for row in rows) < 12
+    assert [int(row.split(",")[4]) for row in rows] == [*range(1, 11)]
