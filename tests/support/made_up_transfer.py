@@ -125,7 +125,8 @@ class Told:
         names = ["/".join([*cell, "none"]) for cell in self.errors]
         return {
             "status": "finished", "config_hash": "h", "run": f"{self.variant}-seed{seed}", "variant": self.variant,
-            "seed": seed, "package_version": "0.3.0", "device": self.device, "banks": {name: name for name in names} | dict(self.banks),
+            "seed": seed, "package_version": "0.3.0", "device": self.device,
+            "banks": {name: name for name in names} | dict(self.banks),
         }  # fmt: skip
 
 
