@@ -148,10 +148,8 @@ class Watch:
         return self.seconds >= (CONFIRM if self.is_old else STALE)
 
     def __str__(self) -> str:
-        return (
-            f"whose last sign of life is {self.age + self.seconds:.0f} s old (it is taken over after {STALE:g} s "
-            f"without one)"
-        )
+        limit = f"unless one follows within {CONFIRM:g} s" if self.is_old else f"after {STALE:g} s without one"
+        return f"whose last sign of life is {self.age + self.seconds:.0f} s old (it is taken over {limit})"
 
 
 def _is_held(found: FoundClaim | None, flocked: bool | None) -> bool | None:
