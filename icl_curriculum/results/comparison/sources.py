@@ -191,8 +191,10 @@ def _devices(directory: Path, manifests: Mapping[str, Mapping[str, Any]], models
     """The kind of device of each run in the tables: as its manifest says, or of a copy of the tables, runs.csv."""
     said: dict[tuple[str, int], Any] = {}
     if not manifests and (directory / "runs.csv").is_file():
-        runs = read_table(directory, "runs")[["variant", "seed", "device"]]
-        said = {(str(v), int(s)): {"device": device} for v, s, device in runs.itertuples(index=False)}
+        # What cannot be read of it is a matter of its own: no number stands there.
+        with contextlib.suppress(UserError, LookupError, ValueError):
+            runs = read_table(directory, "runs")[["variant", "seed", "device"]]
+            said = {(str(v), int(s)): {"device": device} for v, s, device in runs.itertuples(index=False)}
     said |= {(str(manifest["variant"]), int(manifest["seed"])): manifest for manifest in manifests.values()}
     there = (
         (str(variant), int(seed))
