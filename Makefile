@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 BROWSER_READY := $(VENV)/.ready-browser
+CLUSTER_READY := $(VENV)/.ready-cluster
 DOCS_READY := $(VENV)/.ready-docs
 # Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
 export CHROMIUM ?=
 
-.PHONY: help experiment plot report compare list check verify bench test test-browser test-readers chromium docs lint clean
+.PHONY: help experiment plot report compare list check verify bench test test-browser test-readers test-cluster chromium slurm docs lint clean
 
 help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
@@ -23,6 +24,7 @@ help:
 	@echo "make test                                         lint, types and the whole test suite"
 	@echo "make test-browser                                 reports and site in a real browser (needs Chromium)"
 	@echo "make test-readers                                 the tables as R reads them (needs Rscript)"
+	@echo "make test-cluster                                 runs on a real SLURM and a real Ray, both on this machine"
 	@echo "make docs                                         the pages as a site with an API reference, site/index.html"
 	@echo "make lint                                         ruff and mypy alone"
 
@@ -41,6 +43,11 @@ $(TEST_READY): $(READY)
 $(BROWSER_READY): $(TEST_READY)
 	@echo "adding what drives the browser"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@touch $@
+
+$(CLUSTER_READY): $(TEST_READY)
+	@echo "adding Ray (240 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@touch $@
 
 $(DOCS_READY): $(READY)
@@ -94,6 +101,13 @@ test-browser: chromium docs $(BROWSER_READY)
 test-readers: $(TEST_READY)
 	@command -v Rscript >/dev/null || (echo "no Rscript on PATH; on Debian and Ubuntu: apt-get install r-base-core" >&2; exit 1)
 	@$(BIN)/python -m pytest tests/readers $(ARGS)
+
+slurm:
+	@$(PYTHON) tests/cluster/slurm_cluster.py
+
+# Two files at once: most of the time, both wait.
+test-cluster: slurm $(CLUSTER_READY)
+	@$(BIN)/python -m pytest tests/cluster -n 2 --dist loadfile $(ARGS)
 
 # Strictly: a broken link, a missing page or a name in a docstring that means nothing is an error.
 docs: $(DOCS_READY)

@@ -18,6 +18,9 @@ from .function_classes import FunctionClass as FunctionClass
 from .function_classes import register_function_class as register_function_class
 from .inputs import InputDistribution as InputDistribution
 from .inputs import register_inputs as register_inputs
+from .launchers import BatchLauncher as BatchLauncher
+from .launchers import Launcher as Launcher
+from .launchers import register_launcher as register_launcher
 from .metrics import Metric as Metric
 from .metrics import register_metric as register_metric
 from .models import Capability as Capability
@@ -37,6 +40,8 @@ from .runs.importing import import_checkpoint as import_checkpoint
 from .runs.planning import PlannedRun as PlannedRun
 from .runs.planning import plan as plan
 from .runs.results import Results as Results
+from .runs.status import RunStatus as RunStatus
+from .runs.status import status as status
 from .scoring import prediction_differences as prediction_differences
 from .scoring import score as score
 from .scoring.benchmark import leaderboard as leaderboard

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from finished_runs import Finished
     from tiny_runs import Icl
 
-# Left to `make test-browser`, as they need Chromium, and to `make test-readers`, which needs R.
-collect_ignore = ["browser", "readers"]
+# Left to `make test-browser`, as they need Chromium, to `make test-readers`, which needs R, and to `make test-cluster`.
+collect_ignore = ["browser", "readers", "cluster"]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fewer_pictures import draw_only
 from foreign_checkpoints import GARG, changed, foreign_weights, write_state
 from places import ROOT
 from test_house import FLOOR
@@ -223,6 +224,8 @@ def toy(command: Command) -> list[str]:
 
 #: What takes the better part of a minute, and what needs Hugging Face's transformers.
 LEFT_TO_CI = (("icl", "verify"), *(command for command in ICL if command[1:3] == ("check", "huggingface")))
+#: What takes a real cluster: `make test-cluster` runs these, as they stand on their page.
+ON_A_CLUSTER = tuple(command for command in ICL if "--on" in command or command[-2:] == ("--results", "shared"))
 
 
 @pytest.mark.usefixtures("fresh_registries", "fewer_prompts")
@@ -238,8 +241,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
         if directory != DRAWN[sys.argv[1]]:
             return []
         with pytest.MonkeyPatch.context() as patch:
-            for name in {*drawing.FIGURES} - SHOWN:
-                patch.delitem(drawing.FIGURES, name)
+            draw_only(patch, *SHOWN)
             return draw_all(directory, **options)
 
     monkeypatch.setattr(figures, "draw_all", draw_some)
@@ -273,7 +275,7 @@ def test_every_icl_command_runs_in_the_order_of_the_pages(
     # Beside Hugging Face's model, which takes ten seconds to import and to tune, `icl bench step` runs in tests/bench.
     monkeypatch.setitem(sys.modules, "transformers", None)
     for command in ICL:
-        if command in LEFT_TO_CI:
+        if command in (*LEFT_TO_CI, *ON_A_CLUSTER):
             continue
         monkeypatch.setattr(sys, "argv", [*command, *toy(command)])
         with pytest.raises(SystemExit) as end:
@@ -430,7 +432,8 @@ def test_the_table_on_the_page_is_that_of_the_committed_example() -> None:
 def test_what_takes_longer_is_run_by_ci() -> None:
     assert len(LEFT_TO_CI) == 2
     run_by_ci = (ROOT / ".ci/run").read_text().splitlines()
-    assert {"make verify", "make docs"} <= set(run_by_ci)
+    assert {"make verify", "make docs", "make test-cluster"} <= set(run_by_ci)
+    assert len(ON_A_CLUSTER) == 3
     assert LEFT_TO_CI[1] in [("icl", *shlex.split(line)[1:]) for line in run_by_ci if line.startswith(".venv/bin/icl")]
 
 

@@ -15,14 +15,14 @@ PACKAGE = ROOT / "icl_curriculum"
 FLOORS = [
     {"core"},
     {"observations"},
-    {"function_classes", "inputs", "models", "curricula", "results"},
+    {"function_classes", "inputs", "launchers", "models", "curricula", "results"},
     {"tasks", "baselines", "figures"},
     {"shifts", "metrics", "pages"},
     {"evaluation"},
     {"config"},
     {"training"},
-    {"testing"},
-    {"verify", "runs"},
+    {"runs"},
+    {"testing", "verify"},
     {"bench", "scoring"},
     {"cli"},
     {"__main__"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
 #: Functions of the package, which no room may hide.
-FUNCTIONS = {"run", "score", "evaluate", "report", "compare", "plot", "check", "heads"}
+FUNCTIONS = {"run", "status", "score", "evaluate", "report", "compare", "plot", "check", "heads"}
 
 
 def module_of(path: Path) -> str:
@@ -78,9 +78,10 @@ def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
 
 
 def test_tests_lie_where_their_subjects_lie() -> None:
-    """Folders of tests are folders of the package, but for what the tests share and what needs a browser or R."""
+    """Folders of tests are folders of the package, but for what tests share and what needs a browser, R or SLURM."""
     tests = ROOT / "tests"
-    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path("browser"), Path("readers")}
+    apart = {Path("browser"), Path("readers"), Path("cluster")}
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - apart
     lacking = [str(folder) for folder in folders if not (PACKAGE / folder).is_dir()]
     assert not lacking, f"no such room: {lacking}"
 

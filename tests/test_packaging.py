@@ -143,6 +143,7 @@ def test_a_platform_that_is_not_supported_is_one_message(code: str, traceback: b
 def test_constraints_pin_every_direct_dependency() -> None:
     extras = PROJECT["optional-dependencies"]
     wanted = [*PROJECT["dependencies"], *extras["parquet"], *extras["test"], *extras["browser"], *extras["docs"]]
+    wanted += extras["ray"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert {requirement.split(">=")[0].lower() for requirement in wanted} <= pinned
@@ -156,12 +157,27 @@ def test_the_top_level_is_bare() -> None:
     assert top <= files | {"icl_curriculum", "experiments", "results", "tests", "docs", ".ci"}
 
 
-def test_browser_and_r_are_left_to_targets_of_their_own() -> None:
-    """`make test` needs neither Chromium nor R, and says nothing of the tests that do; CI runs all of them."""
+def test_browser_r_and_clusters_are_left_to_targets_of_their_own() -> None:
+    """`make test` needs no Chromium, R, SLURM or Ray, and says nothing of the tests that do; CI runs all of them."""
     from conftest import collect_ignore
 
-    assert collect_ignore == ["browser", "readers"]
-    assert {"make test-browser", "make test-readers"} <= {*(ROOT / ".ci/run").read_text().splitlines()}
+    assert collect_ignore == ["browser", "readers", "cluster"]
+    assert {"make test-browser", "make test-readers", "make test-cluster"} <= {
+        *(ROOT / ".ci/run").read_text().splitlines()
+    }
+
+
+def test_without_slurm_one_line_says_how_to_install_it(tmp_path: Path) -> None:
+    script = ROOT / "tests/cluster/slurm_cluster.py"
+    # Those in /usr/sbin would be found as well.
+    for name in ("munged", "slurmctld", "slurmd"):
+        (tmp_path / name).touch(mode=0o755)
+    done = subprocess.run([sys.executable, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    said = "no sbatch on PATH; on Debian and Ubuntu: apt-get install slurmctld slurmd slurm-client munge\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    (tmp_path / "sbatch").touch(mode=0o755)
+    done = subprocess.run([sys.executable, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_without_chromium_one_line_says_how_to_install_it(tmp_path: Path) -> None:

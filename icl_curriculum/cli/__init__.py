@@ -24,6 +24,7 @@ from icl_curriculum.cli.options import (
     Metrics,
     Name,
     NPrompts,
+    On,
     Plugins,
     Predictions,
     Results,
@@ -31,6 +32,7 @@ from icl_curriculum.cli.options import (
     Set,
     Shifts,
     ShownMetricName,
+    SlurmOptions,
     Sweep,
     parse_lengths,
     parse_seeds,
@@ -59,7 +61,10 @@ def run(
     sweep: Sweep = None,
     seeds: Seeds = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="runs at once; default: as many as keep all cores busy")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="runs at once; default: as many as keep all cores busy, or one on each GPU"
+        ),
     ] = None,
     device: Device = "auto",
     results: Results = Path("results"),
@@ -70,15 +75,21 @@ def run(
     ] = False,
     log: Log = None,
     predictions: Predictions = None,
+    on: On = None,
+    slurm: SlurmOptions = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="only say what would be trained, evaluated anew or kept, and what it costs"),
+        typer.Option(
+            "--dry-run",
+            help="only say what would be trained, evaluated anew or kept, and what it costs; with --on, what would be "
+            "submitted",
+        ),
     ] = False,
 ) -> None:
     """Train, evaluate and plot an experiment. Finished runs are kept, or evaluated anew where only that has changed;
     interrupted ones resume.
     """
-    from icl_curriculum.cli import display, progress
+    from icl_curriculum.cli import display, launching, progress
     from icl_curriculum.config import loading as experiment_files
     from icl_curriculum.config.option_values import parse_sweeps
     from icl_curriculum.core.machine import resolve_device
@@ -89,19 +100,28 @@ def run(
     loaded = experiment_files.load(
         name, overrides=set_ or [], seeds=parse_seeds(seeds), plugins=plugin or [], sweep=parse_sweeps(sweep or [])
     )
-    device = resolve_device(device)
+    launcher = launching.launcher_of(on, slurm)
+    # Elsewhere, it is a device of the machines that execute the runs.
+    device = resolve_device(device) if launcher is None else device
     if dry_run:
         from icl_curriculum.cli import planning
 
+        if launcher is not None:
+            raise typer.Exit(
+                planning.show_launch(launcher, loaded, results, device, jobs=jobs, fresh=fresh, log=log or ())
+            )
         raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions))
-    with progress.live_view(loaded, device) as view:
+    if launcher is not None and launcher.outlives_command:
+        endings.leaves("jobs that were submitted go on: icl status shows them, and the same command attaches to them")
+    where = device if launcher is None else f"{launcher.name}, device {device}"
+    with progress.live_view(loaded, where) as view:
 
         def launched(outcome: LaunchOutcome) -> None:
             view.stop()
             display.show_launched(outcome, debug=endings.tracebacks())
 
         outcome = carry_out(
-            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions,
+            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions, on=launcher,
             report=view.report, queued=view.queued, started=view.started, ended=view.ended, launched=launched,
             note=display.show_note,
         )  # fmt: skip
@@ -120,6 +140,15 @@ def run(
     if outcome.launched.failures:
         display.show_failures(outcome.launched.failures, debug=endings.tracebacks())
         raise typer.Exit(1)
+
+
+@app.command()
+def status(name: Finished, on: On = None, results: Results = Path("results")) -> None:
+    """How far the runs of an experiment are, wherever they are executed: done, running, waiting, requeued or failed."""
+    from icl_curriculum.cli import statuses
+    from icl_curriculum.runs import status as standing
+
+    statuses.show(standing.status(name, results=results, on=on))
 
 
 @app.command()
@@ -594,7 +623,7 @@ def check(
             metavar="KIND",
             autocompletion=completion.checked_kinds,
             help="only these: function_classes, inputs, observations, shifts, curricula, baselines, metrics, models, "
-            "methods",
+            "methods, launchers",
         ),
     ] = None,
     set_: Annotated[

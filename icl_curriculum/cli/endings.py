@@ -113,6 +113,11 @@ def end_with_a_message(command: Callable[[], object], *, signals: Signals | None
 _UTF8 = "with PYTHONUTF8=1 in the environment, every name is written in UTF-8"
 
 
+def leaves(text: str) -> None:
+    """Note what the command leaves behind if it is stopped, in the place of what commands of its name leave."""
+    _LEFT[_command()] = text
+
+
 def hint() -> str:
     """What a command that is stopped leaves behind, to be added to the word on how it ended."""
     left = _LEFT.get(_command(), "")

@@ -45,6 +45,19 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="LAUNCHER",
+        autocompletion=completion.registered("launchers"),
+        help="execute the runs elsewhere: slurm, ray, a table, or FILE.py; default: in processes of this machine",
+    ),
+]
+SlurmOptions = Annotated[
+    str | None,
+    typer.Option("--slurm", metavar="OPTIONS", help='options for sbatch, as "--partition=gpu --time=4:00:00"'),
+]
 Error = Annotated[
     float | None,
     typer.Option(metavar="E", help="the error that counts as converged; default: 0.5, halfway to perfect"),

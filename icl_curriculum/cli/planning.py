@@ -10,6 +10,8 @@ from rich.table import Table
 from icl_curriculum.cli import output
 from icl_curriculum.cli.costs import number_shown, telling, time_shown
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.launchers.base import Launcher
+from icl_curriculum.runs.elsewhere import launch_of
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
 
 #: The exit code where a run is left alone since a file of it is damaged.
@@ -33,6 +35,31 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predic
         output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
     if found.error is not None:
         raise found.error
+    return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def show_launch(
+    launcher: Launcher,
+    runs: Sequence[Run],
+    results: Path,
+    device: str,
+    *,
+    jobs: int | None,
+    fresh: bool,
+    log: Sequence[str],
+) -> int:
+    """Print what would be done with runs, and what a launcher would submit for those that are not finished."""
+    found = plan_of(runs, results, fresh=fresh)
+    output.show(plan_table(found.runs))
+    if found.error is not None:
+        raise found.error
+    waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
+    chosen = [run for run in found.launched if run.name in waiting]
+    text = launcher.planned(launch_of(chosen, results, device=device, jobs=jobs, log=log)) if chosen else ""
+    output.put(plan=found.runs, submitted=text)
+    if text:
+        output.show(text)
+    output.note("nothing was submitted or written; the same command without --dry-run does it")
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
 
 

@@ -125,10 +125,10 @@ class ComponentFiles:
             return value
         name = text
         with gathered.noting(lambda mistake: _told_of(mistake, within)):
-            name = self._name(text, registry, folder)
+            name = self.name_of(text, registry, folder)
         return {**value, "name": name} if isinstance(value, Mapping) else name
 
-    def _name(self, text: str, registry: Registry, folder: Path) -> str:
+    def name_of(self, text: str, registry: Registry, folder: Path) -> str:
         """The name of the component that a file stands for. UserError if it is not the one that it registers."""
         file, chosen = re.fullmatch(r"(.*\.py)(:.*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
         path = folder / file

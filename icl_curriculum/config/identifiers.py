@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,8 +31,16 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
             return item
     source = f"{option} {named(text)}"
     try:
-        spec = _table(text) if text.lstrip().startswith("{") else table_of_id(Identifier.parse(text), registry)
-        refuse_impossible(spec)
+        spec = table_of_text(text) if text.lstrip().startswith("{") else table_of_id(Identifier.parse(text), registry)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    return component_of(spec, registry, source)
+
+
+def component_of(spec: str | Mapping[str, Any], registry: Registry, source: str) -> Component:
+    """The component that a name or a table means; UserError that begins with its ``source``."""
+    try:
+        refuse_impossible({"": spec} if isinstance(spec, str) else spec)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     adapter: TypeAdapter[Component] = TypeAdapter(Annotated[Component, Registered(registry)])
@@ -46,7 +54,8 @@ def component(text: str, registry: Registry, option: str, known: Sequence[Compon
         raise in_experiment(error, source) from None
 
 
-def _table(text: str) -> dict[str, Any]:
+def table_of_text(text: str) -> dict[str, Any]:
+    """The TOML table that a text in braces is; UserError for one that is none."""
     try:
         table: dict[str, Any] = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:

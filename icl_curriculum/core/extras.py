@@ -56,7 +56,9 @@ EXTRAS: dict[str, Extra] = {
         Extra("transformers", "transformers", "architectures of Hugging Face's transformers, the model huggingface"),
         Extra("tensorboard", "tensorboard", "live logging by icl run --log tensorboard"),
         Extra("wandb", "wandb", "live logging by icl run --log wandb"),
+        Extra("ray", "ray", "runs on a Ray cluster by icl run --on ray"),
         Extra("parquet", "pyarrow", "icl run --predictions parquet"),
+        Extra("ray", "ray", "icl run --on ray"),
         Extra("bench", "transformers", "Hugging Face's GPT-2 beside the suite's models in icl bench step"),
     )
 }

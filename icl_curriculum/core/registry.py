@@ -317,6 +317,7 @@ BASELINES = Registry("baseline", "baselines", "baselines")
 MODELS = Registry("model", "models", "models")
 METHODS = Registry("training method", "methods", "training.methods")
 METRICS = Registry("metric", "metrics", "metrics")
+LAUNCHERS = Registry("launcher", "launchers", "launchers")
 
 KINDS: dict[str, Registry] = {
     "function_classes": FUNCTION_CLASSES,
@@ -328,6 +329,7 @@ KINDS: dict[str, Registry] = {
     "models": MODELS,
     "methods": METHODS,
     "metrics": METRICS,
+    "launchers": LAUNCHERS,
 }
 
 

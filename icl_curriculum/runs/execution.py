@@ -20,6 +20,7 @@ from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, heard_by
 from icl_curriculum.core.settings import own_settings
+from icl_curriculum.core.stopping import StoppedAt, is_to_stop
 from icl_curriculum.results.columns import GROWING
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
@@ -77,6 +78,9 @@ def telling_of_banks(run: str, banks: int, report: Report) -> Tell:
     began = time.monotonic()
 
     def tell(share: float, detail: str = "") -> None:
+        if is_to_stop():
+            # Nothing is kept of an evaluation that is not finished.
+            raise StoppedAt("evaluation")
         answered = share * banks
         done = math.floor(answered + 1e-9)
         rate = answered / max(time.monotonic() - began, 1e-9)
@@ -151,12 +155,15 @@ def execute(
 
     Raises UserError if the directory holds another config or damaged files, `locks.Locked` if another process
     is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
-    contract, or the disk is full. What was written is kept, and the next call continues from it.
+    contract, or the disk is full. What was written is kept, and the next call continues from it. So it does after
+    `StoppedAt`, which it raises where it was asked to `stop_soon`.
     ``log``: names of `live_logging.BACKENDS`; one that breaks is reported as a warning.
     """
     directory = directory_of(run, results)
 
     def waiting(holder: str) -> None:
+        if is_to_stop():
+            raise StoppedAt("waiting for its folder")
         report(Progress(run.name, f"waiting for {holder}", 0, 0))
 
     with directory.locked(waiting=waiting if wait else None), computing_threads(run.experiment.threads):
@@ -330,9 +337,11 @@ class _Execution:
             if silent and time.monotonic() - self.told > TELL_EVERY:
                 self._tell(self.loss, (step - first - 1) / (time.monotonic() - began))
             self._keep()
-            if checkpoints.due(step) or step == config.steps:
+            if checkpoints.due(step) or step == config.steps or is_to_stop():
                 with checkpoints.writing():
                     self._checkpoint()
+                if is_to_stop():
+                    raise StoppedAt(f"training {step}/{config.steps}")
 
     def _tell(self, loss: float | None, rate: float) -> None:
         """Report how far training is, with the loss of the latest rows."""

@@ -23,6 +23,7 @@ from icl_curriculum.core.notebook import ProgressBoard
 from icl_curriculum.core.notices import LeftOut, said_if_not_shown
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.evaluation.benchmark_banks import drawn_alike
+from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.pages import WrittenReport, report_on
 from icl_curriculum.results.predictions import check_format
 from icl_curriculum.results.scorecard.command import write_scorecard
@@ -30,6 +31,7 @@ from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
+from icl_curriculum.runs.launchers import chosen_launcher
 from icl_curriculum.runs.predictions import predictions_of_run
 from icl_curriculum.runs.results import Results
 
@@ -59,6 +61,7 @@ def carry_out(
     fresh: bool = False,
     log: Sequence[str] = (),
     predictions: str | None = None,
+    on: Launcher | None = None,
     report: Report = only_warnings,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
@@ -78,8 +81,8 @@ def carry_out(
     if predictions is not None:
         check_format(predictions)
     outcome = launch(
-        runs, results, jobs=jobs, device=device, fresh=fresh, log=log,
-        report=report, queued=queued, started=started, ended=ended,
+        runs, results, jobs=jobs, device=device, fresh=fresh, log=log, on=on,
+        report=report, queued=queued, started=started, ended=ended, note=note,
     )  # fmt: skip
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
@@ -110,7 +113,8 @@ def _with_predictions(
             continue
         note(f"{run.name}: predictions")
         try:
-            predictions_of_run(run, results, name, device=device)
+            # Where the runs were executed elsewhere, "auto" was theirs.
+            predictions_of_run(run, results, name, device=resolve_device(device))
         except (UserError, RunFailed, OSError) as error:
             failures.append(RunFailure(run.name, f"{run.name}: its predictions were not written: {error}"))
             note(failures[-1].message)
@@ -175,6 +179,7 @@ def run(
     jobs: int | None = 0,
     log: Sequence[str] = (),
     predictions: str | None = None,
+    on: str | Mapping[str, Any] | Launcher | None = None,
     report: Report | None = None,
     progress: bool | None = None,
 ) -> Results:
@@ -184,7 +189,8 @@ def run(
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
     ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
     ``jobs``: 0 executes run after run in this process; a number, so many
-    worker processes at a time; None, as many as keep all cores busy.
+    worker processes at a time; None, as many as keep all cores busy. ``on``: a launcher that executes the runs on other
+    machines, by its name, as a dict such as ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
     ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
@@ -195,6 +201,7 @@ def run(
     """
     runs = load(experiment, overrides=overrides, seeds=seeds, plugins=plugins, sweep=sweep)
     board, heard = ProgressBoard(progress), report or only_warnings
+    launcher = chosen_launcher(on)
 
     def reported(told: Progress) -> None:
         if not told.warning:
@@ -206,7 +213,8 @@ def run(
 
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
-        device=resolve_device(device), fresh=fresh, log=as_texts(log, "log"), report=reported, ended=ended,
+        device=resolve_device(device) if launcher is None else device, fresh=fresh, log=as_texts(log, "log"),
+        on=launcher, report=reported, ended=ended,
         predictions=None if predictions is None else check_format(predictions),
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip

@@ -1,4 +1,4 @@
-"""Executes runs: here one after another, or each in a worker process of its own.
+"""Executes runs: here one after another, each in a worker process of its own, or elsewhere by a launcher.
 
 A launch unit is one resolved run, serialised as TOML; a `worker` executes one. Collecting the tables
 afterwards is idempotent.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.files import check_writable
 from icl_curriculum.core.locks import Locked
@@ -23,6 +24,7 @@ from icl_curriculum.core.notices import warn_of
 from icl_curriculum.core.options import option
 from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
+from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.device_kinds import device_of_run, mixed_devices
 from icl_curriculum.results.doubts import doubts_in, worded
@@ -30,6 +32,7 @@ from icl_curriculum.results.manifests import STAGE, DamagedFile, read_manifest
 from icl_curriculum.results.staging import finish_renewing
 from icl_curriculum.runs.banks import check_banks
 from icl_curriculum.runs.cadence import as_begun
+from icl_curriculum.runs.elsewhere import execute_elsewhere
 from icl_curriculum.runs.execution import (
     Report,
     directory_of,
@@ -43,6 +46,7 @@ from icl_curriculum.runs.live_logging import chosen
 from icl_curriculum.runs.pool import UNITS, WorkerPool
 from icl_curriculum.runs.recorded import as_recorded
 from icl_curriculum.runs.reevaluation import check_askable
+from icl_curriculum.runs.slots import visible_devices
 from icl_curriculum.runs.standing import standing_of
 
 __all__ = ["LaunchOutcome", "RunFailure", "default_jobs", "launch", "resolve_device"]
@@ -75,15 +79,19 @@ def launch(
     device: str = "cpu",
     fresh: bool = False,
     log: Sequence[str] = (),
+    on: Launcher | None = None,
     report: Report,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
     ended: Callable[[str, RunFailure | None], None] = lambda run, failure: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> LaunchOutcome:
     """Execute the runs that are not finished yet and collect the experiment's tables.
 
     Finished ones of another evaluation are evaluated anew, and what a variant records stays as it is (`as_recorded`).
-    ``jobs`` worker processes at a time, by default as many as keep all cores busy; 0: in this process, run after run.
+    ``jobs`` worker processes at a time, by default as many as keep all cores busy, and on several CUDA devices one for
+    each; 0: in this process, run after run. ``on``: a launcher that executes the runs elsewhere instead, so many at
+    once; ``device`` is then that of the machines that execute them, and ``note`` is told what the launcher says.
     Checks every run's directory before starting any. A failed run does not stop the others, and neither does one whose
     files are damaged, which is left as it is. A run that another process takes up in the meantime is waited for.
     ``log`` names `live_logging.BACKENDS`.
@@ -92,17 +100,22 @@ def launch(
     or not installed.
     """
     log = chosen(log)
+    if on is not None:
+        with at_work(on, "check"):
+            on.check()
     for run in {run.variant: run for run in runs}.values():
         check_banks(run.experiment)
     check_writable(results / runs[0].experiment.name)
-    for run in runs:
+    # One that a launcher is executing is no obstacle: the same command attaches to it.
+    for run in runs if on is None else ():
         if holder := in_use(run, results):
             raise Locked(
                 f"{run.name} of {runs[0].experiment.name} is being executed by {holder}; wait for it, or use "
                 f"{option('--results')}"
             )
-    for directory in (directory_of(run, results) for run in runs):
-        if (directory.path / STAGE).exists():
+    for run in runs:
+        directory = directory_of(run, results)
+        if (directory.path / STAGE).exists() and not in_use(run, results):
             with directory.locked():
                 finish_renewing(directory)
     runs = as_begun(runs, results)
@@ -136,15 +149,22 @@ def launch(
     for run in runs if LOG.isEnabledFor(logging.INFO) else ():
         LOG.info("%s: config hash %s, in %s", run.name, run.hash(), directory_of(run, results).path)
     queued([run.name for run in waiting])
-    # Here, so that what trains otherwise is refused before any run is started.
-    for run in waiting:
+    # Here, so that what trains otherwise is refused before any run is started. Elsewhere there may be another device.
+    for run in waiting if on is None else ():
         with _naming_damage(run.name, damaged):
             kept += [run.name] * keep_if_trained(run, results, device, report)
     waiting = [run for run in waiting if run.name not in damaged]
+    asked = jobs
     if jobs is None:
         threads = max(run.experiment.threads for run in runs)
         jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
-    if jobs == 0:
+        jobs = max(jobs, len(visible_devices())) if device == "cuda" else jobs
+    if on is not None and waiting:
+        failures = execute_elsewhere(
+            on, waiting, results, device=device, jobs=asked, log=log, report=report, started=started, ended=ended,
+            note=note,
+        )  # fmt: skip
+    elif jobs == 0:
         failures = _execute_here(waiting, results, device, log, report, started, ended)
     elif waiting:
         failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs)

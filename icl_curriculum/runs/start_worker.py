@@ -1,5 +1,7 @@
 """``python -P start_worker.py UNIT.toml``: starts a `worker` from the very package that this file lies in.
 
+``start_worker.py --task ...`` starts a `batch_task`, which watches a worker.
+
 Started by its path, since ``-m`` would look for the package among all folders that Python knows, the one that the user
 is in at their head: a ``random.py`` there would be imported instead of Python's own, and a folder named as the package
 would be executed. So nothing is looked for: neither here nor where else a package of this name may lie.
@@ -28,6 +30,10 @@ def package_beside() -> None:
 
 if __name__ == "__main__":
     package_beside()
+    if sys.argv[1:2] == ["--task"]:
+        from icl_curriculum.launchers.batch_task import main as execute_task
+
+        sys.exit(execute_task(sys.argv[2:]))
     from icl_curriculum.runs.worker import main
 
     sys.exit(main())

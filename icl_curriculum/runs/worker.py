@@ -2,7 +2,8 @@
 
 It reports in lines of JSON on standard output; whatever else is printed, by a plugin say, goes to standard
 error. With ``--end-with-stdin`` it ends when its standard input does: whoever started it is then gone, and a
-run that nobody watches must not keep its directory from the next command.
+run that nobody watches must not keep its directory from the next command. At SIGUSR1, and with ``--can-stop`` at
+SIGTERM, it writes a checkpoint and ends with exit code 75.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import dataclasses
 import json
 import logging
 import os
+import platform
+import signal
 import sys
 import threading
 import tomllib
@@ -21,9 +24,13 @@ from typing import Any
 from icl_curriculum.config.loading import rebuild
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.log import LOG
+from icl_curriculum.core.machine import resolve_device
 from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.core.plugin_files import COPIES, read_copies
 from icl_curriculum.core.printable import make_tolerant
+from icl_curriculum.core.provenance import package_version, source_hash
+from icl_curriculum.core.stopping import StoppedAt, stop_soon
+from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED
 from icl_curriculum.runs.execution import Progress, Report, execute
 from icl_curriculum.runs.failures import RunFailure
 
@@ -50,19 +57,35 @@ def work(unit: Path, say: Say) -> int:
 def _execute(name: str, unit: Path, values: dict[str, Any], report: Report, say: Say) -> int:
     config = values["run"]
     try:
+        _expect_code(values.get("code"))
         copies = read_copies(unit.parent / COPIES, config["plugins"], known_as=config["plugins"])
         run = rebuild(config, copies, source=str(unit), folder=unit.parent)
         run = dataclasses.replace(run, swept=values["swept"], swept_variant=values["swept_variant"])
         if run.hash() != values["hash"]:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
-        execute(run, Path(values["results"]), device=values["device"], report=report, wait=True, log=values["log"])
+        # "auto" is of the machine that executes it.
+        device = resolve_device(values["device"])
+        execute(run, Path(values["results"]), device=device, report=report, wait=True, log=values["log"])
     except KeyboardInterrupt:
         return 130
+    except StoppedAt as stopped:
+        say({"stopped": {"at": stopped.at}})
+        return STOPPED
     except Exception as error:
         say({"failure": dataclasses.asdict(RunFailure.of(name, error))})
         return 1
     say({"finished": name})
     return 0
+
+
+def _expect_code(code: dict[str, str] | None) -> None:
+    """UserError unless this machine has the source of the package that the unit was made with."""
+    if code is not None and code["source"] != source_hash():
+        raise UserError(
+            f"{platform.node()} has icl_curriculum {package_version()} with the source {source_hash()}; the command "
+            f"was given with {code['version']} and the source {code['source']}",
+            way_out="install the same there, or, where it has changed since, give the command again",
+        )
 
 
 class _Told(logging.Handler):
@@ -95,4 +118,9 @@ def main() -> int:
 
     if "--end-with-stdin" in sys.argv:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    stopping = {STOP_SIGNAL, *([signal.SIGTERM] if "--can-stop" in sys.argv else [])}
+    for number in stopping:
+        signal.signal(number, lambda number, frame: stop_soon())
+    # Who has started this process may have kept them back until they can be heard.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
     return work(Path(sys.argv[1]), say)

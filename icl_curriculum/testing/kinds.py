@@ -17,6 +17,7 @@ from icl_curriculum.testing import (
     curricula,
     function_classes,
     inputs,
+    launchers,
     methods,
     metrics,
     models,
@@ -27,6 +28,7 @@ from icl_curriculum.testing.baselines.subject import BaselineSubject
 from icl_curriculum.testing.curricula.subject import CurriculumSubject
 from icl_curriculum.testing.function_classes.subject import FunctionClassSubject
 from icl_curriculum.testing.inputs.subject import InputsSubject
+from icl_curriculum.testing.launchers.subject import LauncherSubject
 from icl_curriculum.testing.methods.subject import MethodSubject
 from icl_curriculum.testing.metrics.subject import MetricSubject
 from icl_curriculum.testing.models.subject import ModelSubject
@@ -71,6 +73,7 @@ CHECKED: dict[str, CheckedKind] = {
     "models": _checked(ModelSubject, models.RULES),
     "methods": _checked(MethodSubject, methods.RULES),
     "metrics": _checked(MetricSubject, metrics.RULES),
+    "launchers": _checked(LauncherSubject, launchers.RULES),
 }
 
 

@@ -16,7 +16,8 @@ from icl_curriculum.core.options import given, named_as_on_the_command_line, opt
 
 PACKAGE = ROOT / "icl_curriculum"
 #: What the command line alone says: itself, and what is a command's own and has no function in Python.
-ITS_OWN = ("cli/", "bench/", "verify/record", "core/options.py", "config/option_values.py")
+ITS_OWN = ("cli/", "bench/", "verify/record", "core/options.py", "config/option_values.py",
+           "launchers/batch_", "launchers/slurm")  # fmt: skip
 
 
 def test_an_option_is_named_as_the_caller_knows_it() -> None:
@@ -65,6 +66,8 @@ def test_no_message_outside_the_command_line_names_its_options_in_its_own_words(
     ]
     allowed = (
         "--end-with-stdin",
+        "--can-stop",
+        "``icl run NAME --on",
         "--debug shows",
         "runs that --fresh moved aside",
         "--variant all",

@@ -32,11 +32,12 @@ NAMES = {
     "models": "scaled_mean",
     "methods": "twice",
     "metrics": "far_off",
+    "launchers": "one_by_one",
 }
 CLASSES = {
     "halved": "Halved", "wide": "Wide", "as_gaussian": "AsGaussian", "backwards": "Backwards",
     "last_label": "LastLabel", "scaled_mean": "ScaledMean", "twice": "Twice",
-    "far_off": "FarOff", "doubled": "Doubled",
+    "far_off": "FarOff", "doubled": "Doubled", "one_by_one": "OneByOne",
 }  # fmt: skip
 
 #: An experiment in which nothing but the loop is the suite's own.

@@ -23,10 +23,11 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.registry import FUNCTION_CLASSES
+from icl_curriculum.launchers.unit_process import UnitProcess, ending_in_words
 from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 from icl_curriculum.runs.launch import LaunchOutcome, RunFailure, launch
-from icl_curriculum.runs.pool import WorkerPool, _ending
+from icl_curriculum.runs.pool import WorkerPool
 
 DIVERGES = nested({"training.optimizer": {"name": "adam", "learning_rate": 1e6}, "training.clip": float("inf")})
 
@@ -207,16 +208,15 @@ def test_finished_runs_of_other_configs_are_left_out_and_named(half_changed: lis
 def test_a_worker_that_dies_in_the_middle_of_a_line_is_a_failure(tmp_path: Path) -> None:
     pool = WorkerPool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
     code = "import os; os.write(1, b'[1, 2'); os._exit(3)"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", code], text=True, **pipes))
+    pool._listen(UnitProcess([sys.executable, "-c", code], tmp_path, name="a-seed0"))
     name, message = pool.messages.get_nowait()
     assert name == "a-seed0"
-    assert message["failure"]["message"].startswith("a-seed0: the worker process ended with code 3")
+    assert message["ended"].message.startswith("a-seed0: the worker process ended with code 3")
 
 
 @pytest.mark.parametrize(("code", "text"), [(-9, "SIGKILL, as the system"), (-15, "SIGTERM"), (-40, "signal 40")])
 def test_a_worker_that_was_ended_by_a_signal_says_which(code: int, text: str) -> None:
-    assert f"was ended by {text}" in _ending(code)
+    assert f"was ended by {text}" in ending_in_words(code)
 
 
 def test_a_finished_run_that_is_damaged_is_named_and_keeps_no_other_from_running(tmp_path: Path) -> None:
@@ -350,7 +350,6 @@ def test_models_of_a_plugin_run_load_elsewhere_without_the_original_file(with_pl
 
 def test_a_plugin_that_ends_the_process_as_if_all_were_well_is_a_failure(tmp_path: Path) -> None:
     pool = WorkerPool(tmp_path, "cpu", lambda progress: None, lambda run: None, lambda run, failure: None)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    pool._listen("a-seed0", subprocess.Popen([sys.executable, "-c", ""], text=True, **pipes))
+    pool._listen(UnitProcess([sys.executable, "-c", ""], tmp_path, name="a-seed0"))
     _, message = pool.messages.get_nowait()
-    assert message["failure"]["message"].startswith("a-seed0: the worker process ended with code 0")
+    assert message["ended"].message.startswith("a-seed0: the worker process ended with code 0")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fewer_pictures import draw_only
 from mended_runs import a_python_of_its_own
 from places import SUPPORT
 from resealed import tables_alone
@@ -75,8 +76,7 @@ def of_model(changes: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the figures of an experiment, the three that a test here looks for, and the one that it breaks."""
-    for name in {*drawing.FIGURES} - {"error_by_examples", "learning_curves", "curriculum", "heat_map"}:
-        monkeypatch.delitem(drawing.FIGURES, name)
+    draw_only(monkeypatch, "error_by_examples", "learning_curves", "curriculum", "heat_map")
 
 
 @pytest.mark.parametrize("what", ODD)
@@ -152,8 +152,7 @@ def test_a_figure_or_section_that_fails_is_said_and_takes_nothing_with_it(
     assert "at the end of training by the number of examples" in page
     assert "Each error beside that of the optimum" in page
     assert "Where every run came from" in page
-    for name in ("error_by_examples", "learning_curves"):
-        monkeypatch.delitem(drawing.FIGURES, name)
+    draw_only(monkeypatch, "curriculum", "heat_map")
     code, out, err = icl("plot", "tiny", *options, "--debug")
     assert code == 0, err
     assert "in fails\n" in err

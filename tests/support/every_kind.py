@@ -7,6 +7,7 @@ from torch import nn
 
 import icl_curriculum as icl
 from icl_curriculum.inputs import Gaussian
+from icl_curriculum.launchers import UnitProcess
 from icl_curriculum.models import Model
 from icl_curriculum.training import add_gradients
 
@@ -124,3 +125,23 @@ class FarOff(icl.Metric):
 
     def undefined(self, task):
         return "its labels are no single numbers" if task.function_class.label_dims > 1 else None
+
+
+@icl.register_launcher("one_by_one")
+class OneByOne(icl.Launcher):
+    """A process for each run, one after another."""
+
+    def check(self):
+        pass
+
+    def execute(self, launch, watch):
+        for unit in launch.units:
+            file = unit.write(launch.folder / "units" / unit.name)
+            for _ in range(3):
+                process = UnitProcess(unit.command, file, name=unit.name)
+                watch.started(unit.name)
+                for message in process.messages():
+                    watch.heard(unit.name, message)
+                if not process.was_killed:
+                    break
+            watch.ended(unit.name, process.problem)

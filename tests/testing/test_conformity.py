@@ -137,8 +137,8 @@ def test_some_rules_can_be_asked_for_alone() -> None:
 def test_wrong_arguments_are_errors_at_once() -> None:
     with pytest.raises(UserError, match="unknown function class 'liner'; did you mean 'linear'"):
         check("liner")
-    bases = "FunctionClass, InputDistribution, Observation, Shift, Curriculum, Baseline, ModelConfig, TrainingMethod or"
-    with pytest.raises(TypeError, match=f"expected an instance of {bases} Metric, a subclass of it or a"):
+    bases = "FunctionClass, InputDistribution, Observation, Shift, Curriculum, Baseline, ModelConfig, TrainingMethod"
+    with pytest.raises(TypeError, match=f"expected an instance of {bases}, Metric or Launcher, a subclass of it or a"):
         check(Path)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="'skewed' is an input distribution and a shift; say which by kind"):
         check("skewed")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fewer_pictures import draw_only
 from made_up_transfer import LINEAR, QUADRATIC, Told, errors, ladder, write_folder
 from tiny_runs import Icl, tiny_values, write_toml
 
 import icl_curriculum
-from icl_curriculum.figures import drawing
 from icl_curriculum.results.columns import TABLES
 from icl_curriculum.results.transfer.command import write_if_methods_differ
 from icl_curriculum.runs.experiment import _write_transfer
@@ -180,8 +180,7 @@ def test_adaptations_asked_on_fewer_prompts_or_at_other_lengths_are_said(tmp_pat
 
 
 def test_an_adapted_id_without_steps_is_one_message(tmp_path: Path, icl: Icl, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in {*drawing.FIGURES} - {"adaptation"}:
-        monkeypatch.delitem(drawing.FIGURES, name)
+    draw_only(monkeypatch, "adaptation")
     given = errors((0.05, 0.06, 0.05), (0.6, 0.75, 0.7), (0.5, 0.6, 0.5))
     told = Told("maml", given, method="maml", adapted={"model/adapted=x": given})
     folder = write_folder(tmp_path / "meta", [*ladder(), told])
