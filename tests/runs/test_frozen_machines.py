@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from frozen import RUN
+from frozen_run import RUN
 from places import SUPPORT
 from tiny_runs import tables
 
@@ -32,7 +32,7 @@ def test_a_run_that_was_taken_over_while_it_was_frozen_writes_nothing_when_it_wa
     tmp_path: Path, quick_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(RUN, tmp_path / "whole")
-    command = [str(quick_python), "-m", "frozen", str(tmp_path / "results")]
+    command = [str(quick_python), "-m", "frozen_run", str(tmp_path / "results")]
     said = list[Progress]()
     with subprocess.Popen(command, cwd=SUPPORT, stdout=subprocess.PIPE, text=True) as frozen:
         assert frozen.stdout is not None
