@@ -1,4 +1,4 @@
-"""A run that freezes in the middle of its training, as the machine does that it is on: ``python -m frozen_run RESULTS``.
+"""A run that freezes in the middle of its training, as its machine may: ``python -m frozen_run RESULTS``.
 
 It prints the id of its process, stops itself by SIGSTOP, and once it is woken says how it ended.
 """
