@@ -167,6 +167,27 @@ def test_a_fork_that_ends_does_not_free_what_its_parent_holds(tmp_path: Path) ->
         assert is_locked(tmp_path / ".lock")
 
 
+@pytest.mark.usefixtures("file_system")
+def test_a_claim_that_this_process_was_interrupted_over_holds_nothing(tmp_path: Path) -> None:
+    """As in a notebook, whose process goes on."""
+    with locked(tmp_path / ".lock") as claim:
+        left = claim.path.read_bytes()
+    claim.path.write_bytes(left)
+    assert not is_locked(tmp_path / ".lock")
+    with locked(tmp_path / ".lock") as later:
+        assert later.attempt == 2
+
+
+@pytest.mark.usefixtures("file_system")
+def test_what_was_released_is_free_to_other_machines_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(tmp_path / ".lock"):
+        pass
+    move_to(monkeypatch, "node7")
+    assert not is_locked(tmp_path / ".lock")
+    with locked(tmp_path / ".lock") as claim:
+        assert claim.attempt == 2
+
+
 @pytest.mark.usefixtures("shared")
 def test_a_process_id_that_was_given_away_again_does_not_hold_what_its_first_bearer_held(tmp_path: Path) -> None:
     """As of a run that a machine's end cut off, whose id another program has now."""
@@ -391,16 +412,16 @@ def test_a_number_that_was_used_and_removed_is_not_held_by_who_comes_late(
 
     def late(path: Path, *arguments: Any, **options: Any) -> bytes | None:
         monkeypatch.setattr(locks, "made_claim", make)
-        for _ in range(2):
+        for _ in range(3):
             with locked(lock) as claim:
                 attempts.append(claim.attempt)
-        # The first's is removed by now.
+        # The first two are removed by now.
         return make(path, *arguments, **options)
 
     monkeypatch.setattr(locks, "made_claim", late)
     with locked(lock, waiting=nothing) as claim:
         attempts.append(claim.attempt)
-    assert attempts == [1, 2, 3]
+    assert attempts == [1, 2, 3, 4]
 
 
 # Servers that do not answer, and file systems that have less
