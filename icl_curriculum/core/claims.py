@@ -66,6 +66,15 @@ def numbers_of(lock: Path) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
 
 
+def _read(path: Path) -> tuple[os.stat_result, bytes]:
+    """A claim's file and its content, which is empty where it may not be read. OSError where the file is gone."""
+    try:
+        with path.open("rb", buffering=0) as handle:
+            return os.fstat(handle.fileno()), handle.read(LONGEST)
+    except OSError:
+        return path.stat(), b""
+
+
 def look(lock: Path) -> FoundClaim | None:
     """The claim that counts, or None where there is none."""
     numbers = numbers_of(lock)
@@ -73,13 +82,10 @@ def look(lock: Path) -> FoundClaim | None:
         return None
     path = claim_path(lock, numbers[-1])
     try:
-        with path.open("rb", buffering=0) as handle:
-            about, content = os.fstat(handle.fileno()), handle.read(LONGEST)
-    except FileNotFoundError:
-        # Another one has taken its place.
-        return look(lock) if numbers_of(lock) != numbers else None
+        about, content = _read(path)
     except OSError:
-        about, content = path.stat(), b""
+        # Another one has taken its place, as which a file system over a network may say that it is stale.
+        return look(lock) if numbers_of(lock) != numbers else None
     found = FoundClaim(numbers[-1], about.st_size, about.st_ino, about.st_mtime_ns)
     try:
         said = json.loads(content)

@@ -217,6 +217,26 @@ def test_a_claim_after_ones_own_is_noticed_even_if_ones_own_could_not_be_removed
             claim.check()
 
 
+def test_a_claim_that_is_removed_while_it_is_read_gives_way_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which a file system over a network may call stale."""
+    lock, read = tmp_path / ".lock", Path.open
+    for number in (1, 2):
+        (tmp_path / f".lock.{number}").touch()
+
+    def stale(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == ".lock.2" and not path.with_name(".lock.3").exists():
+            path.unlink()
+            path.with_name(".lock.3").touch()
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", stale)
+    with locked(lock) as claim:
+        assert claim.attempt == 4
+
+
 def test_claims_that_killed_processes_left_are_removed_by_the_next(tmp_path: Path) -> None:
     """One may be killed between making its claim and removing those before it."""
     with locked(tmp_path / ".lock") as claim:
