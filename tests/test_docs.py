@@ -126,6 +126,7 @@ def execute(command: list[str], folder: Path) -> str:
 def test_the_pages_show_commands_of_every_kind() -> None:
     assert {command[1] for command in ICL} == {
         "run",
+        "status",
         "plot",
         "compare",
         "transfer",
