@@ -15,7 +15,7 @@ from typing import Any
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import holder, is_locked
+from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, heard_by
@@ -154,7 +154,7 @@ def execute(
 ) -> None:
     """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
 
-    Raises UserError if the directory holds another config or damaged files, `files.Locked` if another process
+    Raises UserError if the directory holds another config or damaged files, `locks.Locked` if another process
     is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
     contract, or the disk is full. What was written is kept, and the next call continues from it. So it does after
     `StoppedAt`, which it raises where it was asked to `stop_soon`.

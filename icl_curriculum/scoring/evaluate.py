@@ -12,7 +12,8 @@ from typing import Any
 from icl_curriculum import figures
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import check_writable, remove_leftovers, write_atomically
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory, reproducible
 from icl_curriculum.core.options import given, option
 from icl_curriculum.core.package_hashes import package_hash
