@@ -5,12 +5,12 @@ A section lists jobs, and each job makes one table. A new section is a file of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from icl_curriculum.bench import growth, memory, methods, quality, step, throughput
 from icl_curriculum.bench.tables import SIZES, BenchSection, BenchTable, Column, Job, ModelSize, Settings
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.machine import available_cores, resolve_device
+from icl_curriculum.core.machine import available_cores, check_precision, resolve_device
 
 SECTIONS: dict[str, BenchSection] = {
     "step": BenchSection("a training step, all competitors on the same prompts and in turns", step.COLUMNS, step.jobs),
@@ -32,12 +32,24 @@ def chosen(names: Sequence[str], settings: Settings) -> dict[str, BenchSection]:
             raise UserError(f"unknown section {name!r}{did_you_mean(name, SECTIONS)}")
     found = {name: section for name, section in SECTIONS.items() if name in names or not names}
     if "quality" not in found:
-        for option, given in {"--set": settings.overrides, "--full": settings.full}.items():
-            if given:
-                raise UserError(f"{option} is for the section quality, which is not among {', '.join(found)}")
+        _expect_unasked("quality", {"--set": settings.overrides, "--full": settings.full}, found)
+    if "step" not in found:
+        rounded = settings.precision != "float32"
+        _expect_unasked("step", {"--precision": rounded, "--compile": settings.compiled}, found)
+    try:
+        check_precision(settings.precision, settings.device)
+    except UserError as error:
+        raise UserError(f"--precision: {error.reason}") from None
     if settings.record and not settings.full:
         raise UserError("--record records what --full measures: give both")
     return found
+
+
+def _expect_unasked(section: str, options: Mapping[str, object], chosen: Collection[str]) -> None:
+    """UserError for an option that is given, and none of the chosen sections reads."""
+    for option, given in options.items():
+        if given:
+            raise UserError(f"{option} is for the section {section}, which is not among {', '.join(chosen)}")
 
 
 def default_threads(device: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ squared error. Tokens of GPT-2: x_1, y_1, x_2, y_2, ..., labels padded with zero
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from icl_curriculum.core.streams import Streams, generator
 from icl_curriculum.models import Transformer, TransformerConfig
 from icl_curriculum.tasks import Task
 from icl_curriculum.training import Portion, add_gradients
+from icl_curriculum.training.compiling import CompiledForward
 from icl_curriculum.training.optimizers import Optimizers
 from icl_curriculum.verify.cases import task_of
 
@@ -62,22 +64,34 @@ def batches(size: ModelSize, device: str, n: int = BATCHES) -> list[Prompts]:
 
 
 def ours(
-    name: str, size: ModelSize, prompts: Sequence[Prompts], device: str, *, gpt2: bool, autograd: bool = False
+    name: str,
+    size: ModelSize,
+    prompts: Sequence[Prompts],
+    device: str,
+    *,
+    gpt2: bool,
+    autograd: bool = False,
+    compiled: bool = False,
 ) -> Competitor:
-    """A model as the trainer trains it. ``autograd``: take gradients by autograd even if the model has a faster way."""
+    """A model as the trainer trains it. ``autograd``: take gradients by autograd even if the model has a faster way.
+
+    ``compiled``: as with ``training.compile``.
+    """
     config = TransformerConfig(
         width=size.width, layers=size.layers, heads=size.heads, max_points=size.points, **(GPT2 if gpt2 else {})
     )
     model: Transformer = config.build(dims=size.dims, points=size.points, generator=generator(0, "bench/weights"))
     model = model.to(device)
-    if autograd:
+    if autograd or compiled:
         model.gradients = None
+    forward = CompiledForward(model, device, sizes=1) if compiled else None
     training = TrainingConfig()
     optimizers = Optimizers(model, ADAM if gpt2 else training.optimizer, None if gpt2 else training.clip)
     given = cycle(prompts)
 
     def update() -> None:
-        add_gradients(model, [Portion(("linear", "gaussian"), next(given), 1.0)])
+        with contextlib.nullcontext() if forward is None else forward.in_place(model):
+            add_gradients(model, [Portion(("linear", "gaussian"), next(given), 1.0)])
         optimizers.step(1.0)
 
     return Competitor(name, update, model.predict)
@@ -153,13 +167,15 @@ OURS = {
     "ours, fast": (False, False),
     "ours, fast, autograd": (False, True),
 }
+#: Those that are compiled, by name, and which of the others has the same operations.
+COMPILED = {"ours, gpt2, compiled": "ours, gpt2, autograd", "ours, fast, compiled": "ours, fast, autograd"}
 
 
 def build(name: str, size: ModelSize, prompts: Sequence[Prompts], device: str) -> Competitor:
     """Build a competitor by its name; Hugging Face's in the variant that is usually fastest."""
     if name == HUGGING_FACE:
         return hugging_face(size, prompts, device)
-    if name not in OURS:
+    if (like := COMPILED.get(name, name)) not in OURS:
         raise UserError(f"unknown competitor {name!r}")
-    gpt2, autograd = OURS[name]
-    return ours(name, size, prompts, device, gpt2=gpt2, autograd=autograd)
+    gpt2, autograd = OURS[like]
+    return ours(name, size, prompts, device, gpt2=gpt2, autograd=autograd, compiled=name in COMPILED)

@@ -11,7 +11,7 @@ from icl_curriculum.bench.tables import SIZE_COLUMNS, BenchTable, Column, Job, M
 from icl_curriculum.bench.timing import interleaved, ratios
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.config.loading import build
-from icl_curriculum.core.machine import computing_threads, waiting_for
+from icl_curriculum.core.machine import computing_threads, reproducible, waiting_for
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.training import Trainer
 
@@ -54,7 +54,7 @@ def jobs(settings: Settings, sizes: Sequence[ModelSize] = SIZES) -> list[Job]:
 
 def measure(size: ModelSize, threads: int, settings: Settings, tell: Tell) -> BenchTable:
     """Time an update of every method at one size, drawing included, in turns."""
-    with computing_threads(threads):
+    with computing_threads(threads), reproducible(settings.device):
         trainers = {name: Trainer(_run(size, *how), settings.device) for name, how in METHODS.items()}
         for trainer in trainers.values():
             trainer.model.prepare()

@@ -24,7 +24,7 @@ from icl_curriculum.config.finding import packaged_folder
 from icl_curriculum.config.loading import load
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.core.machine import available_cores, computing_threads, waiting_for
+from icl_curriculum.core.machine import available_cores, computing_threads, reproducible, waiting_for
 from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.evaluation import Bank
 from icl_curriculum.training import Trainer
@@ -111,7 +111,7 @@ def train(plan: Plan, say: Callable[[tuple[float, float]], None]) -> TrainedPlan
     ``say`` is told the share of the work that is done, and the error.
     """
     run = plan.run()
-    with computing_threads(run.experiment.threads):
+    with computing_threads(run.experiment.threads), reproducible(plan.device):
         return _train(plan, run, say)
 
 

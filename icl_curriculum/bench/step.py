@@ -10,7 +10,7 @@ from icl_curriculum.bench import competitors
 from icl_curriculum.bench.competitors import HUGGING_FACE, Competitor, Missing
 from icl_curriculum.bench.tables import SIZE_COLUMNS, BenchTable, Column, Job, ModelSize, Row, Settings, measured_on
 from icl_curriculum.bench.timing import SQUARES, interleaved, peak, ratios, square_products
-from icl_curriculum.core.machine import arithmetic, computing_threads, waiting_for
+from icl_curriculum.core.machine import arithmetic, computing_threads, reproducible, waiting_for
 from icl_curriculum.core.progress import Tell, between
 from icl_curriculum.models.flops import count
 
@@ -18,6 +18,7 @@ COLUMNS = (
     *SIZE_COLUMNS,
     Column("competitor", "competitor"),
     Column("variant"),
+    Column("precision"),
     Column("rounds"),
     Column("prompts_per_second", "prompts/s", ",.1f"),
     Column("seconds_per_step", "ms/step", ".2f", 1e3),
@@ -50,10 +51,10 @@ def jobs(settings: Settings, squares: Sequence[int] = SQUARES) -> list[Job]:
 
 
 def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence[int], tell: Tell) -> BenchTable:
-    """Time all competitors at one size, in turns."""
+    """Time all competitors at one size, in turns, by the kernels that a run computes with."""
     device, rows = settings.device, list[Row]()
     wait = waiting_for(device)
-    with computing_threads(threads), arithmetic("float32", device):
+    with computing_threads(threads), reproducible(device), arithmetic(settings.precision, device):
         prompts = competitors.batches(size, device)
         taking_part: dict[str, Competitor] = {}
         notes = []
@@ -70,6 +71,9 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
         with computing_threads(1):  # products of other threads would not be seen
             for name, competitor in taking_part.items():
                 flops[name] = count(competitor.step)
+        for name, like in competitors.COMPILED.items() if settings.compiled else ():
+            taking_part[name] = competitors.build(name, size, prompts, device)
+            flops[name] = flops[like]  # Nothing of what is compiled would be seen.
         products = square_products(device, squares)
         turns = {name: competitor.step for name, competitor in taking_part.items()}
         times = interleaved(
@@ -82,7 +86,8 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
         row: Row = {
             "size": size.name, "width": size.width, "layers": size.layers, "heads": size.heads, "points": size.points,
             "dims": size.dims, "batch": size.batch, "competitor": name, "variant": competitor.variant,
-            "rounds": settings.rounds, "prompts_per_second": size.batch / seconds, "seconds_per_step": seconds,
+            "precision": settings.precision, "rounds": settings.rounds, "prompts_per_second": size.batch / seconds,
+            "seconds_per_step": seconds,
             "seconds_per_step_min": min(times[name]), "flop_per_step": flops[name],
             "flop_per_second": flops[name] / seconds,
             "share_of_peak": share_of_peak(flops[name], times[name], peaks),
@@ -95,7 +100,8 @@ def measure(size: ModelSize, threads: int, settings: Settings, squares: Sequence
     peak_shown = f"peak: {statistics.median(peaks) / 1e9:.1f} GFLOP/s, the best of torch.mm with n = "
     notes.append(peak_shown + ", ".join(map(str, squares)))
     plural = "thread" if threads == 1 else "threads"
-    return BenchTable(f"{size}; {threads} {plural}, {device}", rows, notes)
+    rounded = "" if settings.precision == "float32" else f", {settings.precision}"
+    return BenchTable(f"{size}; {threads} {plural}, {device}{rounded}", rows, notes)
 
 
 def share_of_peak(flop: float, times: Sequence[float], peaks: Sequence[float]) -> float:

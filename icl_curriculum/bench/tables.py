@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from icl_curriculum.core.files import write_atomically
-from icl_curriculum.core.machine import device_kind
+from icl_curriculum.core.machine import Precision, card_of
 from icl_curriculum.core.progress import Tell
 from icl_curriculum.core.provenance import provenance
 from icl_curriculum.results.columns import csv_text
@@ -107,7 +105,10 @@ SIZE_COLUMNS = tuple(Column(name) for name in ("size", "width", "layers", "heads
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asks for. ``record``: whether the shipped record of `quality` is written anew."""
+    """What the command line asks for. ``record``: whether the shipped record of `quality` is written anew.
+
+    ``precision``, ``compiled``: of training steps, and whether models whose forward pass is compiled take part.
+    """
 
     threads: tuple[int, ...] = (1,)
     device: str = "cpu"
@@ -117,6 +118,8 @@ class Settings:
     results: Path = Path("results")
     sizes: tuple[ModelSize, ...] = SIZES
     record: bool = False
+    precision: Precision = "float32"
+    compiled: bool = False
 
     @property
     def folder(self) -> Path:
@@ -148,9 +151,8 @@ def cpu_model() -> str:
 
 def device_name(device: str) -> str:
     """The device, and for CUDA also the name of the card: ``cuda (NVIDIA H100)``."""
-    if device_kind(device) != "cuda":
-        return device
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    card = card_of(device)
+    return device if card is None else f"{device} ({card})"
 
 
 def write(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> None:

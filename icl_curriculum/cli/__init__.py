@@ -6,8 +6,11 @@ which nobody should wait for who asks for --help or presses the tab key.
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +30,7 @@ from icl_curriculum.cli.options import (
     On,
     Plugins,
     Predictions,
+    Processes,
     Results,
     Seeds,
     Set,
@@ -40,6 +44,7 @@ from icl_curriculum.cli.options import (
 )
 from icl_curriculum.cli.signals import Signals
 from icl_curriculum.core.options import named_as_on_the_command_line
+from icl_curriculum.core.processes import Place, hush, place_by_torchrun
 
 if TYPE_CHECKING:  # imports torch
     from icl_curriculum.runs.launch import LaunchOutcome
@@ -66,6 +71,7 @@ def run(
             min=1, metavar="N", help="runs at once; default: as many as keep all cores busy, or one on each GPU"
         ),
     ] = None,
+    processes: Processes = None,
     device: Device = "auto",
     results: Results = Path("results"),
     plugin: Plugins = None,
@@ -131,9 +137,9 @@ def run(
             display.show_launched(outcome, debug=endings.tracebacks())
 
         outcome = carry_out(
-            loaded, results, jobs=jobs, device=device, fresh=fresh, log=log or (), predictions=predictions, on=launcher,
-            parts=parts, report=view.report, queued=view.queued, started=view.started, ended=view.ended,
-            launched=launched, note=display.show_note,
+            loaded, results, jobs=jobs, processes=processes, device=device, fresh=fresh, log=log or (),
+            predictions=predictions, on=launcher, parts=parts, report=view.report, queued=view.queued,
+            started=view.started, ended=view.ended, launched=launched, note=display.show_note,
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
@@ -696,6 +702,13 @@ def bench(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="quality: a key of the fast recipe, e.g. training.steps=200"),
     ] = None,
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        typer.Option(help="step: of matrix products; tf32 on CUDA alone"),
+    ] = "float32",
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="step: with models that are compiled, too; on CUDA as graphs")
+    ] = False,
     results: Results = Path("results"),
     record: Annotated[
         bool, typer.Option("--record", hidden=True, help="for maintainers: ship what --full finds")
@@ -712,7 +725,7 @@ def bench(
     device = bench.usable_device(device)
     settings = bench.Settings(
         threads=parse_threads(threads) or bench.default_threads(device), device=device, rounds=rounds, full=full,
-        overrides=tuple(set_ or ()), results=results, record=record,
+        overrides=tuple(set_ or ()), results=results, record=record, precision=precision, compiled=compile_,
     )  # fmt: skip
     measuring.show(bench.chosen(sections or [], settings), settings)
 
@@ -723,10 +736,21 @@ def main(*, in_its_own_process: bool = False) -> None:
     ``in_its_own_process``: whether it may say what the process does at a signal.
     """
     signals = None
+    place = place_by_torchrun() if in_its_own_process else None
+    if place is not None and place.follows:
+        said = hush()
+        from icl_curriculum.runs.following import follow_silently
+
+        sys.exit(follow_silently(place, said=said))
     if in_its_own_process:
         signals = Signals(endings.hint)
         signals.listen()
-    endings.end_with_a_message(_command_line, signals=signals)
+    try:
+        endings.end_with_a_message(_command_line if place is None else partial(_lead, place), signals=signals)
+    except SystemExit as end:
+        if place is not None:
+            _end_among_others(end.code)
+        raise
 
 
 def _command_line() -> None:
@@ -734,3 +758,19 @@ def _command_line() -> None:
 
     with named_as_on_the_command_line(), notices_printed():
         app()
+
+
+def _end_among_others(code: object) -> None:
+    """End at once where the others were left in the middle of an exchange, which is waited for otherwise."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def _lead(place: Place) -> None:
+    """The command line of the first process that torchrun has started; the others do what this one tells them."""
+    from icl_curriculum.runs.leading import leading
+
+    with leading(place=place):
+        _command_line()

@@ -23,7 +23,7 @@ def show(compared: Compared, against: str | None) -> None:
 
 def _show(compared: Compared, against: str | None) -> None:
     cells = compared.found.cells
-    for text in (text for source in compared.sources for text in source.missing):
+    for text in compared.missing:
         output.note(text, label="note: ")
     for cell in cells:
         with said_if_not_shown(f"the statistics on {cell_name(cell, cells)}", "shown"):

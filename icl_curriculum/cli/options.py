@@ -45,6 +45,15 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="folder for results")
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=completion.devices, help="auto, cpu, cuda, cuda:N or mps")
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        metavar="N",
+        help="processes that train each run together, on this machine; at most training.shards; default: one",
+    ),
+]
 On = Annotated[
     str | None,
     typer.Option(

@@ -369,6 +369,7 @@ class Experiment(Strict):
         cells = len(self.function_classes) * len(self.inputs)
         with _located("training.method", method):
             method.check(self.training, cells=cells, draw=self.curriculum.draw)
+            self._check_shards()
             needed = method.required()
             if not isinstance(needed, frozenset | set) or not all(isinstance(item, Capability) for item in needed):
                 raise UserError(f"{method.id!r} needs {needed!r}, expected a set of Capability")
@@ -407,6 +408,27 @@ class Experiment(Strict):
                         f"method {method.id!r} takes, found {json.dumps(found)}",
                         key=f"training.{key}",
                     )
+
+    def _check_shards(self) -> None:
+        """UserError for more shards than the training method can divide an update into."""
+        method, shards = self.training.method, self.training.shards
+        if shards == 1:
+            return
+        most = method.most_shards(self.training)
+        if not isinstance(most, int) or most < 1:
+            raise UserError(f"{method.id!r} says that most_shards is {most!r}, expected a whole number from 1")
+        if most == 1:
+            raise UserError(
+                f"expected 1, as the training method {method.id!r} computes the gradient of an update as a whole, "
+                f"found {shards}",
+                key="training.shards",
+            )
+        if shards > most:
+            raise UserError(
+                f"expected at most {most}, as the training method {method.id!r} can divide an update into no more "
+                f"parts, found {shards}",
+                key="training.shards",
+            )
 
     def _check_instruction(self) -> None:
         """UserError for an instruction that the model cannot read, or that cannot tell its names apart."""

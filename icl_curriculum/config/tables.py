@@ -36,6 +36,14 @@ class ConfiguredMethod(Component):
         """The abilities that a model must have: ``needs``, unless they depend on the method's fields."""
         return self.needs
 
+    def most_shards(self, training: TrainingConfig) -> int:
+        """The most parts into which an update can be divided, each with gradients of its own (``training.shards``).
+
+        By default 1: the gradient of an update is computed as a whole. A method that returns more computes all its
+        gradients by `Session.shards`, or by `add_gradients` with these.
+        """
+        return 1
+
     def check(self, training: TrainingConfig, *, cells: int, draw: Literal["batch", "prompt"]) -> None:
         """Raise UserError for a ``[training]`` table that the method cannot train by, with the ``key`` to blame.
 
@@ -109,6 +117,14 @@ class TrainingConfig(Strict):
     method: AnyMethod = Field("in_context", validate_default=True, description="what an update is")
     steps: int = Field(1000, ge=1, description="number of updates")
     batch_size: int = Field(64, ge=1, le=LARGEST, description="prompts per update")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=LARGEST,
+        description="parts of a batch, whose gradients are computed apart and summed in their order; up to so many "
+        "processes can train a run together",
+        json_schema_extra=ADDED_LATER,
+    )
     fixed_prompts: int | None = Field(
         None,
         ge=1,

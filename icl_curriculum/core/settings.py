@@ -23,7 +23,8 @@ def own_settings(*, training: bool = False) -> Iterator[None]:
     """Compute as in a fresh process during the block: in float32 on the CPU by default, with no inference mode,
     autocast or deterministic mode of the caller's, and with the errors of numpy as they are at first.
 
-    ``training``: gradients are recorded, too, which is otherwise left as it is. At the end, everything is as before.
+    Nor does cuDNN round what it multiplies. ``training``: gradients are recorded, too, which is otherwise left as it
+    is. At the end, everything is as before.
     Within another such block nothing is changed: what the suite sets for a while is its own doing.
     """
     if _OWN.get():
@@ -45,6 +46,10 @@ def own_settings(*, training: bool = False) -> Iterator[None]:
         if torch.get_float32_matmul_precision() != "highest":
             undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
             torch.set_float32_matmul_precision("highest")
+        if torch.cuda.is_initialized() and torch.backends.cudnn.allow_tf32:  # type: ignore[no-untyped-call]
+            # Which torch allows in a fresh process, too: recurrent layers on a GPU would be rounded, and nothing else.
+            undo.callback(setattr, torch.backends.cudnn, "allow_tf32", True)
+            torch.backends.cudnn.allow_tf32 = False
         if torch.are_deterministic_algorithms_enabled():
             warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
             undo.callback(torch.use_deterministic_algorithms, True, warn_only=warn_only)

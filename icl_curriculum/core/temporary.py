@@ -10,18 +10,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from icl_curriculum.core.hosts import machine_token
+
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A folder of its own among the system's temporary ones, which is removed at the end.
 
-    This process holds a lock on it meanwhile. Folders of the same ``prefix`` that nobody holds are those of processes
-    that were killed, and are removed first: no folder that is made otherwise may have the prefix. On a file system
-    without locks, what killed processes leave is left to the system.
+    This process holds a lock on it meanwhile. Folders of the same ``prefix`` that nobody on this machine holds are
+    those of processes that were killed, and are removed first: no folder that is made otherwise may have the prefix.
+    Those of another machine, which shares the place, are left to it, as its locks may not be seen from here; and on a
+    file system without locks, what killed processes leave is left to the system.
     """
     remove_abandoned(prefix)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{machine_token()}-"))
         with contextlib.suppress(FileNotFoundError), _opened(folder) as descriptor:
             with contextlib.suppress(OSError):
                 _lock(descriptor)
@@ -36,7 +39,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 def remove_abandoned(prefix: str) -> None:
     """Remove the folders of a prefix that killed processes left behind, see `temporary_folder`."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}{machine_token()}-*"):
         # Gone, held, on a file system without locks, or another user's.
         with contextlib.suppress(OSError), _opened(folder) as descriptor:
             _lock(descriptor)

@@ -22,6 +22,7 @@ from icl_curriculum.core.contracts import as_number
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.registry import INPUTS
 from icl_curriculum.core.streams import generator as stream_generator
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.function_classes.base import (
     AnyFunctionClass,
     FunctionClass,
@@ -169,8 +170,8 @@ class Composition(FunctionClass):
             if size is None:
                 drawn = part.sample(n, of, generator)
             else:
-                pool = self._pool(place, of)
-                drawn = {key: value.to(generator.device)[rows[:, place]] for key, value in pool.items()}
+                pool = self._pool(place, of, generator.device)
+                drawn = {key: value[rows[:, place]] for key, value in pool.items()}
                 found[f"number_of_{name}"] = rows[:, place]
             found |= {f"{name}_{key}": value for key, value in drawn.items()}
         return found
@@ -183,17 +184,17 @@ class Composition(FunctionClass):
             allowed = ~allowed
         elif self.pairs == "all":
             allowed = torch.ones_like(allowed)
-        known = allowed.nonzero().to(generator.device)
+        known = sent(allowed.nonzero(), generator.device)
         if len(known) == 1:
             return known.expand(n, -1)
         return known[torch.randint(len(known), (n,), generator=generator, device=generator.device)]
 
-    def _pool(self, place: int, dims: int) -> Parameters:
+    def _pool(self, place: int, dims: int, device: torch.device) -> Parameters:
         """The fixed functions of a part. They depend on its class, their number and the seed, not on the other part."""
         part, size = ((self.first, self.first_functions), (self.second, self.second_functions))[place]
         assert size is not None
         stream = f"composition/{('first', 'second')[place]}/{part.family}/dims={dims}/size={size}"
-        return _drawn_pool(_PartPool(code_of(part), stream, self.pool_seed, size, dims, part))
+        return _drawn_pool(_PartPool(code_of(part), stream, self.pool_seed, size, dims, str(device), part))
 
     def evaluate(self, parameters: Parameters, xs: Float[Tensor, "n points dims"]) -> Float[Tensor, "n points"]:
         return self.second.evaluate(_of("second", parameters), self.inner(parameters, xs))
@@ -293,10 +294,12 @@ class _PartPool:
     seed: int
     size: int
     dims: int
+    device: str
     part: FunctionClass = field(compare=False)
 
 
 @functools.lru_cache(maxsize=32)
 def _drawn_pool(pool: _PartPool) -> Parameters:
     # On the CPU, so that training on an accelerator and evaluation on the CPU mean the same functions.
-    return pool.part.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
+    drawn = pool.part.sample(pool.size, pool.dims, stream_generator(pool.seed, pool.stream))
+    return {name: value.to(torch.device(pool.device)) for name, value in drawn.items()}

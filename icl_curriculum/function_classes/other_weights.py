@@ -16,6 +16,7 @@ from icl_curriculum.core.draws import normal
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.regression import predict_every_prefix
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.function_classes.base import OracleKind, Parameters, register_function_class
 from icl_curriculum.function_classes.linear import Linear
 
@@ -60,7 +61,7 @@ class CapLinear(Linear):
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
         self.check_dims(dims)
-        angles, shares = (value.to(generator.device) for value in _angles(self.least_angle, self.angle, dims))
+        angles, shares = (sent(value, generator.device) for value in _angles(self.least_angle, self.angle, dims))
         uniform = torch.rand(n, generator=generator, device=generator.device)
         right = torch.searchsorted(shares, uniform).clamp(1, len(shares) - 1)
         gap = shares[right] - shares[right - 1]
@@ -109,7 +110,7 @@ class PowerLawLinear(Linear):
         return (dims * shares / shares.sum()).sqrt().float()
 
     def sample(self, n: int, dims: int, generator: torch.Generator) -> Parameters:
-        return {"w": normal(n, dims, generator=generator) * self.deviations(dims).to(generator.device)}
+        return {"w": normal(n, dims, generator=generator) * sent(self.deviations(dims), generator.device)}
 
     def second_moment(self, dims: int, *, squared_norm: float, spectrum: Sequence[float] | None) -> float | None:
         # Under inputs that are not turned at random it depends on how large which coordinate is.

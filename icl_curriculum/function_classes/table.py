@@ -77,7 +77,7 @@ class Table(FunctionClass):
     def draw(
         self, n: int, points: int, dims: int, inputs: InputSampler, streams: Streams
     ) -> tuple[Float[Tensor, "n points dims"], Float[Tensor, "n points"], Parameters]:
-        features, targets = self.numbers()
+        features, targets = _numbers_on(self.rows, self.target, str(streams.device))
         if points > len(targets):
             raise UserError(
                 f"expected prompts of at most {len(targets)} points, as the table has so many rows, found {points}",
@@ -85,10 +85,10 @@ class Table(FunctionClass):
             )
         parameters = self.draw_functions(n, dims, streams)
         rows = _without_replacement(n, points, len(targets), streams.generator("rows"))
-        chosen = parameters["features"].clamp_min(0).to(rows.device)
-        xs = features.to(rows.device)[rows.unsqueeze(-1), chosen.unsqueeze(1)]
-        xs = torch.where(parameters["features"].to(rows.device).unsqueeze(1) < 0, 0.0, xs)
-        return xs, targets.to(rows.device)[rows], parameters
+        chosen = parameters["features"].to(rows.device)
+        xs = features[rows.unsqueeze(-1), chosen.clamp_min(0).unsqueeze(1)]
+        xs = torch.where(chosen.unsqueeze(1) < 0, 0.0, xs)
+        return xs, targets[rows], parameters
 
 
 def _without_replacement(n: int, points: int, rows: int, made: torch.Generator) -> Int[Tensor, "n points"]:
@@ -141,6 +141,13 @@ def _numbers(rows: NamedFile | None, target: str | None) -> tuple[Tensor, Tensor
     scaled = {column: (numbers[column] - numbers[column].mean()) / spreads[column] for column in (*features, name)}
     columns = np.stack([scaled[column] for column in features], axis=1)
     return torch.tensor(columns).float(), torch.tensor(scaled[name]).float()
+
+
+@functools.lru_cache(maxsize=16)
+def _numbers_on(rows: NamedFile | None, target: str | None, device: str) -> tuple[Tensor, Tensor]:
+    """The same on a device, where they stay from draw to draw."""
+    features, targets = _numbers(rows, target)
+    return features.to(torch.device(device)), targets.to(torch.device(device))
 
 
 def _diabetes() -> Any:

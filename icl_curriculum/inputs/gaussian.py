@@ -16,6 +16,7 @@ from torch import Tensor
 from icl_curriculum.core.draws import normal, random_rotations
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.streams import generator as stream_generator
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.inputs.base import InputDistribution, register_inputs
 
 
@@ -51,7 +52,7 @@ class Skewed(InputDistribution):
         else:
             shared = stream_generator(self.basis_seed, "skewed basis", dims, generator.device)
             rotation = random_rotations(1, dims, shared)
-        scales = torch.tensor(self._variances(dims), device=generator.device).sqrt()
+        scales = sent(torch.tensor(self._variances(dims)), generator.device).sqrt()
         return (z * scales) @ rotation.mT
 
     def squared_norm(self, dims: int) -> float:

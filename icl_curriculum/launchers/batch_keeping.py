@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import locked
+from icl_curriculum.core.locks import locked
 from icl_curriculum.launchers.base import MOST_RESTARTS, Launch, LaunchUnit, LaunchWatch, UnitProblem
 from icl_curriculum.launchers.batch_files import LAUNCHED, Ended, JobArray, TaskFolder, arrays_in
 from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, standing_in

@@ -16,6 +16,7 @@ from torch import Tensor
 from icl_curriculum.models.any_length import AnyLengthConfig
 from icl_curriculum.models.base import Capability, register_model
 from icl_curriculum.models.instructions import Instruction
+from icl_curriculum.models.sums import prefix_sums
 from icl_curriculum.models.tokens import InstructedModel, empty, exactly
 
 
@@ -113,7 +114,7 @@ class DeepSets(InstructedModel):
             asked = F.linear(xs if queries is None else queries, self.query_in, self.query_in_bias)
         encoded = self._blocks(encoded, 0, self.config.encoder_layers)
         numbers = torch.arange(first, first + points, device=xs.device).to(encoded).unsqueeze(1)
-        sums = F.pad(encoded.cumsum(dim=1), (0, 0, 1, 0))[:, first:]
+        sums = F.pad(prefix_sums(encoded), (0, 0, 1, 0))[:, first:]
         pooled = F.linear(sums / numbers.clamp(min=1), self.pool_in) + numbers.log1p() * self.number_in
         read = self._blocks(asked + pooled, self.config.encoder_layers, self.config.decoder_layers)
         return self.normed_answer(read)

@@ -68,7 +68,7 @@ class Descent:
                 if value.grad is not None:
                     value -= self.adaptation.rate * self._direction(name, value.grad)
         self.copy.zero_grad(set_to_none=True)
-        if not all(bool(value.isfinite().all()) for value in self.parameters.values()):
+        if not bool(torch.stack([value.isfinite().all() for value in self.parameters.values()]).all()):
             raise self.diverged("a weight is no finite number")
 
     def _direction(self, name: str, gradient: Tensor) -> Tensor:

@@ -168,7 +168,9 @@ class Model(nn.Module):
         """
         if queries is not None and not self.takes_queries:
             return by_prefix(lambda inputs, labels: self.answer(inputs, labels, **more), xs, ys, queries)
-        predictions: Tensor = self(xs, ys, **more) if queries is None else self(xs, ys, queries, **more)
+        # Not by calling the model, whose place in training something compiled may take: an answer is `forward`'s.
+        asked = (xs, ys) if queries is None else (xs, ys, queries)
+        predictions: Tensor = self._call_impl(*asked, **more)  # type: ignore[no-untyped-call]
         return predictions
 
     def forward_with(

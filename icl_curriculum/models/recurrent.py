@@ -124,8 +124,10 @@ class Recurrent(TokenReader):
         """The states of the last layer after every token, by torch's fused functions."""
         weights = [weight for layer in range(self.config.layers) for weight in self._weights(layer)]
         before = self._nothing(context).expand(self.config.layers, -1, -1).contiguous()
-        # Biases; layers; no drop-out; not the training of one; one direction; the batch first.
-        options = (True, self.config.layers, 0.0, False, False, True)
+        # cuDNN gives gradients only of what it was told to train; elsewhere only drop-out would ask, and there is none.
+        training = context.device.type != "cpu" and torch.is_grad_enabled()
+        # Biases; layers; no drop-out; whether it is for training; one direction; the batch first.
+        options = (True, self.config.layers, 0.0, training, False, True)
         if self.config.cell == "gru":
             states: Tensor = torch.gru(context, before, weights, *options)[0]
         else:

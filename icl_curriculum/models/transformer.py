@@ -306,6 +306,8 @@ class Transformer(TokenReader):
             self.mlp_norm, self.mlp_norm_bias, self.mlp_in, self.mlp_in_bias, self.mlp_out, self.mlp_out_bias,
             strict=True,
         )  # fmt: skip
+        if mask is None and self.config.attention != "fused":
+            mask = causal(h.shape[1], h.device)  # Once, not by each block.
         width = (self.config.width,)
         for layer, block in enumerate(blocks):
             ln1, ln1_bias, qkv, qkv_bias, out, out_bias, ln2, ln2_bias, up, up_bias, down, down_bias = block

@@ -7,13 +7,14 @@ and every model loaded afterwards.
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.files import Locked, holder, is_locked, locked
+from icl_curriculum.core.locks import Locked, holder, is_locked, locked
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.results.directory import KEPT_WEIGHTS
 from icl_curriculum.results.manifests import check_intact, read_manifest
@@ -123,6 +124,9 @@ def remove_all(found: Findings, kinds: Collection[str] = USUAL, tell: Tell = tel
         except Locked:
             found.left_alone[item.place] = f"in use by {holder(item.lock)}"
             continue
+        # A file system over a network keeps the names of open files, as is the lock of a folder that is removed whole.
+        if not item.place.joinpath("manifest.json").exists() and item.place in item.paths:
+            shutil.rmtree(item.place, ignore_errors=True)
         freed += size
     return freed
 
@@ -222,7 +226,11 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
     else:
         path.unlink(missing_ok=True)
     # A folder that is empty now says nothing any more.

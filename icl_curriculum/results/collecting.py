@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import atomic_path, remove_leftovers, write_atomically
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.core.notices import LeftOut, MadeAnew, warn_of
 from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import COLUMNS, OPTIONAL, TABLES, RunColumns, RunsRow, csv_text, of_run

@@ -6,7 +6,6 @@ CSV files are UTF-8 with LF line ends; `columns.format_value` says how a value i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import reprlib
@@ -17,7 +16,8 @@ from typing import Any
 import tomli_w
 
 from icl_curriculum.core.errors import RunFailed, UserError, did_you_mean
-from icl_curriculum.core.files import Claim, atomic_path, locked, remove_leftovers
+from icl_curriculum.core.files import atomic_path, remove_leftovers
+from icl_curriculum.core.locks import Claim, FolderLost, locked
 from icl_curriculum.core.options import option
 from icl_curriculum.results.columns import (
     COLUMNS,
@@ -29,6 +29,7 @@ from icl_curriculum.results.columns import (
     csv_text,
     of_run,
 )
+from icl_curriculum.results.grown_table import GrownTable, changed
 from icl_curriculum.results.manifests import (
     DECIDING_FOLDERS,
     MANIFEST,
@@ -41,41 +42,30 @@ from icl_curriculum.results.manifests import (
 #: Where in a run's directory the weights lie that were kept along training, as a pattern.
 KEPT_WEIGHTS = "checkpoints/step-*.safetensors"
 
+#: The most bytes of rows that are kept in memory, however rare checkpoints are.
+MOST_PENDING = 1_000_000
+
 
 def kept_weights_file(run_dir: Path, step: int) -> Path:
     """The file of the weights that a run keeps at a step, as ``checkpoints/step-000200.safetensors``."""
     return run_dir / KEPT_WEIGHTS.replace("*", f"{step:06}")
 
 
-class _Grown:
-    """What a process has written of a table that grows: its length in bytes, and its hash."""
-
-    def __init__(self, content: bytes) -> None:
-        self.length, self._digest = len(content), hashlib.sha256(content)
-
-    def add(self, data: bytes) -> None:
-        self.length += len(data)
-        self._digest.update(data)
-
-    @property
-    def hash(self) -> str:
-        """As `bytes_hash` has it."""
-        return self._digest.hexdigest()[:16]
-
-
 class RunDirectory:
     """The files of one run. Every row of its tables starts with the ``run``'s own columns, which are added here.
 
     Everything that a run writes goes through here. While the directory is `locked`, each of these looks first whether
-    it is still this process's, and raises `core.files.FolderLost`, with nothing written, if it is not. What was written
-    is remembered by its hash, so that a manifest says what the run wrote, not what lies there.
+    it is still this process's, and raises `core.locks.FolderLost`, with nothing written, if it is not. What was written
+    is remembered by its hash, so that a manifest says what the run wrote, not what lies there. Rows of tables that grow
+    are kept in memory until they are flushed: with every checkpoint and manifest, and when the run ends or fails, which
+    costs a file system over a network little.
     """
 
     def __init__(self, path: Path, *, experiment: str, variant: str, seed: int) -> None:
         self.path = path
         self.run = RunColumns(experiment, path.name, variant, seed)
         self._claim: Claim | None = None
-        self._grown: dict[str, _Grown] = {}
+        self._grown: dict[str, GrownTable] = {}
         #: The hashes of the other files that were written, by their paths within the directory.
         self._written: dict[str, str] = {}
 
@@ -85,17 +75,23 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`files.locked`)."""
+        """Hold the run for this process; `Locked` if another one has it, or wait for that one (`locks.locked`)."""
         with locked(self.lock, waiting=waiting) as self._claim:
             try:
                 for folder in (self.path, *(path for path in self.path.rglob("*") if path.is_dir())):
                     remove_leftovers(folder)
                 yield
+                self.flush()
+            except BaseException:
+                # Of a run that fails or is interrupted, as much as can be. On a full disk, that may be half a row.
+                with contextlib.suppress(OSError, RunFailed):
+                    self.flush()
+                raise
             finally:
                 self._claim = None
 
     def check_held(self) -> None:
-        """`core.files.FolderLost` if this process held the directory and does not any more."""
+        """`core.locks.FolderLost` if this process held the directory and does not any more."""
         if self._claim is not None:
             self._claim.check()
 
@@ -114,7 +110,7 @@ class RunDirectory:
             temporary.write_bytes(data)
         self._written[name] = bytes_hash(data)
         if path.stem in GROWING and path.suffix == ".csv":
-            self._grown[path.stem] = _Grown(data)
+            self._grown[path.stem] = GrownTable(path, data)
         return self._written[name]
 
     def remove(self, path: Path) -> None:
@@ -134,29 +130,29 @@ class RunDirectory:
             self.remove(self.table(name))
 
     def append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Add rows, of the type that the table has in `columns`, to a growing table, flushed to the system at once.
+        """Add rows, of the type that the table has in `columns`, to a growing table, to be written by `flush`."""
+        self._of_growing(name).add(csv_text(of_run(self.run, rows)).encode())
+        if sum(len(grown.pending) for grown in self._grown.values()) > MOST_PENDING:
+            self.flush()
 
-        RunFailed, with nothing written, if the table is not as long as what this process has written of it.
+    def flush(self) -> None:
+        """Append to the growing tables, down to the disk, what is still pending.
+
+        RunFailed if a table is not as long as what this process has written of it; nothing is written to that one.
         """
-        data = csv_text(of_run(self.run, rows)).encode()
-        grown = self._of_growing(name)
-        self.check_held()
-        with self.table(name).open("r+b", buffering=0) as handle:
-            if handle.seek(0, os.SEEK_END) != grown.length:
-                raise self._changed(self.table(name))
-            handle.write(data)
-        grown.add(data)
+        try:
+            for grown in self._grown.values():
+                grown.flush(self.check_held)
+        except FolderLost:
+            # What was to go there goes nowhere.
+            for grown in self._grown.values():
+                grown.pending.clear()
+            raise
 
-    def _of_growing(self, name: str) -> _Grown:
+    def _of_growing(self, name: str) -> GrownTable:
         if name not in self._grown:
-            self._grown[name] = _Grown(self.table(name).read_bytes())
+            self._grown[name] = GrownTable(self.table(name), self.table(name).read_bytes())
         return self._grown[name]
-
-    def _changed(self, path: Path) -> RunFailed:
-        return RunFailed(
-            f"{path} was changed while the run was writing to it; without {option('--fresh')}, the next run "
-            f"continues from the last checkpoint"
-        )
 
     def write_table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write a whole table atomically."""
@@ -164,15 +160,12 @@ class RunDirectory:
 
     def table_lengths(self) -> dict[str, int]:
         """The length in bytes of every growing table, after flushing them to disk."""
-        lengths = {}
-        for name in GROWING:
-            with self.table(name).open("rb") as handle:
-                os.fsync(handle.fileno())
-                lengths[name] = self._of_growing(name).length
-        return lengths
+        self.flush()
+        return {name: self._of_growing(name).length for name in GROWING}
 
     def growing_hashes(self) -> dict[str, str]:
-        """The hash of what was written of every growing table so far."""
+        """The hash of what was written of every growing table so far, after flushing them to disk."""
+        self.flush()
         return {name: self._of_growing(name).hash for name in GROWING}
 
     def table_hashes(self) -> dict[str, str]:
@@ -202,7 +195,7 @@ class RunDirectory:
         for name, length in lengths.items():
             self.check_held()
             os.truncate(self.table(name), length)
-            self._grown[name] = _Grown(self.table(name).read_bytes())
+            self._grown[name] = GrownTable(self.table(name), self.table(name).read_bytes())
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         self.write("config.toml", tomli_w.dumps(config))
@@ -237,12 +230,16 @@ class RunDirectory:
         check_intact(self.path, read_manifest(self.path) or {})
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest under its seal. RunFailed for that of a finished run if its files are not as it says."""
+        """Write the manifest under its seal, after the rows that are pending.
+
+        RunFailed for that of a finished run if its files are not as it says.
+        """
+        self.flush()
         if manifest.get("status") == "finished":
             try:
                 check_intact(self.path, manifest)
             except DamagedFile as error:
-                raise self._changed(error.path) from error
+                raise changed(error.path) from error
         self.write(MANIFEST, json.dumps(sealed(manifest), indent=2) + "\n")
 
 

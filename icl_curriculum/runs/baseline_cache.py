@@ -1,13 +1,20 @@
-"""What baselines and oracles answer to a bank: computed by the first run that asks, sealed, and read by the others."""
+"""What baselines and oracles answer to a bank: computed by the first run that asks, sealed, and read by the others.
+
+It is right without any lock, as file systems that machines share may have none. A file's name says what was asked, and
+files replace each other whole; a pair that does not belong together, as two that write at once may leave it for a
+moment, is no cache, and is computed and written anew by whoever finds it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +22,7 @@ from typing import Any
 import safetensors.numpy
 
 from icl_curriculum.config.experiment import Run
-from icl_curriculum.core.files import locked, write_atomically
+from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.progress import Tell, tell_nobody
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.provenance import versions
@@ -32,6 +39,9 @@ from icl_curriculum.evaluation import (
 )
 from icl_curriculum.metrics import Metric
 from icl_curriculum.results.columns import bytes_hash, text_hash
+
+#: The most seconds that a process waits for another one to compute the same, and how often it looks.
+PATIENCE, LOOK_EVERY = 600.0, 0.05
 
 
 def keeping(kept: list[LearnerAnswers]) -> Callable[[NamedLearner, Reply], None]:
@@ -74,7 +84,7 @@ def baseline_rows(
     asked = [content_hash(prompts), bank.key, specs, confidence, costly.model_dump(), made_by, measured]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{key}.json"
-    with locked(path.with_suffix(".lock"), waiting=lambda holder: None):
+    with _one_at_a_time(path.with_suffix(".lock")):
         # A cache that is damaged is no cache, and neither is that of a version that sealed none.
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
             return _read(path)
@@ -85,8 +95,25 @@ def baseline_rows(
                 failed=found.failures.append, replied=keeping(found.answers),
             )
         )  # fmt: skip
-        _write(path, found)
+        # Somebody may clean the cache meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            _write(path, found)
     return found
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Keep processes of one machine from computing the same at once, where `flock` can: a courtesy, no more."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, deadline = stack.enter_context(path.open("ab")), time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(LOOK_EVERY)
+        yield
 
 
 def _write(path: Path, found: Classical) -> None:

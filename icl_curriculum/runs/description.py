@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.machine import card_of
 from icl_curriculum.core.named_files import FOLDER
 from icl_curriculum.core.plugin_files import COPIES
 from icl_curriculum.core.provenance import provenance
@@ -35,8 +38,14 @@ def copies_in(run_dir: Path) -> list[Path]:
     return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
 
-def described(run: Run, status: str, *, device: str, started: str, seconds: float) -> dict[str, Any]:
-    """What the manifest of every run says. ``started``: when, as text; ``seconds``: how long the run has taken."""
+def described(
+    run: Run, status: str, *, device: str, started: str, seconds: float, processes: int = 1
+) -> dict[str, Any]:
+    """What the manifest of every run says. ``started``: when, as text; ``seconds``: how long the run has taken.
+
+    ``processes``: how many have trained it together, the last time.
+    """
+    card = card_of(device)
     return {
         "status": status,
         "experiment": run.experiment.name,
@@ -46,7 +55,11 @@ def described(run: Run, status: str, *, device: str, started: str, seconds: floa
         **hashes_of(run),
         **({"swept": {"variant": run.swept_variant, "values": dict(run.swept)}} if run.swept else {}),
         "device": device,
+        # The bytes of a run on CUDA are those of a model of card, and of CUDA's libraries.
+        **({} if card is None else {"card": card, "cuda_version": torch.version.cuda}),
         "threads": run.experiment.threads,
+        "shards": run.experiment.training.shards,
+        "processes": processes,
         **provenance(),
         "started": started,
         "wall_seconds": round(seconds, 3),

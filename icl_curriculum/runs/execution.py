@@ -15,7 +15,7 @@ from typing import Any, Literal
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import holder, is_locked
+from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, heard_by
@@ -40,6 +40,7 @@ from icl_curriculum.runs.probes import probe_components, probe_trained
 from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.runs.reevaluation import reevaluate
 from icl_curriculum.runs.standing import standing_of
+from icl_curriculum.runs.together import LEADER
 from icl_curriculum.runs.trained import trained_by
 from icl_curriculum.training import Diverged, Trainer
 
@@ -162,7 +163,7 @@ def execute(
 ) -> None:
     """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
 
-    Raises UserError if the directory holds another config or damaged files, `files.Locked` if another process
+    Raises UserError if the directory holds another config or damaged files, `locks.Locked` if another process
     is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
     contract, or the disk is full. What was written is kept, and the next call continues from it. So it does after
     `StoppedAt`, which it raises where it was asked to `stop_soon`.
@@ -220,6 +221,8 @@ class _Execution:
 
     def __init__(self, run: Run, directory: RunDirectory, device: str, report: Report, log: Sequence[str]) -> None:
         self.run, self.directory, self.device, self.report = run, directory, device, report
+        #: How this process speaks to others that train the run with it; None where it trains alone.
+        self.leader = LEADER.get()
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.seconds_before = 0.0
         self.clock = self.told = time.monotonic()
@@ -234,9 +237,13 @@ class _Execution:
             self._warn(f"{directory.path / MANIFEST} is missing; the run is evaluated anew from its checkpoint")
         #: Whether the training is complete, and what is to be said of the config that trained, if it was another.
         self.trained, self.trained_with = manifest.get("status") == TRAINED, trained_with(manifest)
+        #: How many processes have trained it together, the last time.
+        self.processes = 1 if self.leader is None else self.leader.processes
+        if self.trained:
+            self.processes = manifest.get("processes", 1)
         live = LiveLogging(log, run, directory.path, self._warn)
         with self._noting_failure():
-            self.trainer = Trainer(run, device)
+            self.trainer = Trainer(run, device, self.leader)
             self.doubts = probe_components(run.experiment, self.trainer.model)
             with at_work(run.experiment.model, "prepare"):
                 self.trainer.model.prepare()
@@ -255,7 +262,8 @@ class _Execution:
             with contextlib.closing(self.recorder.live), heard_by(self._tell_asked):
                 self._begin()
                 self._manifest(TRAINED if self.trained else "running")
-                self._train()
+                with self._together():
+                    self._train()
             self.trained = True
             self._manifest(TRAINED)
             if until == "trained":
@@ -355,6 +363,12 @@ class _Execution:
                 if is_to_stop():
                     raise StoppedAt(f"training {step}/{config.steps}")
 
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which other processes train the run with this one, if there are any, and anything is left."""
+        if self.leader is None or self.trainer.step >= self.trainer.config.steps:
+            return contextlib.nullcontext()
+        return self.leader.training(self.run, self.trainer)
+
     def _tell(self, loss: float | None, rate: float) -> None:
         """Report how far training is, with the loss of the latest rows."""
         self.loss, self.told = loss, time.monotonic()
@@ -390,6 +404,9 @@ class _Execution:
         return self.seconds_before + time.monotonic() - self.clock
 
     def _manifest(self, status: str, **more: Any) -> None:
-        about = described(self.run, status, device=self.device, started=self.started, seconds=self._seconds())
+        about = described(
+            self.run, status, device=self.device, started=self.started, seconds=self._seconds(),
+            processes=self.processes,
+        )  # fmt: skip
         mended = {"trained_with": self.trained_with} if self.trained_with else {}
         self.directory.write_manifest({**about, **mended, **self.directory.deciding_hashes(), **more})

@@ -32,6 +32,7 @@ from icl_curriculum.runs.execution import Progress, Report, only_warnings
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.launch import LaunchOutcome, launch
 from icl_curriculum.runs.launchers import chosen_launcher
+from icl_curriculum.runs.leading import leading
 from icl_curriculum.runs.predictions import predictions_of_run
 from icl_curriculum.runs.results import Results
 
@@ -57,6 +58,7 @@ def carry_out(
     results: Path,
     *,
     jobs: int | None = None,
+    processes: int | None = None,
     device: str = "cpu",
     fresh: bool = False,
     log: Sequence[str] = (),
@@ -76,15 +78,19 @@ def carry_out(
     told of what became of the runs before anything is drawn, ``note`` in words of what is being done after that. What
     cannot be drawn or written of finished runs is warned of (`NotShown`) and keeps nothing else from being shown.
     ``predictions``: the format in which what everyone answered is written, too, see `results.predictions`; those of
-    runs that were finished before are written without training them again. The other arguments, and what is raised
-    before a run starts, are those of `launch`.
+    runs that were finished before are written without training them again. ``processes``: how many train each run
+    together (`leading`). The other arguments, and what is raised before a run starts, are those of `launch`.
     """
     if predictions is not None:
         check_format(predictions)
-    outcome = launch(
-        runs, results, jobs=jobs, device=device, fresh=fresh, log=log, on=on, parts=parts,
-        report=report, queued=queued, started=started, ended=ended, note=note,
-    )  # fmt: skip
+    with leading(processes) as leader:
+        if leader is not None:
+            leader.check(runs, jobs, None if on is None else on.id)
+            jobs, device, report = 0, leader.device_for(device), leader.watched(report)
+        outcome = launch(
+            runs, results, jobs=jobs, device=device, fresh=fresh, log=log, on=on, parts=parts,
+            report=report, queued=queued, started=started, ended=ended, note=note,
+        )  # fmt: skip
     launched(outcome)
     if not outcome.finished and not outcome.skipped:
         return ExperimentOutcome(outcome)
@@ -178,6 +184,7 @@ def run(
     sweep: Mapping[str, Any] | None = None,
     fresh: bool = False,
     jobs: int | None = 0,
+    processes: int | None = None,
     log: Sequence[str] = (),
     predictions: str | None = None,
     on: str | Mapping[str, Any] | Launcher | None = None,
@@ -190,11 +197,11 @@ def run(
     ``experiment`` is a name or a TOML file, what such a file says as a dict, or an `Experiment`, as for `load`;
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
     ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
-    ``jobs``: 0 executes run after run in this process; a number, so many
-    worker processes at a time; None, as many as keep all cores busy. ``on``: a launcher that executes the runs on other
-    machines, by its name, as a dict such as ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself.
-    ``parts``: in how many parts the evaluation of each run is answered, by as many processes or machines at once as
-    ``jobs`` or ``on`` has; the tables are the same.
+    ``jobs``: 0 executes run after run in this process; a number, so many worker processes at a time; None, as many as
+    keep all cores busy. ``processes``: how many train each run together, on this machine. ``on``: a launcher that
+    executes the runs on other machines, by its name, as a dict such as
+    ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself. ``parts``: in how many parts the evaluation of each
+    run is answered, by as many processes or machines at once as ``jobs`` or ``on`` has; the tables are the same.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
     ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
@@ -217,6 +224,7 @@ def run(
 
     outcome = carry_out(
         runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
+        processes=None if processes is None else whole_number(processes, "processes", least=1),
         device=resolve_device(device) if launcher is None else device, fresh=fresh, log=as_texts(log, "log"),
         on=launcher, parts=None if parts is None else whole_number(parts, "parts", least=1), report=reported,
         ended=ended,

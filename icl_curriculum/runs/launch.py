@@ -16,7 +16,8 @@ from pathlib import Path
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import Locked, check_writable
+from icl_curriculum.core.files import check_writable
+from icl_curriculum.core.locks import Locked
 from icl_curriculum.core.log import LOG
 from icl_curriculum.core.machine import available_cores, resolve_device
 from icl_curriculum.core.notices import warn_of
@@ -25,6 +26,7 @@ from icl_curriculum.core.temporary import remove_abandoned
 from icl_curriculum.evaluation.failures import Failures, failures_in, together
 from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.results.collecting import collect
+from icl_curriculum.results.device_kinds import device_of_run, mixed_devices
 from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.results.manifests import STAGE, DamagedFile, read_manifest
 from icl_curriculum.results.staging import finish_renewing
@@ -199,7 +201,7 @@ def launch(
         forget(directory_of(run, results).path)
     return LaunchOutcome(
         folder, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
-        worded({run.name: doubts_in(read_manifest(directory_of(run, results).path) or {}) for run in ended_well}),
+        _doubts(ended_well, results),
         {run: keys for run, keys in reevaluated.items() if run in well},
     )  # fmt: skip
 
@@ -245,6 +247,14 @@ def _execute_here(
             failures.append(failure)
         ended(work.name, failure)
     return failures
+
+
+def _doubts(runs: Sequence[Run], results: Path) -> list[str]:
+    """What is to be doubted of runs, and that they were made on different kinds of device if they were, in words."""
+    manifests = {run.name: read_manifest(directory_of(run, results).path) or {} for run in runs}
+    kinds = {(run.variant, run.seed): device_of_run(manifests[run.name]) for run in runs}
+    known = {run: kind for run, kind in kinds.items() if kind is not None}
+    return [*worded({name: doubts_in(manifest) for name, manifest in manifests.items()}), *mixed_devices(known)]
 
 
 def _baseline_failures(runs: Sequence[Run], results: Path) -> Failures:

@@ -176,6 +176,7 @@ def _check_plan(trainer: Trainer, directory: RunDirectory, lengths: Mapping[str,
 
 def _compare(directory: RunDirectory, again: RunDirectory, lengths: Mapping[str, int], *, end: bool = False) -> None:
     """Raise `_TrainsOtherwise` unless the tables begin with the rows of ``again``; with ``end``: end with them."""
+    again.flush()
     for name in (name for name in GROWING if name != "timing"):
         written = directory.table(name).read_bytes()[: lengths[name]].decode().splitlines(keepends=True)
         made = again.table(name).read_text(encoding="utf-8").splitlines(keepends=True)

@@ -47,7 +47,7 @@ def predictions_of_run(run: Run, results: Path, name: str, *, device: str = "cpu
                 gathered(directory.run, bank, prompts, answers, step=trained.step, trained_points=points)
             )  # fmt: skip
 
-        with reproducible(device if adaptations else "cpu"):
+        with reproducible(device):
             cache = directory.path.parent / ".cache"
             for scored in score_banks(trained, banks, cache, tell, adaptations=adaptations, answered=answered):
                 if manifest["banks"].get(scored.name) != scored.content:

@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from torch import Tensor
+
 from icl_curriculum.core.contracts import at_work
+from icl_curriculum.core.transfers import numbers_of
 from icl_curriculum.curricula import Shares
 from icl_curriculum.evaluation import Bank, NamedLearner, metric_rows, put_to
 from icl_curriculum.metrics import Metric, shown_first, usual_metrics
@@ -28,7 +31,8 @@ class Interval:
         self.learning_rate = 0.0
         self.planned: dict[Cell, float] = {}
         self.n_prompts: Counter[Cell] = Counter()
-        #: Role, cell, prompts and loss, with the number of the update since the tables were last written.
+        #: Role, cell, prompts and loss, a number or a tensor that was not yet waited for, with the number of the update
+        #: since the tables were last written.
         self.losses: list[tuple[str, Cell, int, Any, int]] = []
 
     def plan(self, shares: Shares) -> None:
@@ -47,22 +51,31 @@ class Interval:
 
     def means(self, cells: Iterable[Cell]) -> dict[tuple[str, Cell], tuple[float, int]]:
         """Mean losses by role and cell, in the order of ``cells``, with numbers of prompts. Waits for the device."""
+        self._read()
         sums: dict[tuple[str, Cell], float] = {}
         counts: Counter[tuple[str, Cell]] = Counter()
         for role, cell, n, loss, _ in self.losses:
-            sums[role, cell] = sums.get((role, cell), 0) + n * float(loss)
+            sums[role, cell] = sums.get((role, cell), 0) + n * loss
             counts[role, cell] += n
         roles = dict.fromkeys(role for role, _ in sums)
         found = [(role, cell) for cell in cells for role in roles if (role, cell) in sums]
         return {key: (sums[key] / counts[key], counts[key]) for key in found}
 
+    def _read(self) -> None:
+        """Put numbers in the place of all losses that are still on a device, which is waited for once."""
+        waiting = [number for number, entry in enumerate(self.losses) if isinstance(entry[3], Tensor)]
+        for number, loss in zip(waiting, numbers_of([self.losses[number][3] for number in waiting]), strict=True):
+            role, cell, n, _, update = self.losses[number]
+            self.losses[number] = (role, cell, n, loss, update)
+
     def to_plain(self) -> dict[str, Any]:
+        self._read()
         return {
             "updates": self.updates,
             "learning_rate": self.learning_rate,
             "planned": [[*cell, share] for cell, share in self.planned.items()],
             "n_prompts": [[*cell, n] for cell, n in self.n_prompts.items()],
-            "losses": [[role, *cell, n, float(loss), number] for role, cell, n, loss, number in self.losses],
+            "losses": [[role, *cell, n, loss, number] for role, cell, n, loss, number in self.losses],
         }
 
     @classmethod
@@ -178,9 +191,9 @@ class Recorder:
             return
         before, signal = self.trainer.step - self.pending.updates, self.trainer.method.signal
         for role, cell, _, loss, number in self.pending.losses:
-            if self.trainer.diverges(cell, float(loss)):
+            if self.trainer.diverges(cell, loss):
                 if role != signal:
-                    self.trainer.check_loss(cell, float(loss), role, before + number)
+                    self.trainer.check_loss(cell, loss, role, before + number)
                 break
         role, cell = next((key for key in wrong if key[0] == signal), wrong[0])
         self.trainer.check_loss(cell, means[role, cell][0], role)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import holder, is_locked
+from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import Launcher, UnitStanding

@@ -20,7 +20,8 @@ import torch
 
 from icl_curriculum import figures
 from icl_curriculum.core.errors import UserError, did_you_mean
-from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import check_writable, remove_leftovers, write_atomically
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.options import option
 from icl_curriculum.core.progress import Tell, tell_nobody, within

@@ -10,7 +10,8 @@ from typing import Any
 from icl_curriculum import figures
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import Claim, check_writable, locked, remove_leftovers, write_atomically
+from icl_curriculum.core.files import check_writable, remove_leftovers, write_atomically
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.options import given
 from icl_curriculum.core.package_hashes import package_hash
@@ -207,7 +208,7 @@ class Evaluation:
         own = self.run.experiment.evaluation.metrics
         more = [*own, *(metric for metric in metrics if metric.id not in {item.id for item in own})]
         trained, cache = replace(self.trained, plugins=plugins), self.run_dir.parent / ".cache"
-        with reproducible(self.device if adaptations else "cpu"):
+        with reproducible(self.device):
             for scored in score_banks(trained, banks, cache, tell, models, adaptations, more, answered=keep):
                 yield AnsweredBank(scored, list(kept))
                 kept.clear()

@@ -13,8 +13,9 @@ from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.identifiers import component
 from icl_curriculum.core.contracts import ComponentFailed
 from icl_curriculum.core.errors import RunFailed, UserError, described, did_you_mean
-from icl_curriculum.core.files import check_writable, locked, remove_leftovers
+from icl_curriculum.core.files import check_writable, remove_leftovers
 from icl_curriculum.core.identifiers import Identifier
+from icl_curriculum.core.locks import locked
 from icl_curriculum.core.machine import computing_threads, is_out_of_memory
 from icl_curriculum.core.options import given, option
 from icl_curriculum.core.plugins import defined_in_module, load_plugin

@@ -13,6 +13,7 @@ from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.machine import arithmetic
 from icl_curriculum.core.prompts import Prompts, concatenate
 from icl_curriculum.core.streams import Streams, generator
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.tasks import Task
 
 #: How often so many prompts are drawn before it is said that too few count.
@@ -78,7 +79,7 @@ class FixedPrompts:
             ]
         )  # fmt: skip
         start = first % self.n
-        return self.all_of(cell, active_dims)[rows[start : start + n].to(self.device)]
+        return self.all_of(cell, active_dims)[sent(rows[start : start + n], self.device)]
 
     def _order(self, cell: _Cell, step: int, number: int, turn: int) -> Int[Tensor, " n"]:
         made = generator(self.seed, f"fixed/order/{number}/{turn}/{self.stream_names[cell]}", step)

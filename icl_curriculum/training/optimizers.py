@@ -3,6 +3,10 @@
 They do not build on `torch.optim.Optimizer`, which imports torch's compiler when the first one is made: 1.4 seconds
 with torch 2.13 on two cores, about as long as the experiment ``smoke`` trains. `torch.optim.Muon` orthogonalises one
 matrix after another and cost more than the rest of the step.
+
+Rates are numbers, which a kernel takes as arguments, and Adam counts its steps on the parameters' device: nothing goes
+there and nothing is waited for. They would have to be tensors if the optimizers were a part of what is compiled, where
+a number is a constant; they are not (`training.compiling`).
 """
 
 from __future__ import annotations

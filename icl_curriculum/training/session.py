@@ -18,14 +18,17 @@ from icl_curriculum.core.contracts import broken_contract
 from icl_curriculum.core.errors import did_you_mean
 from icl_curriculum.core.machine import arithmetic
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.registry import is_built_in
 from icl_curriculum.core.steps import unrolled
 from icl_curriculum.core.streams import Streams, generator
+from icl_curriculum.core.transfers import free_to_look
 from icl_curriculum.curricula import CurriculumPlan, Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.tasks import Task
-from icl_curriculum.training.counting import Counting, counting_prompts
+from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.optimizers import Optimizers
+from icl_curriculum.training.shards import WHOLE, Shards
 
 #: A function class and an input distribution, by the ids that the tables show.
 Cell = tuple[str, str]
@@ -116,6 +119,7 @@ class Session:
         shares: Shares,
         rate_factor: float,
         state: dict[str, Any],
+        shards: Shards = WHOLE,
     ) -> None:
         #: The model in training, with its parameters before this update.
         self.model = model
@@ -129,6 +133,8 @@ class Session:
         self.rate_factor = rate_factor
         #: The method's memory between updates, to be changed in place or key by key.
         self.state = state
+        #: The shards of the update, ``training.shards``, by which a method computes gradients that can be divided.
+        self.shards = shards
         #: A list to which copies of all prompts are added that are drawn, if it is set.
         self.kept_prompts: list[Prompts] | None = None
         self._drawn: list[Draw] = []
@@ -245,8 +251,8 @@ class Session:
                     cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
                 )
                 self._taken[cell, number] += n
-                found = self._given(_again(name, again), step, points, prompts)
-                if self._note(role, cell, points, found):
+                found, counting = self._given(_again(name, again), step, points, prompts)
+                if self._note(role, cell, points, found, counting):
                     return found
             return self._nothing_counts(cell, "any of the fixed prompts")
         source, n_functions = (name, step), n // prompts_per_function
@@ -274,8 +280,8 @@ class Session:
             if prompts_per_function > 1 or shared is not None:
                 wanted = different if shared is None else shared.truth
                 _expect_functions(task, truth, wanted, prompts_per_function)
-            found = self._given(own, step, points, prompts)
-            if self._note(role, cell, points, found):
+            found, counting = self._given(own, step, points, prompts)
+            if self._note(role, cell, points, found, counting):
                 self._functions[role, cell] = _Functions(source, n_functions, different)
                 return found
         return self._nothing_counts(cell, f"{_MOST_DRAWS} draws of {n} prompt{'s' * (n > 1)}")
@@ -284,10 +290,10 @@ class Session:
         """The coordinates that are not zero at this step, where they are not all."""
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
-    def _given(self, name: str, step: int, points: int, prompts: Prompts) -> Prompts:
+    def _given(self, name: str, step: int, points: int, prompts: Prompts) -> tuple[Prompts, int]:
         """Whole prompts as the method gets them: with their instruction, of so many points, weighed and unrolled.
 
-        ``name``, ``step``: those of their streams.
+        And how many of them count. ``name``, ``step``: those of their streams.
         """
         told = self.model.instruction
         if told is not None:
@@ -298,11 +304,11 @@ class Session:
         if counting.shortest is not None:
             lengths = generator(self._setting.seed, f"lengths/{name}", step)
         # What counts is said of pairs, which share it with their steps.
-        return unrolled(counting.weighed(given, lengths))
+        weighed, counted = counting.weighed(given, lengths)
+        return unrolled(weighed), counted
 
-    def _note(self, role: str, cell: Cell, points: int, given: Prompts) -> bool:
-        """Note a draw, unless nothing of it counts; whether anything does."""
-        counted = counting_prompts(given.counted(), len(given))
+    def _note(self, role: str, cell: Cell, points: int, given: Prompts, counted: int) -> bool:
+        """Note a draw, of which so many prompts count, unless nothing does; whether anything does."""
         if counted:
             self._drawn.append(Draw(role, cell, len(given), points, counted, given.points))
             if self.kept_prompts is not None:
@@ -376,7 +382,12 @@ class _Functions:
 def _expect_functions(
     task: Task, truth: Mapping[str, Tensor], wanted: Mapping[str, Tensor], prompts_per_function: int
 ) -> None:
-    """ComponentFailed unless prompts have these functions, each so many times one after another."""
+    """ComponentFailed unless prompts have these functions, each so many times one after another.
+
+    Those of the package's own classes are believed where the program would have to wait for their numbers.
+    """
+    if is_built_in(type(task.function_class)) and not all(map(free_to_look, truth.values())):
+        return
     for name, value in wanted.items():
         if not torch.equal(truth[name], value.repeat_interleave(prompts_per_function, dim=0)):
             raise broken_contract(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections import Counter
 from collections.abc import Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +19,26 @@ from torch import Tensor
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work, broken_contract
-from icl_curriculum.core.machine import arithmetic, check_precision, device_kind
+from icl_curriculum.core.machine import NEVER_WAIT, arithmetic, check_precision, never_waiting
 from icl_curriculum.core.registry import BUILT_IN, origin_of
 from icl_curriculum.core.streams import generator
-from icl_curriculum.curricula import Shares
+from icl_curriculum.core.transfers import numbers_of
+from icl_curriculum.curricula import Shares, State
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
 from icl_curriculum.models.initial import start_from
+from icl_curriculum.training.compiling import CompiledForward, sizes_of
 from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.methods import TrainingMethod
 from icl_curriculum.training.optimizers import Optimizers, schedule_factor
 from icl_curriculum.training.returned import Loss, expect_no_gradients, expect_plain, losses_of, operations_of
 from icl_curriculum.training.session import Cell, Session, Setting
+from icl_curriculum.training.shards import Crew, Shards
 from icl_curriculum.training.watching import WatchedModel
+
+#: After so many updates in a process nothing is made for the first time any more, for which a device is waited for.
+_SETTLED = 2
 
 
 class Diverged(Exception):
@@ -56,10 +64,11 @@ class Trainer:
     """One run in training. ``step`` counts completed updates.
 
     Everything an update draws is a function of (seed, stream, step), so a trainer whose state was
-    loaded continues as if it had never stopped.
+    loaded continues as if it had never stopped. ``crew``: the processes that train the run together, each by a trainer
+    of its own; by default this one does it alone, to the same bytes.
     """
 
-    def __init__(self, run: Run, device: str = "cpu") -> None:
+    def __init__(self, run: Run, device: str = "cpu", crew: Crew | None = None) -> None:
         experiment = run.experiment
         self.run = run
         self.device = device
@@ -77,9 +86,7 @@ class Trainer:
             start_from(self.model, experiment.model.starts_from)
         self.model.to(device)
         check_precision(self.config.precision, device)
-        if self.config.compile:
-            # A graph spares a GPU the launching of every kernel, which for small models is most of a step.
-            self.model.compile(mode="reduce-overhead" if device_kind(device) == "cuda" else "default")
+        self._compiled = CompiledForward(self.model, device, sizes_of(self.plan)) if self.config.compile else None
         self.optimizers = Optimizers(self.model, self.config.optimizer, self.config.clip)
         with at_work(self.method, "initial_state"):
             self.method_state = self.method.initial_state(self.model)
@@ -102,8 +109,13 @@ class Trainer:
             ),
             counting=Counting(self.config.positions, self.config.shortest_prompt, self.config.label_smoothing),
         )
+        self.shards = Shards(self.config.shards, crew)
         self.step = 0
-        self.curriculum_state = self.plan.initial_state()
+        self._curriculum_state = self.plan.initial_state()
+        #: The losses that an adaptive curriculum is to be told before it decides anew.
+        self._untold: dict[Cell, Tensor] = {}
+        self._never_waits = os.environ.get(NEVER_WAIT) == "1"
+        self._updates = 0
         self.prompts_seen: Counter[Cell] = Counter()
         self.flops: Counter[Cell] = Counter()
         self.trained_points = 0
@@ -112,6 +124,21 @@ class Trainer:
         self.changes_prompts: str | None = None
         self._counted: dict[tuple[int, bool, Hashable], int] = {}
         self._foreign = any(origin_of(item) != BUILT_IN for item in (experiment.model, self.method))
+
+    @property
+    def curriculum_state(self) -> State:
+        """The state of the curricula after all updates so far. Where it depends on their losses it waits for them."""
+        if self._untold:
+            found, self._untold = self._untold, {}
+            signals = {
+                cell: loss / self.trivial[cell] for cell, loss in zip(found, numbers_of([*found.values()]), strict=True)
+            }
+            self._curriculum_state = self.plan.update(self._curriculum_state, signals)
+        return self._curriculum_state
+
+    @curriculum_state.setter
+    def curriculum_state(self, state: State) -> None:
+        self._curriculum_state, self._untold = state, {}
 
     def session(self) -> Session:
         """The session that the method is given for the next update."""
@@ -123,6 +150,7 @@ class Trainer:
             shares=self.plan.shares(self.step, self.curriculum_state),
             rate_factor=schedule_factor(self.config.schedule, self.step, self.config.steps),
             state=self.method_state,
+            shards=self.shards,
         )
 
     def update(self) -> Update:
@@ -138,11 +166,13 @@ class Trainer:
             at_work(self.run.experiment.model, "training"),
             at_work(self.method, "update"),
             arithmetic(self.config.precision, self.device),
-            contextlib.nullcontext() if watched is None else watched.watching(self.model),
+            self._watching(watched),
+            never_waiting(self.device if self._never_waits and self._updates >= _SETTLED else "cpu"),
         ):
             returned = self.method.update(session)
+        self._updates += 1
         if watched is not None and self.changes_prompts is None:
-            self.changes_prompts = watched.strange(session.kept_prompts or [])
+            self.changes_prompts = self.shards.first(watched.strange(session.kept_prompts or []))
         losses = list(losses_of(self.method, self.step, session.drawn, self.tasks, returned))
         expect_no_gradients(self.method, self.step, self.model)
         self.method_state = session.state
@@ -163,10 +193,15 @@ class Trainer:
         n_prompts = {cell: drawn[cell] for cell in self.tasks if drawn[cell]}
         update = Update(self.step, shares, n_prompts, losses, self.config.optimizer.learning_rate * session.rate_factor)
         if self.plan.adaptive:
-            found = update.losses_of(self.method.signal)
-            signals = {cell: float(loss) / self.trivial[cell] for cell, loss in found.items()}
-            self.curriculum_state = self.plan.update(self.curriculum_state, signals)
+            # Told as late as can be, when the losses are known.
+            self._untold = update.losses_of(self.method.signal)
         return update
+
+    def _watching(self, watched: WatchedModel | None) -> AbstractContextManager[None]:
+        """What calls of the model in an update go by: what was compiled, which shows nothing of itself, or a watch."""
+        if watched is not None:
+            return watched.watching(self.model)
+        return contextlib.nullcontext() if self._compiled is None else self._compiled.in_place(self.model)
 
     def _begin_update(self) -> None:
         """Tell the model that an update begins, if it wants to know."""

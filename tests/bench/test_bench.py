@@ -62,6 +62,10 @@ def test_help_names_every_section(icl: Icl) -> None:
     [
         (["step", "--set", "training.steps=3"], "--set is for the section quality, which is not among step"),
         (["step", "--full"], "--full is for the section quality, which is not among step"),
+        (["memory", "--compile"], "--compile is for the section step, which is not among memory"),
+        (["quality", "--precision", "bfloat16"], "--precision is for the section step, which is not among quality"),
+        (["step", "--precision", "tf32", "--device", "cpu"], "--precision: tf32 is of CUDA devices, found cpu; "
+         "expected float32 or bfloat16"),
         (["quality", "--record"], "--record records what --full measures: give both"),
         (["step", "--threads", "1,two"], "--threads 1,two: expected numbers of threads from 1 to 1024 with commas "
          "between, e.g. --threads 1,2"),
@@ -99,7 +103,12 @@ def test_the_command_passes_its_options_on(icl: Icl, monkeypatch: pytest.MonkeyP
     assert icl("bench", "step", "--results", tmp_path, "--threads", "2,1,2", "--rounds", "7", "--device", "cpu") == (
         0, "step: a title\n", "",
     )  # fmt: skip
-    assert seen == [Settings(threads=(2, 1), device="cpu", rounds=7, results=tmp_path)]
+    assert icl("bench", "step", "--results", tmp_path, "--threads", "1", "--device", "cpu", "--precision", "bfloat16",
+               "--compile")[0] == 0  # fmt: skip
+    assert seen == [
+        Settings(threads=(2, 1), device="cpu", rounds=7, results=tmp_path),
+        Settings(threads=(1,), device="cpu", results=tmp_path, precision="bfloat16", compiled=True),
+    ]
 
 
 # Tables
@@ -242,6 +251,31 @@ def test_every_number_of_threads_has_a_table_and_computes_with_so_many(monkeypat
     assert seen == [3, 1]
     assert torch.get_num_threads() == before
     assert [row["threads"] for row in rows] == [3] * len(competitors.OURS) + [1] * len(competitors.OURS)
+
+
+def test_steps_are_timed_in_the_precision_that_is_asked_for_and_compiled_ones_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    rounded: list[bool] = []
+
+    def made_up(given: dict[str, Any], rounds: int, **rest: Any) -> dict[str, list[float]]:
+        rounded.append(torch.is_autocast_enabled("cpu"))
+        return {name: [1.0] * rounds for name in given}
+
+    def compiled(self: torch.nn.Module, *, mode: str, dynamic: bool) -> None:
+        self._compiled_call_impl = self._call_impl
+
+    monkeypatch.setattr(step, "interleaved", made_up)
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled)
+    settings = Settings(rounds=2, sizes=(TINY,), precision="bfloat16", compiled=True)
+    table = step.measure(TINY, 1, settings, (8,), quiet)
+    assert rounded == [True]
+    assert table.title.endswith("; 1 thread, cpu, bfloat16")
+    assert [row["competitor"] for row in table.rows] == [*competitors.OURS, *competitors.COMPILED]
+    assert {row["precision"] for row in table.rows} == {"bfloat16"}
+    operations = {row["competitor"]: row["flop_per_step"] for row in table.rows}
+    assert all(operations[name] == operations[like] > 0 for name, like in competitors.COMPILED.items())
 
 
 def test_the_fastest_variant_of_hugging_face_takes_part() -> None:

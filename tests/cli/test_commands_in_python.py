@@ -47,7 +47,7 @@ def two(trained: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 def assert_same_files(typed: Path, called: Path) -> None:
     def contents(folder: Path) -> dict[str, bytes]:
-        files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
         found = {str(path.relative_to(folder)): CLOCK.sub(b"", path.read_bytes()) for path in files}
         return {name: data.replace(b"typed", b"called") for name, data in found.items() if ".lock" not in name}
 

@@ -75,6 +75,7 @@ EDGES: dict[str, list[Any]] = {
     "training.schedule.warmup": [1],
     "training.schedule.decay": [1e-300],
     "training.clip": [1e-300, math.inf],
+    "training.shards": [2, 3, 999],
     "training.divergence": [1.000001, math.inf],
     "training.log_every": [1, 5, 2**63 - 1],
     "training.learning_every": [1, 2**63 - 1],

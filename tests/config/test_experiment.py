@@ -527,6 +527,25 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         '[training]\nmethod = "meta_icl"\npositions = "last"',
         ['training.positions: expected "all", as meta_icl trains the last position alone'],
     ),
+    "more shards than prompts": (
+        "[training]\nbatch_size = 4\nshards = 5",
+        [
+            "training.shards: expected at most 4, as the training method 'in_context' can divide an update into no "
+            "more parts, found 5"
+        ],
+    ),
+    "more shards than tasks": (
+        '[training]\nshards = 5\nmethod = { name = "fomaml", n_tasks = 4 }',
+        ["training.shards: expected at most 4, as the training method 'fomaml'"],
+    ),
+    "shards of tasks that carry moments": (
+        '[training]\nshards = 2\noptimizer.name = "adam"\n'
+        'method = { name = "fomaml", inner_rule = "shared_adam", carry = true }',
+        [
+            "training.shards: expected 1, as the training method 'fomaml/inner_rule=shared_adam/carry=True' computes "
+            "the gradient of an update as a whole, found 2"
+        ],
+    ),
     "inputs of a class that makes its own": (
         'function_classes = ["gaussian_classes"]\ninputs = ["laplace"]',
         ["gaussian_classes/3: it makes its own inputs, each of which is scaled/1.12, found laplace; set inputs = [{"],
@@ -638,6 +657,7 @@ HASHED: dict[str, Any] = {
     "training.learning_every": 3,
     "training.positions": "last",
     "training.shortest_prompt": 3,
+    "training.shards": 3,
     "evaluation.metrics": ["absolute_error"],
     "evaluation.n_prompts": 17,
     "evaluation.bank_seed": 1,

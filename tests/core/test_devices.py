@@ -5,9 +5,10 @@ No accelerator is needed: tensors are marked as lying on a pretended one, and mi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.machine import reproducible, resolve_device, waiting_for
+from icl_curriculum.core.machine import is_out_of_memory, never_waiting, reproducible, resolve_device, waiting_for
 from icl_curriculum.core.registry import FUNCTION_CLASSES
 from icl_curriculum.function_classes import Parameters
 from icl_curriculum.function_classes.linear import Linear
@@ -83,14 +84,130 @@ def test_a_class_that_forgets_the_device_is_noticed(monkeypatch: pytest.MonkeyPa
     assert isinstance(caught.value.__cause__, MixedDevices)
 
 
-@pytest.mark.parametrize(("device", "deterministic"), [("cpu", False), ("cuda", True), ("mps", True)])
-def test_accelerators_use_deterministic_kernels_and_leave_the_setting_as_it_was(
-    device: str, deterministic: bool
+def determinism() -> tuple[bool, bool, bool, bool]:
+    """Whether kernels must repeat, whether that is but a warning, whether memory is filled, whether cuDNN rounds."""
+    memory: Any = torch.utils.deterministic
+    return (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+        memory.fill_uninitialized_memory, torch.backends.cudnn.allow_tf32,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def no_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that says nothing of CUDA's workspaces, and is left so."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@pytest.mark.parametrize(
+    ("device", "within"),
+    [
+        ("cpu", (False, False, True, True)),
+        ("cuda", (True, False, False, False)),
+        ("mps", (True, True, False, True)),
+    ],
+)
+def test_accelerators_use_deterministic_kernels_and_leave_the_settings_as_they_were(
+    device: str, within: tuple[bool, ...], no_workspace: None
 ) -> None:
-    assert not torch.are_deterministic_algorithms_enabled()
+    """On CUDA what does not repeat is an error: as a mere warning, torch's fused attention goes on as it likes."""
+    before = determinism()
+    assert before == (False, False, True, True)
     with reproducible(device):
-        assert torch.are_deterministic_algorithms_enabled() == deterministic
-    assert not torch.are_deterministic_algorithms_enabled()
+        assert determinism() == within
+    assert determinism() == before
+
+
+def test_a_device_with_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch, no_workspace: None) -> None:
+    """Pinned memory and CUDA's own libraries would else be of the first one."""
+    current: list[str] = []
+
+    @contextlib.contextmanager
+    def on(device: str) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.append("as before")
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    with reproducible("cuda"):
+        assert not current
+    with reproducible("cuda:1"):
+        assert current == ["cuda:1"]
+    assert current == ["cuda:1", "as before"]
+
+
+def test_workspaces_are_of_a_fixed_size_from_python_too(no_workspace: None) -> None:
+    for own, then in ((None, ":4096:8"), (":16:8", ":16:8")):
+        if own is not None:
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = own
+        with reproducible("cuda"):
+            assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == then
+
+
+def test_whoever_asks_for_cuda_sets_them_in_time(
+    accelerators: Callable[..., None], monkeypatch: pytest.MonkeyPatch, no_workspace: None
+) -> None:
+    """Before a model is moved there, as whoever evaluates does, and not where it would change nothing."""
+    accelerators(cuda=2)
+    resolve_device("cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    resolve_device("cuda")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    for device in ("cuda:1", "auto"):
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        resolve_device(device)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with reproducible("cuda"):
+        """It was set in time."""
+
+
+def test_a_workspace_with_which_products_do_not_repeat_is_refused(no_workspace: None) -> None:
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":0:0"
+    with pytest.raises(UserError) as error, reproducible("cuda"):
+        raise AssertionError("the block was entered")
+    assert str(error.value) == (
+        "CUDA's matrix products repeat with CUBLAS_WORKSPACE_CONFIG=:4096:8 or :16:8 alone, found ':0:0'; unset it"
+    )
+
+
+def test_it_is_said_where_workspaces_come_too_late(monkeypatch: pytest.MonkeyPatch, no_workspace: None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(UserError) as error, reproducible("cuda"):
+        raise AssertionError("the block was entered")
+    assert str(error.value) == (
+        "CUDA was used in this process before CUBLAS_WORKSPACE_CONFIG was set, without which its matrix products do "
+        "not repeat; set CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python starts, or let worker processes execute the "
+        "runs, as they do by default"
+    )
+
+
+def test_waiting_for_cuda_is_an_error_within_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int | str] = [0]
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    with never_waiting("cpu"):
+        assert modes == [0]
+    with never_waiting("cuda:1"):
+        assert modes == [0, "error"]
+    assert modes == [0, "error", 0]
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (torch.OutOfMemoryError("whatever it says"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+    ],
+)
+def test_a_device_without_memory_is_recognised(error: RuntimeError, ran_out: bool) -> None:
+    assert is_out_of_memory(error) == ran_out
 
 
 def test_workers_are_started_with_what_repeatable_products_need(
@@ -130,7 +247,7 @@ def test_default_jobs_keep_every_core_busy_and_none_overcrowded() -> None:
 
 
 @pytest.fixture
-def accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def accelerators(monkeypatch: pytest.MonkeyPatch, no_workspace: None) -> Callable[..., None]:
     def has(*, cuda: int, mps: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)

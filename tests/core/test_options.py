@@ -67,6 +67,7 @@ def test_no_message_outside_the_command_line_names_its_options_in_its_own_words(
     allowed = (
         "--end-with-stdin",
         "--can-stop",
+        "--follow",
         "``icl run NAME --on",
         "--debug shows",
         "runs that --fresh moved aside",

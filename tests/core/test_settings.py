@@ -100,3 +100,14 @@ def test_what_the_suite_sets_itself_is_left_within() -> None:
         with own_settings():
             assert torch.get_float32_matmul_precision() == "high"
         torch.set_float32_matmul_precision("highest")
+
+
+def test_cudnn_does_not_round_what_a_model_answers_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default torch lets it, and a recurrent model would answer otherwise than when its errors were measured."""
+    assert torch.backends.cudnn.allow_tf32
+    with own_settings():
+        assert torch.backends.cudnn.allow_tf32, "nothing is computed there"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with own_settings():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32

@@ -60,3 +60,12 @@ def test_where_there_are_no_locks_nothing_is_removed_but_ones_own(place: Path, m
     with temporary_folder("icl-units-") as folder:
         assert folder.is_dir()
     assert [path.name for path in place.iterdir()] == ["icl-units-of-another"]
+
+
+def test_what_another_machine_has_there_is_left_to_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system may keep locks to each machine."""
+    monkeypatch.setattr("icl_curriculum.core.temporary.fcntl.flock", lambda descriptor, how: None)
+    with temporary_folder("icl-units-") as theirs:
+        monkeypatch.setattr("platform.node", lambda: "node7")
+        with temporary_folder("icl-units-"):
+            assert theirs.is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiny_runs import Icl, tables
 
 import icl_curriculum
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import locked
+from icl_curriculum.core.locks import Claim, locked
 from icl_curriculum.results.cleaning import find_removable, remove_all
 from icl_curriculum.runs.execution import directory_of
 from icl_curriculum.runs.kept_weights import kept_steps
@@ -38,7 +39,7 @@ def mine(whole: Finished, tmp_path: Path) -> Finished:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """All files but the locks, which say who looked last."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(".lock"))
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".lock"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -52,7 +53,7 @@ def test_it_says_what_there_is_and_removes_nothing(mine: Finished, icl: Icl) -> 
     assert code == 0, err
     assert everything(mine.results) == before
     listed = [tuple(line.split()[:2]) for line in out.splitlines()[1:6]]
-    assert listed == [("checkpoints", "2"), ("state", "1"), ("temporary", "1"), ("aside", "14"), ("cache", "12")]
+    assert listed == [("checkpoints", "2"), ("state", "1"), ("temporary", "1"), ("aside", "15"), ("cache", "12")]
     size = sum(path.stat().st_size for path in (mine.path / "checkpoints").iterdir())
     assert re.search(rf"^checkpoints +2 +{size / 1000:.1f} kB +{mine.path}$", out, re.MULTILINE)
     assert "in all; nothing was removed: --remove does" in out
@@ -61,7 +62,7 @@ def test_it_says_what_there_is_and_removes_nothing(mine: Finished, icl: Icl) -> 
 def test_the_places_that_it_takes_are_a_run_an_experiment_and_results(mine: Finished) -> None:
     of_run = [("checkpoints", "mixed-seed0", 2), ("state", "mixed-seed0", 1), ("temporary", "mixed-seed0", 1)]
     assert found_kinds(mine.path) == of_run
-    more = [("aside", "mixed-seed0-1", 14), ("cache", "tiny", 12)]
+    more = [("aside", "mixed-seed0-1", 15), ("cache", "tiny", 12)]
     # Each place once, however often it is meant.
     assert found_kinds(mine.path.parent) == found_kinds(mine.results, mine.path) == [*of_run, *more]
 
@@ -86,6 +87,31 @@ def test_a_kind_is_removed_alone(mine: Finished, icl: Icl) -> None:
     assert icl("clean", mine.results, "--kind", "aside", "--remove")[0] == 0
     assert everything(mine.results) == {name: it for name, it in before.items() if "aside/mixed" not in name}
     assert icl("clean", mine.results, "--kind", "aside", "--remove") == (0, "nothing to remove\n", "")
+
+
+def test_a_folder_goes_whole_where_open_files_keep_their_names(mine: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system over a network, which keeps those of the lock until that is released."""
+    place, remove = mine.path.parent / "aside/mixed-seed0-1", shutil.rmtree
+
+    def busy(path: Path, **options: bool) -> None:
+        remove(path, **options)
+        if is_held:
+            path.mkdir()
+            (path / ".nfs0001").touch()
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    is_held = True
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    release = Claim.release
+
+    def released(claim: Claim) -> None:
+        nonlocal is_held
+        is_held = False
+        release(claim)
+
+    monkeypatch.setattr(Claim, "release", released)
+    remove_all(find_removable([mine.path.parent]), ["aside"])
+    assert not place.exists()
 
 
 def test_a_run_in_use_unfinished_or_damaged_is_left_alone_and_named(mine: Finished) -> None:

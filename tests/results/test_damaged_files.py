@@ -27,7 +27,11 @@ from icl_curriculum.runs.execution import directory_of, execute, is_finished, mo
 
 
 def modified(path: Path) -> dict[str, int]:
-    return {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
+    return {
+        str(file): file.stat().st_mtime_ns
+        for file in path.rglob("*")
+        if file.is_file() and not file.name.startswith(".lock")
+    }
 
 
 def test_a_finished_run_is_left_alone(copied: Finished) -> None:

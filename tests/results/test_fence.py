@@ -15,14 +15,15 @@ import pytest
 from tiny_runs import tables, tiny_run
 
 from icl_curriculum.core.errors import RunFailed, UserError
-from icl_curriculum.core.files import FolderLost, Locked, is_locked, locked, write_atomically
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.locks import FolderLost, is_locked, locked
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.runs.execution import Progress, execute
 
 ROW = [10, "linear", "gaussian", 64, 0.5, 0.5, 1e-3, 640, 640]
 
 WRITES: dict[str, Callable[[RunDirectory], object]] = {
-    "a row": lambda run: run.append("training", [ROW]),
+    "a row": lambda run: appended(run),
     "a table": lambda run: run.write_table("evaluation", []),
     "the manifest": lambda run: run.write_manifest({"status": "running"}),
     "a checkpoint": lambda run: run.write("state.pt", b"state"),
@@ -30,6 +31,12 @@ WRITES: dict[str, Callable[[RunDirectory], object]] = {
     "a table cut back": lambda run: run.cut_tables({"training": 10}),
     "a file less": lambda run: run.remove(run.table("training")),
 }
+
+
+def appended(run: RunDirectory) -> None:
+    run.append("training", [ROW])
+    run.flush()
+
 
 LOSSES: dict[str, Callable[[Path], object]] = {
     "moved": lambda path: path.rename(path.with_name("moved")),
@@ -46,7 +53,7 @@ def started(path: Path) -> RunDirectory:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -74,12 +81,12 @@ def test_the_same_is_written_where_nothing_was_lost(tmp_path: Path, what: str) -
 
 def test_rows_of_another_process_are_noticed(tmp_path: Path) -> None:
     run = started(tmp_path / "mixed-seed0")
-    run.append("training", [ROW])
+    appended(run)
     with run.table("training").open("ab") as other:
         other.write(b"another's row\n")
     before = content(tmp_path)
     with pytest.raises(RunFailed, match=r"training\.csv was changed while the run was writing to it"):
-        run.append("training", [ROW])
+        appended(run)
     assert content(tmp_path) == before
 
 
@@ -124,37 +131,21 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_without_locks_a_process_of_this_machine_holds_what_it_has_taken(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    with locked(lock):
-        assert is_locked(lock)
-        with pytest.raises(Locked, match=f"in use by process {os.getpid()}"), locked(lock):
-            pass
-    assert not is_locked(lock)
-    with locked(lock) as claim:
-        claim.check()
-
-
-@pytest.mark.usefixtures("without_locks")
 def test_without_locks_a_folder_that_another_machine_takes_over_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("icl_curriculum.core.heartbeat.BEAT", 1000.0)
+    for name, seconds in {"LOOK_EVERY": 0.01, "STALE": 0.03, "CONFIRM": 0.02}.items():
+        monkeypatch.setattr(f"icl_curriculum.core.locks.{name}", seconds)
     run = started(tmp_path / "mixed-seed0")
     with run.locked():
         monkeypatch.setattr(platform, "node", lambda: "another-machine")
-        with locked(run.lock) as theirs:
+        with locked(run.lock, waiting=lambda holder: None) as theirs:
+            before = content(run.path)
             with pytest.raises(FolderLost, match=r"was taken over by process \d+ on another-machine"):
-                run.append("training", [ROW])
+                appended(run)
+            assert content(run.path) == before
             theirs.check()
-
-
-def test_every_hold_of_a_folder_is_an_attempt_of_its_own(tmp_path: Path) -> None:
-    owners = set()
-    for number in (1, 2, 3):
-        with locked(tmp_path / ".lock") as claim:
-            assert claim.attempt == number
-            owners.add(claim.owner)
-    assert len(owners) == 3
 
 
 def test_files_have_the_mode_that_the_folder_gives_them(tmp_path: Path) -> None:

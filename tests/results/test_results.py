@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import Locked, atomic_path, write_atomically
+from icl_curriculum.core.files import atomic_path, write_atomically
+from icl_curriculum.core.locks import Locked
 from icl_curriculum.results.collecting import collect
 from icl_curriculum.results.columns import COLUMNS, csv_text
 from icl_curriculum.results.directory import RunDirectory, find_results
@@ -85,6 +86,7 @@ def test_tables_are_utf8_with_lf_and_start_with_the_runs_own_columns(tmp_path: P
     row = [10, "linear", "gaussian", 64, 1 / 3, math.nan, 1e-3, 640, 640]
     run.append("training", [row])
     run.append("training", [row])
+    run.flush()
     raw = run.table("training").read_bytes()
     lines = raw.decode("utf-8").split("\n")
     assert b"\r" not in raw
@@ -177,6 +179,7 @@ def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     run = made_up_run(tmp_path)
     lengths, before = run.table_lengths(), run.table("training").read_bytes()
     run.append("training", [[1, "x"]])
+    run.flush()
     with run.table("training").open("a") as handle:
         handle.write("a torn li")
     run.cut_tables(lengths)

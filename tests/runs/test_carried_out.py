@@ -24,7 +24,7 @@ CLOCK = re.compile(
 
 def written(directory: Path) -> dict[str, bytes]:
     """Every file of an experiment but locks, what a clock says left out."""
-    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
     contents = {str(path.relative_to(directory)): path.read_bytes() for path in files}
     # The seal of a manifest is of the times in it, too.
     timed = [name for name in contents if name.endswith(("timing.csv", "state.pt", "collected.json"))]

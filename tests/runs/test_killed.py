@@ -19,7 +19,7 @@ from killed_commands import VALUES, Blow, Command, Site
 from places import SUPPORT
 from tiny_runs import TINY, Icl, merge, tiny_run, write_toml
 
-from icl_curriculum.core.files import is_locked, locked
+from icl_curriculum.core.locks import is_locked, locked
 from icl_curriculum.results import collecting as results
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 
@@ -50,7 +50,7 @@ def test_runs_are_killed_at_every_kind_of_write(attempts: list[dict[str, Any]]) 
         "training.csv",
     ):
         assert {f"write_bytes {file}", f"replace {file}"} <= operations
-    assert {"append training", "append learning", "append curriculum", "append timing", "fsync"} <= operations
+    assert {"flush training", "flush learning", "flush curriculum", "flush timing", "fsync"} <= operations
 
 
 @pytest.mark.parametrize("what", ["resumed", "same tables", "same weights"])
@@ -134,11 +134,11 @@ os._exit(3)
 def test_a_second_command_is_told_who_is_at_work_and_changes_nothing(icl: Icl, tmp_path: Path) -> None:
     file, run = write_toml(tmp_path / "tiny.toml", TINY), tiny_run()
     lock = directory_of(run, tmp_path).lock
-    with locked(lock):
-        before = lock.read_text()
+    with locked(lock) as claim:
+        before = claim.path.read_text()
         code, _, err = icl("run", file, "--results", tmp_path, "--device", "cpu")
-        assert [path.name for path in lock.parent.iterdir()] == [".lock"]
-        assert lock.read_text() == before
+        assert sorted(path.name for path in lock.parent.iterdir()) == [".lock", ".lock.1"]
+        assert claim.path.read_text() == before
     assert code == 2
     assert re.fullmatch(
         rf"error: mixed-seed0 of tiny is being executed by process {os.getpid()} on .+, since .+; "

@@ -39,7 +39,11 @@ def launched(runs: Sequence[Run], results: Path, **options: Any) -> tuple[Launch
 
 
 def everything(run_dir: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file() and path.name != ".lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in run_dir.iterdir()
+        if path.is_file() and not path.name.startswith(".lock")
+    }
 
 
 @pytest.mark.parametrize("key", RECORDED)

@@ -15,7 +15,8 @@ from tiny_runs import Icl, tables
 
 from icl_curriculum import figures
 from icl_curriculum.cli.progress import View
-from icl_curriculum.core.files import locked, write_atomically
+from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.locks import locked
 from icl_curriculum.core.registry import KINDS
 from icl_curriculum.evaluation import BANK_VERSION
 from icl_curriculum.function_classes import Linear

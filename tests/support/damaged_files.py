@@ -119,7 +119,7 @@ class Findings:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     there = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in there if not path.name.endswith(".lock")}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in there if not path.name.startswith(".lock")}
 
 
 def tables_of(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -215,7 +215,7 @@ def damaged_files(folder: Path) -> list[Path]:
     for root in roots:
         for path in sorted((folder / root).rglob("*")):
             name = str(path.relative_to(folder))
-            drawn = path.suffix in (".png", ".svg", ".html") or path.name.endswith(".lock")
+            drawn = path.suffix in (".png", ".svg", ".html") or path.name.startswith(".lock")
             if path.is_file() and not name.startswith(OTHER) and not drawn:
                 found[path.relative_to(folder)] = None
     return list(found)

@@ -98,7 +98,7 @@ class Site:
         """Every file of the results but those of clocks; of the others, what a clock says is blanked."""
         made = {}
         for path in sorted(self.experiment.rglob("*")):
-            if path.is_file() and path.suffix != ".lock" and path.name not in NOT_COMPARED:
+            if path.is_file() and not path.name.startswith(".lock") and path.name not in NOT_COMPARED:
                 made[str(path.relative_to(self.experiment))] = path.read_bytes()
         page = made.get("report.html", b"").decode()
         for manifest in self.manifests():

@@ -16,8 +16,7 @@ from typing import Any
 
 from tiny_runs import tables, tiny_run
 
-from icl_curriculum.results.columns import csv_text, of_run
-from icl_curriculum.results.directory import RunDirectory
+from icl_curriculum.results.grown_table import GrownTable
 from icl_curriculum.runs.execution import execute
 
 RUN = tiny_run(
@@ -41,7 +40,8 @@ def patch(owner: Any, name: str, before: Before, torn: Torn | None) -> None:
     original = getattr(owner, name)
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        before(name, torn, arguments)
+        if not isinstance(arguments[0], GrownTable) or arguments[0].pending:
+            before(name, torn, arguments)
         return original(*arguments, **options)
 
     setattr(owner, name, counted)
@@ -54,13 +54,12 @@ def watch(before: Before) -> None:
     def half_a_file(path: Path, data: bytes) -> None:
         write_bytes(path, data[: len(data) // 2])
 
-    def half_the_rows(directory: RunDirectory, name: str, rows: Any) -> None:
-        text = csv_text(of_run(directory.run, rows))
-        with directory.table(name).open("a") as handle:
-            handle.write(text[: len(text) // 2])
+    def half_the_rows(table: GrownTable, check: Callable[[], None]) -> None:
+        with table.path.open("ab") as handle:
+            handle.write(table.pending[: len(table.pending) // 2])
 
     patch(pathlib.Path, "write_bytes", before, half_a_file)
-    patch(RunDirectory, "append", before, half_the_rows)
+    patch(GrownTable, "flush", before, half_the_rows)
     for owner, name in ((os, "fsync"), (os, "truncate"), (pathlib.Path, "replace")):
         patch(owner, name, before, None)
 
@@ -100,8 +99,8 @@ def weights(run_dir: Path) -> dict[str, bytes]:
 
 
 def describe(name: str, arguments: tuple[Any, ...]) -> str:
-    if isinstance(arguments[0], RunDirectory):
-        return f"{name} {arguments[1]}"
+    if isinstance(arguments[0], GrownTable):
+        return f"{name} {arguments[0].path.stem}"
     # Temporary names are .NAME.XXXX.tmp.
     return f"{name} {Path(arguments[0]).name[1:].rsplit('.', 2)[0]}" if isinstance(arguments[0], Path) else name
 

@@ -86,7 +86,7 @@ def main(folder: Path) -> None:
     assert in_a_child(counting) == 0
     operations = json.loads(os.read(reading, 1 << 20))
     # What comes after is an evaluation like any other.
-    operations = operations[: operations.index("append timing")]
+    operations = operations[: operations.index("replace prediction_differences.csv") + 1]
     attempts = []
     for number, name in told_apart(operations):
         # A file that is half written is none, so the old config is told nothing new by it.

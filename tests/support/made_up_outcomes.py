@@ -25,9 +25,12 @@ def made_up(
 ) -> Outcomes:
     """A row per variant, cell and seed. Errors fall in a straight line from 1 at step 0, as prompts rise to theirs.
 
-    ``asked``: errors in cells that a variant was not trained on.
+    ``asked``: errors in cells that a variant was not trained on. ``devices``: the kind of device of each seed.
     """
     rows, curves = [], {}
+    devices = {
+        (name, seed): kind for name, given in variants.items() for seed, kind in enumerate(given.get("devices", ()))
+    }
     for name, given in variants.items():
         cells = {**given["errors"], **given["asked"]}
         for cell, errors in cells.items():
@@ -52,4 +55,4 @@ def made_up(
                 key: Key = (name, seed, *cell)
                 curves[key] = Curve(steps * part, prompts * part, np.array([1.0, (1 + error) / 2, error]))
     table = pd.DataFrame(rows, columns=[*RUN, *CELL, "n_context", "metric", *QUANTITIES])
-    return Outcomes(table, curves, threshold, 0.9, pd.DataFrame(columns=SHIFTED))
+    return Outcomes(table, curves, threshold, 0.9, pd.DataFrame(columns=SHIFTED), devices=devices)

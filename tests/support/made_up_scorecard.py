@@ -23,7 +23,7 @@ RULE = "trained on 60,000 prompts, more than the 50,176 of the budget"
 
 def told(
     name: str, seeds: Mapping[int, float] | float, *, lacking: Collection[str] = (), broken: Sequence[str] = (),
-    remarks: Sequence[str] = (),
+    remarks: Sequence[str] = (), devices: Mapping[int, str] | None = None,
 ) -> ScoredLearner:  # fmt: skip
     """A learner by its score on the first axis, of each seed; of one number a baseline, without axes of training."""
     of_seeds = seeds if isinstance(seeds, Mapping) else {None: seeds}
@@ -37,6 +37,7 @@ def told(
             for seed, score in of_seeds.items()
         },
         banks="", computed=Computed("0.3.0", "2.13.0", None), command="", remarks=tuple(remarks), broken=tuple(broken),
+        devices=devices or {},
     )  # fmt: skip
 
 

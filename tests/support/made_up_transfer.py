@@ -31,7 +31,8 @@ class Told:
 
     ``operations``: of an update. ``adapted``: likewise by learner, then cell. ``medians``: cells of infinite mean.
     ``few``: learners asked on 4 prompts instead of 16, and not at 8 examples where they are ``short``, too.
-    ``changes``: other keys of its config. ``banks``: content hashes that are not those of all others.
+    ``changes``: other keys of its config. ``banks``: content hashes that are not those of all others. ``device``: what
+    its runs were made on.
     """
 
     variant: str
@@ -49,6 +50,7 @@ class Told:
     seeds: Sequence[int] | None = None
     few: Sequence[str] = ()
     short: Sequence[str] = ()
+    device: str = "cpu"
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -123,7 +125,8 @@ class Told:
         names = ["/".join([*cell, "none"]) for cell in self.errors]
         return {
             "status": "finished", "config_hash": "h", "run": f"{self.variant}-seed{seed}", "variant": self.variant,
-            "seed": seed, "package_version": "0.3.0", "banks": {name: name for name in names} | dict(self.banks),
+            "seed": seed, "package_version": "0.3.0", "device": self.device,
+            "banks": {name: name for name in names} | dict(self.banks),
         }  # fmt: skip
 
 

@@ -133,5 +133,5 @@ class MendedExperiment:
 
     def files(self) -> dict[str, bytes]:
         """All files of the run but its lock."""
-        paths = [path for path in self.run_dir.rglob("*") if path.is_file() and path.name != ".lock"]
+        paths = [path for path in self.run_dir.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
         return {str(path.relative_to(self.run_dir)): path.read_bytes() for path in paths}

@@ -14,6 +14,7 @@ from icl_curriculum.models import TransformerConfig
 from icl_curriculum.models.base import Model
 from icl_curriculum.training import TrainingMethod
 from icl_curriculum.training.optimizers import Moments
+from icl_curriculum.training.shards import WHOLE
 
 CELLS = [("linear", "gaussian"), ("quadratic", "gaussian"), ("linear", "gaussian")]
 WEIGHTS = {("linear", "gaussian"): 0.5, ("quadratic", "gaussian"): 2.0}
@@ -29,7 +30,7 @@ class OneUpdate:
     """A session whose prompts of a draw are kept in ``drawn`` by role; ``gradients`` are those of the update."""
 
     def __init__(self, method: TrainingMethod, model: Model, *, batch_size: int = 12, seed: int = 0) -> None:
-        self.model, self.batch_size, self.state = model, batch_size, {}
+        self.model, self.batch_size, self.state, self.shards = model, batch_size, {}, WHOLE
         self.generator = torch.Generator().manual_seed(seed)
         self.drawn: dict[str, list[Prompts]] = {}
         self.gradients: Parameters = {}

@@ -30,7 +30,7 @@ MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [False, True,
 
 def weights(counting: Counting, *, mask: Tensor | None = None, n: int = 4) -> Tensor:
     prompts = replace(draw(task_of("linear", dims=2), n, POINTS), mask=mask)
-    return counting.weighed(prompts, generator(0, "lengths")).entry_weights()
+    return counting.weighed(prompts, generator(0, "lengths"))[0].entry_weights()
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_among_what_a_class_counts(positions: Any, expected: list[list[float]]) 
 
 def test_nothing_asked_changes_nothing() -> None:
     prompts = draw(task_of("linear", dims=2), 3, POINTS)
-    assert Counting().weighed(prompts, None) is prompts
+    assert Counting().weighed(prompts, None)[0] is prompts
 
 
 def test_lengths_are_uniform_and_their_last_position_is_theirs() -> None:

@@ -206,6 +206,7 @@ def test_the_table_tells_support_from_query_and_curricula_hear_of_the_unadapted_
     told = trainer.plan.update
     object.__setattr__(trainer.plan, "update", lambda state, signals: heard.append(signals) or told(state, signals))
     update = trainer.update()
+    trainer.session()  # The next one, for which the curriculum decides.
     assert heard[0] == {c: float(v) / trainer.trivial[c] for c, v in update.losses_of("support").items()}
     execute(run, tmp_path)
     table = Finished(run, tmp_path, []).table("training")

@@ -133,7 +133,8 @@ def _of_cell(found: Outcomes, numbers: Numbers, cell: Cell) -> list[str]:
         ]
     alone = single_task(found.rows).get(cell)
     if alone is not None and alone in full:
-        sentences += _against(numbers, cell, alone, [name for name in ranked if name != alone])
+        mixed = len({*found.devices.values()}) > 1
+        sentences += _against(numbers, cell, alone, [name for name in ranked if name != alone], mixed=mixed)
         for name in brief_single_task(rows):
             prompts = numbers("prompts", "mean", name, cell).value
             sentences.append(
@@ -159,7 +160,8 @@ def _with_as_many(numbers: Numbers, cell: Cell, brief: str, prompts: float, othe
             by = f" by {error(abs(difference.value))}"
             lower, higher = difference.high < 0, difference.low > 0
             verdict = f"lower{by}" if lower else f"higher{by}" if higher else "not told apart from it"
-            parts.append(f"`{name}` is {verdict} ({int(won.value)} of {won.n} seeds {shown_metric().better})")
+            seeds = f" ({int(won.value)} of {won.n} seeds {shown_metric().better})" if won.n else ""
+            parts.append(f"`{name}` is {verdict}{seeds}")
     return f"; with about as many prompts of it, {listed(abridged(parts))}" if parts else ""
 
 
@@ -167,16 +169,21 @@ def _in_brackets(interval: str) -> str:
     return "" if interval == "–" else f" ({interval})"
 
 
-def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> list[str]:
-    """Every other variant against the one that was trained on the cell alone: by steps, then by exposure."""
+def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str], *, mixed: bool) -> list[str]:
+    """Every other variant against the one that was trained on the cell alone: by steps, then by exposure.
+
+    ``mixed``: whether the runs were made on different kinds of device, of which only equal ones are paired.
+    """
+    on_one_kind = " on one kind of device" if mixed else ""
     better, worse, open_, unpaired = [], [], [], []
     for name in others:
         difference = numbers("error", "paired_difference", name, cell, alone)
         won = numbers("error", "seeds_better", name, cell, alone)
-        text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds {shown_metric().better})"
         if math.isnan(difference.low):
             unpaired.append(f"`{name}`")
-        elif difference.high < 0:
+            continue
+        text = f"`{name}` by {error(abs(difference.value))} ({int(won.value)} of {won.n} seeds {shown_metric().better})"
+        if difference.high < 0:
             better.append(text)
         elif difference.low > 0:
             worse.append(text)
@@ -185,7 +192,8 @@ def _against(numbers: Numbers, cell: Cell, alone: str, others: list[str]) -> lis
     said = [f"lower with {listed(abridged(better))}"] * bool(better)
     said += [f"higher with {listed(abridged(worse))}"] * bool(worse)
     said += [f"not told apart with {listed(abridged(open_))}"] * bool(open_)
-    said += [f"not judged with {listed(abridged(unpaired))}, of fewer than two seeds in common"] * bool(unpaired)
+    few = f"of fewer than two seeds in common{on_one_kind}"
+    said += [f"not judged with {listed(abridged(unpaired))}, {few}"] * bool(unpaired)
     sentences = (
         [f"Against `{alone}` after as many steps, the {shown_metric().noun} is {'; '.join(said)}."] if said else []
     )

@@ -25,6 +25,7 @@ from icl_curriculum.results.comparison.answers import Answer, answers
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source, open_source
 from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
+from icl_curriculum.results.device_kinds import mixed_devices
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.shown_metric import USUAL, ShownMetric, showing, shown_metric
 from icl_curriculum.results.surveying import survey
@@ -51,9 +52,15 @@ class Compared:
         return read_table(self.path.parent, "summary")
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Sentences on what the experiments lack, and on what keeps them from being paired with each other."""
+        own = dict.fromkeys(text for source in self.sources for text in source.missing)
+        return (*own, *(text for text in mixed_devices(self.found.devices) if text not in own))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the experiments lack, and on what could not be said of them."""
-        return (*(text for source in self.sources for text in source.missing), *map(str, self.missed))
+        return (*self.missing, *map(str, self.missed))
 
     def __repr__(self) -> str:
         named = ", ".join(source.name_beside for source in self.sources)

@@ -144,6 +144,7 @@ def together(sources: Sequence[Source], *, threshold: float | None = None, examp
     alone = all(len(source.variants) == 1 for source in sources)
     renamed = []
     own_names: dict[str, str] = {}
+    devices: dict[tuple[str, int], str] = {}
     for source, part in zip(sources, parts, strict=True):
         folder = in_a_cell(source.name_beside)
         names = {variant: folder if alone else f"{folder}/{variant}" for variant in source.variants}
@@ -151,6 +152,7 @@ def together(sources: Sequence[Source], *, threshold: float | None = None, examp
         rows = part.rows.assign(variant=part.rows["variant"].map(names))
         curves = {(names[v], seed, name, inputs): curve for (v, seed, name, inputs), curve in part.curves.items()}
         renamed.append((rows, curves))
+        devices |= {(names[variant], seed): kind for (variant, seed), kind in part.devices.items() if variant in names}
     rows = pd.concat([rows for rows, _ in renamed], ignore_index=True)
     curves = {key: curve for _, curves in renamed for key, curve in curves.items()}
-    return dataclasses.replace(parts[0], rows=rows, curves=curves, own_names=own_names)
+    return dataclasses.replace(parts[0], rows=rows, curves=curves, own_names=own_names, devices=devices)

@@ -27,6 +27,7 @@ from icl_curriculum.results.comparison.sources import (
     unshifted_models,
 )
 from icl_curriculum.results.comparison.wording import level
+from icl_curriculum.results.device_kinds import DeviceKinds
 from icl_curriculum.results.shown_metric import of_shown, shown_metric
 from icl_curriculum.results.statistics.curves import first_below, plateau_end
 from icl_curriculum.results.statistics.seeds import CONFIDENCE
@@ -119,6 +120,8 @@ class Outcomes:
     named: tuple[str, ...] = ()
     #: By cell, the oracle's error at the length that errors are taken at; cells without an oracle are absent.
     optimum: dict[Cell, float] = field(default_factory=dict)
+    #: The kind of device that each run was made on, by variant and seed.
+    devices: DeviceKinds = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> list[Cell]:
@@ -241,7 +244,9 @@ def outcomes(source: Source, *, threshold: float | None = None, examples: int | 
         )
         for frame in (table, shifted)
     )
-    return Outcomes(table, curves, threshold, CONFIDENCE, shifted, source.confidence, optimum=optimum)
+    return Outcomes(
+        table, curves, threshold, CONFIDENCE, shifted, source.confidence, optimum=optimum, devices=source.devices
+    )
 
 
 class _Spent(NamedTuple):

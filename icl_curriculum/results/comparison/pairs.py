@@ -17,6 +17,7 @@ from icl_curriculum.results.columns import SummaryRow
 from icl_curriculum.results.comparison.outcomes import Curve, Outcomes
 from icl_curriculum.results.comparison.sources import CELL, Cell
 from icl_curriculum.results.comparison.subjects import Subject
+from icl_curriculum.results.device_kinds import of_one_kind
 from icl_curriculum.results.shown_metric import shown_metric
 from icl_curriculum.results.statistics.curves import value_at_exposure
 from icl_curriculum.results.statistics.seeds import paired_difference, probability_of_improvement
@@ -81,20 +82,33 @@ def compared_with(
 
 @dataclass(frozen=True)
 class _Trained:
-    """A variant's runs on a cell that it was trained on: its first row, its errors and its curves, by seed."""
+    """A variant's runs on a cell that it was trained on: its first row, its errors and its curves, by seed.
+
+    ``devices``: the kinds of device of its runs, by seed, where those of the experiment differ.
+    """
 
     first: pd.Series[Any]
     errors: pd.Series
     curves: dict[int, Curve]
+    devices: dict[int, str]
+
+    def paired_with(self, other: _Trained) -> pd.Index:
+        """The seeds of runs that may be paired: those that both have, made on one kind of device."""
+        common = self.errors.index.intersection(other.errors.index)
+        if not self.devices and not other.devices:
+            return common
+        return common[[of_one_kind(self.devices.get(seed), other.devices.get(seed)) for seed in map(int, common)]]
 
 
 def of_pairs(found: Outcomes, cell: Cell, pairs: dict[str, list[str]]) -> Iterator[SummaryRow]:
     """The rows that compare the variants of a cell. ``pairs``: of `compared_with`."""
+    mixed = len({*found.devices.values()}) > 1
     by_variant = {
         variant: _Trained(
             rows.iloc[0],
             rows.set_index("seed")["error"],
             {int(seed): found.curves[variant, int(seed), *cell] for seed in rows["seed"]},
+            {seed: kind for (name, seed), kind in found.devices.items() if name == variant} if mixed else {},
         )
         for variant, rows in found.trained_variants(cell).items()
     }
@@ -110,8 +124,8 @@ def _of_pair(ours: _Trained, theirs: _Trained, confidence: float) -> Iterator[Su
         function_class=first["function_class"], input_distribution=first["input_distribution"],
         n_context=first["n_context"], metric=first["metric"],
     )  # fmt: skip
-    yield from _compared(subject, "error", ours.errors, theirs.errors, confidence)
-    seeds = ours.errors.index.intersection(theirs.errors.index)
+    seeds = ours.paired_with(theirs)
+    yield from _compared(subject, "error", ours.errors, theirs.errors, confidence, seeds)
     if not len(seeds):
         return
     curves = [(ours.curves[int(seed)], theirs.curves[int(seed)]) for seed in seeds]
@@ -119,10 +133,10 @@ def _of_pair(ours: _Trained, theirs: _Trained, confidence: float) -> Iterator[Su
         return
     if first["steps"] != second["steps"]:
         measured = _at_equal(curves, lambda curve: curve.steps)
-        yield from _compared(subject, "error_at_equal_steps", *_series(measured, seeds), confidence)
+        yield from _compared(subject, "error_at_equal_steps", *_series(measured, seeds), confidence, seeds)
     if not np.isnan(curves[0][0].prompts).any():
         measured = _at_equal(curves, lambda curve: curve.prompts)
-        yield from _compared(subject, "error_at_equal_exposure", *_series(measured, seeds), confidence)
+        yield from _compared(subject, "error_at_equal_exposure", *_series(measured, seeds), confidence, seeds)
         exposure = np.mean([min(one.prompts[-1], other.prompts[-1]) for one, other in curves])
         yield subject.number("equal_exposure", "mean", float(exposure), len(seeds))
 
@@ -147,10 +161,13 @@ def _series(pairs: Sequence[tuple[float, float]], seeds: pd.Index) -> tuple[pd.S
 
 
 def _compared(
-    subject: Subject, quantity: str, ours: pd.Series, theirs: pd.Series, confidence: float
+    subject: Subject, quantity: str, ours: pd.Series, theirs: pd.Series, confidence: float, seeds: pd.Index
 ) -> Iterator[SummaryRow]:
-    """Two variants by one quantity: their means, the paired difference, the seeds won, P(improvement)."""
-    seeds, sign = ours.index.intersection(theirs.index), shown_metric().sign
+    """Two variants by one quantity: their means, the paired difference, the seeds won, P(improvement).
+
+    ``seeds``: those whose runs may be paired.
+    """
+    sign = shown_metric().sign
     yield subject.number(quantity, "mean", float(ours.mean()), len(ours))
     yield subject.number(quantity, "versus_mean", float(theirs.mean()), len(theirs))
     if len(seeds):

@@ -16,6 +16,7 @@ import pandas as pd
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import is_adapted
 from icl_curriculum.results.collecting import refresh
+from icl_curriculum.results.device_kinds import DeviceKinds, device_of_run, mixed_devices
 from icl_curriculum.results.surveying import Survey
 from icl_curriculum.results.swept import SweepAxis, sweep_axis
 from icl_curriculum.results.tables import distinct, on_own_prompts, read_table
@@ -59,6 +60,7 @@ class Source:
     whose folders are there, by run, and ``configs``, resolved, by variant; a copy of the tables alone has none.
     ``trained_configs``: the same as they were in training, where a run was evaluated under another one.
     ``label``: what it is called beside others. ``sweep``: the table of swept values, where there are some.
+    ``devices``: the kind of device that each run was made on.
     """
 
     directory: Path
@@ -75,6 +77,7 @@ class Source:
     trained_configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     label: str = ""
     sweep: pd.DataFrame | None = None
+    devices: DeviceKinds = field(default_factory=dict)
 
     @property
     def swept(self) -> SweepAxis | None:
@@ -174,12 +177,31 @@ def open_source(directory: Path) -> Source:
     versions = {str(each.get("package_version")) for each in made_by if isinstance(each, dict)}
     if len(versions) > 1:
         missing.append(f"The runs were made by different versions of icl_curriculum: {', '.join(sorted(versions))}.")
+    devices = _devices(directory, manifests, models)
+    missing += mixed_devices(devices)
     return Source(
         directory, str(models["experiment"].iloc[0]), learning, evaluation, curriculum, exposure, manifests,
         _configs(directory, manifests), tuple(missing), differences, whole[adapted],
         _configs(directory, manifests, "trained_with"),
-        sweep=read_table(directory, "sweep") if (directory / "sweep.csv").is_file() else None,
+        sweep=read_table(directory, "sweep") if (directory / "sweep.csv").is_file() else None, devices=devices,
     )  # fmt: skip
+
+
+def _devices(directory: Path, manifests: Mapping[str, Mapping[str, Any]], models: pd.DataFrame) -> DeviceKinds:
+    """The kind of device of each run in the tables: as its manifest says, or of a copy of the tables, runs.csv."""
+    said: dict[tuple[str, int], Any] = {}
+    if not manifests and (directory / "runs.csv").is_file():
+        # What cannot be read of it is a matter of its own: no number stands there.
+        with contextlib.suppress(UserError, LookupError, ValueError):
+            runs = read_table(directory, "runs")[["variant", "seed", "device"]]
+            said = {(str(v), int(s)): {"device": device} for v, s, device in runs.itertuples(index=False)}
+    said |= {(str(manifest["variant"]), int(manifest["seed"])): manifest for manifest in manifests.values()}
+    there = (
+        (str(variant), int(seed))
+        for variant, seed in models[["variant", "seed"]].drop_duplicates().itertuples(index=False)
+    )
+    kinds = {run: device_of_run(said[run]) for run in there if run in said}
+    return {run: kind for run, kind in kinds.items() if kind is not None}
 
 
 def _check_runs(directory: Path, models: pd.DataFrame, tables: dict[str, pd.DataFrame | None]) -> None:

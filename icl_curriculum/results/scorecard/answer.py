@@ -157,7 +157,7 @@ def _second(card: pd.DataFrame, best: LearnerScores, second: LearnerScores) -> s
     if rows.empty:
         if not best.of_seeds and not second.of_seeds:
             return text
-        return f"{text}, of no seed in common, so that the difference is not resolved"
+        return f"{text}, of no seed in common on one kind of device, so that the difference is not resolved"
     row = rows.iloc[0]
     difference = Estimate(float(row["score"]), float(row["ci_low"]), float(row["ci_high"]), int(row["n_seeds"]))
     if math.isnan(difference.low):

@@ -57,6 +57,8 @@ class ScoredLearner:
     config_hashes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    #: The kind of device that the runs of each seed were made on.
+    devices: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from icl_curriculum.results.device_kinds import of_one_kind
 from icl_curriculum.results.scorecard.axes import AXES, MEAN
 from icl_curriculum.results.scorecard.learners import ScoredLearner
 from icl_curriculum.results.scorecard.row import DifferenceColumns, ScoreColumns, StandingColumns
@@ -85,6 +86,8 @@ def _of_learner(benchmark: str, learner: ScoredLearner) -> Iterator[ScoreColumns
 def _differences(benchmark: str, one: ScoredLearner, other: ScoredLearner) -> Iterator[ScorecardRow]:
     """The first less the second, seed by seed; one without seeds is the same number for each."""
     seeds = [seed for seed in one.seeds if not other.seeds or seed in other.seeds] if one.seeds else other.seeds
+    # Equal seeds are trained on the same prompts on one kind of device alone.
+    seeds = [seed for seed in seeds if of_one_kind(one.devices.get(seed), other.devices.get(seed))]
     for axis in ALL_AXES:
         pairs = []
         for seed in seeds:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.results.device_kinds import device_of_run
 from icl_curriculum.results.manifests import read_manifest
 from icl_curriculum.results.scorecard.along_training import FROM_SHARE, Course, data_efficiency, kept_score
 from icl_curriculum.results.scorecard.axes import BankErrors, scores_on_banks
@@ -226,6 +227,12 @@ def _learner(frozen: Benchmark, name: str, runs: Sequence[BenchmarkRun], missing
         remarks["not trained on one class after another, so that nothing is said on what is kept"] = None
     if len({Computed.of(run.manifest) for run in runs}) > 1:
         remarks["its runs were computed with different versions"] = None
+    devices: dict[int, set[str]] = {}
+    for run in runs:
+        if (kind := device_of_run(run.manifest)) is not None:
+            devices.setdefault(run.seed, set()).add(kind)
+    if len(kinds := sorted({kind for of_seed in devices.values() for kind in of_seed})) > 1:
+        remarks[f"its runs were made on different kinds of device: {' and '.join(kinds)}"] = None
     first = main[0]
     broken = [*missing, *_wrong_seeds(frozen, main)]
     broken += dict.fromkeys(rule for run in runs for rule in _broken(frozen, run))
@@ -236,6 +243,7 @@ def _learner(frozen: Benchmark, name: str, runs: Sequence[BenchmarkRun], missing
         operations=first.spent("flops"),
         config_hashes=tuple(sorted({str(run.manifest["config_hash"]) for run in runs})),
         remarks=tuple(remarks), broken=tuple(broken),
+        devices={seed: " and ".join(sorted(of_seed)) for seed, of_seed in devices.items()},
     )  # fmt: skip
 
 

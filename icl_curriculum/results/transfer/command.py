@@ -122,7 +122,7 @@ def _rows_of(directory: Path) -> tuple[Source, list[TransferRow]]:
             f"compared; its methods are {others}"
         )
     _check_banks(source, found, errors)
-    return source, list(transfer_rows(source.name, TransferErrors.of(found, errors, source.exposure)))
+    return source, list(transfer_rows(source.name, TransferErrors.of(found, errors, source.exposure, source.devices)))
 
 
 def _check_banks(source: Source, found: dict[str, TrainedSetting], errors: pd.DataFrame) -> None:

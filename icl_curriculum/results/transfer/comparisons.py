@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +49,10 @@ def _at_equal_updates(
     if theirs is None or not ours.same_cells(theirs):
         return _nothing(f"{plain.variant} was not asked about the same")
     mine, its = ours.by_seed, theirs.by_seed
-    pairs = {seed: (mine[seed], its[seed]) for seed in mine if seed in its}
-    return PairedWithPlain([plain.variant], len(its), pairs, _unpaired(mine, pairs, its))
+    common = [seed for seed in mine if seed in its]
+    pairs = {seed: (mine[seed], its[seed]) for seed in common if found.may_pair(setting.variant, plain.variant, seed)}
+    notes = [*_unpaired(mine, its), *_on_other_devices(seed for seed in common if seed not in pairs)]
+    return PairedWithPlain([plain.variant], len(its), pairs, notes)
 
 
 def _at_equal_operations(
@@ -111,16 +113,19 @@ class _LadderBySeed:
     variants: Sequence[str]
     mine: BySeed
     by_seed: Mapping[int, Sequence[Rung]]
+    #: The seeds of runs that were made on another kind of device than all rungs of theirs.
+    on_other_devices: Sequence[int] = ()
 
     @property
     def common(self) -> list[int]:
         return [seed for seed in sorted(self.mine) if seed in self.by_seed]
 
     def paired(self, read: BySeed, said: Sequence[str]) -> PairedWithPlain:
-        if not self.by_seed:
+        if not self.by_seed and not self.on_other_devices:
             return _nothing("no plain variants make a ladder: same batch size, fixed prompts, cells, curriculum, size")
         pairs = {seed: (self.mine[seed], value) for seed, value in read.items() if not math.isnan(value)}
-        rest = _unpaired(self.mine, self.by_seed, self.by_seed)
+        rest = _unpaired(self.mine, {*self.by_seed, *self.on_other_devices})
+        rest += _on_other_devices(self.on_other_devices)
         return PairedWithPlain(self.variants, len(self.by_seed), pairs, [*said, *rest])
 
 
@@ -131,6 +136,7 @@ def _rungs(
     metric = _seen_metric(setting.variant, found)
     by_seed: dict[int, list[Rung]] = {}
     variants = []
+    elsewhere: set[int] = set()
     for plain in ladder:
         theirs = found.groups[plain.variant].get(group)
         if theirs is None or not ours.same_cells(theirs):
@@ -138,9 +144,12 @@ def _rungs(
         variants.append(plain.variant)
         seen = found.seen(plain.variant, metric)
         for seed, value in theirs.by_seed.items():
+            if not found.may_pair(setting.variant, plain.variant, seed):
+                elsewhere.add(seed)
+                continue
             spent = (found.operations or {}).get((plain.variant, seed), math.nan)
             by_seed.setdefault(seed, []).append(Rung(plain.steps, spent, seen.get(seed, math.nan), value))
-    return _LadderBySeed(variants, ours.by_seed, by_seed)
+    return _LadderBySeed(variants, ours.by_seed, by_seed, sorted(elsewhere - {*by_seed}))
 
 
 def _nothing(why: str) -> PairedWithPlain:
@@ -152,7 +161,14 @@ def _which(seeds: Sequence[int], rungs: _LadderBySeed) -> str:
     return "" if len(seeds) == len(rungs.common) else f"seed{'s' * (len(seeds) > 1)} {listed(list(map(str, seeds)))}: "
 
 
-def _unpaired(mine: BySeed, paired: Mapping[int, object], theirs: Mapping[int, object]) -> list[str]:
+def _on_other_devices(seeds: Iterable[int]) -> list[str]:
+    """A note on the seeds whose runs are not paired, as they were made on different kinds of device."""
+    found = sorted(seeds)
+    named = f"seed{'s' * (len(found) > 1)} {listed(list(map(str, found)))}"
+    return [f"made on another kind of device, and so not paired: {named}"] if found else []
+
+
+def _unpaired(mine: BySeed, theirs: Collection[int]) -> list[str]:
     """A note on the seeds that one side alone has."""
     alone = sorted({*mine} ^ {*theirs})
     return [f"only on one side: seed{'s' * (len(alone) > 1)} {listed(list(map(str, alone)))}"] if alone else []

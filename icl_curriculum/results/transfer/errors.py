@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from icl_curriculum.results.comparison.sources import CELL
+from icl_curriculum.results.device_kinds import DeviceKinds, of_one_kind
 from icl_curriculum.results.statistics.seeds import interquartile_mean
 from icl_curriculum.results.transfer.row import UNADAPTED
 from icl_curriculum.results.transfer.settings import TrainedSetting
@@ -58,10 +59,16 @@ class TransferErrors:
     settings: Mapping[str, TrainedSetting]
     groups: Mapping[str, Mapping[Group, GroupErrors]]
     operations: Mapping[tuple[str, int], float] | None
+    #: The kind of device that each run was made on.
+    devices: DeviceKinds = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, settings: Mapping[str, TrainedSetting], errors: pd.DataFrame, exposure: pd.DataFrame | None
+        cls,
+        settings: Mapping[str, TrainedSetting],
+        errors: pd.DataFrame,
+        exposure: pd.DataFrame | None,
+        devices: DeviceKinds,
     ) -> TransferErrors:
         """``errors``: of `domains.domain_errors`; ``exposure``: exposure.csv."""
         groups: dict[str, dict[Group, GroupErrors]] = {variant: {} for variant in settings}
@@ -73,7 +80,11 @@ class TransferErrors:
                     values, str(first["learner"]), int(first["n_context"]), int(rows["n_prompts"].min())
                 )
                 groups[str(variant)][Group(*map(str, key))] = group
-        return cls(settings, groups, None if exposure is None else _in_all(exposure))
+        return cls(settings, groups, None if exposure is None else _in_all(exposure), devices)
+
+    def may_pair(self, one: str, other: str, seed: int) -> bool:
+        """Whether the runs of two variants with a seed may be paired: they were made on one kind of device."""
+        return of_one_kind(self.devices.get((one, seed)), self.devices.get((other, seed)))
 
     def seen(self, variant: str, metric: str) -> BySeed:
         """The error on seen cells of the model as training left it, by seed."""

@@ -36,17 +36,23 @@ class FirstOrderMaml(MetaTraining):
     def update(self, session: Session) -> Losses:
         tasks = self.drawn_tasks(session)
         model = session.model
-        total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
-        before, after = [], []
-        for task in tasks:
-            assert task.query is not None
-            with adapting(model):
-                before.append(self.adapt(session, task)[0])
-                after.append(add_error(model, task, task.query, task.weight / len(tasks)))
-                for name, gradient in taken_gradients(model).items():
-                    total[name] += gradient
-        for name, parameter in model.named_parameters():
-            parameter.grad = total[name]
+
+        def gradients_of(rows: slice) -> Tensor:
+            total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+            errors = []
+            for task in tasks[rows]:
+                assert task.query is not None
+                with adapting(model):
+                    before = self.adapt(session, task)[0]
+                    after = add_error(model, task, task.query, task.weight / len(tasks))
+                    for name, gradient in taken_gradients(model).items():
+                        total[name] += gradient
+                errors.append(torch.stack([before, after]).detach())
+            for name, parameter in model.named_parameters():
+                parameter.grad = total[name]
+            return torch.stack(errors)
+
+        before, after = session.shards.gradients(model, len(tasks), gradients_of).unbind(dim=1)
         session.step_optimizers()
         return mean_losses(tasks, {SUPPORT: before, QUERY: after})
 
@@ -72,7 +78,7 @@ class FirstOrderMaml(MetaTraining):
         if not errors:
             asked = task.support[0]
             with torch.no_grad():
-                found = model(asked.xs, asked.ys, **given(instruction=asked.instruction))
+                found = model.answer(asked.xs, asked.ys, **given(instruction=asked.instruction))
             errors.append(mean_error(prompt_errors(found, asked), asked))
         return errors
 

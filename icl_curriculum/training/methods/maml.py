@@ -14,6 +14,7 @@ from torch import Tensor
 
 from icl_curriculum.core.machine import is_out_of_memory
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.core.transfers import sent
 from icl_curriculum.models.base import Capability, Model
 from icl_curriculum.models.calling import check_shape, mean_errors
 from icl_curriculum.training.methods.base import Losses, register_method
@@ -38,16 +39,19 @@ class Maml(MetaTraining):
     def update(self, session: Session) -> Losses:
         tasks = self.drawn_tasks(session)
         own = dict(session.model.named_parameters())
-        before: list[Tensor] = []
-        after: list[Tensor] = []
-        for group in self._groups(tasks):
-            support, query, loss = self._errors(session, group, own)
-            gradients = torch.autograd.grad(loss / len(tasks), list(own.values()), allow_unused=True)
-            for parameter, gradient in zip(own.values(), gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-            before += support.unbind()
-            after += query.unbind()
+
+        def gradients_of(rows: slice) -> Tensor:
+            errors = []
+            for group in self._groups(tasks[rows]):
+                support, query, loss = self._errors(session, group, own)
+                gradients = torch.autograd.grad(loss / len(tasks), list(own.values()), allow_unused=True)
+                for parameter, gradient in zip(own.values(), gradients, strict=True):
+                    if gradient is not None:
+                        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                errors.append(torch.stack([support, query], dim=1))
+            return torch.cat(errors)
+
+        before, after = session.shards.gradients(session.model, len(tasks), gradients_of).unbind(dim=1)
         session.step_optimizers()
         return mean_losses(tasks, {SUPPORT: before, QUERY: after})
 
@@ -61,7 +65,7 @@ class Maml(MetaTraining):
         """Each task's support error before its inner steps, its query error after them, and the sum to descend."""
         model, rule = session.model, self.rule(session)
         support = Stacked.of([task.support[0] for task in tasks])
-        weights = torch.tensor([task.weight for task in tasks], device=support.xs.device)
+        weights = sent(torch.tensor([task.weight for task in tasks]), support.xs.device)
         # Without inner steps all tasks have the parameters of the model.
         shared = not self.inner_steps
         adapted = {} if shared else {name: value.expand(len(tasks), *value.shape) for name, value in own.items()}

@@ -17,6 +17,7 @@ from torch import Tensor
 from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.training.counting import mean_counting
 from icl_curriculum.training.methods.base import Losses, TrainingMethod
 from icl_curriculum.training.methods.inner_rule import InnerRule, Rule, inner_rule
 from icl_curriculum.training.session import Cell, Session
@@ -99,6 +100,10 @@ class MetaTraining(TrainingMethod):
                 key="training.fixed_prompts",
             )
 
+    def most_shards(self, training: TrainingConfig) -> int:
+        """The tasks of an update; one, where a task begins with the moments that the one before it leaves."""
+        return 1 if self.carry else self.n_tasks
+
     def check_tasks(self, training: TrainingConfig, draw: Literal["batch", "prompt"]) -> int:
         """The prompts of a task, UserError if the batch is not divided into so many tasks."""
         if draw == "prompt":
@@ -159,7 +164,7 @@ class MetaTraining(TrainingMethod):
 def mean_error(errors: Float[Tensor, " n"], prompts: Prompts) -> Tensor:
     """The mean of the errors of those prompts that count."""
     entries = prompts.counted()
-    return errors.mean() if entries is None else errors[entries.sum(dim=1) > 0].mean()
+    return mean_counting(errors, None if entries is None else entries.sum(dim=1) > 0)
 
 
 def mean_losses(tasks: Sequence[MetaTask], by_role: dict[str, Iterable[Tensor]]) -> Losses:

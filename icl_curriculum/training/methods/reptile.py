@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from icl_curriculum.config.tables import TrainingConfig
 from icl_curriculum.core.errors import UserError
@@ -55,20 +56,24 @@ class Reptile(FirstOrderMaml):
     def update(self, session: Session) -> Losses:
         tasks = self.drawn_tasks(session)
         model, scale = session.model, 1 / (self.inner_steps * len(tasks))
-        total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
-        first, later = [], []
-        for task in tasks:
-            gone = {name: torch.zeros_like(value) for name, value in total.items()}
-            with adapting(model):
-                errors = self.adapt(session, task, gone)
-            for name, directions in gone.items():
-                total[name] += directions * scale
-            first.append(errors[0])
-            later += [torch.stack(errors[1:]).mean()] if errors[1:] else []
-        for name, parameter in model.named_parameters():
-            parameter.grad = total[name]
+
+        def gradients_of(rows: slice) -> Tensor:
+            total = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+            found = []
+            for task in tasks[rows]:
+                gone = {name: torch.zeros_like(value) for name, value in total.items()}
+                with adapting(model):
+                    first, *later = self.adapt(session, task, gone)
+                for name, directions in gone.items():
+                    total[name] += directions * scale
+                found.append(torch.stack([first, *([torch.stack(later).mean()] if later else [])]).detach())
+            for name, parameter in model.named_parameters():
+                parameter.grad = total[name]
+            return torch.stack(found)
+
+        errors = session.shards.gradients(model, len(tasks), gradients_of).unbind(dim=1)
         session.step_optimizers()
-        return mean_losses(tasks, {SUPPORT: first, **({QUERY: later} if later else {})})
+        return mean_losses(tasks, dict(zip((SUPPORT, QUERY), errors, strict=False)))
 
     def operations(self, role: str, forward: int) -> float:
         return 3.0 * forward

@@ -38,7 +38,7 @@ def test_learners_stand_in_the_order_of_the_table_with_their_seeds(tmp_path: Pat
         ({0: 0.5, 1: 0.52, 2: 0.54}, r"the difference, 0\.100 \(0\.100–0\.100\), is resolved \("),
         # Of Student's t: 0.037 ± 0.256.
         ({0: 0.7, 1: 0.42, 2: 0.63}, r"the difference, 0\.037 \(−0\.2\d\d to 0\.29\d\), is not resolved \("),
-        ({3: 0.5, 4: 0.5}, r", of no seed in common, so that the difference is not resolved \("),
+        ({3: 0.5, 4: 0.5}, r", of no seed in common on one kind of device, so that the difference is not resolved \("),
         ({1: 0.5, 4: 0.5}, r"the difference, 0\.120, is not resolved, which takes two seeds or more \("),
     ],
 )

@@ -244,3 +244,14 @@ def test_equal_tables_give_equal_bytes_whatever_the_order_of_their_rows(tmp_path
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no results for"):
         icl_curriculum.transfer("nowhere", results=tmp_path)
+
+
+def test_seeds_of_other_kinds_of_device_are_not_paired(tmp_path: Path) -> None:
+    table = made(tmp_path, [*ladder(), dataclasses.replace(MAML, device="cuda:1")])
+    for comparison in ("equal_updates", "equal_operations", "equal_seen_error"):
+        found = row(table, "maml", "unseen_classes", comparison)
+        assert found["n_pairs"] == 0
+        assert math.isnan(found["difference"])
+        assert found["note"] == "made on another kind of device, and so not paired: seeds 0, 1 and 2"
+    together = made(tmp_path / "together", [*ladder(), MAML])
+    assert row(table, "maml", "unseen_classes")["error"] == row(together, "maml", "unseen_classes")["error"]
