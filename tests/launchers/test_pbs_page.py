@@ -16,7 +16,7 @@ QSUB = """#!/bin/sh
 test "$1 $2" = "-q gpu" || { echo "qsub: no queue" >&2; exit 1; }
 job=$(ls queue | wc -l).host
 sed -n 's/^#PBS -N //p' "$3" > "queue/$job"
-PBS_JOBID=$job sh "$3" > "queue/$job.out" 2>&1 < /dev/null && mv "queue/$job" "queue/.$job" &
+{ PBS_JOBID=$job sh "$3" > "queue/$job.out" 2>&1 < /dev/null; mv "queue/$job" "queue/$job.ended"; } &
 echo "$job"
 """
 QSTAT = """#!{python}
