@@ -7,16 +7,18 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from slurm_cluster import wait_for
+import slurm_cluster
 from tiny_runs import tables, tiny_values, write_toml
 
 from icl_curriculum.config.loading import load
 from icl_curriculum.runs.execution import directory_of, execute
 
+#: Seconds for what takes some on a machine that has nothing else to do, and many on one that has.
+PATIENCE = 300.0
 ROOT = Path(__file__).parent.parent.parent
 
 # Draws of training, of 8 prompts, take a moment each while a file is there; an evaluation, of 20, waits until it goes,
@@ -37,7 +39,7 @@ FOLDER = Path({folder!r})
 class Held(icl.FunctionClass):
     def sample(self, n, dims, generator):
         if n == 8 and (FOLDER / "slow").exists():
-            time.sleep(0.5)
+            time.sleep(1.0)
         while n == 20 and (FOLDER / "held").exists() and not is_to_stop():
             time.sleep(0.02)
         return {{"w": torch.randn(n, dims, generator=generator)}}
@@ -49,11 +51,11 @@ class Held(icl.FunctionClass):
         return float(dims)
 """
 
-#: Two minutes of training while it is slow, with a checkpoint every four seconds; half a second otherwise.
+#: Four minutes of training while it is slow, with a checkpoint every four seconds; a second or two otherwise.
 CHANGES: dict[str, Any] = {
     "function_classes": ["held"],
     "training.steps": 240,
-    "training.checkpoint_every": 8,
+    "training.checkpoint_every": 4,
     "training.log_every": 40,
     "training.learning_every": 80,
     "evaluation.n_prompts": 20,
@@ -70,6 +72,11 @@ experiment.report_on = lambda directory: None
 from icl_curriculum.__main__ import main
 main()
 """
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Waits until the condition holds, however busy the machine is."""
+    slurm_cluster.wait_for(condition, what, seconds=PATIENCE)
 
 
 class HeldExperiment:
@@ -105,9 +112,9 @@ class HeldExperiment:
     def launched(self) -> Path:
         return self.results / self.name / "launched"
 
-    def wait_for_checkpoint(self, seed: int = 0, *, seconds: float = 60.0) -> None:
+    def wait_for_checkpoint(self, seed: int = 0) -> None:
         """Wait until a run is in the middle: behind a checkpoint."""
-        wait_for((self.run(seed) / "state.pt").is_file, f"seed {seed} of {self.name} is at work", seconds=seconds)
+        wait_for((self.run(seed) / "state.pt").is_file, f"seed {seed} of {self.name} is at work")
 
     def assert_as_here(self) -> None:
         """Every table and all weights of every run have the bytes that they have when this process executes it."""
@@ -134,6 +141,9 @@ class Command:
     ``drawn``: with figures and a report at its end. ``err`` is what it has complained of so far.
     """
 
+    #: All that were begun, so that none outlives a test that has failed.
+    begun: ClassVar[list[Command]] = []
+
     def __init__(self, *arguments: str | Path, env: Mapping[str, str], folder: Path, drawn: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.out_file, self.err_file = (folder / f"{len([*folder.glob('*.err')])}.{end}" for end in ("out", "err"))
@@ -143,6 +153,7 @@ class Command:
                 [sys.executable, "-P", *program, *map(str, arguments)], env={**env, "NO_COLOR": "1"}, cwd=folder,
                 stdout=out, stderr=err,
             )  # fmt: skip
+        self.begun.append(self)
 
     @property
     def out(self) -> str:
@@ -152,7 +163,7 @@ class Command:
     def err(self) -> str:
         return self.err_file.read_text()
 
-    def wait_for(self, text: str, *, seconds: float = 60.0) -> None:
+    def wait_for(self, text: str) -> None:
         """Wait until it has complained of something."""
 
         def is_there() -> bool:
@@ -160,11 +171,19 @@ class Command:
                 raise AssertionError(f"it ended with code {self.popen.returncode}, and never said {text!r}: {self.err}")
             return text in self.err
 
-        wait_for(is_there, f"it says {text!r}", seconds=seconds)
+        wait_for(is_there, f"it says {text!r}")
 
-    def ends(self, code: int = 0, *, seconds: float = 120.0) -> None:
+    def ends(self, code: int = 0) -> None:
         """Wait for its end, with an exit code."""
-        assert self.popen.wait(seconds) == code, self.err
+        assert self.popen.wait(PATIENCE) == code, self.err
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill those that still run."""
+        while cls.begun:
+            command = cls.begun.pop()
+            command.popen.kill()
+            command.popen.wait()
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import Command, HeldExperiment, on, processes
-from slurm_cluster import NODES, SlurmCluster, wait_for
+from launching import Command, HeldExperiment, on, processes, wait_for
+from slurm_cluster import NODES, SlurmCluster
 
 SETTINGS = {"poll": 0.5, "patience": 5.0}
 
@@ -98,7 +98,7 @@ def test_a_second_copy_waits_for_the_first(
     cluster: SlurmCluster, cut_off: dict[str, tuple[HeldExperiment, Command]]
 ) -> None:
     experiment, command = cut_off["waits"]
-    wait_for(lambda: len(workers(experiment)) == 2, "two copies of it are executed at once", seconds=90)
+    wait_for(lambda: len(workers(experiment)) == 2, "two copies of it are executed at once")
     second = attempt(experiment)
     assert second.endswith(".1")
     # It says so, and the rows that the first writes meanwhile are the only ones.
@@ -117,8 +117,7 @@ def test_a_second_copy_takes_over_when_the_first_is_killed(
     cluster: SlurmCluster, cut_off: dict[str, tuple[HeldExperiment, Command]]
 ) -> None:
     experiment, command = cut_off["takes-over"]
-    wait_for(lambda: len(workers(experiment)) == 2, "two copies of it are executed at once", seconds=90)
-    first, second = workers(experiment)
+    wait_for(lambda: len(workers(experiment)) == 2, "two copies of it are executed at once")
     state = experiment.run() / "state.pt"
     before = state.stat().st_ino
     # Back in the cluster, it kills what SLURM does not know there any more.
@@ -139,7 +138,7 @@ def test_a_job_of_more_weight_and_a_controller_that_is_away(
     command = launched(cluster, experiment, f"--partition={partition}")
     experiment.wait_for_checkpoint()
     controller = cluster.daemons.pop("slurmctld")
-    controller.kill()
+    controller.terminate()
     controller.wait()
     command.wait_for("the batch system does not answer, and is asked again: ")
     cluster._daemon("slurmctld", ["-D"])
@@ -148,7 +147,7 @@ def test_a_job_of_more_weight_and_a_controller_that_is_away(
     wait_for(lambda: {*cluster.states().values()} <= {"idle", "mixed", "allocated"}, "its nodes are back")
     node = cluster.job(job_of(command))["BatchHost"]
     cluster.sbatch("sleep 0.5", "--partition=high", "--exclusive", f"--nodelist={node}")
-    wait_for(lambda: workers(experiment) not in ([], [worker]), "it runs once more", seconds=60)
+    wait_for(lambda: workers(experiment) not in ([], [worker]), "it runs once more")
     assert attempt(experiment).endswith(".1")
     experiment.go()
     command.ends()

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import ROOT, Command, HeldExperiment, children, is_running, on
+from launching import ROOT, Command, HeldExperiment, children, is_running, on, wait_for
 from ray_cluster import RayCluster
-from slurm_cluster import wait_for
 from tiny_runs import tables
 
 import icl_curriculum
@@ -101,7 +100,6 @@ def test_two_commands_with_the_same_results(twice: tuple[HeldExperiment, list[Co
     wait_for(
         lambda: any("mixed-seed20: waiting for process " in command.err for command in commands),
         "one of both waits for the other",
-        seconds=60,
     )
     experiment.go()
     for command in commands:

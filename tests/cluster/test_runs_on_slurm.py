@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import ROOT, Command, HeldExperiment, on, processes
-from slurm_cluster import SlurmCluster, wait_for
+from launching import ROOT, Command, HeldExperiment, on, processes, wait_for
+from slurm_cluster import SlurmCluster
 from tiny_runs import tables
 
 import icl_curriculum
@@ -85,12 +85,6 @@ def stuck(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> tu
     return experiment, launched(cluster, experiment, options="--time=1", warning=30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def checked(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> Command:
-    options = ["--set", "poll=0.5", "--set", "patience=5.0"]
-    return Command("check", "slurm", *options, env=cluster.env, folder=folder / "check")
-
-
 def page_commands() -> list[list[str]]:
     """The commands that docs/clusters.md shows of SLURM, as words after ``icl``."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -100,28 +94,21 @@ def page_commands() -> list[list[str]]:
     return [re.sub('"', "", line).split()[1:] for line in found]
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_the_commands_of_the_page(cluster: SlurmCluster, folder: Path) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def page(cluster: SlurmCluster, folder: Path) -> tuple[Command, str]:
+    """The page's command, with figures and a report, and what the page's other command says in the middle of it."""
     run, status = page_commands()
     command = Command(*run, env=cluster.env, folder=folder / "page", drawn=True)
     command.wait_for("submitted 1 run as job ")
     middle = Command(*status, env=cluster.env, folder=folder / "page")
     middle.ends()
-    assert re.search(r"^mixed-seed0 +(waiting|running) .*job \d+_0", middle.out, re.MULTILINE)
-    command.ends()
-    end = Command(*status, env=cluster.env, folder=folder / "page")
-    end.ends()
-    assert end.out.splitlines()[-1] == "1 runs: 1 done"
-    there = folder / "page/shared/smoke"
-    assert (there / "report.html").is_file()
-    assert len([*(there / "figures").glob("*.png")]) > 2
-    assert not [*(there / "launched").glob("*/")]
-    icl_curriculum.run("smoke", results=folder / "page/here", jobs=0)
-    here = folder / "page/here/smoke"
-    assert tables(there / "mixed-seed0") == tables(here / "mixed-seed0")
-    assert (there / "evaluation.csv").read_bytes() == (here / "evaluation.csv").read_bytes()
-    weights = "mixed-seed0/model.safetensors"
-    assert (there / weights).read_bytes() == (here / weights).read_bytes()
+    return command, middle.out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checked(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> Command:
+    options = ["--set", "poll=0.5", "--set", "patience=5.0"]
+    return Command("check", "slurm", *options, env=cluster.env, folder=folder / "check")
 
 
 def test_killed_processes_are_started_again(cluster: SlurmCluster, folder: Path) -> None:
@@ -133,7 +120,7 @@ def test_killed_processes_are_started_again(cluster: SlurmCluster, folder: Path)
         experiment.wait_for_checkpoint(seed)
     where = str(experiment.launched)
     (worker,) = processes("start_worker.py", where, "/0/unit.toml")
-    (watching,) = processes("start_worker.py --task", where, "1")
+    (watching,) = processes("start_worker.py --task", where, " 1 ")
     (alone,) = processes("start_worker.py", where, "/1/unit.toml")
     os.kill(worker, signal.SIGKILL)
     os.kill(watching, signal.SIGKILL)
@@ -158,7 +145,7 @@ def test_a_run_that_fails_by_itself_or_is_cancelled_is_not_submitted_again(clust
     diverged.go()
     failing = launched(cluster, diverged)
     failing.ends(1)
-    assert re.search(r"^failed: mixed-seed0: training diverged at step \d+", failing.err, re.MULTILINE), failing.err
+    assert re.search(r"^failed: mixed-seed0: training diverged by step \d+", failing.err, re.MULTILINE), failing.err
     assert failing.err.count("submitted") == 1
     cancelled.wait_for_checkpoint()
     (job,) = re.findall(r"submitted 1 run as job (\d+); scancel \1 ends it", command.err)
@@ -177,6 +164,26 @@ def test_the_launcher_keeps_its_contract(checked: Command) -> None:
     assert "8 rules hold, 0 do not, 0 do not apply" in checked.out
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_commands_of_the_page(cluster: SlurmCluster, folder: Path, page: tuple[Command, str]) -> None:
+    command, middle = page
+    assert re.search(r"^mixed-seed0 +(waiting|running) .*job \d+_0", middle, re.MULTILINE), middle
+    command.ends()
+    end = Command(*page_commands()[1], env=cluster.env, folder=folder / "page")
+    end.ends()
+    assert end.out.splitlines()[-1] == "1 runs: 1 done"
+    there = folder / "page/shared/smoke"
+    assert (there / "report.html").is_file()
+    assert len([*(there / "figures").glob("*.png")]) > 2
+    assert not [*(there / "launched").glob("*/")]
+    icl_curriculum.run("smoke", results=folder / "page/here", jobs=0)
+    here = folder / "page/here/smoke"
+    assert tables(there / "mixed-seed0") == tables(here / "mixed-seed0")
+    assert (there / "evaluation.csv").read_bytes() == (here / "evaluation.csv").read_bytes()
+    weights = "mixed-seed0/model.safetensors"
+    assert (there / weights).read_bytes() == (here / weights).read_bytes()
+
+
 def stops(experiment: HeldExperiment) -> list[int]:
     """The steps at which the only run of an experiment stopped since its time was nearly over."""
     (log,) = experiment.launched.glob("*/0/log.txt")
@@ -188,18 +195,24 @@ def test_a_run_goes_on_behind_its_time_limit(
 ) -> None:
     experiment, command = limited
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
-    wait_for(lambda: len(stops(experiment)) == 2, "it was stopped twice", seconds=150)
+    wait_for(lambda: len(stops(experiment)) >= 2, "it was stopped twice")
 
     def status() -> icl_curriculum.RunStatus:
         (found,) = icl_curriculum.status(experiment.name, results=experiment.results)
         return found
 
-    first, second = stops(experiment)
-    assert 0 < first < second
-    wait_for(lambda: status().state == "requeued", "it is in the queue once more")
-    assert (status().at, status().why.split("; ")[0]) == (f"training {second}/240", "its time was nearly over")
-    wait_for(lambda: attempts(experiment) == 3, "it runs once more", seconds=60)
+    found: list[icl_curriculum.RunStatus] = []
+
+    def is_requeued() -> bool:
+        found.append(status())
+        return found[-1].state == "requeued"
+
+    wait_for(is_requeued, "it is in the queue once more")
     experiment.go()
+    assert found[-1].why.split("; ")[0] == "its time was nearly over"
+    assert found[-1].at in [f"training {step}/240" for step in stops(experiment)]
+    # Each attempt began where the one before had stopped.
+    assert stops(experiment) == sorted({*stops(experiment)})
     command.ends()
     assert command.err.count("submitted") == 1
     assert "mixed-seed0: waiting (its time was nearly over" in command.err
@@ -213,14 +226,16 @@ def test_a_run_that_never_comes_further_has_failed(stuck: tuple[HeldExperiment, 
         "failed: mixed-seed0: its time was over twice at the same place, evaluation; give each attempt more time, or "
         "let it write checkpoints more often (training.checkpoint_every)\n"
     ) in command.err
-    assert attempts(experiment) == 2
+    (log,) = experiment.launched.glob("*/0/log.txt")
+    assert re.findall(r"^(\w+) evaluation$", log.read_text(), re.MULTILINE) == ["stopped", "failed"]
+    assert command.err.count("submitted") == 1
 
 
 def test_a_run_that_nobody_follows_goes_on_behind_its_time_limit(
     unfollowed: HeldExperiment, cluster: SlurmCluster
 ) -> None:
-    wait_for(lambda: attempts(unfollowed) == 3, "it runs for the third time", seconds=180)
-    assert len(stops(unfollowed)) == 2
+    wait_for(lambda: attempts(unfollowed) >= 3, "it runs for the third time")
+    assert len(stops(unfollowed)) >= 2
     command = launched(cluster, unfollowed, attaches=True, options="--time=1", warning=10)
     assert re.search(r"^attached to 1 run under way, job \d+$", command.err, re.MULTILINE)
     unfollowed.go()
