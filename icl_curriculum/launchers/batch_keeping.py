@@ -196,18 +196,18 @@ class Keeper:
         patience = self.system.patience if ended is None else min(self.system.patience, 2 * self.system.poll)
         if now - each.lost_since < patience:
             return
+        why = _because(task.why if task is not None else "")
         if task is not None and task.state == "cancelled":
-            self._close(each, UnitProblem(f"{each.unit.name}: job {each.job} was cancelled{_because(task.why)}"))
+            self._close(each, UnitProblem(f"{each.unit.name}: job {each.job} was cancelled{why}"))
         elif ended is not None and ended.how in ("stopped", "terminated"):
             self._lose(each)
         elif each.restarts < MOST_RESTARTS:
-            why = _because(task.why if task is not None else "")
             what = f"was killed on {each.folder.attempt().get('where')}" if ended is not None else "vanished"
             self.watch.note(f"{each.unit.name}: job {each.job} {what}{why}; it is submitted once more")
             each.restarts += 1
             self._lose(each)
         else:
-            message = ended.message if ended is not None else f"{each.unit.name}: job {each.job} vanished"
+            message = ended.message if ended is not None else f"{each.unit.name}: job {each.job} vanished{why}"
             log = f"; its log is {each.folder.log}" if each.folder.log.is_file() else ""
             again = f"{message}; it was started {MOST_RESTARTS + 1} times{log}"
             self._close(each, UnitProblem(again, ended.details if ended is not None else ""))

@@ -119,7 +119,8 @@ def main(arguments: Sequence[str]) -> int:
     task.listen()
     ended = task.execute()
     if ended.how == "stopped":
-        if rest[:1] == ["--again"]:
+        # One that was begun anew elsewhere meanwhile must not take that one's place.
+        if rest[:1] == ["--again"] and task.folder.is_latest(attempt):
             done = subprocess.run(shlex.split(rest[1]), check=False)
             print(f"{rest[1]}: exit code {done.returncode}", flush=True)
         return STOPPED

@@ -180,7 +180,9 @@ def _numbers(job: str) -> Iterator[int]:
 
 
 def _quoted(option: str) -> str:
-    return f'"{option}"' if re.search(r"\s", option) else option
+    """An option as a directive of a script takes it, where a blank ends it and ``#`` begins a comment."""
+    plain = re.fullmatch(r"[\w@%+=:,./-]*", option)
+    return option if plain else '"' + re.sub(r'(["\\])', r"\\\1", option) + '"'
 
 
 def _escaped(folder: Path) -> str:

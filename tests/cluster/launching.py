@@ -87,7 +87,7 @@ class HeldExperiment:
 
     def __init__(self, folder: Path, name: str, changes: Mapping[str, Any] | None = None) -> None:
         # What a script's options and an output's pattern would make something else of, if they were not quoted.
-        self.folder = folder / "100% of $HOME" / name
+        self.folder = folder / "#1, 100% of $HOME" / name
         self.name, self.results = name, self.folder / "results"
         self.folder.mkdir(parents=True)
         (self.folder / "held.py").write_text(PLUGIN.format(folder=str(self.folder)))

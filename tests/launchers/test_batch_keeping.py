@@ -133,6 +133,13 @@ def test_a_task_that_vanishes_is_submitted_twice_more_and_then_has_failed(system
     assert heard.notes[1] == "mixed-seed0: job 1_0 vanished; it is submitted once more"
 
 
+def test_why_a_task_ended_is_said_when_it_has_failed(system: System, tmp_path: Path) -> None:
+    system.looks = [lambda array: QueuedTask("ended", "out of memory")]
+    ((_, problem),) = followed(tmp_path).ends
+    assert problem is not None
+    assert problem.message == "mixed-seed0: job 3_0 vanished (out of memory); it was started 3 times"
+
+
 def test_a_task_that_was_killed_says_so_with_its_log(system: System, tmp_path: Path) -> None:
     system.looks = [ends("killed", message="mixed-seed0: the worker process was ended by SIGKILL")]
     system.looks *= 1

@@ -157,3 +157,17 @@ def test_half_a_file_of_a_task_is_none(tmp_path: Path) -> None:
     for content in ("", "{", "[1]", '{"how": "finished"}', '{"attempt": "1", "how": "finished", "more": 1}'):
         (tmp_path / "ended.json").write_text(content)
         assert task.ended() is None
+
+
+def test_an_attempt_that_was_given_up_puts_nothing_back_into_the_queue(array: JobArray, tmp_path: Path) -> None:
+    """Its place is taken by the attempt that was begun elsewhere meanwhile, which that would end."""
+    does = (
+        f"""
+from pathlib import Path
+Path({str(array.task(0).path / "begun.json")!r}).write_text(json.dumps({{"attempt": "1.1", "where": "n2"}}))
+"""
+        + STOPS
+    )
+    again = f"touch {tmp_path / 'again'}"
+    assert executed(array, does, "--again", again, signals=signal.SIGUSR1) == 75
+    assert not (tmp_path / "again").exists()

@@ -71,6 +71,12 @@ def test_the_script_of_an_array() -> None:
     )
 
 
+def test_a_folder_whose_name_means_something_in_a_script() -> None:
+    made = Slurm().script(array_in(Path('/data/#1 "a\\b"')))
+    assert '#SBATCH "--output=/data/#1 \\"a\\\\b\\"/%a/task.txt"\n' in made
+    assert '#SBATCH "--output=/data/#1/%a/task.txt"\n' in Slurm().script(array_in(Path("/data/#1")))
+
+
 @pytest.mark.parametrize("options", ["-c 4", "-c4", "--cpus-per-task=4", "--exclusive"])
 def test_cores_that_are_asked_for_are_left_alone(options: str) -> None:
     assert "--cpus-per-task=2" not in Slurm(options=options).script(array_in(Path("/data")))
