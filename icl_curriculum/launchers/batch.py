@@ -19,6 +19,7 @@ from pydantic import Field
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.options import on_command_line
 from icl_curriculum.launchers.base import Launch, Launcher, LaunchUnit, LaunchWatch, UnitStanding
 from icl_curriculum.launchers.batch_files import LAUNCHED, Ended, JobArray, arrays_in
 from icl_curriculum.launchers.batch_keeping import Keeper
@@ -110,6 +111,7 @@ class BatchLauncher(Launcher):
                 [unit.key for unit in part], [list(unit.command) for unit in part], list(launch.starter), launch.jobs,
                 restarts={unit.name: restarts[unit.name] for unit in part if restarts.get(unit.name)},
                 threads=max(unit.threads for unit in part), launcher=self.spec(),
+                from_command_line=on_command_line(),
             )  # fmt: skip
 
     def standings(self, folder: Path) -> dict[str, UnitStanding]:

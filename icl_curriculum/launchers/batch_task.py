@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.launchers.base import UNIT_FILE
 from icl_curriculum.launchers.batch_files import Ended, JobArray, read_array
 from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED, UnitProcess
@@ -117,7 +118,8 @@ def main(arguments: Sequence[str]) -> int:
         time.sleep(0.5)
     task = _Task(array, int(index), attempt)
     task.listen()
-    ended = task.execute()
+    with named_as_on_the_command_line(array.from_command_line):
+        ended = task.execute()
     if ended.how == "stopped":
         # One that was begun anew elsewhere meanwhile must not take that one's place.
         if rest[:1] == ["--again"] and task.folder.is_latest(attempt):

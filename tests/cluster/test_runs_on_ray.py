@@ -92,6 +92,8 @@ def test_killed_processes_are_started_again(cluster: RayCluster, killed: tuple[H
     command.ends()
     again = re.findall(r"^(mixed-seed1\d): .*; it is started once more$", command.err, re.MULTILINE)
     assert sorted(again) == ["mixed-seed10", "mixed-seed11"]
+    assert "; without --fresh, the next run continues from the last checkpoint" in command.err
+    assert "raylet" not in command.out
     experiment.assert_as_here()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -89,6 +90,13 @@ def test_a_unit_that_finishes(array: JobArray) -> None:
 def test_a_unit_that_fails_by_itself(array: JobArray) -> None:
     assert executed(array, "say(failure={'message': 'mixed-seed0: diverged', 'details': 'more'}); sys.exit(1)") == 1
     assert ending(array) == Ended("1.0", "failed", "mixed-seed0: diverged", "more", "training 3/9")
+
+
+@pytest.mark.parametrize(("from_command_line", "said"), [(True, "without --fresh"), (False, "without fresh=True")])
+def test_what_it_says_names_options_as_whoever_launched_it(array: JobArray, from_command_line: bool, said: str) -> None:
+    dataclasses.replace(array, from_command_line=from_command_line).write()
+    assert executed(array, "os.kill(os.getpid(), signal.SIGKILL)") == 137
+    assert f"; {said}, the next run continues from the last checkpoint" in ending(array).message
 
 
 def test_a_unit_that_is_killed(array: JobArray) -> None:
