@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import ROOT, Command, HeldExperiment, on, processes, wait_for
+from launching import ROOT, Command, HeldExperiment, is_running, on, processes, wait_for
 from slurm_cluster import SlurmCluster
 from tiny_runs import tables
 
@@ -36,53 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def launched(
-    cluster: SlurmCluster,
-    experiment: HeldExperiment,
-    env: Mapping[str, str] | None = None,
-    *,
-    attaches: bool = False,
-    **settings: Any,
+    cluster: SlurmCluster, experiment: HeldExperiment, env: Mapping[str, str] | None = None, **settings: Any
 ) -> Command:
-    """``icl run`` on the cluster, once it has submitted its runs or attached to them."""
-    command = Command(
+    """``icl run`` on the cluster."""
+    return Command(
         "run", experiment.file, "--results", experiment.results, "--on", on("slurm", **{**QUICK, **settings}),
         env={**cluster.env, **(env or {})}, folder=experiment.folder,
     )  # fmt: skip
-    command.wait_for(", job " if attaches else " as job ")
-    return command
-
-
-def attempts(experiment: HeldExperiment) -> int:
-    """How often the only run of an experiment was begun, as a task that SLURM requeues."""
-    (begun,) = experiment.launched.glob("*/0/begun.json")
-    return int(json.loads(begun.read_text())["attempt"].rpartition(".")[2]) + 1
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unfollowed(cluster: SlurmCluster, folder: Path) -> HeldExperiment:
-    """A run of a minute at most whose command was ended by Ctrl-C at once."""
-    experiment = HeldExperiment(folder, "unfollowed")
-    command = launched(cluster, experiment, options="--time=1", warning=10)
-    command.interrupt()
-    command.ends(130)
-    assert "jobs that were submitted go on: icl status shows them, and the same command attaches to them" in command.err
-    return experiment
-
-
-@pytest.fixture(scope="module", autouse=True)
-def limited(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> tuple[HeldExperiment, Command]:
-    """A run of a minute at most."""
-    experiment = HeldExperiment(folder, "limited")
-    return experiment, launched(cluster, experiment, options="--time=1", warning=30)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stuck(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> tuple[HeldExperiment, Command]:
-    """A run of a minute at most, whose evaluation never comes to its end."""
-    experiment = HeldExperiment(folder, "stuck")
-    experiment.go()
-    experiment.hold_evaluation()
-    return experiment, launched(cluster, experiment, options="--time=1", warning=30)
 
 
 def page_commands() -> list[list[str]]:
@@ -94,8 +54,46 @@ def page_commands() -> list[list[str]]:
     return [re.sub('"', "", line).split()[1:] for line in found]
 
 
+Begun = dict[str, tuple[HeldExperiment, Command]]
+
+
 @pytest.fixture(scope="module", autouse=True)
-def page(cluster: SlurmCluster, folder: Path) -> tuple[Command, str]:
+def begun(cluster: SlurmCluster, folder: Path) -> Begun:
+    """The experiments of all tests here, by name, with their commands, begun at once."""
+    hiding = {"SBATCH_JOB_NAME": "mine", "SQUEUE_PARTITION": "high", "SLURM_RESTART_COUNT": "3", "SBATCH_SIGNAL": "9"}
+    minute = {"options": "--time=1", "warning": 30}
+    changes: dict[str, dict[str, Any]] = {
+        "killed": {"seeds": [0, 1]},
+        "diverged": {"training.divergence": 1.0001},
+    }
+    names = ["unfollowed", "limited", "stuck", "killed", "cancelled", "diverged"]
+    experiments = {name: HeldExperiment(folder, name, changes.get(name)) for name in names}
+    for name in ("stuck", "diverged"):
+        experiments[name].go()
+    experiments["stuck"].hold_evaluation()
+    settings = {"unfollowed": {**minute, "warning": 10}, "limited": minute, "stuck": minute}
+    return {
+        name: (
+            experiment,
+            launched(cluster, experiment, hiding if name == "killed" else None, **settings.get(name, {})),
+        )
+        for name, experiment in experiments.items()
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unfollowed(begun: Begun) -> HeldExperiment:
+    """A run of a minute at most whose command was ended by Ctrl-C at once."""
+    experiment, command = begun["unfollowed"]
+    command.wait_for(" as job ")
+    command.interrupt()
+    command.ends(130)
+    assert "jobs that were submitted go on: icl status shows them, and the same command attaches to them" in command.err
+    return experiment
+
+
+@pytest.fixture(scope="module", autouse=True)
+def page(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> tuple[Command, str]:
     """The page's command, with figures and a report, and what the page's other command says in the middle of it."""
     run, status = page_commands()
     command = Command(*run, env=cluster.env, folder=folder / "page", drawn=True)
@@ -106,16 +104,21 @@ def page(cluster: SlurmCluster, folder: Path) -> tuple[Command, str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def checked(cluster: SlurmCluster, folder: Path, unfollowed: HeldExperiment) -> Command:
+def checked(cluster: SlurmCluster, folder: Path, page: object) -> Command:
+    """The check of the launcher."""
     options = ["--set", "poll=0.5", "--set", "patience=5.0"]
     return Command("check", "slurm", *options, env=cluster.env, folder=folder / "check")
 
 
-def test_killed_processes_are_started_again(cluster: SlurmCluster, folder: Path) -> None:
+def attempts(experiment: HeldExperiment) -> int:
+    """How often the only run of an experiment was begun, as a task that SLURM requeues."""
+    (begun,) = experiment.launched.glob("*/0/begun.json")
+    return int(json.loads(begun.read_text())["attempt"].rpartition(".")[2]) + 1
+
+
+def test_killed_processes_are_started_again(begun: Begun) -> None:
     """Of one run the worker, of the other one who watches it; with settings of a user's that would hide both."""
-    experiment = HeldExperiment(folder, "killed", {"seeds": [0, 1]})
-    hiding = {"SBATCH_JOB_NAME": "mine", "SQUEUE_PARTITION": "high", "SLURM_RESTART_COUNT": "3", "SBATCH_SIGNAL": "9"}
-    command = launched(cluster, experiment, hiding)
+    experiment, command = begun["killed"]
     for seed in range(2):
         experiment.wait_for_checkpoint(seed)
     where = str(experiment.launched)
@@ -127,10 +130,11 @@ def test_killed_processes_are_started_again(cluster: SlurmCluster, folder: Path)
     command.wait_for("mixed-seed0: job ")
     command.wait_for("mixed-seed1: job ")
     # It would keep its run from the one that is submitted in its place.
-    wait_for(lambda: not Path(f"/proc/{alone}").exists(), "the worker that nobody watches has ended")
+    wait_for(lambda: not is_running(alone), "the worker that nobody watches has ended")
     experiment.go()
     command.ends()
-    assert re.findall(r"^mixed-seed\d: job \d+_\d (.*)$", command.err.replace(os.uname().nodename, "HOST"), re.M) == [
+    said = re.findall(r"^mixed-seed\d: job \d+_\d (.*)$", command.err.replace(os.uname().nodename, "HOST"), re.M)
+    assert sorted(said) == [
         "was killed on HOST (failed, NonZeroExitCode); it is submitted once more",
         "vanished (failed, JobLaunchFailure); it is submitted once more",
     ]
@@ -138,15 +142,12 @@ def test_killed_processes_are_started_again(cluster: SlurmCluster, folder: Path)
     assert not [*experiment.launched.glob("*/")]
 
 
-def test_a_run_that_fails_by_itself_or_is_cancelled_is_not_submitted_again(cluster: SlurmCluster, folder: Path) -> None:
-    cancelled = HeldExperiment(folder, "cancelled")
-    command = launched(cluster, cancelled)
-    diverged = HeldExperiment(folder, "diverged", {"training.divergence": 1.0001})
-    diverged.go()
-    failing = launched(cluster, diverged)
+def test_a_run_that_fails_by_itself_or_is_cancelled_is_not_submitted_again(cluster: SlurmCluster, begun: Begun) -> None:
+    _, failing = begun["diverged"]
     failing.ends(1)
     assert re.search(r"^failed: mixed-seed0: training diverged by step \d+", failing.err, re.MULTILINE), failing.err
     assert failing.err.count("submitted") == 1
+    cancelled, command = begun["cancelled"]
     cancelled.wait_for_checkpoint()
     (job,) = re.findall(r"submitted 1 run as job (\d+); scancel \1 ends it", command.err)
     cluster.run("scancel", job)
@@ -191,9 +192,9 @@ def stops(experiment: HeldExperiment) -> list[int]:
 
 
 def test_a_run_goes_on_behind_its_time_limit(
-    limited: tuple[HeldExperiment, Command], cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+    begun: Begun, cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment, command = limited
+    experiment, command = begun["limited"]
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
     wait_for(lambda: len(stops(experiment)) >= 2, "it was stopped twice")
 
@@ -219,8 +220,8 @@ def test_a_run_goes_on_behind_its_time_limit(
     experiment.assert_as_here()
 
 
-def test_a_run_that_never_comes_further_has_failed(stuck: tuple[HeldExperiment, Command]) -> None:
-    experiment, command = stuck
+def test_a_run_that_never_comes_further_has_failed(begun: Begun) -> None:
+    experiment, command = begun["stuck"]
     command.ends(1)
     assert (
         "failed: mixed-seed0: its time was over twice at the same place, evaluation; give each attempt more time, or "
@@ -236,7 +237,8 @@ def test_a_run_that_nobody_follows_goes_on_behind_its_time_limit(
 ) -> None:
     wait_for(lambda: attempts(unfollowed) >= 3, "it runs for the third time")
     assert len(stops(unfollowed)) >= 2
-    command = launched(cluster, unfollowed, attaches=True, options="--time=1", warning=10)
+    command = launched(cluster, unfollowed, options="--time=1", warning=10)
+    command.wait_for(", job ")
     assert re.search(r"^attached to 1 run under way, job \d+$", command.err, re.MULTILINE)
     unfollowed.go()
     command.ends()
