@@ -135,8 +135,8 @@ def test_killed_processes_are_started_again(begun: Begun) -> None:
     command.ends()
     said = re.findall(r"^mixed-seed\d: job \d+_\d (.*)$", command.err.replace(os.uname().nodename, "HOST"), re.M)
     assert sorted(said) == [
-        "was killed on HOST (failed, NonZeroExitCode); it is submitted once more",
         "vanished (failed, JobLaunchFailure); it is submitted once more",
+        "was killed on HOST (failed, NonZeroExitCode); it is submitted once more",
     ]
     experiment.assert_as_here()
     assert not [*experiment.launched.glob("*/")]
