@@ -57,7 +57,8 @@ class _Task:
         before = self.folder.last_ended()
         self.folder.begin(self.attempt, platform.node())
         with self.folder.log.open("a", encoding="utf-8") as log:
-            print(f"attempt {self.attempt} on {platform.node()}, {time.strftime('%Y-%m-%d %H:%M:%S')}", file=log)
+            began = time.strftime("%Y-%m-%d %H:%M:%S")
+            print(f"attempt {self.attempt} on {platform.node()}, {began}", file=log, flush=True)
             unit = self.folder.path / UNIT_FILE
             # The system may signal all processes of a task, and not this one alone.
             self.process = process = UnitProcess(self.command, unit, name=self.name, can_stop=True)

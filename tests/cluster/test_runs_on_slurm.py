@@ -61,7 +61,8 @@ Begun = dict[str, tuple[HeldExperiment, Command]]
 def begun(cluster: SlurmCluster, folder: Path) -> Begun:
     """The experiments of all tests here, by name, with their commands, begun at once."""
     hiding = {"SBATCH_JOB_NAME": "mine", "SQUEUE_PARTITION": "high", "SLURM_RESTART_COUNT": "3", "SBATCH_SIGNAL": "9"}
-    minute = {"options": "--time=1", "warning": 30}
+    # The warning comes 20 to 50 seconds after the start.
+    minute = {"options": "--time=1", "warning": 10}
     changes: dict[str, dict[str, Any]] = {
         "killed": {"seeds": [0, 1]},
         "diverged": {"training.divergence": 1.0001},
@@ -71,7 +72,7 @@ def begun(cluster: SlurmCluster, folder: Path) -> Begun:
     for name in ("stuck", "diverged"):
         experiments[name].go()
     experiments["stuck"].hold_evaluation()
-    settings = {"unfollowed": {**minute, "warning": 10}, "limited": minute, "stuck": minute}
+    settings = dict.fromkeys(("unfollowed", "limited", "stuck"), minute)
     return {
         name: (
             experiment,
