@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import signal
 import sys
@@ -103,7 +104,9 @@ def test_a_worker_that_is_done_is_not_killed_by_a_warning(tmp_path: Path, monkey
     kept = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
     monkeypatch.setattr(worker, "work", lambda unit, say: 75)
     monkeypatch.setattr(worker, "make_tolerant", lambda stream, **options: None)
+    monkeypatch.setattr("os.dup", lambda number: number)
     monkeypatch.setattr("os.dup2", lambda old, new: None)
+    monkeypatch.setattr("os.fdopen", lambda number, *how, **options: io.StringIO())
     monkeypatch.setattr(sys, "argv", ["start_worker.py", "unit.toml", "--can-stop"])
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
