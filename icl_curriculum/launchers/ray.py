@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -29,6 +31,8 @@ from icl_curriculum.launchers.base import (
 
 #: Seconds between two looks at what tasks have said.
 LOOK_EVERY = 0.5
+#: Seconds that a cluster is given to accept a connection.
+ANSWERS_WITHIN = 20.0
 
 
 @register_launcher("ray")
@@ -68,6 +72,7 @@ class Ray(Launcher):
 
             began = not ray.is_initialized()
             if began:
+                self._expect_listener()
                 local: dict[str, Any] = {}
                 if self.address is None:
                     local = {"include_dashboard": False}
@@ -84,6 +89,16 @@ class Ray(Launcher):
             finally:
                 if began:
                     ray.shutdown()
+
+    def _expect_listener(self) -> None:
+        """UserError where nothing listens at the address: Ray itself takes minutes to say so."""
+        found = re.fullmatch(r"(?:ray://)?([^/:\[\]]+):(\d+)", self.address or "")
+        if found is not None:
+            try:
+                socket.create_connection((found[1], int(found[2])), timeout=ANSWERS_WITHIN).close()
+            except (OSError, OverflowError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                raise UserError(f"Ray cannot be reached at {self.address}: {reason}") from None
 
 
 @contextlib.contextmanager

@@ -149,4 +149,4 @@ def test_a_cluster_that_is_not_there(cluster: RayCluster, folder: Path) -> None:
         env=cluster.env, folder=experiment.folder,
     )  # fmt: skip
     command.ends(2)
-    assert command.err.splitlines()[-1].startswith("error: Ray cannot be reached at 127.0.0.1:1: ")
+    assert command.err.splitlines()[-1] == "error: Ray cannot be reached at 127.0.0.1:1: Connection refused"
