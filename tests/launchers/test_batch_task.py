@@ -169,13 +169,9 @@ def test_half_a_file_of_a_task_is_none(tmp_path: Path) -> None:
 
 def test_an_attempt_that_was_given_up_puts_nothing_back_into_the_queue(array: JobArray, tmp_path: Path) -> None:
     """Its place is taken by the attempt that was begun elsewhere meanwhile, which that would end."""
-    does = (
-        f"""
-from pathlib import Path
-Path({str(array.task(0).path / "begun.json")!r}).write_text(json.dumps({{"attempt": "1.1", "where": "n2"}}))
-"""
-        + STOPS
-    )
+    begun = array.task(0).path / "begun.json"
+    elsewhere = f'open({str(begun)!r}, "w").write(json.dumps(dict(attempt="1.1", where="n2")))\n'
+    does = STOPS.replace("say(stopped", f"{elsewhere}say(stopped")
     again = f"touch {tmp_path / 'again'}"
     assert executed(array, does, "--again", again, signals=signal.SIGUSR1) == 75
     assert not (tmp_path / "again").exists()
