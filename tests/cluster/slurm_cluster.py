@@ -172,7 +172,7 @@ class SlurmCluster:
         files = [f"--{kind}-file={self.folder}/munge.{end}" for kind, end in paths.items()]
         self._daemon("munged", ["-F", "--force", f"--socket={self.folder}/munge.socket", *files])
         wait_for((self.folder / "munge.socket").is_socket, "munged listens")
-        self._daemon("slurmctld", ["-D"])
+        self.start_controller()
         for node in NODES:
             self.start_node(node)
         wait_for(lambda: self.states() == dict.fromkeys(NODES, "idle"), "both nodes are idle")
@@ -193,6 +193,16 @@ class SlurmCluster:
         daemon = self.daemons.pop(node)
         daemon.kill()
         daemon.wait()
+
+    def stop_controller(self) -> None:
+        """Ends slurmctld, which keeps what it knows. The jobs go on, and `start_controller` starts it again."""
+        daemon = self.daemons.pop("slurmctld")
+        daemon.terminate()
+        daemon.wait()
+
+    def start_controller(self) -> None:
+        """Starts slurmctld: for the first time, or again after `stop_controller`."""
+        self._daemon("slurmctld", ["-D"])
 
     def run(self, *command: str, check: bool = True) -> str:
         """What a command of SLURM prints."""

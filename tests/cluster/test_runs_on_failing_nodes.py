@@ -130,18 +130,13 @@ def test_a_second_copy_takes_over_when_the_first_is_killed(
     experiment.assert_as_here()
 
 
-@pytest.mark.parametrize("partition", ["abrupt"])
-def test_a_job_of_more_weight_and_a_controller_that_is_away(
-    cluster: SlurmCluster, folder: Path, partition: str
-) -> None:
-    experiment = HeldExperiment(folder, partition)
-    command = launched(cluster, experiment, f"--partition={partition}")
+def test_a_job_of_more_weight_and_a_controller_that_is_away(cluster: SlurmCluster, folder: Path) -> None:
+    experiment = HeldExperiment(folder, "preempted")
+    command = launched(cluster, experiment, "--partition=abrupt")
     experiment.wait_for_checkpoint()
-    controller = cluster.daemons.pop("slurmctld")
-    controller.terminate()
-    controller.wait()
+    cluster.stop_controller()
     command.wait_for("the batch system does not answer, and is asked again: ")
-    cluster._daemon("slurmctld", ["-D"])
+    cluster.start_controller()
     wait_for(lambda: cluster.state(job_of(command)) == "RUNNING", "the controller is back")
     (worker,) = workers(experiment)
     wait_for(lambda: {*cluster.states().values()} <= {"idle", "mixed", "allocated"}, "its nodes are back")
