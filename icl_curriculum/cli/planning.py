@@ -10,6 +10,7 @@ from rich.table import Table
 from icl_curriculum.cli import output
 from icl_curriculum.cli.costs import number_shown, telling, time_shown
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.runs.elsewhere import launch_of
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
@@ -31,6 +32,8 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predic
     output.put(plan=found.runs)
     for label, text in _notes(found):
         output.note(text, label=label)
+    if found.error is None:
+        output.note("nothing was trained or written; the same command without --dry-run does it")
     if predictions is not None and found.error is None:
         output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
     if found.error is not None:
@@ -49,13 +52,18 @@ def show_launch(
     log: Sequence[str],
 ) -> int:
     """Print what would be done with runs, and what a launcher would submit for those that are not finished."""
-    found = plan_of(runs, results, fresh=fresh)
+    found = plan_of(runs, results, None, fresh=fresh)
     output.show(plan_table(found.runs))
+    for label, text in _notes(found):
+        output.note(text, label=label)
     if found.error is not None:
         raise found.error
     waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
     chosen = [run for run in found.launched if run.name in waiting]
-    text = launcher.planned(launch_of(chosen, results, device=device, jobs=jobs, log=log)) if chosen else ""
+    text = ""
+    if chosen:
+        with at_work(launcher, "planned"):
+            text = launcher.planned(launch_of(chosen, results, device=device, jobs=jobs, log=log))
     output.put(plan=found.runs, submitted=text)
     if text:
         output.show(text)
@@ -105,5 +113,3 @@ def _notes(found: LaunchPlan) -> Iterator[tuple[str, str]]:
         yield "note: ", str(notice)
     if any(row.seconds for row in found.runs):
         yield "", "time: by a few timed updates, for each run alone; without baselines, predictions, figures and report"
-    if found.error is None:
-        yield "", "nothing was trained or written; the same command without --dry-run does it"

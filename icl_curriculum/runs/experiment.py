@@ -220,7 +220,9 @@ def run(
         board.set(name, "done" if failure is None else "failed", now=True)
 
     outcome = carry_out(
-        runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
+        runs, as_path(results, "results"),
+        # Elsewhere there is nothing that run after run in this process could mean.
+        jobs=None if jobs is None else whole_number(jobs, "jobs", least=0) or (0 if launcher is None else None),
         processes=None if processes is None else whole_number(processes, "processes", least=1),
         device=resolve_device(device) if launcher is None else device, fresh=fresh, log=as_texts(log, "log"),
         on=launcher, report=reported, ended=ended,
