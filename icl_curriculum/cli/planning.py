@@ -59,6 +59,12 @@ def show_launch(
     if found.error is not None:
         raise found.error
     waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
+    with at_work(launcher, "standings"):
+        standings = launcher.standings((results / runs[0].experiment.name).resolve())
+    for run, standing in standings.items():
+        if run in waiting and standing.state in ("waiting", "running", "requeued"):
+            output.note(f"{run}: under way{f' in job {standing.job}' if standing.job else ''}, which is attached to")
+            waiting.remove(run)
     chosen = [run for run in found.launched if run.name in waiting]
     text = ""
     if chosen:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from icl_curriculum.core.visibility import wait_until_visible
 from icl_curriculum.launchers.base import UNIT_FILE
 from icl_curriculum.launchers.batch_files import Ended, JobArray, read_array
 from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED, UnitProcess
@@ -108,13 +109,14 @@ def _place(progress: dict[str, Any]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Execute a task, see above; ``arguments``: those after ``--task``."""
     folder, index, attempt, *rest = arguments
-    deadline = time.monotonic() + SEEN_WITHIN
-    while (array := read_array(Path(folder))) is None:
-        if time.monotonic() > deadline:
-            print(f"{folder}/array.json is not seen on {platform.node()}; the results must lie on a file system that "
-                  f"all nodes share", file=sys.stderr)  # fmt: skip
-            return 1
-        time.sleep(0.5)
+    if not wait_until_visible(Path(folder, "array.json"), seconds=SEEN_WITHIN, tell=lambda waited: None):
+        print(f"{folder}/array.json is not seen on {platform.node()}; the results must lie on a file system that "
+              f"all nodes share", file=sys.stderr)  # fmt: skip
+        return 1
+    array = read_array(Path(folder))
+    if array is None:
+        print(f"{folder}/array.json is damaged; give the command again", file=sys.stderr)
+        return 1
     task = _Task(array, int(index), attempt)
     task.listen()
     ended = task.execute()

@@ -11,6 +11,7 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.log import LOG
+from icl_curriculum.core.visibility import look_anew
 from icl_curriculum.launchers.base import Launch, Launcher, UnitProblem
 from icl_curriculum.runs.execution import Progress, Report, directory_of
 from icl_curriculum.runs.failures import RunFailure
@@ -68,6 +69,7 @@ class LaunchedRuns:
         """Whether a run's folder holds it finished, as soon as this machine sees that."""
         deadline = time.monotonic() + SEEN_WITHIN
         while True:
+            look_anew(directory_of(run, self.results).path)
             try:
                 if standing_of(run, directory_of(run, self.results)).to_do == "keep":
                     return True

@@ -144,12 +144,15 @@ def test_a_folder_that_is_not_seen_yet_is_waited_for(array: JobArray) -> None:
     assert executed(array, "say(finished='mixed-seed0')") == 0
 
 
-def test_a_folder_that_is_never_seen_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_is_never_seen_is_named_and_a_file_that_is_damaged(
+    array: JobArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("icl_curriculum.launchers.batch_task.SEEN_WITHIN", -1.0)
     assert main([str(tmp_path / "away"), "0", "1.0"]) == 1
     assert "away/array.json is not seen on " in capsys.readouterr().err
+    (array.folder / "array.json").write_text("{")
+    assert main([str(array.folder), "0", "1.0"]) == 1
+    assert capsys.readouterr().err == f"{array.folder}/array.json is damaged; give the command again\n"
 
 
 def test_half_a_file_of_a_task_is_none(tmp_path: Path) -> None:

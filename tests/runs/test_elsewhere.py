@@ -186,6 +186,15 @@ def test_the_status_of_runs_that_are_not_finished(icl: Icl, tmp_path: Path) -> N
         RunStatus("mixed-seed2", "failed", "", "job 7_2", "mixed-seed2: training diverged"),
         RunStatus("mixed-seed3", "interrupted", why="job 7_3 is not in the queue any more"),
     ]
+    file = write_toml(tmp_path / "tiny.toml", tiny_values({"seeds": [0, 1, 2]}))
+    command = ("run", file, "--results", tmp_path, "--on", on_toy(tmp_path), "--dry-run")
+    code, out, err = icl(*command)
+    assert (code, out.count("--task")) == (0, 1)
+    assert err == (
+        "mixed-seed0: under way in job 7_0, which is attached to\n"
+        "mixed-seed1: under way in job 7_1, which is attached to\n"
+        "nothing was submitted or written; the same command without --dry-run does it\n"
+    )
     (queue / "silent").touch()
     assert icl_curriculum.status("tiny", results=tmp_path)[3].why == "the queue does not answer"
     code, out, err = icl("status", "tiny", "--results", tmp_path)
