@@ -83,6 +83,14 @@ def run(
     predictions: Predictions = None,
     on: On = None,
     slurm: SlurmOptions = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="answer the evaluation of each run in N parts, each a job of its own, as --jobs and --on have room",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -119,9 +127,11 @@ def run(
                 device = leader.device_for(device)
         if launcher is not None:
             raise typer.Exit(
-                planning.show_launch(launcher, loaded, results, device, jobs=jobs, fresh=fresh, log=log or ())
+                planning.show_launch(
+                    launcher, loaded, results, device, jobs=jobs, fresh=fresh, log=log or (), parts=parts
+                )
             )
-        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions))
+        raise typer.Exit(planning.show(loaded, results, device, fresh=fresh, predictions=predictions, parts=parts))
     if launcher is not None and launcher.outlives_command:
         endings.leaves("jobs that were submitted go on: icl status shows them, and the same command attaches to them")
     where = device if launcher is None else f"{launcher.name}, device {device}"
@@ -133,8 +143,8 @@ def run(
 
         outcome = carry_out(
             loaded, results, jobs=jobs, processes=processes, device=device, fresh=fresh, log=log or (),
-            predictions=predictions, on=launcher, report=view.report, queued=view.queued, started=view.started,
-            ended=view.ended, launched=launched, note=display.show_note,
+            predictions=predictions, on=launcher, parts=parts, report=view.report, queued=view.queued,
+            started=view.started, ended=view.ended, launched=launched, note=display.show_note,
         )  # fmt: skip
     if outcome.launched.finished or outcome.launched.skipped:
         display.show_results(outcome.launched.directory, outcome.figures)
@@ -206,6 +216,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     plugin: Plugins = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="banks answered at once")] = 1,
     predictions: Predictions = None,
 ) -> None:
     """Ask a trained model about any class, inputs and shift; by default, its classes under every shift.
@@ -215,7 +226,8 @@ def evaluate(
     """
     from icl_curriculum.cli import display, progress
     from icl_curriculum.runs import launch
-    from icl_curriculum.scoring.evaluate import EvaluationQuestions, evaluate_run
+    from icl_curriculum.scoring.asked_run import EvaluationQuestions
+    from icl_curriculum.scoring.evaluate import evaluate_run
     from icl_curriculum.scoring.grid import AskedCells
 
     questions = EvaluationQuestions(
@@ -234,6 +246,7 @@ def evaluate(
         output=output,
         device=launch.resolve_device(device),
         plugins=plugin or (),
+        jobs=jobs,
         view=progress.bank_view,
     )
     display.show_evaluation(written, grid)

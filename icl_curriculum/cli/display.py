@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # These import torch or matplotlib, which `icl list` does wit
     from icl_curriculum.pages import WrittenReport
     from icl_curriculum.runs.importing.command import WrittenImport
     from icl_curriculum.runs.launch import LaunchOutcome, RunFailure
-    from icl_curriculum.scoring.evaluate import WrittenEvaluation
     from icl_curriculum.scoring.grid import BankGrid
     from icl_curriculum.scoring.heads import WrittenHeads
+    from icl_curriculum.scoring.run_evaluation import WrittenEvaluation
     from icl_curriculum.scoring.score_folder import WrittenScores
 
 

@@ -13,16 +13,27 @@ from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.runs.elsewhere import launch_of
+from icl_curriculum.runs.parts import Work, run_of, slices_of
+from icl_curriculum.runs.phases import first_works
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
 
 #: The exit code where a run is left alone since a file of it is damaged.
 _DAMAGED = 1
 
 
-def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predictions: str | None = None) -> int:
+def show(
+    runs: Sequence[Run],
+    results: Path,
+    device: str,
+    *,
+    fresh: bool,
+    predictions: str | None = None,
+    parts: int | None = None,
+) -> int:
     """Print what `launch` would do with runs; the exit code. UserError, at the end, where it would start nothing.
 
-    ``predictions``: the format in which what everyone answered is to be written, too.
+    ``predictions``: the format in which what everyone answered is to be written, too. ``parts``: in how many parts
+    each run is to be evaluated.
     """
     found = plan_of(runs, results, device, fresh=fresh)
     if found.error is None:
@@ -36,9 +47,25 @@ def show(runs: Sequence[Run], results: Path, device: str, *, fresh: bool, predic
         output.note("nothing was trained or written; the same command without --dry-run does it")
     if predictions is not None and found.error is None:
         output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
+    if parts is not None and found.error is None:
+        _note_parts(found, parts)
     if found.error is not None:
         raise found.error
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def _note_parts(found: LaunchPlan, parts: int) -> None:
+    """Say how the runs of a plan are evaluated in parts."""
+    asked = {row.run for row in found.runs if row.action in ("train", "resume", "evaluate", "re-evaluate")}
+    of_run = {run.name: slices_of(run, parts) for run in found.launched if run.name in asked}
+    by_number: dict[tuple[int, int], list[str]] = {}
+    for run, slices in of_run.items():
+        by_number.setdefault((len(slices), sum(len(part.banks()) for part in slices)), []).append(run)
+    for (number, banks), names in by_number.items():
+        output.note(
+            f"{', '.join(names)}: once trained, {banks} banks are answered in {number} "
+            f"part{'s' * (number != 1)} of at most {-(-banks // number)}, and then put together"
+        )
 
 
 def show_launch(
@@ -50,8 +77,12 @@ def show_launch(
     jobs: int | None,
     fresh: bool,
     log: Sequence[str],
+    parts: int | None = None,
 ) -> int:
-    """Print what would be done with runs, and what a launcher would submit for those that are not finished."""
+    """Print what would be done with runs, and what a launcher would submit for those that are not finished.
+
+    ``parts``: in how many parts each run is to be evaluated; what is submitted first is shown.
+    """
     found = plan_of(runs, results, None, fresh=fresh)
     output.show(plan_table(found.runs))
     for label, text in _notes(found):
@@ -59,22 +90,36 @@ def show_launch(
     if found.error is not None:
         raise found.error
     waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
-    with at_work(launcher, "standings"):
-        standings = launcher.standings((results / runs[0].experiment.name).resolve())
-    for run, standing in standings.items():
-        if run in waiting and standing.state in ("waiting", "running", "requeued"):
-            output.note(f"{run}: under way{f' in job {standing.job}' if standing.job else ''}, which is attached to")
-            waiting.remove(run)
     chosen = [run for run in found.launched if run.name in waiting]
+    works: Sequence[Work] = chosen if parts is None else first_works(chosen, results, parts)
     text = ""
-    if chosen:
+    if works:
+        works = _not_under_way(launcher, works, results)
+    if works:
         with at_work(launcher, "planned"):
-            text = launcher.planned(launch_of(chosen, results, device=device, jobs=jobs, log=log))
+            text = launcher.planned(launch_of(works, results, device=device, jobs=jobs, log=log))
     output.put(plan=found.runs, submitted=text)
     if text:
         output.show(text)
+    if parts is not None:
+        _note_parts(found, parts)
     output.note("nothing was submitted or written; the same command without --dry-run does it")
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def _not_under_way(launcher: Launcher, works: Sequence[Work], results: Path) -> list[Work]:
+    """The works that would be submitted; the others are under way, and it is said that they would be attached to."""
+    folder = results.resolve() / run_of(works[0]).experiment.name
+    with at_work(launcher, "standings"):
+        standings = launcher.standings(folder)
+    attached = {
+        name: standing for name, standing in standings.items() if standing.state in ("waiting", "running", "requeued")
+    }
+    for work in works:
+        if work.name in attached:
+            job = attached[work.name].job
+            output.note(f"{work.name}: under way{f' in job {job}' if job else ''}, which is attached to")
+    return [work for work in works if work.name not in attached]
 
 
 def plan_table(rows: Sequence[PlannedRun]) -> Table:

@@ -22,12 +22,13 @@ MOST_RESTARTS = 2
 
 @dataclass(frozen=True)
 class LaunchUnit:
-    """One run, ready to be executed anywhere: its files by value, and the command that executes them.
+    """A run, or a part of one, ready to be executed anywhere: its files by value, and the command that executes them.
 
-    ``name``: the run's, ``<variant>-seed<seed>``. ``key``: equal for units that do the same, so that a job that is
-    under way can be told from one of another config. ``files``: contents by relative path, `UNIT_FILE` among them.
-    ``command``: what executes it, followed by the path of the unit's file; it tells of its way as `UnitProcess` says.
-    ``threads``: the processor cores that it computes with.
+    ``name``: the run's, ``<variant>-seed<seed>``, with ``.training`` or ``.part-2-of-4`` behind it for a part.
+    ``key``: equal for units that do the same, so that a job that is under way can be told from one of another
+    config. ``files``: contents by relative path, `UNIT_FILE` among them. ``command``: what executes it, followed by
+    the path of the unit's file; it tells of its way as `UnitProcess` says. ``threads``: the processor cores that it
+    computes with.
     """
 
     name: str

@@ -26,7 +26,7 @@ KINDS: dict[str, str] = {
     "state": "state.pt of finished runs, from which they would be resumed, which they need not be",
     "aside": "runs that --fresh moved aside, whole; removed only with --kind aside",
     "predictions": "what --predictions wrote beside the tables of runs; removed only with --kind predictions",
-    "cache": "what baselines answered; computed anew where it is asked for again",
+    "cache": "what baselines answered, and banks of runs not finished; computed anew where it is asked for again",
     "temporary": "what killed processes left half-written",
 }
 
@@ -175,8 +175,12 @@ def _of_experiment(experiment: Path, found: Findings) -> Iterator[Removable]:
     working = [run for run in _runs(experiment) if is_locked(run / ".lock")]
     if working or is_locked(lock) or cache.is_symlink():
         return
-    answers = tuple(path for end in ("json", "lock", "safetensors") for path in sorted(cache.glob(f"*.{end}")))
-    halves = tuple(path for each in (experiment, cache) for path in sorted(each.glob(".*.tmp")))
+    # Beside what baselines answered: a folder for each run that was being evaluated.
+    folders = (*_folders(cache), cache)
+    answers = tuple(
+        path for each in folders for end in ("json", "lock", "safetensors") for path in sorted(each.glob(f"*.{end}"))
+    )
+    halves = tuple(path for each in (experiment, *folders) for path in sorted(each.glob(".*.tmp")))
     yield from _existing({"cache": answers, "temporary": halves}, experiment, lock)
 
 
@@ -231,5 +235,5 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     # A folder that is empty now says nothing any more.
     with contextlib.suppress(OSError):
-        if path.parent.name in ("checkpoints", "aside", ".cache"):
+        if path.parent.name in ("checkpoints", "aside", ".cache") or path.parent.parent.name == ".cache":
             path.parent.rmdir()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.log import LOG
@@ -15,7 +14,8 @@ from icl_curriculum.core.visibility import look_anew
 from icl_curriculum.launchers.base import Launch, Launcher, UnitProblem
 from icl_curriculum.runs.execution import Progress, Report, directory_of
 from icl_curriculum.runs.failures import RunFailure
-from icl_curriculum.runs.standing import standing_of
+from icl_curriculum.runs.part_work import is_done
+from icl_curriculum.runs.parts import Work, run_of
 from icl_curriculum.runs.units import expect_seen, starter, unit_of
 
 #: Seconds for which the files of a run that has ended elsewhere are waited for: a shared file system shows them late.
@@ -27,7 +27,7 @@ class LaunchedRuns:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[Work],
         results: Path,
         report: Report,
         started: Callable[[str], None],
@@ -56,22 +56,24 @@ class LaunchedRuns:
         self.told_of.add(unit)
         failure = None if problem is None else RunFailure(unit, problem.message, problem.details)
         if failure is None and not self._is_here(self.runs[unit]):
-            folder = directory_of(self.runs[unit], self.results).path
+            run = run_of(self.runs[unit])
+            done = "finished" if self.runs[unit] is run else "trained"
+            folder = directory_of(run, self.results).path
             failure = RunFailure(
-                unit, f"{unit}: it is said to be finished, and {folder} does not hold it finished; the results must "
+                unit, f"{run.name}: it is said to be {done}, and {folder} does not hold it {done}; the results must "
                 f"lie on a file system that all machines share",
             )  # fmt: skip
         if failure is not None:
             self.failures[unit] = failure
         self._ended(unit, failure)
 
-    def _is_here(self, run: Run) -> bool:
-        """Whether a run's folder holds it finished, as soon as this machine sees that."""
+    def _is_here(self, work: Work) -> bool:
+        """Whether a run's folder holds what was done, as soon as this machine sees that."""
         deadline = time.monotonic() + SEEN_WITHIN
         while True:
-            look_anew(directory_of(run, self.results).path)
+            look_anew(directory_of(run_of(work), self.results).path)
             try:
-                if standing_of(run, directory_of(run, self.results)).to_do == "keep":
+                if is_done(work, self.results):
                     return True
             except UserError:
                 # Half of what was written may be seen.
@@ -82,19 +84,19 @@ class LaunchedRuns:
 
 
 def launch_of(
-    runs: Sequence[Run], results: Path, *, device: str, jobs: int | None = None, log: Sequence[str] = ()
+    runs: Sequence[Work], results: Path, *, device: str, jobs: int | None = None, log: Sequence[str] = ()
 ) -> Launch:
     """What a launcher is to execute for runs, by absolute paths."""
     expect_seen(runs)
     results = results.resolve()
     units = [unit_of(run, results, device=device, log=log, elsewhere=True) for run in runs]
-    experiment = runs[0].experiment.name
+    experiment = run_of(runs[0]).experiment.name
     return Launch(experiment, results / experiment, units, starter(), jobs)
 
 
 def execute_elsewhere(
     launcher: Launcher,
-    runs: Sequence[Run],
+    runs: Sequence[Work],
     results: Path,
     *,
     device: str,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.component import code_of
@@ -41,6 +41,9 @@ from icl_curriculum.runs.baseline_cache import baseline_rows, keeping
 
 #: What is told of a bank: its prompts, what everyone answered, and up to which points it is in distribution.
 Answered = Callable[[Bank, Prompts, Sequence[LearnerAnswers], int], None]
+
+#: The most seconds of answers that a process which is killed loses, beside the bank that it was at.
+KEEP_EVERY = 2.0
 
 #: Multiples of it lie far apart within a turn.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -93,13 +96,37 @@ class Evaluated:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirectory, tell: Tell) -> Evaluated:
-    """Write evaluation.csv and prediction_differences.csv of a run, from the `evaluation_banks` of its experiment."""
+class KeptAnswers(Protocol):
+    """Where what was answered to banks is looked for, and kept: see `answered_banks.AnsweredBanks`."""
+
+    def find(self, bank: Bank) -> Scored | None:
+        """What was answered to a bank before."""
+
+    def keep(self, answered: Iterable[Scored]) -> None:
+        """Keep what was answered to some banks."""
+
+
+def turned(banks: Sequence[Bank], seed: int) -> list[Bank]:
+    """The banks in the order in which a run answers them.
+
+    Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
+    """
+    first = round(_GOLDEN * seed * len(banks)) % len(banks)
+    return [*banks[first:], *banks[:first]]
+
+
+def evaluate(
+    trained: TrainedModel,
+    banks: Sequence[Bank],
+    directory: RunDirectory,
+    tell: Tell,
+    kept: KeptAnswers | None = None,
+) -> Evaluated:
+    """Write evaluation.csv and prediction_differences.csv of a run, from the `evaluation_banks` of its experiment.
+
+    ``kept``: what was answered before is taken from there, and what has taken a while is kept there.
+    """
     began = time.monotonic()
-    # Runs that evaluate at the same time start at different banks, so that none waits for another's baselines.
-    first = round(_GOLDEN * trained.run.seed * len(banks)) % len(banks)
-    turned = [*banks[first:], *banks[:first]]
-    adaptations = trained.run.experiment.evaluation.adaptations()
     cache = directory.path.parent / ".cache"
 
     def tell_while_held(share: float, detail: str = "") -> None:
@@ -107,13 +134,13 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
         directory.check_held()
         tell(share, detail)
 
-    found = list(score_banks(trained, turned, cache, tell_while_held, adaptations=adaptations))
+    found = answer_banks(trained, turned(banks, trained.run.seed), cache, tell_while_held, kept)
     rows: list[EvaluationRow] = []
     differences: list[PredictionDifferenceRow] = []
     hashes: dict[str, str] = {}
     failures: dict[str, list[BaselineFailure]] = {}
     doubts: dict[str, list[Doubt]] = {}
-    for scored in found[len(banks) - first :] + found[: len(banks) - first]:
+    for scored in (found[bank.key] for bank in banks):
         rows += scored.rows
         differences += scored.differences
         hashes[scored.name] = scored.content
@@ -128,6 +155,38 @@ def evaluate(trained: TrainedModel, banks: Sequence[Bank], directory: RunDirecto
     prompts = sum(bank.n_prompts for bank in banks)
     directory.append("timing", [TimingRow(trained.step, "evaluation", seconds, prompts_per_second=prompts / seconds)])
     return Evaluated(hashes, failures, doubts, described_metrics(banks, trained.run.experiment.evaluation.metrics))
+
+
+def answer_banks(
+    trained: TrainedModel, banks: Sequence[Bank], cache: Path, tell: Tell, kept: KeptAnswers | None = None
+) -> dict[tuple[str, str, str], Scored]:
+    """What the model, the baselines and the oracle answer to banks of the run's experiment, by the bank's key.
+
+    ``kept``: what is there is not asked again. What was answered is kept every `KEEP_EVERY` seconds, and when this ends
+    by an error or since it was asked to stop; so a process that is killed loses little, and a short evaluation writes
+    nothing.
+    """
+    known = {bank.key: kept.find(bank) for bank in banks} if kept is not None else {}
+    found = {key: scored for key, scored in known.items() if scored is not None}
+    before = len(found) / len(banks)
+    if found:
+        tell(before)
+    missing = [bank for bank in banks if bank.key not in found]
+    adaptations = trained.run.experiment.evaluation.adaptations()
+    answered: list[Scored] = []
+    written = time.monotonic()
+    try:
+        for scored in score_banks(trained, missing, cache, between(tell, before, 1.0), adaptations=adaptations):
+            found[scored.bank.key] = scored
+            answered.append(scored)
+            if kept is not None and time.monotonic() - written >= KEEP_EVERY:
+                kept.keep(answered)
+                answered, written = [], time.monotonic()
+    except BaseException:
+        if kept is not None:
+            kept.keep(answered)
+        raise
+    return found
 
 
 def described_metrics(

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.contracts import ComponentFailed, at_work
@@ -26,11 +26,12 @@ from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import Doubt
 from icl_curriculum.results.manifests import MANIFEST, TRAINED, DamagedFile, is_lost, read_manifest
 from icl_curriculum.results.staging import finish_renewing
+from icl_curriculum.runs.answered_banks import AnsweredBanks, forget
 from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.cadence import CheckpointCadence
 from icl_curriculum.runs.checkpoints import read_checkpoint, reading_checkpoint, write_checkpoint, write_weights
 from icl_curriculum.runs.description import described, what_is_finished, write_config
-from icl_curriculum.runs.evaluation import TrainedModel, evaluate
+from icl_curriculum.runs.evaluation import evaluate
 from icl_curriculum.runs.failures import failures_named
 from icl_curriculum.runs.kept_weights import forget_weights, keep_weights
 from icl_curriculum.runs.live_logging import LiveLogging
@@ -40,6 +41,7 @@ from icl_curriculum.runs.recording import Interval, Recorder
 from icl_curriculum.runs.reevaluation import reevaluate
 from icl_curriculum.runs.standing import standing_of
 from icl_curriculum.runs.together import LEADER
+from icl_curriculum.runs.trained import trained_by
 from icl_curriculum.training import Diverged, Trainer
 
 #: The most seconds of training without a report, however rare the rows of its tables.
@@ -67,6 +69,9 @@ class Progress:
 
 Report = Callable[[Progress], None]
 
+#: How far a run is to be taken.
+Until = Literal["trained", "finished"]
+
 
 def only_warnings(progress: Progress) -> None:
     """What hears the reports if nobody else does."""
@@ -74,17 +79,20 @@ def only_warnings(progress: Progress) -> None:
         warnings.warn(progress.warning, RuntimeWarning, stacklevel=2)
 
 
-def telling_of_banks(run: str, banks: int, report: Report) -> Tell:
-    """What turns the share of so many banks that a run has answered into reports, from now on."""
+def telling_of_banks(run: str, banks: int, report: Report, known: Callable[[], int] = lambda: 0) -> Tell:
+    """What turns the share of so many banks that a run has answered into reports, from now on.
+
+    ``known``: how many of them were found answered, which says nothing of how fast the others are.
+    """
     began = time.monotonic()
 
     def tell(share: float, detail: str = "") -> None:
-        if is_to_stop():
-            # Nothing is kept of an evaluation that is not finished.
-            raise StoppedAt("evaluation")
         answered = share * banks
         done = math.floor(answered + 1e-9)
-        rate = answered / max(time.monotonic() - began, 1e-9)
+        if is_to_stop():
+            # What was answered is kept, but for the bank that is being asked.
+            raise StoppedAt(f"evaluation {done}/{banks}")
+        rate = (answered - known()) / max(time.monotonic() - began, 1e-9)
         report(Progress(run, "evaluation", done, banks, None, rate, detail, max(0.0, answered - done)))
 
     return tell
@@ -151,6 +159,7 @@ def execute(
     report: Report = only_warnings,
     wait: bool = False,
     log: Sequence[str] = (),
+    until: Until = "finished",
 ) -> None:
     """Train and evaluate a run in ``results/<experiment>/<variant>-seed<seed>``, resuming what is there.
 
@@ -158,7 +167,8 @@ def execute(
     is working on it (with ``wait``: waits for that one), RunFailed if training diverges, a plugin breaks its
     contract, or the disk is full. What was written is kept, and the next call continues from it. So it does after
     `StoppedAt`, which it raises where it was asked to `stop_soon`.
-    ``log``: names of `live_logging.BACKENDS`; one that breaks is reported as a warning.
+    ``log``: names of `live_logging.BACKENDS`; one that breaks is reported as a warning. ``until``: ``trained`` leaves
+    the evaluation to others.
     """
     directory = directory_of(run, results)
 
@@ -170,7 +180,7 @@ def execute(
     with directory.locked(waiting=waiting if wait else None), computing_threads(run.experiment.threads):
         finish_renewing(directory)
         to_do = standing_of(run, directory).to_do
-        if to_do == "keep":
+        if to_do == "keep" or (until == "trained" and to_do == "re-evaluate"):
             return
         try:
             with reproducible(device), failures_named(run.name):
@@ -178,7 +188,7 @@ def execute(
                     _reevaluate(run, directory, device, report)
                     return
                 keep_training(run, directory, device)
-                _Execution(run, directory, device, report, log).finish()
+                _Execution(run, directory, device, report, log).finish(until=until)
         except OSError as error:
             # Perhaps because the folder is not there any more, which says more than that a file is missing.
             directory.check_held()
@@ -244,7 +254,8 @@ class _Execution:
     def state_file(self) -> Path:
         return self.directory.path / "state.pt"
 
-    def finish(self) -> None:
+    def finish(self, *, until: Until = "finished") -> None:
+        """Train what is still to be trained, and evaluate it, unless that is for others to do."""
         with self._noting_failure():
             # What no table could hold is refused before anything is trained.
             banks = list(evaluation_banks(self.run.experiment))
@@ -255,19 +266,20 @@ class _Execution:
                     self._train()
             self.trained = True
             self._manifest(TRAINED)
+            if until == "trained":
+                return
             probe_trained(self.run.experiment, self.trainer.model)
-            tell = telling_of_banks(self.run.name, len(banks), self.report)
             changed = self.trainer.changes_prompts
             if changed is not None:
                 self.doubts.append(_prompts_changed(self.run, changed))
-            trained = TrainedModel(
-                self.run, self.trainer.model, self.trainer.step,
-                frozenset(self.trainer.offered if changed is None else ()), self.trainer.trained_points,
-            )  # fmt: skip
-            evaluated = evaluate(trained, banks, self.directory, tell)
+            trained = trained_by(self.trainer)
+            answered = AnsweredBanks(self.directory.path, trained, self.device, before=self.directory.check_held)
+            tell = telling_of_banks(self.run.name, len(banks), self.report, lambda: answered.known)
+            evaluated = evaluate(trained, banks, self.directory, tell, answered)
             weights = write_weights(self.directory, self.trainer.model)
             kept = {"checkpoints": self.kept} if self.kept else {}
             self._manifest("finished", **what_is_finished(self.directory, evaluated, weights, self.doubts), **kept)
+            forget(self.directory.path)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:

@@ -64,6 +64,7 @@ def carry_out(
     log: Sequence[str] = (),
     predictions: str | None = None,
     on: Launcher | None = None,
+    parts: int | None = None,
     report: Report = only_warnings,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
@@ -87,7 +88,7 @@ def carry_out(
             leader.check(runs, jobs, None if on is None else on.id)
             jobs, device, report = 0, leader.device_for(device), leader.watched(report)
         outcome = launch(
-            runs, results, jobs=jobs, device=device, fresh=fresh, log=log, on=on,
+            runs, results, jobs=jobs, device=device, fresh=fresh, log=log, on=on, parts=parts,
             report=report, queued=queued, started=started, ended=ended, note=note,
         )  # fmt: skip
     launched(outcome)
@@ -187,6 +188,7 @@ def run(
     log: Sequence[str] = (),
     predictions: str | None = None,
     on: str | Mapping[str, Any] | Launcher | None = None,
+    parts: int | None = None,
     report: Report | None = None,
     progress: bool | None = None,
 ) -> Results:
@@ -198,7 +200,8 @@ def run(
     ``jobs``: 0 executes run after run in this process; a number, so many worker processes at a time; None, as many as
     keep all cores busy. ``processes``: how many train each run together, on this machine. ``on``: a launcher that
     executes the runs on other machines, by its name, as a dict such as
-    ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself.
+    ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself. ``parts``: in how many parts the evaluation of each
+    run is answered, by as many processes or machines at once as ``jobs`` or ``on`` has; the tables are the same.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
     ``progress``: whether that is shown; None: in a notebook alone; True: elsewhere, too, as lines on standard error.
@@ -225,7 +228,8 @@ def run(
         jobs=None if jobs is None else whole_number(jobs, "jobs", least=0) or (0 if launcher is None else None),
         processes=None if processes is None else whole_number(processes, "processes", least=1),
         device=resolve_device(device) if launcher is None else device, fresh=fresh, log=as_texts(log, "log"),
-        on=launcher, report=reported, ended=ended,
+        on=launcher, parts=None if parts is None else whole_number(parts, "parts", least=1), report=reported,
+        ended=ended,
         predictions=None if predictions is None else check_format(predictions),
         note=lambda text: board.set(runs[0].experiment.name, text, now=True),
     ).launched  # fmt: skip

@@ -30,19 +30,22 @@ from icl_curriculum.results.device_kinds import device_of_run, mixed_devices
 from icl_curriculum.results.doubts import doubts_in, worded
 from icl_curriculum.results.manifests import STAGE, DamagedFile, read_manifest
 from icl_curriculum.results.staging import finish_renewing
+from icl_curriculum.runs.answered_banks import forget
 from icl_curriculum.runs.banks import check_banks
 from icl_curriculum.runs.cadence import as_begun
 from icl_curriculum.runs.elsewhere import execute_elsewhere
 from icl_curriculum.runs.execution import (
     Report,
     directory_of,
-    execute,
     in_use,
     keep_if_trained,
     move_aside,
 )
 from icl_curriculum.runs.failures import RunFailure
 from icl_curriculum.runs.live_logging import chosen
+from icl_curriculum.runs.part_work import work_on
+from icl_curriculum.runs.parts import Work, run_of
+from icl_curriculum.runs.phases import Ended, Started, execute_in_parts
 from icl_curriculum.runs.pool import UNITS, WorkerPool
 from icl_curriculum.runs.recorded import as_recorded
 from icl_curriculum.runs.reevaluation import check_askable
@@ -80,6 +83,7 @@ def launch(
     fresh: bool = False,
     log: Sequence[str] = (),
     on: Launcher | None = None,
+    parts: int | None = None,
     report: Report,
     queued: Callable[[list[str]], None] = lambda runs: None,
     started: Callable[[str], None] = lambda run: None,
@@ -94,6 +98,7 @@ def launch(
     once; ``device`` is then that of the machines that execute them, and ``note`` is told what the launcher says.
     Checks every run's directory before starting any. A failed run does not stop the others, and neither does one whose
     files are damaged, which is left as it is. A run that another process takes up in the meantime is waited for.
+    ``parts``: in how many parts the banks of each run are answered, each by a worker or unit of its own, see `phases`.
     ``log`` names `live_logging.BACKENDS`.
     Raises UserError for a directory that holds another config (unless ``fresh``, which moves it aside, or its training
     can be kept, see `standing_of` and `mending`), is in use, or cannot be written to, and for a logger that is unknown
@@ -154,22 +159,26 @@ def launch(
         with _naming_damage(run.name, damaged):
             kept += [run.name] * keep_if_trained(run, results, device, report)
     waiting = [run for run in waiting if run.name not in damaged]
-    asked = jobs
-    if jobs is None:
-        threads = max(run.experiment.threads for run in runs)
-        jobs = default_jobs(len(waiting), max(1, available_cores() // threads)) if device == "cpu" else 1
-        jobs = max(jobs, len(visible_devices())) if device == "cuda" else jobs
-    if on is not None and waiting:
-        failures = execute_elsewhere(
-            on, waiting, results, device=device, jobs=asked, log=log, report=report, started=started, ended=ended,
-            note=note,
-        )  # fmt: skip
-    elif jobs == 0:
-        failures = _execute_here(waiting, results, device, log, report, started, ended)
-    elif waiting:
-        failures = WorkerPool(results, device, report, started, ended, log).execute(waiting, jobs)
+
+    def executed(works: Sequence[Work], *, report: Report, started: Started, ended: Ended) -> list[RunFailure]:
+        if not works:
+            return []
+        if on is not None:
+            return execute_elsewhere(
+                on, works, results, device=device, jobs=jobs, log=log, report=report, started=started, ended=ended,
+                note=note,
+            )  # fmt: skip
+        if jobs == 0:
+            return _execute_here(works, results, device, log, report, started, ended)
+        at_once = _jobs_for(works, device) if jobs is None else jobs
+        return WorkerPool(results, device, report, started, ended, log).execute(works, at_once)
+
+    if parts is None:
+        failures = executed(waiting, report=report, started=started, ended=ended)
     else:
-        failures = []
+        failures = execute_in_parts(
+            waiting, results, parts, executed, report=report, started=started, ended=ended, note=note
+        )
     folder = results / runs[0].experiment.name
     failures = [*damaged.values(), *failures]
     failed = {failure.run for failure in failures}
@@ -187,6 +196,9 @@ def launch(
             return LaunchOutcome(folder, [], [], failures, left_out, {}, kept)
     well = {*finished, *skipped}
     ended_well = [run for run in runs if run.name in well]
+    for run in ended_well:
+        # What a part has left that went on when the run was finished.
+        forget(directory_of(run, results).path)
     return LaunchOutcome(
         folder, finished, skipped, failures, left_out, _baseline_failures(ended_well, results), kept,
         _doubts(ended_well, results),
@@ -203,8 +215,15 @@ def _naming_damage(run: str, damaged: dict[str, RunFailure]) -> Iterator[None]:
         damaged[run] = RunFailure.of(run, error)
 
 
+def _jobs_for(works: Sequence[Work], device: str) -> int:
+    """How many units to execute at once where nobody says."""
+    threads = max(run_of(work).experiment.threads for work in works)
+    jobs = default_jobs(len(works), max(1, available_cores() // threads)) if device == "cpu" else 1
+    return max(jobs, len(visible_devices())) if device == "cuda" else jobs
+
+
 def _execute_here(
-    runs: Sequence[Run],
+    works: Sequence[Work],
     results: Path,
     device: str,
     log: Sequence[str],
@@ -218,15 +237,15 @@ def _execute_here(
     see where it arose.
     """
     failures = []
-    for run in runs:
-        started(run.name)
+    for work in works:
+        started(work.name)
         failure = None
         try:
-            execute(run, results, device=device, report=report, wait=True, log=log)
+            work_on(work, results, device=device, report=report, log=log)
         except (UserError, RunFailed) as error:
-            failure = RunFailure.of(run.name, error)
+            failure = dataclasses.replace(RunFailure.of(run_of(work).name, error), run=work.name)
             failures.append(failure)
-        ended(run.name, failure)
+        ended(work.name, failure)
     return failures
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from icl_curriculum.config.experiment import Run
 from icl_curriculum.core.log import LOG
 from icl_curriculum.core.temporary import temporary_folder
 from icl_curriculum.launchers.unit_process import UnitProcess
 from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
+from icl_curriculum.runs.parts import Work
 from icl_curriculum.runs.slots import DeviceSlots
 from icl_curriculum.runs.units import expect_seen, unit_of
 
@@ -48,7 +48,7 @@ class WorkerPool:
         self.workers: dict[str, subprocess.Popen[str]] = {}
         self.slots = DeviceSlots(device)
 
-    def execute(self, runs: Sequence[Run], jobs: int) -> list[RunFailure]:
+    def execute(self, runs: Sequence[Work], jobs: int) -> list[RunFailure]:
         waiting, failures = list(runs), []
         expect_seen(runs)
         with temporary_folder(UNITS) as units:
@@ -75,7 +75,7 @@ class WorkerPool:
                         worker.wait(timeout=10)
         return failures
 
-    def _start(self, run: Run, units: Path) -> None:
+    def _start(self, run: Work, units: Path) -> None:
         unit = unit_of(run, self.results, device=self.device, log=self.log)
         file = unit.write(units / run.name)
         process = UnitProcess(unit.command, file, name=run.name, environment=self.slots.take(run.name))

@@ -26,6 +26,7 @@ from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.doubts import WHOLE_RUN, Doubt, doubts_in
 from icl_curriculum.results.manifests import DamagedFile, finished_manifest
 from icl_curriculum.results.staging import StagedFiles
+from icl_curriculum.runs.answered_banks import AnsweredBanks, forget
 from icl_curriculum.runs.banks import evaluation_banks
 from icl_curriculum.runs.description import copies_in, hashes_of, what_is_finished, write_config
 from icl_curriculum.runs.evaluation import evaluate
@@ -65,10 +66,12 @@ def reevaluate(run: Run, directory: RunDirectory, device: str, tell: Tell) -> No
     doubts = probe_components(run.experiment, trainer.model)
     with at_work(run.experiment.model, "prepare"):
         trainer.model.prepare()
-    _load_weights(trainer, directory.path / "model.safetensors", manifest)
+    load_weights(trainer, directory.path / "model.safetensors", manifest)
     probe_trained(run.experiment, trainer.model)
     staged = StagedFiles(directory)
-    evaluated = evaluate(trained_model(run, trainer.model, directory.path), banks, staged, tell)
+    trained = trained_model(run, trainer.model, directory.path)
+    answered = AnsweredBanks(directory.path, trained, device, before=directory.check_held)
+    evaluated = evaluate(trained, banks, staged, tell, answered)
     write_config(staged, run)
     known = _keep_what_trained(run, staged, manifest)
     now = {**provenance(), "device": device, "started": started, "wall_seconds": round(time.monotonic() - clock, 3)}
@@ -76,9 +79,11 @@ def reevaluate(run: Run, directory: RunDirectory, device: str, tell: Tell) -> No
     about = {key: value for key, value in manifest.items() if key != "trained_with"}
     said = what_is_finished(staged, evaluated, manifest["weights"], [*doubts, *_of_training(manifest)])
     staged.put_in_place({**about, **hashes_of(run), **known, EVALUATED_WITH: now, **said})
+    forget(directory.path)
 
 
-def _load_weights(trainer: Trainer, path: Path, manifest: dict[str, Any]) -> None:
+def load_weights(trainer: Trainer, path: Path, manifest: dict[str, Any]) -> None:
+    """Give a trainer's model the weights of a finished run. UserError for a file that is not what the run wrote."""
     data = path.read_bytes()
     if manifest.get("weights") != bytes_hash(data):
         raise DamagedFile(path, "it is not what the run wrote")

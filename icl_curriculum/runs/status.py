@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +15,11 @@ from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import Launcher, UnitStanding
-from icl_curriculum.launchers.batch_files import LAUNCHED, arrays_in
+from icl_curriculum.launchers.batch_files import LAUNCHED, TaskFolder, arrays_in
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.manifests import is_begun, is_run_name, read_manifest
 from icl_curriculum.runs.launchers import chosen_launcher
+from icl_curriculum.runs.parts import run_name_of
 
 #: ``requeued``: it was begun, and waits for its turn once more; ``interrupted``: it was begun, and nobody executes it.
 RunState = Literal["done", "running", "waiting", "requeued", "failed", "interrupted", "damaged"]
@@ -53,16 +55,44 @@ def status(
     standings = _standings(folder, chosen_launcher(on))
     runs = {path.name for path in folder.iterdir() if path.is_dir() and is_run_name(path.name) and _is_run(path)}
     places = {unit: array.task(number) for array in arrays_in(folder) for number, unit in enumerate(array.units)}
-    found = []
-    for run in sorted({*runs, *standings}):
-        at = ""
-        if run in places:
-            progress = places[run].told().get("message", {}).get("progress", {})
-            at = f"{progress['phase']} {progress['done']}/{progress['total']}" if progress.get("total") else ""
-            ended = places[run].ended()
-            at = at if ended is None else ended.at
-        found.append(_status(folder / run, standings.get(run), at))
-    return found
+    units: dict[str, list[str]] = {run: [] for run in sorted({*runs, *map(run_name_of, standings)})}
+    for unit in standings:
+        units[run_name_of(unit)].append(unit)
+    return [
+        _status(folder / run, _foremost(standings, of_run), _place([places[unit] for unit in of_run if unit in places]))
+        for run, of_run in units.items()
+    ]
+
+
+#: Of several units of one run, the one that says most about it.
+_FOREMOST = ("running", "requeued", "waiting", "gone", "ended")
+
+
+def _foremost(standings: Mapping[str, UnitStanding], units: Sequence[str]) -> UnitStanding | None:
+    """How far a run is that several units are for: one that is at work counts before one that waits or has ended.
+
+    Of two that are alike, the one that was launched last.
+    """
+    last_first = [standings[unit] for unit in units[::-1]]
+    return min(last_first, key=lambda standing: _FOREMOST.index(standing.state), default=None)
+
+
+def _place(tasks: Sequence[TaskFolder]) -> str:
+    """How far a run has come, as the last of its units says; parts that answer banks add up."""
+    at = ""
+    answered: dict[str, tuple[int, int]] = {}
+    for task in tasks:
+        progress = task.told().get("message", {}).get("progress", {})
+        ended = task.ended()
+        own = f"{progress['phase']} {progress['done']}/{progress['total']}" if progress.get("total") else ""
+        own = own if ended is None else ended.at
+        name, (phase, _, share) = progress.get("run", ""), own.partition(" ")
+        if run_name_of(name) != name and phase == "evaluation" and re.fullmatch(r"\d+/\d+", share):
+            done, _, of = share.partition("/")
+            answered[name] = (int(done), int(of))
+            own = f"evaluation {sum(done for done, _ in answered.values())}/{sum(of for _, of in answered.values())}"
+        at = own or at
+    return at
 
 
 def _is_run(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a finished run's model was trained on, as the run's own tables say."""
+"""Trained models with what they were trained on: as the trainer knows it, or as the tables of a finished run say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ import pandas as pd
 from icl_curriculum.config.experiment import Run
 from icl_curriculum.models.base import Model
 from icl_curriculum.runs.evaluation import TrainedModel
+from icl_curriculum.training import Trainer
+
+
+def trained_by(trainer: Trainer) -> TrainedModel:
+    """The model of a trainer that is at its last step.
+
+    Nothing is in distribution where the training method gave the model other prompts than were drawn.
+    """
+    offered = trainer.offered if trainer.changes_prompts is None else ()
+    return TrainedModel(trainer.run, trainer.model, trainer.step, frozenset(offered), trainer.trained_points)
 
 
 def trained_model(run: Run, model: Model, run_dir: Path) -> TrainedModel:

@@ -31,8 +31,10 @@ from icl_curriculum.core.printable import make_tolerant
 from icl_curriculum.core.provenance import package_version, source_hash
 from icl_curriculum.core.stopping import StoppedAt, stop_soon
 from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED
-from icl_curriculum.runs.execution import Progress, Report, execute
+from icl_curriculum.runs.execution import Progress, Report
 from icl_curriculum.runs.failures import RunFailure
+from icl_curriculum.runs.part_work import work_on
+from icl_curriculum.runs.parts import work_of
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -65,7 +67,8 @@ def _execute(name: str, unit: Path, values: dict[str, Any], report: Report, say:
             raise UserError("an installed package that it uses has changed since the command began; start it again")
         # "auto" is of the machine that executes it.
         device = resolve_device(values["device"])
-        execute(run, Path(values["results"]), device=device, report=report, wait=True, log=values["log"])
+        work = work_of(run, values.get("part"))
+        work_on(work, Path(values["results"]), device=device, report=report, log=values["log"])
     except KeyboardInterrupt:
         return 130
     except StoppedAt as stopped:

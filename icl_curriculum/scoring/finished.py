@@ -20,9 +20,11 @@ from icl_curriculum.evaluation.failures import failure_sentences
 from icl_curriculum.metrics import Metric
 from icl_curriculum.results.predictions import check_format
 from icl_curriculum.runs.results import Results
-from icl_curriculum.scoring.evaluate import EvaluationQuestions, WrittenEvaluation, evaluate_run
+from icl_curriculum.scoring.asked_run import EvaluationQuestions
+from icl_curriculum.scoring.evaluate import evaluate_run
 from icl_curriculum.scoring.grid import AskedCells, BankGrid
 from icl_curriculum.scoring.heads import HeadQuestions, study_heads
+from icl_curriculum.scoring.run_evaluation import WrittenEvaluation
 
 
 @own_settings(training=True)
@@ -42,6 +44,7 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     device: str = "auto",
     plugins: Sequence[str | os.PathLike[str]] = (),
+    jobs: int = 1,
     progress: bool | None = None,
 ) -> Results:
     """Ask a finished run about any class, inputs and shift as ``icl evaluate`` does, with the same files.
@@ -51,7 +54,8 @@ def evaluate(
     run had. ``masks``, ``instructions``, ``adaptations``: texts as for ``--mask``, ``--instruction`` and ``--adapt``,
     in which ways the model is asked beside as it is. ``steps``: at which the run kept its weights, or ``"all"``; by
     default the last. ``predictions``: ``"parquet"`` or ``"csv"``, in which what everyone answered to each prompt is
-    written, too. ``progress``: as for `run`.
+    written, too. ``jobs``: how many processes answer banks at once; the tables are the same. ``progress``: as for
+    `run`.
 
     Returns the `Results` in ``output``, by default ``run_dir``/evaluate. Their ``evaluation`` and
     ``prediction_differences`` hold what was asked by this call alone; the files, and so `Results.open`, have what
@@ -78,8 +82,9 @@ def evaluate(
         board.set(name, "done", now=True)
 
     written, grid = evaluate_run(
-        run, questions, output=into, device=resolve_device(device), plugins=as_paths(plugins, "plugins"), view=view
-    )
+        run, questions, output=into, device=resolve_device(device), plugins=as_paths(plugins, "plugins"),
+        jobs=whole_number(jobs, "jobs", least=1), view=view,
+    )  # fmt: skip
     whole, last = Results(into), written[-1]
     tables = {name: _asked_rows(whole.table(name), written, grid) for name in ("evaluation", "prediction_differences")}
     undefined = [f"undefined: {reason}" for reason in grid.undefined]

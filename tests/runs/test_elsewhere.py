@@ -107,7 +107,7 @@ def stopping_at(phase: str, done: int, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("phase", "done", "place"), [("training", 4, "training 4/12"), ("evaluation", 1, "evaluation")]
+    ("phase", "done", "place"), [("training", 4, "training 4/12"), ("evaluation", 1, "evaluation 2/4")]
 )
 def test_a_worker_that_is_asked_to_stop_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, done: int, place: str
@@ -123,8 +123,9 @@ def test_a_worker_that_is_asked_to_stop_goes_on_to_the_same_bytes(
     assert said[-1] == {"stopped": {"at": place}}
     monkeypatch.setattr(stopping, "_to_stop_soon", False)
     assert work(unit, said.append) == 0
-    steps = [message["progress"]["done"] for message in said if message.get("progress", {}).get("phase") == "training"]
-    assert steps == sorted(set(steps)), "what was done once is not done again"
+    for phase in ("training", "evaluation"):
+        steps = [item["progress"]["done"] for item in said if item.get("progress", {}).get("phase") == phase]
+        assert steps == sorted(set(steps)), "what was done once is not done again"
     execute(tiny_run(), tmp_path / "whole")
     found, whole = (directory_of(tiny_run(), tmp_path / where).path for where in ("results", "whole"))
     assert tables(found) == tables(whole)

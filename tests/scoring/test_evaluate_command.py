@@ -226,7 +226,7 @@ def test_a_plugin_that_fails_is_named(icl: Icl, finished: Finished, tmp_path: Pa
     code, _, err = icl(finished.path, "--plugin", plugin, "--function-class", "halved", "--output", out)
     assert code == 1
     assert err.splitlines()[-1] == (
-        f"failed: halved/gaussian/none: 'halved' ({plugin}) failed in draw: KeyError: 'v' (mine.py, line 22); "
+        f"failed: halved/gaussian/none: 'halved' ({plugin}) failed in draw: KeyError: 'v' (mine.py, line 23); "
         "nothing was written"
     )
 
