@@ -73,6 +73,8 @@ def test_python_executes_elsewhere_too_and_names_what_failed(tmp_path: Path) -> 
     with pytest.raises(RunFailed, match="mixed-seed0: training diverged by step"):
         icl_curriculum.run(values, results=tmp_path, on=on)
     assert len([*(tmp_path / "queue").iterdir()]) == 1  # It is not submitted again.
+    # ``jobs=0``, Python's default, is no number of tasks.
+    assert [json.loads(file.read_text())["jobs"] for file in tmp_path.glob("tiny/launched/*/array.json")] == [None]
     (row,) = status(tmp_path / "tiny", on=on)
     assert (row.state, row.why.split(" by step")[0]) == ("failed", "training diverged")
 
