@@ -7,9 +7,9 @@ submitted again and how often, and that the same command attaches again to what 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import secrets
 import shutil
-import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,9 @@ from pydantic import Field
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.files import write_atomically
+from icl_curriculum.core.options import on_command_line
 from icl_curriculum.launchers.base import Launch, Launcher, LaunchUnit, LaunchWatch, UnitStanding
-from icl_curriculum.launchers.batch_files import LAUNCHED, JobArray, arrays_in
+from icl_curriculum.launchers.batch_files import LAUNCHED, Ended, JobArray, arrays_in
 from icl_curriculum.launchers.batch_keeping import Keeper
 from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, standing_in
 
@@ -81,9 +82,13 @@ class BatchLauncher(Launcher):
         """Submit units as new arrays. They are on disk before that, so that in any case they are found again."""
         found = []
         by_name = {unit.name: unit for unit in units}
+        stopped = _stopped(launch.folder)
         for array in self._arrays(launch, units, restarts):
             for number, name in enumerate(array.units):
                 by_name[name].write(array.task(number).path)
+                # So that one that never comes further is found in whatever array it is.
+                if (name, by_name[name].key) in stopped:
+                    array.task(number).end(stopped[name, by_name[name].key])
             array.write()
             script = array.folder / "script.sh"
             write_atomically(script, self.script(array))
@@ -100,12 +105,13 @@ class BatchLauncher(Launcher):
         most = self.most_tasks()
         for start in range(0, len(units), most):
             part = units[start : start + most]
-            token = f"{time.strftime('%Y%m%d%H%M%S', time.gmtime())}{secrets.token_hex(3)}"
+            token = f"{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S%f}{secrets.token_hex(3)}"
             yield JobArray(
                 token, launch.experiment, launch.folder / LAUNCHED / token, [unit.name for unit in part],
                 [unit.key for unit in part], [list(unit.command) for unit in part], list(launch.starter), launch.jobs,
                 restarts={unit.name: restarts[unit.name] for unit in part if restarts.get(unit.name)},
                 threads=max(unit.threads for unit in part), launcher=self.spec(),
+                from_command_line=on_command_line(),
             )  # fmt: skip
 
     def standings(self, folder: Path) -> dict[str, UnitStanding]:
@@ -117,3 +123,16 @@ class BatchLauncher(Launcher):
             queue = None
         # Of a unit that was submitted more than once, the last time counts.
         return {name: standing_in(array, number, queue) for array in arrays for number, name in enumerate(array.units)}
+
+
+def _stopped(folder: Path) -> dict[tuple[str, str], Ended]:
+    """Where units stopped, by name and key, whose time was nearly over when they were last executed."""
+    found: dict[tuple[str, str], Ended] = {}
+    for array in arrays_in(folder):
+        for number, unit in enumerate(zip(array.units, array.keys, strict=True)):
+            ended = array.task(number).last_ended()
+            if ended is not None and ended.how == "stopped":
+                found[unit] = ended
+            else:
+                found.pop(unit, None)
+    return found

@@ -122,6 +122,8 @@ class JobArray:
     launcher: Mapping[str, Any] = field(default_factory=dict)
     #: The processor cores that each unit computes with, at most.
     threads: int = 1
+    #: Whether the command line has launched it, whose options messages name.
+    from_command_line: bool = False
 
     @property
     def name(self) -> str:

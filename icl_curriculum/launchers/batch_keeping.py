@@ -61,8 +61,10 @@ class Keeper:
     launch: Launch
     watch: LaunchWatch
     open: dict[str, _Followed] = field(default_factory=dict)
-    #: The units that are to be submitted, with how often they were started again before.
-    lost: dict[str, int] = field(default_factory=dict)
+    #: The units that are to be submitted, each with the task that executed it.
+    lost: dict[str, _Followed] = field(default_factory=dict)
+    #: The units that have ended well.
+    well: set[str] = field(default_factory=set)
     said_no_answer: float | None = None
 
     def keep(self) -> None:
@@ -75,8 +77,7 @@ class Keeper:
             for each in list(self.open.values()):
                 self._look(each, queue)
             if self.lost:
-                self._submit(self.lost)
-                self.lost = {}
+                self._submit_lost()
         self._tidy()
 
     def _attach(self) -> None:
@@ -112,9 +113,20 @@ class Keeper:
             rest = {unit.name: 0 for unit in self.launch.units if unit.name not in self.open}
             self._submit_locked(rest)
 
-    def _submit(self, restarts: Mapping[str, int]) -> None:
+    def _submit_lost(self) -> None:
+        """Submit what was lost, unless another command that follows it has done that: then follow it there."""
         with locked(self.launch.folder / LAUNCHED / ".lock", waiting=lambda holder: None):
-            self._submit_locked(restarts)
+            arrays = arrays_in(self.launch.folder)
+            for each in list(self.lost.values()):
+                name, key = each.unit.name, each.unit.key
+                later = [array for array in arrays if array.token > each.array.token and name in array.units]
+                for array in later[-1:]:
+                    number = array.units.index(name)
+                    if array.keys[number] == key:
+                        self.open[name] = _Followed(each.unit, array, number, array.restarts.get(name, 0))
+                        del self.lost[name]
+            self._submit_locked({name: each.restarts for name, each in self.lost.items()})
+            self.lost = {}
 
     def _submit_locked(self, restarts: Mapping[str, int]) -> None:
         units = [unit for unit in self.launch.units if unit.name in restarts]
@@ -171,6 +183,8 @@ class Keeper:
         told = each.folder.told()
         if told and (told["attempt"], told["number"]) != each.heard:
             each.heard = (told["attempt"], told["number"])
+            # Whatever the queue knows: it is at work.
+            each.lost_since = None
             self.watch.heard(each.unit.name, told["message"])
 
     def _look_for(self, each: _Followed, ended: Ended | None, task: QueuedTask | None) -> None:
@@ -182,33 +196,38 @@ class Keeper:
         patience = self.system.patience if ended is None else min(self.system.patience, 2 * self.system.poll)
         if now - each.lost_since < patience:
             return
+        why = _because(task.why if task is not None else "")
         if task is not None and task.state == "cancelled":
-            self._close(each, UnitProblem(f"{each.unit.name}: job {each.job} was cancelled{_because(task.why)}"))
+            self._close(each, UnitProblem(f"{each.unit.name}: job {each.job} was cancelled{why}"))
         elif ended is not None and ended.how in ("stopped", "terminated"):
-            self._lose(each, each.restarts)
+            self._lose(each)
         elif each.restarts < MOST_RESTARTS:
-            why = _because(task.why if task is not None else "")
             what = f"was killed on {each.folder.attempt().get('where')}" if ended is not None else "vanished"
             self.watch.note(f"{each.unit.name}: job {each.job} {what}{why}; it is submitted once more")
-            self._lose(each, each.restarts + 1)
+            each.restarts += 1
+            self._lose(each)
         else:
-            message = ended.message if ended is not None else f"{each.unit.name}: job {each.job} vanished"
+            message = ended.message if ended is not None else f"{each.unit.name}: job {each.job} vanished{why}"
             log = f"; its log is {each.folder.log}" if each.folder.log.is_file() else ""
             again = f"{message}; it was started {MOST_RESTARTS + 1} times{log}"
             self._close(each, UnitProblem(again, ended.details if ended is not None else ""))
 
-    def _lose(self, each: _Followed, restarts: int) -> None:
+    def _lose(self, each: _Followed) -> None:
         del self.open[each.unit.name]
-        self.lost[each.unit.name] = restarts
+        self.lost[each.unit.name] = each
 
     def _close(self, each: _Followed, problem: UnitProblem | None) -> None:
         del self.open[each.unit.name]
+        if problem is None:
+            self.well.add(each.unit.name)
         self.watch.ended(each.unit.name, problem)
 
     def _tidy(self) -> None:
         """Remove the folders of arrays whose units are all finished; those of others hold what is to be known."""
         for array in arrays_in(self.launch.folder):
-            endings = [array.task(number).ended() for number in range(len(array.units))]
+            # One that was killed may have finished in a later array.
+            left = [number for number, name in enumerate(array.units) if name not in self.well]
+            endings = [array.task(number).ended() for number in left]
             if all(ended is not None and ended.how == "finished" for ended in endings):
                 shutil.rmtree(array.folder, ignore_errors=True)
 

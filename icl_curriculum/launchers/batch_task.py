@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.core.visibility import wait_until_visible
 from icl_curriculum.launchers.base import UNIT_FILE
 from icl_curriculum.launchers.batch_files import Ended, JobArray, read_array
@@ -57,7 +58,8 @@ class _Task:
         before = self.folder.last_ended()
         self.folder.begin(self.attempt, platform.node())
         with self.folder.log.open("a", encoding="utf-8") as log:
-            print(f"attempt {self.attempt} on {platform.node()}, {time.strftime('%Y-%m-%d %H:%M:%S')}", file=log)
+            began = time.strftime("%Y-%m-%d %H:%M:%S")
+            print(f"attempt {self.attempt} on {platform.node()}, {began}", file=log, flush=True)
             unit = self.folder.path / UNIT_FILE
             # The system may signal all processes of a task, and not this one alone.
             self.process = process = UnitProcess(self.command, unit, name=self.name, can_stop=True)
@@ -119,9 +121,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     task = _Task(array, int(index), attempt)
     task.listen()
-    ended = task.execute()
+    with named_as_on_the_command_line(array.from_command_line):
+        ended = task.execute()
     if ended.how == "stopped":
-        if rest[:1] == ["--again"]:
+        # One that was begun anew elsewhere meanwhile must not take that one's place.
+        if rest[:1] == ["--again"] and task.folder.is_latest(attempt):
             done = subprocess.run(shlex.split(rest[1]), check=False)
             print(f"{rest[1]}: exit code {done.returncode}", flush=True)
         return STOPPED

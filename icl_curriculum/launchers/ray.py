@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,6 +18,7 @@ from pydantic import Field
 
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.extras import EXTRAS
+from icl_curriculum.core.options import on_command_line
 from icl_curriculum.launchers.base import (
     MOST_RESTARTS,
     Launch,
@@ -28,6 +31,8 @@ from icl_curriculum.launchers.base import (
 
 #: Seconds between two looks at what tasks have said.
 LOOK_EVERY = 0.5
+#: Seconds that a cluster is given to accept a connection.
+ANSWERS_WITHIN = 20.0
 
 
 @register_launcher("ray")
@@ -67,6 +72,7 @@ class Ray(Launcher):
 
             began = not ray.is_initialized()
             if began:
+                self._expect_listener()
                 local: dict[str, Any] = {}
                 if self.address is None:
                     local = {"include_dashboard": False}
@@ -78,10 +84,40 @@ class Ray(Launcher):
                     reason = str(error).strip().splitlines()[0]
                     raise UserError(f"Ray cannot be reached at {self.address}: {reason}") from error
             try:
-                yield ray
+                with _nothing_printed() if began else contextlib.nullcontext():
+                    yield ray
             finally:
                 if began:
                     ray.shutdown()
+
+    def _expect_listener(self) -> None:
+        """UserError where nothing listens at the address: Ray itself takes minutes to say so."""
+        found = re.fullmatch(r"(?:ray://)?([^/:\[\]]+):(\d+)", self.address or "")
+        if found is not None:
+            try:
+                socket.create_connection((found[1], int(found[2])), timeout=ANSWERS_WITHIN).close()
+            except (OSError, OverflowError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                raise UserError(f"Ray cannot be reached at {self.address}: {reason}") from None
+
+
+@contextlib.contextmanager
+def _nothing_printed() -> Iterator[None]:
+    """Have Ray not print among this command's tables that a worker has died, which the watch is told.
+
+    ``log_to_driver=False`` does not keep it from that, and no other setting does.
+    """
+    from ray._private import worker
+
+    name = "print_to_stdstream"
+    prints = getattr(worker, name, None)
+    if prints is not None:
+        setattr(worker, name, lambda *lines, **options: None)
+    try:
+        yield
+    finally:
+        if prints is not None:
+            setattr(worker, name, prints)
 
 
 class _Rounds:
@@ -111,7 +147,8 @@ class _Rounds:
             num_cpus=self.launcher.cpus or unit.threads, num_gpus=self.launcher.gpus, max_retries=0, name=unit.name
         )
         starter = self.launch.starter[-1]
-        self.running[task.remote(unit.name, dict(unit.files), unit.command, starter, self.said)] = unit
+        given = (unit.name, dict(unit.files), unit.command, starter, self.said, on_command_line())
+        self.running[task.remote(*given)] = unit
 
     def _listen(self) -> None:
         """Pass on what tasks have said since the last look."""
@@ -154,7 +191,7 @@ def remote_task() -> Callable[..., dict[str, Any]]:
     """The function that a worker of Ray's executes. It is pickled by value, and finds this package by its path."""
 
     def execute_unit(
-        name: str, files: Mapping[str, bytes], command: Sequence[str], starter: str, said: Any
+        name: str, files: Mapping[str, bytes], command: Sequence[str], starter: str, said: Any, from_command_line: bool
     ) -> dict[str, Any]:
         import runpy
         import tempfile
@@ -162,10 +199,11 @@ def remote_task() -> Callable[..., dict[str, Any]]:
         from pathlib import Path
 
         runpy.run_path(starter)["package_beside"]()
+        from icl_curriculum.core.options import named_as_on_the_command_line
         from icl_curriculum.launchers.base import LaunchUnit
         from icl_curriculum.launchers.unit_process import UnitProcess
 
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, named_as_on_the_command_line(from_command_line):
             unit = LaunchUnit(name, "", files, tuple(command)).write(Path(folder))
             process = UnitProcess(command, unit, name=name)
             said.put((name, None))

@@ -5,6 +5,7 @@ Source of the commands' behaviour: the manual pages sbatch(1), squeue(1) and sco
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -23,6 +24,11 @@ from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, Ta
 #: Seconds that a command of SLURM's is given to answer.
 ANSWERS_WITHIN = 60.0
 _INDEX, _ATTEMPT = "$SLURM_ARRAY_TASK_ID", "$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+#: Variables that stand for options, and would be stronger than those of a script: what this launcher's must say
+#: itself, what keeps a task from being seen, and what tells attempts apart and comes from a job around this command.
+_NOT_PASSED_ON = re.compile(
+    r"SQUEUE_\w+|SBATCH_(ARRAY_INX|JOB_NAME|OPEN_MODE|OUTPUT|REQUEUE|NO_REQUEUE|SIGNAL|WAIT)|SLURM_RESTART_COUNT"
+)
 #: States in which a task is in the queue, or comes back to it; all others but those below are ends.
 _STATES: dict[str, TaskState] = {
     **dict.fromkeys(
@@ -95,6 +101,12 @@ class Slurm(BatchLauncher):
     def _says_cores(self) -> bool:
         return any(re.match(r"(-c\d*|--cpus-per-task|--exclusive)", part) for part in self._options())
 
+    def _clusters(self) -> list[str]:
+        """The option by which other commands find what sbatch submits to another cluster (``--clusters``, ``-M``)."""
+        found = re.search(r"(?:^|\s)(?:--clusters[=\s]|-M\s*)(\S+)", " ".join(self._options()))
+        said = found[1] if found is not None else os.environ.get("SBATCH_CLUSTERS", "")
+        return [f"--clusters={said}"] if said else []
+
     def submit(self, script: Path, array: JobArray) -> str:
         done = _asked(["sbatch", "--parsable", str(script)])
         if done.returncode != 0:
@@ -105,22 +117,25 @@ class Slurm(BatchLauncher):
     def queue(self, arrays: Sequence[JobArray]) -> Queue:
         names = {array.name: array for array in arrays}
         done = _asked([
-            "squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%j|%i|%T|%r",
+            "squeue", *self._clusters(), "--noheader", "--array", "--states=all", f"--name={','.join(names)}",
+            "--format=%j|%i|%T|%r",
         ])  # fmt: skip
         if done.returncode != 0:
             raise NoAnswer(_last_line(done.stderr))
         found: dict[tuple[str, int], QueuedTask] = {}
         for line in done.stdout.splitlines():
-            name, job, state, reason = line.strip().split("|", 3)
-            if name not in names:
+            name, *fields = line.strip().split("|", 3)
+            # Of several clusters, each has a line with its name alone.
+            if name not in names or len(fields) != 3:
                 continue
+            job, state, reason = fields
             task = QueuedTask(_STATES.get(state, "ended"), _why(state, reason), job)
             for number in _numbers(job):
                 found[names[name].token, number] = task
         return found
 
     def cancelling(self, array: JobArray) -> str:
-        return f"scancel {array.job or f'--name={array.name}'}"
+        return " ".join(["scancel", *self._clusters(), array.job or f"--name={array.name}"])
 
     def most_tasks(self) -> int:
         """The highest number that a task may have, as the cluster says, or 1,000."""
@@ -131,7 +146,10 @@ class Slurm(BatchLauncher):
 def _asked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """What a command of SLURM's answered; one that does not come to an end has failed."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWERS_WITHIN)
+        passed_on = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.fullmatch(name)}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=ANSWERS_WITHIN, env=passed_on
+        )  # fmt: skip
     except (subprocess.TimeoutExpired, OSError) as error:
         return subprocess.CompletedProcess(command, 1, "", f"{command[0]}: {error}")
 
@@ -162,7 +180,9 @@ def _numbers(job: str) -> Iterator[int]:
 
 
 def _quoted(option: str) -> str:
-    return f'"{option}"' if re.search(r"\s", option) else option
+    """An option as a directive of a script takes it, where a blank ends it and ``#`` begins a comment."""
+    plain = re.fullmatch(r"[\w@%+=:,./-]*", option)
+    return option if plain else '"' + re.sub(r'(["\\])', r"\\\1", option) + '"'
 
 
 def _escaped(folder: Path) -> str:

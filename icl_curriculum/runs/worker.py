@@ -126,4 +126,7 @@ def main() -> int:
         signal.signal(number, lambda number, frame: stop_soon())
     # Who has started this process may have kept them back until they can be heard.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
-    return work(Path(sys.argv[1]), say)
+    code = work(Path(sys.argv[1]), say)
+    # Nothing is left that could stop, and while Python ends, a signal would end it as if it was killed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+    return code

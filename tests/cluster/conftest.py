@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from launching import Command
 from slurm_cluster import SlurmCluster
 
 
@@ -13,3 +14,9 @@ def slurm() -> Iterator[SlurmCluster]:
     """A cluster of two nodes that all tests share. A test that harms a node starts one of its own."""
     with SlurmCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_command_outlives_its_tests() -> Iterator[None]:
+    yield
+    Command.end_all()

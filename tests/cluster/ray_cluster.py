@@ -32,6 +32,8 @@ class RayCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "disabled",
             "RAY_TMPDIR": str(self.folder),
+            # Otherwise tasks give way to whatever else the machine does.
+            "RAY_worker_niceness": "0",
         }
         (port,) = free_ports(1)
         self.address = f"127.0.0.1:{port}"

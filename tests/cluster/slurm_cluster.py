@@ -78,8 +78,8 @@ MinJobAge=300
 OverTimeLimit=0
 SlurmctldTimeout=30
 SlurmdTimeout={slurmd_timeout}
-NodeName={first} NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs=2 RealMemory=4000 State=UNKNOWN
-NodeName={second} NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs=2 RealMemory=4000 State=UNKNOWN
+NodeName={first} NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs={cpus} RealMemory=4000 State=UNKNOWN
+NodeName={second} NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs={cpus} RealMemory=4000 State=UNKNOWN
 PartitionName=low Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace} State=UP
 PartitionName=abrupt Nodes=ALL MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 State=UP
 PartitionName=high Nodes=ALL MaxTime=60 PriorityTier=10 PreemptMode=OFF State=UP
@@ -117,14 +117,15 @@ def wait_for(condition: Callable[[], object], what: str, *, seconds: float = 30.
 
 
 class SlurmCluster:
-    """A controller and two nodes, ``n1`` and ``n2``, of two CPUs each.
+    """A controller and two nodes, ``n1`` and ``n2``, of ``cpus`` CPUs each, however many the machine has.
 
     A job in the partition ``high`` preempts those in ``low`` (the default) and ``abrupt``, which are requeued: in
     ``low`` after a grace that ends within 33 seconds, in ``abrupt`` at once. ``env`` is the environment in which
     SLURM's commands find this cluster.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cpus: int = 2) -> None:
+        self.cpus = cpus
         # Not pytest's: the path of a socket may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.conf = self.folder / "slurm.conf"
@@ -162,6 +163,7 @@ class SlurmCluster:
                 first=NODES[0],
                 second=NODES[1],
                 grace=GRACE,
+                cpus=self.cpus,
                 kill_wait=KILL_WAIT,
                 slurmd_timeout=SLURMD_TIMEOUT,
             )
@@ -170,7 +172,7 @@ class SlurmCluster:
         files = [f"--{kind}-file={self.folder}/munge.{end}" for kind, end in paths.items()]
         self._daemon("munged", ["-F", "--force", f"--socket={self.folder}/munge.socket", *files])
         wait_for((self.folder / "munge.socket").is_socket, "munged listens")
-        self._daemon("slurmctld", ["-D"])
+        self.start_controller()
         for node in NODES:
             self.start_node(node)
         wait_for(lambda: self.states() == dict.fromkeys(NODES, "idle"), "both nodes are idle")
@@ -191,6 +193,16 @@ class SlurmCluster:
         daemon = self.daemons.pop(node)
         daemon.kill()
         daemon.wait()
+
+    def stop_controller(self) -> None:
+        """Ends slurmctld, which keeps what it knows. The jobs go on, and `start_controller` starts it again."""
+        daemon = self.daemons.pop("slurmctld")
+        daemon.terminate()
+        daemon.wait()
+
+    def start_controller(self) -> None:
+        """Starts slurmctld: for the first time, or again after `stop_controller`."""
+        self._daemon("slurmctld", ["-D"])
 
     def run(self, *command: str, check: bool = True) -> str:
         """What a command of SLURM prints."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,13 @@ def test_a_task_that_vanishes_is_submitted_twice_more_and_then_has_failed(system
     assert heard.notes[1] == "mixed-seed0: job 1_0 vanished; it is submitted once more"
 
 
+def test_why_a_task_ended_is_said_when_it_has_failed(system: System, tmp_path: Path) -> None:
+    system.looks = [lambda array: QueuedTask("ended", "out of memory")]
+    ((_, problem),) = followed(tmp_path).ends
+    assert problem is not None
+    assert problem.message == "mixed-seed0: job 3_0 vanished (out of memory); it was started 3 times"
+
+
 def test_a_task_that_was_killed_says_so_with_its_log(system: System, tmp_path: Path) -> None:
     system.looks = [ends("killed", message="mixed-seed0: the worker process was ended by SIGKILL")]
     system.looks *= 1
@@ -139,6 +147,15 @@ def test_a_task_that_was_killed_says_so_with_its_log(system: System, tmp_path: P
     assert len(system.submitted) == 3
     assert heard.ends[0][1] is not None
     assert heard.ends[0][1].message.startswith("mixed-seed0: the worker process was ended by SIGKILL; it was started 3")
+
+
+def test_nothing_is_left_of_a_task_that_was_killed_and_finished_later(system: System, tmp_path: Path) -> None:
+    def at_last(array: JobArray) -> None:
+        ends("finished" if len(system.submitted) > 1 else "killed")(array)
+
+    system.looks = [at_last]
+    assert followed(tmp_path).ends == [("mixed-seed0", None)]
+    assert arrays_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("how", ["stopped", "terminated"])
@@ -150,6 +167,54 @@ def test_a_task_that_made_room_is_submitted_as_often_as_it_takes(system: System,
     heard = followed(tmp_path)
     assert heard.ends == [("mixed-seed0", None)]
     assert len(system.submitted) == 6
+
+
+def test_where_a_task_stopped_is_known_to_the_array_that_executes_it_next(system: System, tmp_path: Path) -> None:
+    seen: list[Ended | None] = []
+
+    def stops(array: JobArray) -> None:
+        seen.append(array.task(0).last_ended())
+        assert array.task(0).ended() is None, "that of an earlier attempt is not the end of this one"
+        ends("finished" if len(system.submitted) > 1 else "stopped", at="training 3/9")(array)
+
+    system.looks = [stops, gone, gone, gone, gone, stops]
+    assert followed(tmp_path).ends == [("mixed-seed0", None)]
+    assert seen[0] is None
+    assert seen[1] is not None
+    assert (seen[1].how, seen[1].at) == ("stopped", "training 3/9")
+
+
+def test_a_task_that_tells_of_its_way_has_not_vanished(system: System, tmp_path: Path) -> None:
+    """Whatever the queue says, as where a user's own settings hide it."""
+
+    def hidden(array: JobArray) -> None:
+        time.sleep(0.004)
+        told = len(system.looks)
+        if told > 1:
+            array.task(0).tell(begin(array), told, {"progress": {"phase": "training", "done": told, "total": 99}})
+        else:
+            ends("finished")(array)
+
+    system.looks = [hidden] * 12
+    heard = followed(tmp_path)
+    assert heard.ends == [("mixed-seed0", None)]
+    assert len(system.submitted) == 1
+
+
+def test_of_two_commands_one_submits_what_was_lost(system: System, tmp_path: Path) -> None:
+    launch = launch_of(tmp_path)
+
+    def other_submits(array: JobArray) -> None:
+        Scripted().submitted(launch, launch.units, {"mixed-seed0": 1})
+
+    def second_finishes(array: JobArray) -> None:
+        if array.token != system.submitted[0].token:
+            ends("finished")(array)
+
+    system.looks = [runs, other_submits, second_finishes]
+    heard = followed(tmp_path)
+    assert heard.ends == [("mixed-seed0", None)]
+    assert len(system.submitted) == 2
 
 
 def test_a_task_that_is_put_back_into_the_queue_is_waited_for(system: System, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -91,6 +92,13 @@ def test_a_unit_that_fails_by_itself(array: JobArray) -> None:
     assert ending(array) == Ended("1.0", "failed", "mixed-seed0: diverged", "more", "training 3/9")
 
 
+@pytest.mark.parametrize(("from_command_line", "said"), [(True, "without --fresh"), (False, "without fresh=True")])
+def test_what_it_says_names_options_as_whoever_launched_it(array: JobArray, from_command_line: bool, said: str) -> None:
+    dataclasses.replace(array, from_command_line=from_command_line).write()
+    assert executed(array, "os.kill(os.getpid(), signal.SIGKILL)") == 137
+    assert f"; {said}, the next run continues from the last checkpoint" in ending(array).message
+
+
 def test_a_unit_that_is_killed(array: JobArray) -> None:
     assert executed(array, "os.kill(os.getpid(), signal.SIGKILL)") == 137
     ended = ending(array)
@@ -160,3 +168,13 @@ def test_half_a_file_of_a_task_is_none(tmp_path: Path) -> None:
     for content in ("", "{", "[1]", '{"how": "finished"}', '{"attempt": "1", "how": "finished", "more": 1}'):
         (tmp_path / "ended.json").write_text(content)
         assert task.ended() is None
+
+
+def test_an_attempt_that_was_given_up_puts_nothing_back_into_the_queue(array: JobArray, tmp_path: Path) -> None:
+    """Its place is taken by the attempt that was begun elsewhere meanwhile, which that would end."""
+    begun = array.task(0).path / "begun.json"
+    elsewhere = f'open({str(begun)!r}, "w").write(json.dumps(dict(attempt="1.1", where="n2")))\n'
+    does = STOPS.replace("say(stopped", f"{elsewhere}say(stopped")
+    again = f"touch {tmp_path / 'again'}"
+    assert executed(array, does, "--again", again, signals=signal.SIGUSR1) == 75
+    assert not (tmp_path / "again").exists()

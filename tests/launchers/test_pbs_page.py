@@ -14,9 +14,9 @@ from tiny_runs import Icl, tiny_values, write_toml
 #: A job is a process of this machine; the queue is a folder of files with their names.
 QSUB = """#!/bin/sh
 test "$1 $2" = "-q gpu" || { echo "qsub: no queue" >&2; exit 1; }
-job=$(ls queue | grep -c out).host
+job=$(ls queue | wc -l).host
 sed -n 's/^#PBS -N //p' "$3" > "queue/$job"
-{ PBS_JOBID=$job sh "$3" > "queue/$job.out" 2>&1 < /dev/null; rm "queue/$job"; } &
+{ PBS_JOBID=$job sh "$3" > "queue/$job.out" 2>&1 < /dev/null; mv "queue/$job" "queue/$job.ended"; } &
 echo "$job"
 """
 QSTAT = """#!{python}

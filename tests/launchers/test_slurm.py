@@ -71,6 +71,12 @@ def test_the_script_of_an_array() -> None:
     )
 
 
+def test_a_folder_whose_name_means_something_in_a_script() -> None:
+    made = Slurm().script(array_in(Path('/data/#1 "a\\b"')))
+    assert '#SBATCH "--output=/data/#1 \\"a\\\\b\\"/%a/task.txt"\n' in made
+    assert '#SBATCH "--output=/data/#1/%a/task.txt"\n' in Slurm().script(array_in(Path("/data/#1")))
+
+
 @pytest.mark.parametrize("options", ["-c 4", "-c4", "--cpus-per-task=4", "--exclusive"])
 def test_cores_that_are_asked_for_are_left_alone(options: str) -> None:
     assert "--cpus-per-task=2" not in Slurm(options=options).script(array_in(Path("/data")))
@@ -129,6 +135,30 @@ def test_what_squeue_answers(asked: list[list[str]], tmp_path: Path, monkeypatch
     monkeypatch.setitem(ANSWERS, "squeue", (1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"))
     with pytest.raises(NoAnswer, match="Unable to contact slurm controller"):
         Slurm().queue([first])
+
+
+def test_settings_of_the_users_environment_hide_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are stronger than what a script says, and SLURM_RESTART_COUNT comes from a job around the command."""
+    for name in (
+        "SBATCH_JOB_NAME", "SBATCH_ARRAY_INX", "SBATCH_NO_REQUEUE", "SBATCH_WAIT", "SQUEUE_PARTITION", "SQUEUE_USERS",
+        "SLURM_RESTART_COUNT", "SBATCH_ACCOUNT", "SLURM_CONF",
+    ):  # fmt: skip
+        monkeypatch.setenv(name, "x")
+    passed_on = {line.partition("=")[0] for line in module._asked(["env"]).stdout.splitlines()}
+    assert {name for name in passed_on if name.startswith(("SBATCH", "SQUEUE", "SLURM"))} == {
+        "SBATCH_ACCOUNT", "SLURM_CONF"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("options", ["--time=4:00:00 --clusters=west", "--clusters west", "-M west", "-Mwest"])
+def test_tasks_on_another_cluster_are_looked_for_there(
+    asked: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    monkeypatch.setitem(ANSWERS, "squeue", (0, "CLUSTER: west\nicl-mixed-t1|7_0|RUNNING|None\n", ""))
+    slurm = Slurm(options=options)
+    assert slurm.queue([array_in(tmp_path)]) == {("t1", 0): QueuedTask("running", "", "7_0")}
+    assert asked[0][:2] == ["squeue", "--clusters=west"]
+    assert slurm.cancelling(array_in(tmp_path)) == "scancel --clusters=west 7"
 
 
 def test_an_array_has_as_many_tasks_as_the_cluster_allows(

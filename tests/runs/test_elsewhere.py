@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import signal
 import sys
 import threading
 import tomllib
@@ -22,6 +24,7 @@ from icl_curriculum.core.provenance import source_hash
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import UNIT_FILE
 from icl_curriculum.launchers.batch_files import Ended, JobArray
+from icl_curriculum.runs import worker
 from icl_curriculum.runs.elsewhere import LaunchedRuns
 from icl_curriculum.runs.execution import Progress, directory_of, execute
 from icl_curriculum.runs.launchers import chosen_launcher
@@ -96,6 +99,25 @@ def test_a_machine_with_other_code_refuses(tmp_path: Path) -> None:
     )
     assert message.endswith("; install the same there, or, where it has changed since, give the command again")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_worker_that_is_done_is_not_killed_by_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python hears no signal any more while it ends, which would then do what it does by default."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    monkeypatch.setattr(worker, "work", lambda unit, say: 75)
+    monkeypatch.setattr(worker, "make_tolerant", lambda stream, **options: None)
+    monkeypatch.setattr("os.dup", lambda number: number)
+    monkeypatch.setattr("os.dup2", lambda old, new: None)
+    monkeypatch.setattr("os.fdopen", lambda number, *how, **options: io.StringIO())
+    monkeypatch.setattr(sys, "argv", ["start_worker.py", "unit.toml", "--can-stop"])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        assert worker.main() == 75
+        assert {signal.SIGUSR1, signal.SIGTERM} <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stopping_at(phase: str, done: int, monkeypatch: pytest.MonkeyPatch) -> Any:
