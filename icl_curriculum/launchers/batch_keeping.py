@@ -63,8 +63,8 @@ class Keeper:
     open: dict[str, _Followed] = field(default_factory=dict)
     #: The units that are to be submitted, each with the task that executed it.
     lost: dict[str, _Followed] = field(default_factory=dict)
-    #: The units that have ended well.
-    well: set[str] = field(default_factory=set)
+    #: The units that have ended well, each with the token of the array in which it did.
+    well: dict[str, str] = field(default_factory=dict)
     said_no_answer: float | None = None
 
     def keep(self) -> None:
@@ -219,14 +219,14 @@ class Keeper:
     def _close(self, each: _Followed, problem: UnitProblem | None) -> None:
         del self.open[each.unit.name]
         if problem is None:
-            self.well.add(each.unit.name)
+            self.well[each.unit.name] = each.array.token
         self.watch.ended(each.unit.name, problem)
 
     def _tidy(self) -> None:
         """Remove the folders of arrays whose units are all finished; those of others hold what is to be known."""
         for array in arrays_in(self.launch.folder):
-            # One that was killed may have finished in a later array.
-            left = [number for number, name in enumerate(array.units) if name not in self.well]
+            # One that was killed may have finished in a later array; one that was launched since is another command's.
+            left = [number for number, name in enumerate(array.units) if array.token > self.well.get(name, "")]
             endings = [array.task(number).ended() for number in left]
             if all(ended is not None and ended.how == "finished" for ended in endings):
                 shutil.rmtree(array.folder, ignore_errors=True)

@@ -39,6 +39,8 @@ class _Task:
         self.folder, self.attempt = array.task(index), attempt
         self.process: UnitProcess | None = None
         self.heard: int | None = None
+        #: Whether it was warned that its time is nearly over.
+        self.warned = False
         self.at = ""
 
     def listen(self) -> None:
@@ -47,6 +49,7 @@ class _Task:
             signal.signal(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.warned = self.warned or number == signal.SIGUSR1
         # What ends it for good counts, whatever was heard before.
         if self.heard != signal.SIGTERM:
             self.heard = number
@@ -87,7 +90,8 @@ class _Task:
     def _ended(self, process: UnitProcess, before: Ended | None) -> Ended:
         if process.stopped is not None:
             at = str(process.stopped.get("at", self.at))
-            if self.heard == signal.SIGTERM:
+            # One that is ended after its warning has come too late: were it told as making room, it would never fail.
+            if self.heard == signal.SIGTERM and not self.warned:
                 return Ended(self.attempt, "terminated", at=at)
             if before is not None and before.how == "stopped" and before.at == at:
                 return Ended(
@@ -124,8 +128,8 @@ def main(arguments: Sequence[str]) -> int:
     with named_as_on_the_command_line(array.from_command_line):
         ended = task.execute()
     if ended.how == "stopped":
-        # One that was begun anew elsewhere meanwhile must not take that one's place.
-        if rest[:1] == ["--again"] and task.folder.is_latest(attempt):
+        # One that was begun anew elsewhere meanwhile must not take that one's place, and a cancelled one stays so.
+        if rest[:1] == ["--again"] and task.heard != signal.SIGTERM and task.folder.is_latest(attempt):
             done = subprocess.run(shlex.split(rest[1]), check=False)
             print(f"{rest[1]}: exit code {done.returncode}", flush=True)
         return STOPPED

@@ -158,6 +158,21 @@ def test_nothing_is_left_of_a_task_that_was_killed_and_finished_later(system: Sy
     assert arrays_in(tmp_path) == []
 
 
+def test_what_another_command_has_launched_since_is_left_to_it(system: System, tmp_path: Path) -> None:
+    """The same run, moved aside by it and begun anew."""
+    later: list[JobArray] = []
+
+    def launched_anew(array: JobArray) -> None:
+        if not later:
+            ends("finished")(array)
+            unit = launch_of(tmp_path).units[0]
+            later.extend(Scripted().submitted(launch_of(tmp_path), [unit], {}))
+
+    system.looks = [launched_anew]
+    assert followed(tmp_path).ends == [("mixed-seed0", None)]
+    assert [array.token for array in arrays_in(tmp_path)] == [array.token for array in later]
+
+
 @pytest.mark.parametrize("how", ["stopped", "terminated"])
 def test_a_task_that_made_room_is_submitted_as_often_as_it_takes(system: System, tmp_path: Path, how: str) -> None:
     def at_last(array: JobArray) -> None:
