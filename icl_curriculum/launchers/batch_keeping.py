@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, st
 
 #: Seconds after which it is said once more that the batch system does not answer.
 SAY_AGAIN = 60.0
+#: At which look it is said that another command is waited for, which submits; they are half a second apart.
+SAY_AFTER = 10
 
 
 class BatchSystem(Protocol):
@@ -85,7 +88,7 @@ class Keeper:
 
         UserError, with nothing submitted, where a task is under way that would write a unit of another config.
         """
-        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=lambda holder: None):
+        with self._submitting_alone():
             arrays = arrays_in(self.launch.folder)
             queue: Queue = {}
             while arrays:
@@ -115,7 +118,7 @@ class Keeper:
 
     def _submit_lost(self) -> None:
         """Submit what was lost, unless another command that follows it has done that: then follow it there."""
-        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=lambda holder: None):
+        with self._submitting_alone():
             arrays = arrays_in(self.launch.folder)
             for each in list(self.lost.values()):
                 name, key = each.unit.name, each.unit.key
@@ -127,6 +130,20 @@ class Keeper:
                         del self.lost[name]
             self._submit_locked({name: each.restarts for name, each in self.lost.items()})
             self.lost = {}
+
+    @contextlib.contextmanager
+    def _submitting_alone(self) -> Iterator[None]:
+        """A block in which no other command attaches or submits here. One that takes its time over that is named."""
+        waits = 0
+
+        def waiting(holder: str) -> None:
+            nonlocal waits
+            waits += 1
+            if waits == SAY_AFTER:
+                self.watch.note(f"another command is submitting runs here, and is waited for: {holder}")
+
+        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=waiting):
+            yield
 
     def _submit_locked(self, restarts: Mapping[str, int]) -> None:
         units = [unit for unit in self.launch.units if unit.name in restarts]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from icl_curriculum.core.arguments import as_path
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.options import option
@@ -112,7 +113,10 @@ def _standings(folder: Path, launcher: Launcher | None) -> dict[str, UnitStandin
                 way_out=f"name the file that registers it by {option('--on', 'FILE.py', python='on')}",
             ) from None
     assert launcher is None or isinstance(launcher, Launcher)
-    return {} if launcher is None else launcher.standings(folder)
+    if launcher is None:
+        return {}
+    with at_work(launcher, "standings"):
+        return launcher.standings(folder)
 
 
 def _status(path: Path, standing: UnitStanding | None, at: str) -> RunStatus:

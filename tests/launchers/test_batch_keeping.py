@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +16,11 @@ from typing import Any
 import pytest
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.locks import locked
 from icl_curriculum.launchers import JobArray, NoAnswer, QueuedTask
 from icl_curriculum.launchers.base import UNIT_FILE, Launch, LaunchUnit
 from icl_curriculum.launchers.batch import BatchLauncher
-from icl_curriculum.launchers.batch_files import Ended, arrays_in
+from icl_curriculum.launchers.batch_files import Ended, arrays_in, read_array
 from icl_curriculum.testing.launchers.subject import Heard
 
 Key = tuple[str, int]
@@ -171,6 +177,32 @@ def test_what_another_command_has_launched_since_is_left_to_it(system: System, t
     system.looks = [launched_anew]
     assert followed(tmp_path).ends == [("mixed-seed0", None)]
     assert [array.token for array in arrays_in(tmp_path)] == [array.token for array in later]
+
+
+def test_a_command_that_takes_its_time_to_submit_is_named(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icl_curriculum.launchers.batch_keeping.SAY_AFTER", 2)
+    monkeypatch.setattr("icl_curriculum.core.locks.LOOK_EVERY", 0.01)
+    system.looks = [ends("finished")]
+    with contextlib.ExitStack() as other:
+        claim = other.enter_context(locked(tmp_path / "launched/.lock"))
+        threading.Timer(0.2, other.close).start()
+        heard = followed(tmp_path)
+    assert heard.notes[0].startswith(
+        f"another command is submitting runs here, and is waited for: process {os.getpid()} on "
+    )
+    assert (len(heard.notes), claim.is_held()) == (2, False)
+
+
+@pytest.mark.parametrize("change", [{"launcher": "slurm"}, {"units": 3}, {"keys": []}, {"restarts": 1}, {"job": 7}])
+def test_a_file_that_was_edited_to_nonsense_is_none(tmp_path: Path, change: dict[str, Any]) -> None:
+    array = JobArray("t", "mixed", tmp_path, ["mixed-seed0"], ["key"], [["true"]], ["true"])
+    array.write()
+    assert read_array(tmp_path) == dataclasses.replace(array, launcher={})
+    file = tmp_path / "array.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    assert read_array(tmp_path) is None
 
 
 @pytest.mark.parametrize("how", ["stopped", "terminated"])
