@@ -82,11 +82,22 @@ def test_a_file_is_checked_for_all_that_it_registers(icl: Icl, monkeypatch: pyte
     monkeypatch.setattr(listing, "check", functools.partial(check, rules=["construction", "config"]))
     code, out, err = icl("check", "mine.py")
     assert (code, err) == (0, "")
-    names = ["halved", "wide", "doubled", "as_gaussian", "backwards", "last_label", "scaled_mean", "twice", "far_off"]
+    names = [
+        "halved",
+        "wide",
+        "doubled",
+        "as_gaussian",
+        "backwards",
+        "last_label",
+        "scaled_mean",
+        "twice",
+        "far_off",
+        "one_by_one",
+    ]
     assert re.findall(r"^(\w+) \(mine.py\)$", out, re.MULTILINE) == names
     assert out.splitlines()[-1] == (
         "1 function class, 1 input distribution, 1 observation, 1 shift, 1 curriculum, 1 baseline, 1 model, "
-        "1 training method, 1 metric; all keep the contract"
+        "1 training method, 1 metric, 1 launcher; all keep the contract"
     )
 
 
@@ -100,6 +111,7 @@ def test_components_of_every_other_kind_are_checked_by_their_names(icl: Icl) -> 
         ("scaled_mean", "causality"),
         ("twice", "resuming"),
         ("far_off", "direction"),
+        ("one_by_one", "killed"),
     ):
         code, out, err = icl("check", name, "--plugin", "mine.py")
         assert (code, err) == (0, "")
@@ -172,7 +184,10 @@ def test_parameters_are_set_as_elsewhere(icl: Icl) -> None:
             ["skewed"],
             "'skewed' is an input distribution and a shift; say which by --kind: inputs or",
         ),
-        (["xyz"], "curriculum, baseline, model, training method or metric 'xyz'; known: absolute_error, accuracy, "),
+        (
+            ["xyz"],
+            "curriculum, baseline, model, training method, metric or launcher 'xyz'; known: absolute_error, accuracy, ",
+        ),
         (
             ["linear", "--kind", "models"],
             "unknown model 'linear'; known: deep_sets, huggingface, ",

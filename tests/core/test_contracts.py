@@ -64,7 +64,7 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
             r"sample \('w'\) returned shape \(2, \d+\), expected a tensor with leading axis \d+",
         ),
         ("halved", "return dims / 4", "return str(dims / 4)", r"trivial_error returned '0.5', expected a real number"),
-        ("halved", EVALUATE, 'parameters["v"]', r"failed in draw: KeyError: 'v' \(mine.py, line 22\)"),
+        ("halved", EVALUATE, 'parameters["v"]', r"failed in draw: KeyError: 'v' \(mine.py, line 23\)"),
         (
             "wide", "torch.randn(n, points, dims, ", "torch.randn(n, points, ",
             r"sample returned shape \(\d+, 5\), expected shape \(\d+, 5, 2\) \(prompts, points, dims\)",
@@ -115,7 +115,7 @@ def attempt(folder: Path, name: str, sound: str, broken: str) -> RunFailed:
         ),
         (
             "scaled_mean", "return self.scale * ", "return self.scale.expand(2) * ",
-            r"failed in predict: RuntimeError: The size of tensor a \(2\).* \(mine.py, line 99\)",
+            r"failed in predict: RuntimeError: The size of tensor a \(2\).* \(mine.py, line 100\)",
         ),
         (
             "scaled_mean", "torch.zeros_like(ys[:, :1]), means], dim=1)", "means], dim=1)",
