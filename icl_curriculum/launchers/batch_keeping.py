@@ -15,7 +15,7 @@ from icl_curriculum.launchers.base import MOST_RESTARTS, Launch, LaunchUnit, Lau
 from icl_curriculum.launchers.batch_files import LAUNCHED, Ended, JobArray, TaskFolder, arrays_in
 from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, standing_in
 
-#: Seconds after which it is said once more that the batch system does not answer.
+#: Seconds after which it is said once more that the batch system does not answer, or refuses what was lost.
 SAY_AGAIN = 60.0
 #: At which look it is said that another command is waited for, which submits; they are half a second apart.
 SAY_AFTER = 10
@@ -69,11 +69,12 @@ class Keeper:
     #: The units that have ended well, each with the token of the array in which it did.
     well: dict[str, str] = field(default_factory=dict)
     said_no_answer: float | None = None
+    said_refused: float | None = None
 
     def keep(self) -> None:
         """Attach to what is under way, submit what is not, and follow all of it until every unit has ended."""
         self._attach()
-        while self.open:
+        while self.open or self.lost:
             time.sleep(self.system.poll)
             arrays = list({each.array.token: each.array for each in self.open.values()}.values())
             queue = self._queue(arrays)
@@ -128,8 +129,17 @@ class Keeper:
                     if array.keys[number] == key:
                         self.open[name] = _Followed(each.unit, array, number, array.restarts.get(name, 0))
                         del self.lost[name]
-            self._submit_locked({name: each.restarts for name, each in self.lost.items()})
-            self.lost = {}
+            try:
+                self._submit_locked({name: each.restarts for name, each in self.lost.items()})
+            except UserError as error:
+                # It may be for the moment that nothing is taken, and others are to be followed meanwhile.
+                if not self.open:
+                    raise
+                if self.said_refused is None or time.monotonic() - self.said_refused > SAY_AGAIN:
+                    self.said_refused = time.monotonic()
+                    self.watch.note(f"{error}; {_runs(len(self.lost))} will be submitted again")
+                return
+            self.lost, self.said_refused = {}, None
 
     @contextlib.contextmanager
     def _submitting_alone(self) -> Iterator[None]:

@@ -179,6 +179,32 @@ def test_what_another_command_has_launched_since_is_left_to_it(system: System, t
     assert [array.token for array in arrays_in(tmp_path)] == [array.token for array in later]
 
 
+def test_where_what_was_lost_is_refused_for_the_moment_others_are_followed(system: System, tmp_path: Path) -> None:
+    first = launch_of(tmp_path).units[0]
+    launch = dataclasses.replace(launch_of(tmp_path), units=[first, dataclasses.replace(first, name="mixed-seed1")])
+    refusals, taken = ["busy", "busy"], system.submit
+
+    def submit(array: JobArray) -> str:
+        if system.submitted and refusals:
+            raise UserError(f"sbatch refused the job: {refusals.pop()}")
+        return taken(array)
+
+    def look(array: JobArray) -> QueuedTask | None:
+        # The second run of the first array is in no queue.
+        if len(array.units) == 2 and len(system.submitted) == 1:
+            return runs(array)
+        return ends("finished")(array)
+
+    system.submit = submit  # type: ignore[method-assign]
+    system.looks = [look]
+    heard = Heard()
+    Scripted().execute(launch, heard)
+    assert sorted(heard.ends) == [("mixed-seed0", None), ("mixed-seed1", None)]
+    assert [array.restarts for array in system.submitted] == [{}, {"mixed-seed1": 1}]
+    assert "sbatch refused the job: busy; 1 run will be submitted again" in heard.notes
+    assert heard.notes.count("sbatch refused the job: busy; 1 run will be submitted again") == 1
+
+
 def test_a_command_that_takes_its_time_to_submit_is_named(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
