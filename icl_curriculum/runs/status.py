@@ -50,13 +50,19 @@ def status(
     """How far the runs of an experiment are, by name, as ``icl status NAME`` shows it.
 
     ``name``: an experiment's folder of results, or its name in ``results``. ``on``: the launcher whose queue is asked;
-    by default the one that was used. UserError where there are no results, and where that launcher is not known.
+    by default the one that was used. UserError where there are no runs, and where that launcher is not known.
     """
     folder = find_results(os.fsdecode(as_path(name, "name")), as_path(results, "results")).resolve()
     standings = _standings(folder, chosen_launcher(on))
     runs = {path.name for path in folder.iterdir() if path.is_dir() and is_run_name(path.name) and _is_run(path)}
     places = {unit: array.task(number) for array in arrays_in(folder) for number, unit in enumerate(array.units)}
     units: dict[str, list[str]] = {run: [] for run in sorted({*runs, *map(run_name_of, standings)})}
+    if not units:
+        if _is_run(folder):
+            raise UserError(
+                f"{folder} is the folder of one run", way_out=f"name that of its experiment, {folder.parent}"
+            )
+        raise UserError(f"{folder} holds no runs")
     for unit in standings:
         units[run_name_of(unit)].append(unit)
     return [

@@ -20,6 +20,7 @@ from tiny_runs import Icl, tables, tiny_run, tiny_values, write_toml
 import icl_curriculum
 from icl_curriculum import RunFailed, RunStatus
 from icl_curriculum.core import stopping
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.provenance import source_hash
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import UNIT_FILE
@@ -239,6 +240,11 @@ def test_the_status_of_a_run_that_is_executed_here(tmp_path: Path) -> None:
     assert (seen[0].run, seen[0].state) == ("mixed-seed0", "running")
     assert seen[0].where.startswith("process ")
     assert status(tmp_path / "tiny") == [RunStatus("mixed-seed0", "done")]
+    with pytest.raises(UserError, match=f"^{tmp_path}/tiny/mixed-seed0 is the folder of one run; name that of its "):
+        status(tmp_path / "tiny/mixed-seed0")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=f"^{tmp_path}/empty holds no runs$"):
+        status(tmp_path / "empty")
 
 
 def test_the_status_of_runs_of_a_launcher_that_is_not_known(icl: Icl, tmp_path: Path) -> None:
