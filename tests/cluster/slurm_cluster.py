@@ -25,7 +25,7 @@ from types import TracebackType
 #: The nodes' names.
 NODES = ("n1", "n2")
 #: Seconds after SIGTERM until SIGKILL: when a job is cancelled or its time is over.
-KILL_WAIT = 2
+KILL_WAIT = 5
 #: Seconds from the warning to a preempted job of the partition ``low`` to its end.
 GRACE = 3
 #: Seconds without a sign of a node after which its jobs are taken to be lost.

@@ -223,8 +223,8 @@ def test_a_run_that_never_comes_further_has_failed(begun: Begun) -> None:
     experiment, command = begun["stuck"]
     command.ends(1)
     assert (
-        "failed: mixed-seed0: its time was over twice at the same place, evaluation; give each attempt more time, or "
-        "let it write checkpoints more often (training.checkpoint_every)\n"
+        "failed: mixed-seed0: its time was over twice at the same place, evaluation 1/1; give each attempt more time, "
+        "or let it write checkpoints more often (training.checkpoint_every)\n"
     ) in command.err
     (log,) = experiment.launched.glob("*/0/log.txt")
     assert re.findall(r"^(\w+) evaluation$", log.read_text(), re.MULTILINE) == ["stopped", "failed"]
