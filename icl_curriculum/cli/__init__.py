@@ -119,7 +119,12 @@ def run(
     device = resolve_device(device) if launcher is None else device
     if dry_run:
         from icl_curriculum.cli import planning
+        from icl_curriculum.runs.leading import leading
 
+        with leading(processes) as leader:
+            if leader is not None:
+                leader.check(loaded, jobs, None if launcher is None else launcher.id)
+                device = leader.device_for(device)
         if launcher is not None:
             raise typer.Exit(
                 planning.show_launch(

@@ -10,9 +10,10 @@ from rich.table import Table
 from icl_curriculum.cli import output
 from icl_curriculum.cli.costs import number_shown, telling, time_shown
 from icl_curriculum.config.experiment import Run
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.launchers.base import Launcher
 from icl_curriculum.runs.elsewhere import launch_of
-from icl_curriculum.runs.parts import slices_of
+from icl_curriculum.runs.parts import Work, run_of, slices_of
 from icl_curriculum.runs.phases import first_works
 from icl_curriculum.runs.planning import LaunchPlan, PlannedRun, plan_of, with_costs
 
@@ -42,6 +43,8 @@ def show(
     output.put(plan=found.runs)
     for label, text in _notes(found):
         output.note(text, label=label)
+    if found.error is None:
+        output.note("nothing was trained or written; the same command without --dry-run does it")
     if predictions is not None and found.error is None:
         output.note(f"for --predictions {predictions}, all runs are asked once more, those that are kept, too")
     if parts is not None and found.error is None:
@@ -80,14 +83,21 @@ def show_launch(
 
     ``parts``: in how many parts each run is to be evaluated; what is submitted first is shown.
     """
-    found = plan_of(runs, results, fresh=fresh)
+    found = plan_of(runs, results, None, fresh=fresh)
     output.show(plan_table(found.runs))
+    for label, text in _notes(found):
+        output.note(text, label=label)
     if found.error is not None:
         raise found.error
     waiting = {row.run for row in found.runs if row.action not in ("keep", "damaged")}
     chosen = [run for run in found.launched if run.name in waiting]
-    works = chosen if parts is None else first_works(chosen, results, parts)
-    text = launcher.planned(launch_of(works, results, device=device, jobs=jobs, log=log)) if works else ""
+    works: Sequence[Work] = chosen if parts is None else first_works(chosen, results, parts)
+    text = ""
+    if works:
+        works = _not_under_way(launcher, works, results)
+    if works:
+        with at_work(launcher, "planned"):
+            text = launcher.planned(launch_of(works, results, device=device, jobs=jobs, log=log))
     output.put(plan=found.runs, submitted=text)
     if text:
         output.show(text)
@@ -95,6 +105,21 @@ def show_launch(
         _note_parts(found, parts)
     output.note("nothing was submitted or written; the same command without --dry-run does it")
     return _DAMAGED if any(row.action == "damaged" for row in found.runs) else 0
+
+
+def _not_under_way(launcher: Launcher, works: Sequence[Work], results: Path) -> list[Work]:
+    """The works that would be submitted; the others are under way, and it is said that they would be attached to."""
+    folder = results.resolve() / run_of(works[0]).experiment.name
+    with at_work(launcher, "standings"):
+        standings = launcher.standings(folder)
+    attached = {
+        name: standing for name, standing in standings.items() if standing.state in ("waiting", "running", "requeued")
+    }
+    for work in works:
+        if work.name in attached:
+            job = attached[work.name].job
+            output.note(f"{work.name}: under way{f' in job {job}' if job else ''}, which is attached to")
+    return [work for work in works if work.name not in attached]
 
 
 def plan_table(rows: Sequence[PlannedRun]) -> Table:
@@ -139,5 +164,3 @@ def _notes(found: LaunchPlan) -> Iterator[tuple[str, str]]:
         yield "note: ", str(notice)
     if any(row.seconds for row in found.runs):
         yield "", "time: by a few timed updates, for each run alone; without baselines, predictions, figures and report"
-    if found.error is None:
-        yield "", "nothing was trained or written; the same command without --dry-run does it"

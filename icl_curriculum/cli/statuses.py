@@ -23,7 +23,8 @@ def show(found: Sequence[RunStatus]) -> None:
         if row.why:
             output.note(row.why, label=f"{row.run}: ")
     counted = Counter(row.state for row in found)
-    output.show(f"{len(found)} runs: " + ", ".join(f"{number} {state}" for state, number in counted.items()))
+    runs = f"{len(found)} run{'s' * (len(found) != 1)}"
+    output.show(f"{runs}: " + ", ".join(f"{number} {state}" for state, number in counted.items()))
     if counted["interrupted"]:
         output.note("the command that began them goes on with those that are interrupted")
     output.put(status=list(found))

@@ -33,14 +33,17 @@ def wait_until_visible(path: Path, *, seconds: float, tell: Callable[[float], No
 def _is_there(path: Path) -> bool:
     if os.path.lexists(path):
         return True
-    _refresh(path.parent)
+    look_anew(path.parent)
     return os.path.lexists(path)
 
 
-def _refresh(folder: Path) -> None:
-    """Have the file system look anew at a folder, and first at those above it where it is missing itself."""
+def look_anew(folder: Path) -> None:
+    """Have the file system look anew at a folder, and first at those above it where it is missing itself.
+
+    A file in it that another machine has replaced by a new one of the same name is then seen as it is now.
+    """
     if not folder.is_dir() and folder.parent != folder:
-        _refresh(folder.parent)
+        look_anew(folder.parent)
     # Opening a folder asks the server whether what is remembered of it is still true.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -151,12 +151,19 @@ class JobArray:
 
 
 def read_array(folder: Path) -> JobArray | None:
-    """The array of a folder; None where there is none, or where it was not written to its end."""
+    """The array of a folder; None where there is none, or where it was not written to its end, or is damaged."""
     try:
         found = json.loads((folder / "array.json").read_text(encoding="utf-8"))
-        return JobArray(**{**found, "folder": folder})
+        array = JobArray(**{**found, "folder": folder})
+        each = zip(array.units, array.keys, array.commands, strict=True)
+        whole = all(
+            isinstance(name, str) and isinstance(key, str) and isinstance(line, list) for name, key, line in each
+        )
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts, tables = (array.token, array.experiment, array.job), (array.launcher, array.restarts)
+    whole = whole and all(isinstance(text, str) for text in texts) and all(isinstance(table, dict) for table in tables)
+    return array if whole else None
 
 
 def arrays_in(results: Path) -> list[JobArray]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,8 +15,10 @@ from icl_curriculum.launchers.base import MOST_RESTARTS, Launch, LaunchUnit, Lau
 from icl_curriculum.launchers.batch_files import LAUNCHED, Ended, JobArray, TaskFolder, arrays_in
 from icl_curriculum.launchers.batch_queue import NoAnswer, Queue, QueuedTask, standing_in
 
-#: Seconds after which it is said once more that the batch system does not answer.
+#: Seconds after which it is said once more that the batch system does not answer, or refuses what was lost.
 SAY_AGAIN = 60.0
+#: At which look it is said that another command is waited for, which submits; they are half a second apart.
+SAY_AFTER = 10
 
 
 class BatchSystem(Protocol):
@@ -63,14 +66,15 @@ class Keeper:
     open: dict[str, _Followed] = field(default_factory=dict)
     #: The units that are to be submitted, each with the task that executed it.
     lost: dict[str, _Followed] = field(default_factory=dict)
-    #: The units that have ended well.
-    well: set[str] = field(default_factory=set)
+    #: The units that have ended well, each with the token of the array in which it did.
+    well: dict[str, str] = field(default_factory=dict)
     said_no_answer: float | None = None
+    said_refused: float | None = None
 
     def keep(self) -> None:
         """Attach to what is under way, submit what is not, and follow all of it until every unit has ended."""
         self._attach()
-        while self.open:
+        while self.open or self.lost:
             time.sleep(self.system.poll)
             arrays = list({each.array.token: each.array for each in self.open.values()}.values())
             queue = self._queue(arrays)
@@ -85,7 +89,7 @@ class Keeper:
 
         UserError, with nothing submitted, where a task is under way that would write a unit of another config.
         """
-        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=lambda holder: None):
+        with self._submitting_alone():
             arrays = arrays_in(self.launch.folder)
             queue: Queue = {}
             while arrays:
@@ -115,7 +119,7 @@ class Keeper:
 
     def _submit_lost(self) -> None:
         """Submit what was lost, unless another command that follows it has done that: then follow it there."""
-        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=lambda holder: None):
+        with self._submitting_alone():
             arrays = arrays_in(self.launch.folder)
             for each in list(self.lost.values()):
                 name, key = each.unit.name, each.unit.key
@@ -125,8 +129,31 @@ class Keeper:
                     if array.keys[number] == key:
                         self.open[name] = _Followed(each.unit, array, number, array.restarts.get(name, 0))
                         del self.lost[name]
-            self._submit_locked({name: each.restarts for name, each in self.lost.items()})
-            self.lost = {}
+            try:
+                self._submit_locked({name: each.restarts for name, each in self.lost.items()})
+            except UserError as error:
+                # It may be for the moment that nothing is taken, and others are to be followed meanwhile.
+                if not self.open:
+                    raise
+                if self.said_refused is None or time.monotonic() - self.said_refused > SAY_AGAIN:
+                    self.said_refused = time.monotonic()
+                    self.watch.note(f"{error}; {_runs(len(self.lost))} will be submitted again")
+                return
+            self.lost, self.said_refused = {}, None
+
+    @contextlib.contextmanager
+    def _submitting_alone(self) -> Iterator[None]:
+        """A block in which no other command attaches or submits here. One that takes its time over that is named."""
+        waits = 0
+
+        def waiting(holder: str) -> None:
+            nonlocal waits
+            waits += 1
+            if waits == SAY_AFTER:
+                self.watch.note(f"another command is submitting runs here, and is waited for: {holder}")
+
+        with locked(self.launch.folder / LAUNCHED / ".lock", waiting=waiting):
+            yield
 
     def _submit_locked(self, restarts: Mapping[str, int]) -> None:
         units = [unit for unit in self.launch.units if unit.name in restarts]
@@ -219,14 +246,14 @@ class Keeper:
     def _close(self, each: _Followed, problem: UnitProblem | None) -> None:
         del self.open[each.unit.name]
         if problem is None:
-            self.well.add(each.unit.name)
+            self.well[each.unit.name] = each.array.token
         self.watch.ended(each.unit.name, problem)
 
     def _tidy(self) -> None:
         """Remove the folders of arrays whose units are all finished; those of others hold what is to be known."""
         for array in arrays_in(self.launch.folder):
-            # One that was killed may have finished in a later array.
-            left = [number for number, name in enumerate(array.units) if name not in self.well]
+            # One that was killed may have finished in a later array; one that was launched since is another command's.
+            left = [number for number, name in enumerate(array.units) if array.token > self.well.get(name, "")]
             endings = [array.task(number).ended() for number in left]
             if all(ended is not None and ended.how == "finished" for ended in endings):
                 shutil.rmtree(array.folder, ignore_errors=True)

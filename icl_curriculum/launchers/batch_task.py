@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from icl_curriculum.core.options import named_as_on_the_command_line
+from icl_curriculum.core.visibility import wait_until_visible
 from icl_curriculum.launchers.base import UNIT_FILE
 from icl_curriculum.launchers.batch_files import Ended, JobArray, read_array
 from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED, UnitProcess
@@ -38,6 +39,8 @@ class _Task:
         self.folder, self.attempt = array.task(index), attempt
         self.process: UnitProcess | None = None
         self.heard: int | None = None
+        #: Whether it was warned that its time is nearly over.
+        self.warned = False
         self.at = ""
 
     def listen(self) -> None:
@@ -46,6 +49,7 @@ class _Task:
             signal.signal(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.warned = self.warned or number == signal.SIGUSR1
         # What ends it for good counts, whatever was heard before.
         if self.heard != signal.SIGTERM:
             self.heard = number
@@ -86,7 +90,8 @@ class _Task:
     def _ended(self, process: UnitProcess, before: Ended | None) -> Ended:
         if process.stopped is not None:
             at = str(process.stopped.get("at", self.at))
-            if self.heard == signal.SIGTERM:
+            # One that is ended after its warning has come too late: were it told as making room, it would never fail.
+            if self.heard == signal.SIGTERM and not self.warned:
                 return Ended(self.attempt, "terminated", at=at)
             if before is not None and before.how == "stopped" and before.at == at:
                 return Ended(
@@ -110,20 +115,21 @@ def _place(progress: dict[str, Any]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Execute a task, see above; ``arguments``: those after ``--task``."""
     folder, index, attempt, *rest = arguments
-    deadline = time.monotonic() + SEEN_WITHIN
-    while (array := read_array(Path(folder))) is None:
-        if time.monotonic() > deadline:
-            print(f"{folder}/array.json is not seen on {platform.node()}; the results must lie on a file system that "
-                  f"all nodes share", file=sys.stderr)  # fmt: skip
-            return 1
-        time.sleep(0.5)
+    if not wait_until_visible(Path(folder, "array.json"), seconds=SEEN_WITHIN, tell=lambda waited: None):
+        print(f"{folder}/array.json is not seen on {platform.node()}; the results must lie on a file system that "
+              f"all nodes share", file=sys.stderr)  # fmt: skip
+        return 1
+    array = read_array(Path(folder))
+    if array is None:
+        print(f"{folder}/array.json is damaged; give the command again", file=sys.stderr)
+        return 1
     task = _Task(array, int(index), attempt)
     task.listen()
     with named_as_on_the_command_line(array.from_command_line):
         ended = task.execute()
     if ended.how == "stopped":
-        # One that was begun anew elsewhere meanwhile must not take that one's place.
-        if rest[:1] == ["--again"] and task.folder.is_latest(attempt):
+        # One that was begun anew elsewhere meanwhile must not take that one's place, and a cancelled one stays so.
+        if rest[:1] == ["--again"] and task.heard != signal.SIGTERM and task.folder.is_latest(attempt):
             done = subprocess.run(shlex.split(rest[1]), check=False)
             print(f"{rest[1]}: exit code {done.returncode}", flush=True)
         return STOPPED

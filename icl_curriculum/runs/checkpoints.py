@@ -46,18 +46,19 @@ def write_checkpoint(directory: RunDirectory, run: Run, device: str, state: dict
     directory.write("state.pt", buffer.getvalue())
 
 
-def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | None = None) -> dict[str, Any]:
+def read_checkpoint(path: Path, run: Run, device: str | None, *, config_hash: str | None = None) -> dict[str, Any]:
     """What `write_checkpoint` wrote. ValueError for another run's checkpoint, and see `reading_checkpoint`.
 
     One of the same run is taken where it was trained alike, whatever its evaluation was to be.
     ``config_hash``: of the config that the run was trained with, if that is another than it has now.
-    UserError for one that another kind of device wrote: a run that changes it would not repeat.
+    UserError for one that another kind of device wrote: a run that changes it would not repeat. ``device``: None to
+    look only how far the run is, on whatever device that was.
     """
     check_archive(path)
 
     def kept_where_it_was(storage: Any, location: str) -> Any:
         # A training method may keep tensors on the CPU beside an accelerator.
-        place = location if location == "cpu" else device
+        place = location if location == "cpu" else device or "cpu"
         return torch.serialization.default_restore_location(storage, place)  # type: ignore[no-untyped-call]
 
     state = torch.load(path, map_location=kept_where_it_was, weights_only=True)
@@ -65,7 +66,7 @@ def read_checkpoint(path: Path, run: Run, device: str, *, config_hash: str | Non
     trained_alike = state.pop("training_hash", None) == run.training_hash()
     if name != run.name or not (found == (config_hash or run.hash()) or trained_alike):
         raise ValueError(f"it belongs to {name}" + ("" if name != run.name else " of another config"))
-    if state["device"] != device_kind(device):
+    if device is not None and state["device"] != device_kind(device):
         raise UserError(
             f"{path}: the run was begun on {state['device']}, this is {device_kind(device)}, whose results differ; "
             f"give {option('--device', state['device'])}, or start it afresh with {option('--fresh')}"

@@ -10,6 +10,7 @@ from typing import Any
 from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.log import LOG
+from icl_curriculum.core.visibility import look_anew
 from icl_curriculum.launchers.base import Launch, Launcher, UnitProblem
 from icl_curriculum.runs.execution import Progress, Report, directory_of
 from icl_curriculum.runs.failures import RunFailure
@@ -70,6 +71,7 @@ class LaunchedRuns:
         """Whether a run's folder holds what was done, as soon as this machine sees that."""
         deadline = time.monotonic() + SEEN_WITHIN
         while True:
+            look_anew(directory_of(run_of(work), self.results).path)
             try:
                 if is_done(work, self.results):
                     return True

@@ -198,9 +198,10 @@ def run(
     ``overrides`` are ``key=value`` strings as for ``--set``, ``log`` is as for ``--log``, e.g. ``("tensorboard",)``.
     ``sweep``: values to try, by dotted key, as in ``{"model.width": [8, 16]}``, as for ``--sweep``.
     ``jobs``: 0 executes run after run in this process; a number, so many worker processes at a time; None, as many as
-    keep all cores busy. ``processes``: how many train each run together, on this machine. ``on``: a launcher that
-    executes the runs on other machines, by its name, as a dict such as
-    ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself. ``parts``: in how many parts the evaluation of each
+    keep all cores busy. ``processes``: how many train each run together, on this machine, at most ``training.shards``.
+    ``on``: a launcher that executes the runs on other machines, by its name, as a dict such as
+    ``{"name": "slurm", "options": "--time=4:00:00"}``, or itself; ``jobs`` is then the most of them at once, and 0 or
+    None as many as there is room for. ``parts``: in how many parts the evaluation of each
     run is answered, by as many processes or machines at once as ``jobs`` or ``on`` has; the tables are the same.
     Finished runs are kept; ``fresh`` is as for ``--fresh``. ``predictions``: ``"parquet"`` or ``"csv"``, in which what
     everyone answered to each prompt is written into the folder of each run. ``report`` is told how far a run is.
@@ -223,7 +224,9 @@ def run(
         board.set(name, "done" if failure is None else "failed", now=True)
 
     outcome = carry_out(
-        runs, as_path(results, "results"), jobs=None if jobs is None else whole_number(jobs, "jobs", least=0),
+        runs, as_path(results, "results"),
+        # Elsewhere there is nothing that run after run in this process could mean.
+        jobs=None if jobs is None else whole_number(jobs, "jobs", least=0) or (0 if launcher is None else None),
         processes=None if processes is None else whole_number(processes, "processes", least=1),
         device=resolve_device(device) if launcher is None else device, fresh=fresh, log=as_texts(log, "log"),
         on=launcher, parts=None if parts is None else whole_number(parts, "parts", least=1), report=reported,

@@ -16,6 +16,7 @@ from icl_curriculum.core.errors import RunFailed, UserError
 from icl_curriculum.core.machine import computing_threads, reproducible
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.stopping import StoppedAt, is_to_stop
+from icl_curriculum.core.visibility import look_anew
 from icl_curriculum.results.directory import RunDirectory
 from icl_curriculum.results.manifests import is_half_renewed, read_manifest
 from icl_curriculum.runs.answered_banks import AnsweredBanks, forget
@@ -110,6 +111,7 @@ def _wait_until_seen(part: RunPart, directory: RunDirectory, report: Report) -> 
             raise StoppedAt("waiting for its training")
         report(Progress(part.name, "waiting for its training", 0, 0))
         time.sleep(0.5)
+        look_anew(directory.path)
 
 
 def is_answerable(run: Run, directory: RunDirectory) -> bool:

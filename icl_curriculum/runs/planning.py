@@ -98,8 +98,12 @@ def plan(
 
 
 @own_settings(training=True)
-def plan_of(runs: Sequence[Run], results: Path, device: str = "cpu", *, fresh: bool = False) -> LaunchPlan:
-    """What `launch` would do with runs; UserError for banks that no table can hold."""
+def plan_of(runs: Sequence[Run], results: Path, device: str | None = "cpu", *, fresh: bool = False) -> LaunchPlan:
+    """What `launch` would do with runs; UserError for banks that no table can hold.
+
+    ``device``: None where a launcher is to execute them: it may be another one there, and a run that a launched worker
+    has in use is no obstacle.
+    """
     for run in {run.variant: run for run in runs}.values():
         check_banks(run.experiment)
     runs = as_begun(runs, results)
@@ -115,10 +119,12 @@ def plan_of(runs: Sequence[Run], results: Path, device: str = "cpu", *, fresh: b
     return LaunchPlan(rows, runs, recorded, error)
 
 
-def _planned(run: Run, directory: RunDirectory, device: str, *, fresh: bool) -> tuple[PlannedRun, UserError | None]:
+def _planned(
+    run: Run, directory: RunDirectory, device: str | None, *, fresh: bool
+) -> tuple[PlannedRun, UserError | None]:
     row = PlannedRun(run.name, run.variant, run.seed, "train", 0, run.experiment.training.steps)
     holder = in_use(run, directory.path.parent.parent)
-    if holder is not None:
+    if holder is not None and (fresh or device is not None):
         refusal = UserError(f"{run.name} of {run.experiment.name} is being executed by {holder}; wait for it")
         return dataclasses.replace(row, action="refused", reason=f"in use by {holder}"), refusal
     try:
@@ -129,7 +135,8 @@ def _planned(run: Run, directory: RunDirectory, device: str, *, fresh: bool) -> 
             return dataclasses.replace(row, reason=_aside(directory)), None
         if standing.to_do == "re-evaluate" and not is_half_renewed(directory.path):
             check_askable(directory)
-        return _due(row, run, directory, standing, device), None
+        due = _due(row, run, directory, standing, device)
+        return due if holder is None else dataclasses.replace(due, reason=f"in use by {holder}"), None
     except DamagedFile as error:
         if fresh:
             return dataclasses.replace(row, reason=_aside(directory)), None
@@ -147,7 +154,7 @@ def _aside(directory: RunDirectory) -> str:
     return "what is there is moved aside" if directory.path.exists() else ""
 
 
-def _due(row: PlannedRun, run: Run, directory: RunDirectory, standing: Standing, device: str) -> PlannedRun:
+def _due(row: PlannedRun, run: Run, directory: RunDirectory, standing: Standing, device: str | None) -> PlannedRun:
     """The row of a run that is not refused."""
     changes = standing.changes
     step = row.steps
@@ -163,7 +170,7 @@ def _due(row: PlannedRun, run: Run, directory: RunDirectory, standing: Standing,
     return dataclasses.replace(row, action=standing.to_do, step=step, changed=changes.evaluation, reason=reason)
 
 
-def _checkpoint_step(run: Run, directory: RunDirectory, device: str) -> int:
+def _checkpoint_step(run: Run, directory: RunDirectory, device: str | None) -> int:
     path = directory.path / "state.pt"
     with reading_checkpoint(path):
         return int(read_checkpoint(path, run, device)["trainer"]["step"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from icl_curriculum.core.arguments import as_path
+from icl_curriculum.core.contracts import at_work
 from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.options import option
@@ -49,13 +50,19 @@ def status(
     """How far the runs of an experiment are, by name, as ``icl status NAME`` shows it.
 
     ``name``: an experiment's folder of results, or its name in ``results``. ``on``: the launcher whose queue is asked;
-    by default the one that was used. UserError where there are no results, and where that launcher is not known.
+    by default the one that was used. UserError where there are no runs, and where that launcher is not known.
     """
     folder = find_results(os.fsdecode(as_path(name, "name")), as_path(results, "results")).resolve()
     standings = _standings(folder, chosen_launcher(on))
     runs = {path.name for path in folder.iterdir() if path.is_dir() and is_run_name(path.name) and _is_run(path)}
     places = {unit: array.task(number) for array in arrays_in(folder) for number, unit in enumerate(array.units)}
     units: dict[str, list[str]] = {run: [] for run in sorted({*runs, *map(run_name_of, standings)})}
+    if not units:
+        if _is_run(folder):
+            raise UserError(
+                f"{folder} is the folder of one run", way_out=f"name that of its experiment, {folder.parent}"
+            )
+        raise UserError(f"{folder} holds no runs")
     for unit in standings:
         units[run_name_of(unit)].append(unit)
     return [
@@ -112,7 +119,10 @@ def _standings(folder: Path, launcher: Launcher | None) -> dict[str, UnitStandin
                 way_out=f"name the file that registers it by {option('--on', 'FILE.py', python='on')}",
             ) from None
     assert launcher is None or isinstance(launcher, Launcher)
-    return {} if launcher is None else launcher.standings(folder)
+    if launcher is None:
+        return {}
+    with at_work(launcher, "standings"):
+        return launcher.standings(folder)
 
 
 def _status(path: Path, standing: UnitStanding | None, at: str) -> RunStatus:

@@ -149,7 +149,7 @@ def test_a_run_that_fails_by_itself_or_is_cancelled_is_not_submitted_again(clust
     asked = Command("status", "cancelled", "--results", cancelled.results, env=cluster.env, folder=cancelled.folder)
     asked.ends()
     assert re.search(rf"^mixed-seed0 +running +training \d+/240 +job {job}_0, process \d+ on ", asked.out, re.MULTILINE)
-    assert asked.out.splitlines()[-1] == "1 runs: 1 running"
+    assert asked.out.splitlines()[-1] == "1 run: 1 running"
     cluster.run("scancel", job)
     command.ends(1)
     assert f"failed: mixed-seed0: job {job}_0 was cancelled (cancelled)" in command.err
@@ -171,7 +171,7 @@ def test_the_commands_of_the_page(cluster: SlurmCluster, folder: Path, page: Com
     assert "submitted 1 run as job " in page.err
     end = Command(*page_commands()[1], env=cluster.env, folder=folder / "page")
     end.ends()
-    assert end.out.splitlines()[-1] == "1 runs: 1 done"
+    assert end.out.splitlines()[-1] == "1 run: 1 done"
     there = folder / "page/shared/smoke"
     assert (there / "report.html").is_file()
     assert len([*(there / "figures").glob("*.png")]) > 2

@@ -40,7 +40,7 @@ def test_components_name_extras_that_there_are() -> None:
         for name, (cls, _) in registry.tables().items()
         if cls.needs_extra
     }
-    assert needed == {"huggingface": "transformers"}
+    assert needed == {"huggingface": "transformers", "ray": "ray"}
 
 
 def test_a_folder_of_the_name_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ def test_no_message_outside_the_command_line_names_its_options_in_its_own_words(
         "--end-with-stdin",
         "--can-stop",
         "--follow",
+        "--task",
         "``icl run NAME --on",
         "--debug shows",
         "runs that --fresh moved aside",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +16,11 @@ from typing import Any
 import pytest
 
 from icl_curriculum.core.errors import UserError
+from icl_curriculum.core.locks import locked
 from icl_curriculum.launchers import JobArray, NoAnswer, QueuedTask
 from icl_curriculum.launchers.base import UNIT_FILE, Launch, LaunchUnit
 from icl_curriculum.launchers.batch import BatchLauncher
-from icl_curriculum.launchers.batch_files import Ended, arrays_in
+from icl_curriculum.launchers.batch_files import Ended, arrays_in, read_array
 from icl_curriculum.testing.launchers.subject import Heard
 
 Key = tuple[str, int]
@@ -156,6 +162,73 @@ def test_nothing_is_left_of_a_task_that_was_killed_and_finished_later(system: Sy
     system.looks = [at_last]
     assert followed(tmp_path).ends == [("mixed-seed0", None)]
     assert arrays_in(tmp_path) == []
+
+
+def test_what_another_command_has_launched_since_is_left_to_it(system: System, tmp_path: Path) -> None:
+    """The same run, moved aside by it and begun anew."""
+    later: list[JobArray] = []
+
+    def launched_anew(array: JobArray) -> None:
+        if not later:
+            ends("finished")(array)
+            unit = launch_of(tmp_path).units[0]
+            later.extend(Scripted().submitted(launch_of(tmp_path), [unit], {}))
+
+    system.looks = [launched_anew]
+    assert followed(tmp_path).ends == [("mixed-seed0", None)]
+    assert [array.token for array in arrays_in(tmp_path)] == [array.token for array in later]
+
+
+def test_where_what_was_lost_is_refused_for_the_moment_others_are_followed(system: System, tmp_path: Path) -> None:
+    first = launch_of(tmp_path).units[0]
+    launch = dataclasses.replace(launch_of(tmp_path), units=[first, dataclasses.replace(first, name="mixed-seed1")])
+    refusals, taken = ["busy", "busy"], system.submit
+
+    def submit(array: JobArray) -> str:
+        if system.submitted and refusals:
+            raise UserError(f"sbatch refused the job: {refusals.pop()}")
+        return taken(array)
+
+    def look(array: JobArray) -> QueuedTask | None:
+        # The second run of the first array is in no queue.
+        if len(array.units) == 2 and len(system.submitted) == 1:
+            return runs(array)
+        return ends("finished")(array)
+
+    system.submit = submit  # type: ignore[method-assign]
+    system.looks = [look]
+    heard = Heard()
+    Scripted().execute(launch, heard)
+    assert sorted(heard.ends) == [("mixed-seed0", None), ("mixed-seed1", None)]
+    assert [array.restarts for array in system.submitted] == [{}, {"mixed-seed1": 1}]
+    assert "sbatch refused the job: busy; 1 run will be submitted again" in heard.notes
+    assert heard.notes.count("sbatch refused the job: busy; 1 run will be submitted again") == 1
+
+
+def test_a_command_that_takes_its_time_to_submit_is_named(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icl_curriculum.launchers.batch_keeping.SAY_AFTER", 2)
+    monkeypatch.setattr("icl_curriculum.core.locks.LOOK_EVERY", 0.01)
+    system.looks = [ends("finished")]
+    with contextlib.ExitStack() as other:
+        claim = other.enter_context(locked(tmp_path / "launched/.lock"))
+        threading.Timer(0.2, other.close).start()
+        heard = followed(tmp_path)
+    assert heard.notes[0].startswith(
+        f"another command is submitting runs here, and is waited for: process {os.getpid()} on "
+    )
+    assert (len(heard.notes), claim.is_held()) == (2, False)
+
+
+@pytest.mark.parametrize("change", [{"launcher": "slurm"}, {"units": 3}, {"keys": []}, {"restarts": 1}, {"job": 7}])
+def test_a_file_that_was_edited_to_nonsense_is_none(tmp_path: Path, change: dict[str, Any]) -> None:
+    array = JobArray("t", "mixed", tmp_path, ["mixed-seed0"], ["key"], [["true"]], ["true"])
+    array.write()
+    assert read_array(tmp_path) == dataclasses.replace(array, launcher={})
+    file = tmp_path / "array.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    assert read_array(tmp_path) is None
 
 
 @pytest.mark.parametrize("how", ["stopped", "terminated"])

@@ -129,6 +129,21 @@ def test_a_unit_that_comes_no_further_until_its_next_warning_has_failed(array: J
     )
 
 
+def test_a_unit_that_is_ended_after_its_warning_fails_at_the_same_place_too(array: JobArray, tmp_path: Path) -> None:
+    """It stops when its time is over and not before, and does so again however often it is executed."""
+    again = tmp_path / "again"
+    ended = (
+        "for number, of in enumerate((signal.SIGUSR1, signal.SIGTERM)):\n    os.kill(os.getppid(), of)\n"
+        "    while len(asked) == number:\n        time.sleep(0.002)\n"
+        "say(stopped={'at': 'training 3/9'})\nsys.exit(75)"
+    )
+    assert executed(array, ended, "--again", f"touch '{again}'") == 75
+    assert ending(array) == Ended("1.0", "stopped", at="training 3/9")
+    assert executed(array, ended, "--again", f"touch '{again}'", attempt="1.1") == 1
+    assert "its time was over twice at the same place" in ending(array).message
+    assert not again.exists()
+
+
 def test_a_task_that_has_to_make_room_does_not_put_itself_back(array: JobArray, tmp_path: Path) -> None:
     """Whoever took its place has it executed again; a job that was cancelled must stay so."""
     again = tmp_path / "again"
@@ -152,12 +167,15 @@ def test_a_folder_that_is_not_seen_yet_is_waited_for(array: JobArray) -> None:
     assert executed(array, "say(finished='mixed-seed0')") == 0
 
 
-def test_a_folder_that_is_never_seen_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_is_never_seen_is_named_and_a_file_that_is_damaged(
+    array: JobArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("icl_curriculum.launchers.batch_task.SEEN_WITHIN", -1.0)
     assert main([str(tmp_path / "away"), "0", "1.0"]) == 1
     assert "away/array.json is not seen on " in capsys.readouterr().err
+    (array.folder / "array.json").write_text("{")
+    assert main([str(array.folder), "0", "1.0"]) == 1
+    assert capsys.readouterr().err == f"{array.folder}/array.json is damaged; give the command again\n"
 
 
 def test_half_a_file_of_a_task_is_none(tmp_path: Path) -> None:

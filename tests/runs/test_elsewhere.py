@@ -20,6 +20,7 @@ from tiny_runs import Icl, tables, tiny_run, tiny_values, write_toml
 import icl_curriculum
 from icl_curriculum import RunFailed, RunStatus
 from icl_curriculum.core import stopping
+from icl_curriculum.core.errors import UserError
 from icl_curriculum.core.provenance import source_hash
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import UNIT_FILE
@@ -76,6 +77,8 @@ def test_python_executes_elsewhere_too_and_names_what_failed(tmp_path: Path) -> 
     with pytest.raises(RunFailed, match="mixed-seed0: training diverged by step"):
         icl_curriculum.run(values, results=tmp_path, on=on)
     assert len([*(tmp_path / "queue").iterdir()]) == 1  # It is not submitted again.
+    # ``jobs=0``, Python's default, is no number of tasks.
+    assert [json.loads(file.read_text())["jobs"] for file in tmp_path.glob("tiny/launched/*/array.json")] == [None]
     (row,) = status(tmp_path / "tiny", on=on)
     assert (row.state, row.why.split(" by step")[0]) == ("failed", "training diverged")
 
@@ -209,6 +212,15 @@ def test_the_status_of_runs_that_are_not_finished(icl: Icl, tmp_path: Path) -> N
         RunStatus("mixed-seed2", "failed", "", "job 7_2", "mixed-seed2: training diverged"),
         RunStatus("mixed-seed3", "interrupted", why="job 7_3 is not in the queue any more"),
     ]
+    file = write_toml(tmp_path / "tiny.toml", tiny_values({"seeds": [0, 1, 2]}))
+    command = ("run", file, "--results", tmp_path, "--on", on_toy(tmp_path), "--dry-run")
+    code, out, err = icl(*command)
+    assert (code, out.count("--task")) == (0, 1)
+    assert err == (
+        "mixed-seed0: under way in job 7_0, which is attached to\n"
+        "mixed-seed1: under way in job 7_1, which is attached to\n"
+        "nothing was submitted or written; the same command without --dry-run does it\n"
+    )
     (queue / "silent").touch()
     assert icl_curriculum.status("tiny", results=tmp_path)[3].why == "the queue does not answer"
     code, out, err = icl("status", "tiny", "--results", tmp_path)
@@ -228,6 +240,11 @@ def test_the_status_of_a_run_that_is_executed_here(tmp_path: Path) -> None:
     assert (seen[0].run, seen[0].state) == ("mixed-seed0", "running")
     assert seen[0].where.startswith("process ")
     assert status(tmp_path / "tiny") == [RunStatus("mixed-seed0", "done")]
+    with pytest.raises(UserError, match=f"^{tmp_path}/tiny/mixed-seed0 is the folder of one run; name that of its "):
+        status(tmp_path / "tiny/mixed-seed0")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=f"^{tmp_path}/empty holds no runs$"):
+        status(tmp_path / "empty")
 
 
 def test_the_status_of_runs_of_a_launcher_that_is_not_known(icl: Icl, tmp_path: Path) -> None:

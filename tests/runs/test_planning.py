@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
+import platform
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from finished_runs import FINISHED, Finished
 from tiny_runs import tiny_run, tiny_values
 
@@ -93,6 +96,23 @@ def test_a_run_in_use_is_refused(copied: Finished) -> None:
     with directory_of(copied.run, copied.results).locked():
         found = plan_of([copied.run], copied.results)
     assert (found.runs[0].action, "is being executed by process" in str(found.error)) == ("refused", True)
+
+
+def test_where_a_launcher_executes_it_a_run_in_use_or_of_another_device_goes_on(half: Finished) -> None:
+    """The same command attaches to what is under way, on machines whose devices this one need not have."""
+    state = torch.load(half.path / "state.pt", weights_only=True)
+    torch.save({**state, "device": "cuda"}, half.path / "state.pt")
+    (here,) = plan_of([half.run], half.results).runs
+    assert (here.action, "begun on cuda, this is cpu" in here.reason) == ("refused", True)
+    with directory_of(half.run, half.results).locked():
+        (there,) = plan_of([half.run], half.results, None).runs
+        (anew,) = plan_of([half.run], half.results, None, fresh=True).runs
+    assert (there.action, there.step, there.reason.split(",")[0]) == (
+        "resume",
+        5,
+        f"in use by process {os.getpid()} on {platform.node()}",
+    )
+    assert anew.action == "refused"
 
 
 def test_only_what_is_computed_costs(copied: Finished, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,9 +240,11 @@ def test_processes_that_torchrun_has_started_find_each_other_and_the_first_one_a
 def test_what_several_processes_cannot_do_is_one_message(
     options: list[str], message: str, icl: Icl, tmp_path: Path
 ) -> None:
-    code, _, err = icl("run", write_toml(tmp_path / "t.toml", tiny_values(SHARDED)), "--results", tmp_path, *options)
-    assert code == 2
-    assert err.splitlines()[-1] == message
+    command = ("run", write_toml(tmp_path / "t.toml", tiny_values(SHARDED)), "--results", tmp_path, *options)
+    for asked in (command, (*command, "--dry-run")):
+        code, _, err = icl(*asked)
+        assert code == 2
+        assert err.splitlines()[-1] == message
 
 
 def test_devices_of_several_processes() -> None:

@@ -16,7 +16,7 @@ def planned(subject: LauncherSubject) -> Iterator[Finding | Note]:
         text: object = subject.as_given.planned(subject.launch(folder, subject.unit("a-seed0", folder)))
         if not isinstance(text, str):
             yield Finding(
-                expected="a text from planned, for --dry-run",
+                expected="a text from planned, for icl run NAME --dry-run",
                 found=f"{text!r}",
                 mend="return what would be submitted, or nothing to say: an empty text",
             )
