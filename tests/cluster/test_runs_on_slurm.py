@@ -227,7 +227,7 @@ def test_a_run_that_never_comes_further_has_failed(begun: Begun) -> None:
         "or let it write checkpoints more often (training.checkpoint_every)\n"
     ) in command.err
     (log,) = experiment.launched.glob("*/0/log.txt")
-    assert re.findall(r"^(\w+) evaluation$", log.read_text(), re.MULTILINE) == ["stopped", "failed"]
+    assert re.findall(r"^(\w+) evaluation 1/1$", log.read_text(), re.MULTILINE) == ["stopped", "failed"]
     assert command.err.count("submitted") == 1
 
 
