@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from icl_curriculum.core.files import write_atomically
 from icl_curriculum.core.identifiers import Identifier
 from icl_curriculum.results.columns import TABLES, csv_text
+from icl_curriculum.results.derived import write_derived
 from icl_curriculum.results.head_rows import MaskingRow
 from icl_curriculum.results.statistics.seeds import estimate
 from icl_curriculum.results.tables import read_table, with_metric
@@ -24,7 +24,7 @@ _CELL = ["function_class", "input_distribution"]
 def write_masking(folder: Path) -> Path:
     """Write ``folder``/masking.csv from its evaluation.csv, which holds the rows of `icl heads` of several runs."""
     path = folder / "masking.csv"
-    write_atomically(path, csv_text([TABLES["masking"].header, *masking_rows(read_table(folder, "evaluation"))]))
+    write_derived(path, csv_text([TABLES["masking"].header, *masking_rows(read_table(folder, "evaluation"))]))
     return path
 
 

@@ -16,6 +16,7 @@ from icl_curriculum.core.errors import UserError
 from icl_curriculum.results.adaptation import without_adapted
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.csv_blocks import csv_blocks
+from icl_curriculum.results.derived import check_derived
 from icl_curriculum.results.for_each_run import for_each_run, needs_run
 from icl_curriculum.results.shown_metric import metric_titles, of_shown, shown_metric
 
@@ -55,14 +56,15 @@ def read_as_written(directory: Path, name: str) -> pd.DataFrame:
     """The experiment's table ``name``, row by row.
 
     Texts are categorical columns, whose categories are in order: tables of thousands of runs have few distinct ones. A
-    column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, or lacks any
-    other column.
+    column that only some runs' tables have is filled in. Raises UserError if the file is missing, damaged, edited since
+    it was computed of others, or lacks any other column.
     """
     path = directory / f"{name}.csv"
     if not path.is_file():
         raise UserError(
             f"{path} is missing: figures are drawn from the experiment's tables, so run the experiment first"
         )
+    check_derived(path)
     try:
         with path.open("rb") as file:
             header, blocks = csv_blocks(file)

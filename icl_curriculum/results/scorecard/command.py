@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import check_writable, write_atomically
+from icl_curriculum.core.files import check_writable
 from icl_curriculum.results.columns import TABLES, csv_text
+from icl_curriculum.results.derived import write_derived
 from icl_curriculum.results.manifests import MANIFEST, is_run_name
 from icl_curriculum.results.scorecard.frozen import Benchmark, benchmark
 from icl_curriculum.results.scorecard.learners import FoundLearners, SamePrompts, no_other
@@ -65,5 +66,5 @@ def write_scorecard(directory: Path, same: SamePrompts = no_other) -> WrittenSco
         return WrittenScorecard(pd.DataFrame(columns=TABLES["scorecard"].header), path, found.refused)
     check_writable(directory)
     rows = scorecard_rows(benchmark().name, found.scored)
-    write_atomically(path, csv_text([TABLES["scorecard"].header, *rows]))
+    write_derived(path, csv_text([TABLES["scorecard"].header, *rows]))
     return WrittenScorecard(read_as_written(directory, "scorecard"), path, found.refused)

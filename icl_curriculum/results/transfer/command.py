@@ -12,11 +12,12 @@ import pandas as pd
 
 from icl_curriculum.core.arguments import as_path
 from icl_curriculum.core.errors import UserError
-from icl_curriculum.core.files import check_writable, write_atomically
+from icl_curriculum.core.files import check_writable
 from icl_curriculum.results.columns import TABLES, csv_text
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.sources import CELL, Source, open_source
 from icl_curriculum.results.comparison.wording import listed
+from icl_curriculum.results.derived import write_derived
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.surveying import survey
 from icl_curriculum.results.tables import distinct, read_table
@@ -61,7 +62,7 @@ def write_transfer(directory: Path, output: Path | None = None) -> WrittenTransf
     folder = output or directory
     check_writable(folder)
     path = folder / "transfer.csv"
-    write_atomically(path, csv_text([TABLES["transfer"].header, *rows]))
+    write_derived(path, csv_text([TABLES["transfer"].header, *rows]))
     return WrittenTransfer(read_table(folder, "transfer"), path, (*source.missing, *_without_rows(source, rows)))
 
 
