@@ -60,13 +60,15 @@ class Slurm(BatchLauncher):
     )
 
     def check(self) -> None:
+        self._options()
+        way_out = "give the command on a machine from which jobs can be submitted to SLURM"
         missing = [name for name in ("sbatch", "squeue", "scontrol") if shutil.which(name) is None]
         if missing:
-            raise UserError(
-                f"{' and '.join(missing)} not found on PATH", source="the launcher slurm",
-                way_out="give the command on a machine from which jobs can be submitted to SLURM",
-            )  # fmt: skip
-        self._options()
+            raise UserError(f"{' and '.join(missing)} not found on PATH", source="the launcher slurm", way_out=way_out)
+        answer = _asked(["scontrol", "ping"])
+        if answer.returncode != 0:
+            reason = _last_line(answer.stderr or answer.stdout)
+            raise UserError(f"SLURM does not answer: {reason}", source="the launcher slurm", way_out=way_out)
 
     def _options(self) -> list[str]:
         """The user's options. UserError for what this launcher must set itself."""

@@ -107,6 +107,22 @@ def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_machine_with_its_programs_and_without_a_cluster(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    Slurm().check()
+    why = "scontrol: error: fetch_config: DNS SRV lookup failed\nscontrol: fatal: Could not establish a source\n"
+    monkeypatch.setitem(ANSWERS, "scontrol", (1, "", why))
+    with pytest.raises(UserError) as raised:
+        Slurm().check()
+    assert str(raised.value) == (
+        "the launcher slurm: SLURM does not answer: scontrol: fatal: Could not establish a source; give the command on "
+        "a machine from which jobs can be submitted to SLURM"
+    )
+    assert asked == [["scontrol", "ping"]] * 2
+
+
 def test_what_sbatch_answers(asked: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.sh"
     assert Slurm().submit(script, array_in(tmp_path)) == "1234"
