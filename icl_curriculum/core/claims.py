@@ -29,7 +29,7 @@ class FoundClaim:
     """The claim that counts, as it was found: ``owner`` and ``process`` are None where it cannot be read.
 
     ``beat``: the time of its last sign of life, by the file system's clock, in nanoseconds. ``genuine``: whether the
-    file is the one that was claimed, and no copy of it. ``flocked``: whether its owner holds the `flock`, too.
+    file is the one that was claimed, and no copy of it. ``flocked``: whether its owner holds the ``flock``, too.
     """
 
     number: int

@@ -1,6 +1,6 @@
-"""Locks between processes of one machine, and of several that share a file system, whether or not it has `flock`.
+"""Locks between processes of one machine, and of several that share a file system, whether or not it has ``flock``.
 
-A lock ``.lock`` is two files. The file of that name is locked by `flock`, which the system frees when a process ends
+A lock ``.lock`` is two files. The file of that name is locked by ``flock``, which the system frees when a process ends
 however it ends; but a file system may lack it, or keep it to each machine, so that it succeeds on two at once. Beside
 it lies a claim, ``.lock.7``, the seventh hold of the folder, which says who holds it; empty, it says that nobody does.
 Taking the folder is making the claim of the next number by a hard link, which one process alone can on any file system,
@@ -155,7 +155,7 @@ class Watch:
 def _is_held(found: FoundClaim | None, flocked: bool | None) -> bool | None:
     """Whether a claim that was found is held; None where only signs of life can tell.
 
-    ``flocked``: whether this process has got the `flock`; None where there is none.
+    ``flocked``: whether this process has got the ``flock``; None where there is none.
     """
     me = this_process()
     if found is None or found.is_free or found.process is None:
@@ -283,7 +283,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _flock(handle: IO[bytes], how: int) -> bool | None:
-    """Take the `flock` of an open file; False if another process has it, None where there is none."""
+    """Take the ``flock`` of an open file; False if another process has it, None where there is none."""
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:

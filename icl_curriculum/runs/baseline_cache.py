@@ -103,7 +103,7 @@ def baseline_rows(
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Keep processes of one machine from computing the same at once, where `flock` can: a courtesy, no more."""
+    """Keep processes of one machine from computing the same at once, where ``flock`` can: a courtesy, no more."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ _GOES_ON, _LEAVES, _FAILED = 0, 1, 2
 
 
 class ProcessLost(BaseException):
-    """Another process of the crew has ended. No `Exception`: no component and no run is to blame, and all is over."""
+    """Another process of the crew has ended. No ``Exception``: no component and no run is to blame, and all is over."""
 
     def __init__(self, what: str = "another process that trains the run has ended") -> None:
         super().__init__(f"{what}; without {option('--fresh')}, the next run continues from the last checkpoint")

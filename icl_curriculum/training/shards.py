@@ -27,7 +27,7 @@ class Crew(Protocol):
     """The processes that train one run together, as one of them knows them.
 
     Each calls the same methods in the same order. One that fails says so by `fail`, in the place of what comes next;
-    all others then leave by an exception that is no `Exception`, so that no component is blamed for it.
+    all others then leave by an exception that is no ``Exception``, so that no component is blamed for it.
     """
 
     rank: int
