@@ -36,6 +36,11 @@ class Ended:
     at: str = ""
 
 
+def place_in(progress: dict[str, Any]) -> str:
+    """Where a unit is, as ``training 20/300``; empty where the message says nothing of that."""
+    return f"{progress['phase']} {progress['done']}/{progress['total']}" if progress.get("total") else ""
+
+
 @dataclass(frozen=True)
 class TaskFolder:
     """The folder of one unit of an array."""

@@ -17,12 +17,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from icl_curriculum.core.options import named_as_on_the_command_line
 from icl_curriculum.core.visibility import wait_until_visible
 from icl_curriculum.launchers.base import UNIT_FILE
-from icl_curriculum.launchers.batch_files import Ended, JobArray, read_array
+from icl_curriculum.launchers.batch_files import Ended, JobArray, place_in, read_array
 from icl_curriculum.launchers.unit_process import STOP_SIGNAL, STOPPED, UnitProcess
 
 #: Seconds between two notes of how far a unit is.
@@ -73,7 +72,7 @@ class _Task:
                 if "detail" in message:
                     print(message["detail"], file=log, flush=True)
                     continue
-                self.at = _place(message["progress"]) or self.at
+                self.at = place_in(message["progress"]) or self.at
                 warning = message["progress"].get("warning")
                 if warning:
                     print(f"warning: {warning}", file=log, flush=True)
@@ -105,11 +104,6 @@ class _Task:
         if self.heard == signal.SIGTERM:
             how = "terminated"
         return Ended(self.attempt, how, process.problem.message, process.problem.details, self.at)  # type: ignore[arg-type]
-
-
-def _place(progress: dict[str, Any]) -> str:
-    """Where a unit is, as ``training 20/300``; empty where the message says nothing of that."""
-    return f"{progress['phase']} {progress['done']}/{progress['total']}" if progress.get("total") else ""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from icl_curriculum.core.locks import holder, is_locked
 from icl_curriculum.core.options import option
 from icl_curriculum.core.registry import LAUNCHERS
 from icl_curriculum.launchers.base import Launcher, UnitStanding
-from icl_curriculum.launchers.batch_files import LAUNCHED, TaskFolder, arrays_in
+from icl_curriculum.launchers.batch_files import LAUNCHED, TaskFolder, arrays_in, place_in
 from icl_curriculum.results.directory import find_results
 from icl_curriculum.results.manifests import is_begun, is_run_name, read_manifest
 from icl_curriculum.runs.launchers import chosen_launcher
@@ -91,8 +91,7 @@ def _place(tasks: Sequence[TaskFolder]) -> str:
     for task in tasks:
         progress = task.told().get("message", {}).get("progress", {})
         ended = task.ended()
-        own = f"{progress['phase']} {progress['done']}/{progress['total']}" if progress.get("total") else ""
-        own = own if ended is None else ended.at
+        own = place_in(progress) if ended is None else ended.at
         name, (phase, _, share) = progress.get("run", ""), own.partition(" ")
         if run_name_of(name) != name and phase == "evaluation" and re.fullmatch(r"\d+/\d+", share):
             done, _, of = share.partition("/")
