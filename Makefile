@@ -10,6 +10,9 @@ DOCS_READY := $(VENV)/.ready-docs
 # Chromium's name on PATH or its path; empty: the first that is found. make test-browser CHROMIUM=/opt/chrome/chrome
 export CHROMIUM ?=
 
+# Says every ten seconds how long what follows takes, in the same shell and as long as that lives.
+TICKING := (n=0; while sleep 10 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 10)); echo "  $$n seconds so far"; done) &
+
 .PHONY: help experiment plot report compare list check verify bench test test-browser test-readers test-cluster chromium slurm docs lint clean
 
 help:
@@ -32,27 +35,27 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11 ...")'
 	@echo "setting up $(VENV) (once; about two minutes and 1.6 GB, most of it PyTorch)"
 	@$(PYTHON) -m venv $(VENV) || (echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(TICKING) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(TEST_READY): $(READY)
 	@echo "adding what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(TICKING) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 $(BROWSER_READY): $(TEST_READY)
 	@echo "adding what drives the browser"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@$(TICKING) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	@touch $@
 
 $(CLUSTER_READY): $(TEST_READY)
 	@echo "adding Ray (240 MB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	@$(TICKING) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@touch $@
 
 $(DOCS_READY): $(READY)
 	@echo "adding what builds the site"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@$(TICKING) $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 experiment: $(READY)
