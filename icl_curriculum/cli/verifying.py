@@ -10,6 +10,7 @@ import math
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from icl_curriculum.cli import output
 from icl_curriculum.cli.progress import passing_bar
@@ -65,24 +66,35 @@ def _show_section(name: str, section: VerifySection, *, debug: bool) -> list[tup
 
 def _as_object(section: str, check: Check, outcome: CheckOutcome) -> dict[str, object]:
     """A check as --json has it."""
-    keys = ("holds", "expected", "source", "found", "error", "tolerance", "note")
+    keys = ("holds", "expected", "source", "found", "error", "tolerance", "note", "interval", "expected_interval")
     return {
-        "section": section, "case": check.case, "name": check.name, **{key: getattr(outcome, key) for key in keys}
+        "section": section, "case": check.case, "name": check.name, **{key: getattr(outcome, key) for key in keys},
+        "model": None if outcome.model is None else asdict(outcome.model),
     }  # fmt: skip
 
 
 def _closing(found: Iterable[CheckOutcome]) -> str:
-    """The closing line, e.g. ``500 checks, 2 failed; 3 published results beside ours, 29 not run``."""
+    """The closing line, e.g. ``500 checks, 2 failed; 3 published results beside ours, 29 not run``.
+
+    Rows of models of another size than the published one are counted apart.
+    """
     found = list(found)
     judged = [outcome for outcome in found if outcome.holds is not None]
     failed = sum(not outcome.holds for outcome in judged)
     parts = [f"{len(judged)} checks, {f'{failed} failed' if failed else 'all hold'}"] if judged else []
-    beside = [outcome for outcome in found if outcome.holds is None]
+    apart = sum(_is_of_another_size(outcome) for outcome in found)
+    beside = [outcome for outcome in found if outcome.holds is None and not _is_of_another_size(outcome)]
     if beside:
         compared = sum(isinstance(outcome.found, float) for outcome in beside)
         not_run = sum(outcome.found == NOT_RUN for outcome in beside)
         parts.append(f"{compared} published results beside ours, {not_run} not run")
+    if apart:
+        parts.append(f"{apart} beside models of another size")
     return "; ".join(parts) or "nothing to check"
+
+
+def _is_of_another_size(outcome: CheckOutcome) -> bool:
+    return outcome.model is not None and not outcome.model.published_size
 
 
 def _is_counted(outcome: CheckOutcome) -> bool:

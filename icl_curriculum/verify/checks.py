@@ -19,11 +19,38 @@ ERRORS_Z = 4.0
 
 
 @dataclass(frozen=True)
+class TrainedModel:
+    """A model of ours whose errors stand beside printed ones, and what training it took.
+
+    ``family``: experiment and variant. ``prompts``, ``operations``, ``seconds``: of one run, in floating-point
+    operations and on the clock; None where the runs do not say.
+    """
+
+    family: str
+    size: str
+    published_size: bool
+    seeds: tuple[int, ...]
+    steps: int
+    prompts: int | None
+    operations: int | None
+    seconds: float | None
+
+    def __str__(self) -> str:
+        taken = [f"{self.steps:,} steps"]
+        taken += [] if self.prompts is None else [f"{self.prompts:,} prompts"]
+        taken += [] if self.operations is None else [f"{self.operations:.2e} operations"]
+        taken += [] if self.seconds is None else [f"{self.seconds / 60:.3g} minutes"]
+        return f"{self.family}, {self.size}; {', '.join(taken)}"
+
+
+@dataclass(frozen=True)
 class CheckOutcome:
     """What a check expected and why, what it found, and whether that holds (None: the two only stand side by side).
 
     ``error``: the standard error of what was found, None where there is no chance in it. ``tolerance``: how far the
     two may be apart. ``note``: what could not be judged, or how to mend it. ``exception``: why nothing was found.
+    Of printed results alone: ``interval``: the ends of that of what was found; ``expected_interval``: of what is
+    printed, None where none is; ``model``: the one whose error was found.
     """
 
     holds: bool | None
@@ -34,6 +61,9 @@ class CheckOutcome:
     tolerance: float | None = None
     note: str = ""
     exception: Exception | None = None
+    interval: tuple[float, float] | None = None
+    expected_interval: tuple[float, float] | None = None
+    model: TrainedModel | None = None
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ def test_the_settings_of_bhasin_et_al(name: str) -> None:
 
 def test_what_the_published_numbers_were_asked_is_asked() -> None:
     """`icl verify published` finds a row for each of them."""
+    from icl_curriculum.results.printed import PRINTED
     from icl_curriculum.runs.banks import evaluation_banks
-    from icl_curriculum.verify.published import PRINTED
 
     asked = {name: {bank.key for bank in evaluation_banks(*experiments(name).values())} for name in GARG}
     trained_on = {of_class: name for name, (of_class, *_) in GARG.items()}
