@@ -18,6 +18,7 @@ from .heads_along_training import heads_along_training as heads_along_training
 from .heat_maps import heat_map as heat_map
 from .learning import learning_curves as learning_curves
 from .pool_sizes import error_by_pool_size as error_by_pool_size
+from .published import published as published
 from .scorecard_bars import scorecard as scorecard
 from .scorecard_radar import scorecard_radar as scorecard_radar
 from .shares import curriculum as curriculum

@@ -53,6 +53,20 @@ class Choice:
         )
 
 
+def within_legend(choices: Sequence[Choice], room: int) -> tuple[list[Choice], set[str]]:
+    """Leave out baselines, those first that were chosen last, until a legend with ``room`` for so many names them all.
+
+    The first one of each panel stays. Also returns those for which there is no entry.
+    """
+    order: list[str] = []
+    for rank in range(max(len(choice.ranked) for choice in choices)):
+        at_rank = [choice.ranked[rank] for choice in choices if len(choice.ranked) > rank]
+        order += sorted(dict.fromkeys(at_rank), key=lambda name: -at_rank.count(name))
+    kept = list(dict.fromkeys(order))[: max(0, room)]
+    made = [choice.only(kept) for choice in choices]
+    return made, {name for choice in made for name in choice.ranked if name not in kept}
+
+
 def asked_baselines(evaluation: pd.DataFrame, baselines: Baselines) -> frozenset[str] | None:
     """The ids of the baselines that are asked for; None if the best ones are.
 

@@ -34,6 +34,7 @@ from icl_curriculum.figures.heat_maps import heat_map
 from icl_curriculum.figures.learning import learning_curves
 from icl_curriculum.figures.panels import styled
 from icl_curriculum.figures.pool_sizes import error_by_pool_size
+from icl_curriculum.figures.published import published
 from icl_curriculum.figures.scorecard_bars import scorecard
 from icl_curriculum.figures.scorecard_radar import scorecard_radar
 from icl_curriculum.figures.shares import curriculum
@@ -52,6 +53,7 @@ from icl_curriculum.results.comparison.outcomes import outcomes
 from icl_curriculum.results.comparison.shown import MOST_SHOWN
 from icl_curriculum.results.comparison.sources import Source, is_unknown
 from icl_curriculum.results.directory import find_results
+from icl_curriculum.results.run_setting import settings_of_variants
 from icl_curriculum.results.shown_metric import showing, shown_metric
 from icl_curriculum.results.tables import COLUMNS, distinct, read_table
 from icl_curriculum.results.tables import NothingToDraw as NothingToDraw
@@ -73,6 +75,7 @@ FIGURES: dict[str, Drawing] = {
     "error_by_parameter": Drawing(error_by_parameter, ("evaluation", "sweep"), across_variants=True),
     "heat_map_by_parameters": Drawing(heat_map_by_parameters, ("evaluation", "sweep"), across_variants=True),
     "error_by_examples": Drawing(error_by_examples, ("evaluation",), options=("baselines",)),
+    "published": Drawing(published, ("evaluation", "exposure"), options=("settings",)),
     "learning_curves": Drawing(learning_curves, ("learning", "curriculum", "evaluation")),
     "learning_under_shifts": Drawing(learning_under_shifts, ("learning", "curriculum")),
     "along_training": Drawing(along_training, ("evaluation",)),
@@ -236,7 +239,8 @@ def _draw(
     ``named``: those that have colours of their own in figures of all.
     """
     with showing(shown_metric().of(tables["evaluation"])):
-        return _draw_each(directory, tables, {"baselines": baselines, "named": named}, own, tell)
+        settings = settings_of_variants(directory, tables["evaluation"], own)
+        return _draw_each(directory, tables, {"baselines": baselines, "named": named, "settings": settings}, own, tell)
 
 
 def _draw_each(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose
+from icl_curriculum.figures.choosing import Baselines, Choice, asked_baselines, choose, within_legend
 from icl_curriculum.figures.curves import FEW, ModelCurves, draw_model, draw_reference, spread_note, trained_models
 from icl_curriculum.figures.emphasis import MOST_ENTRIES, OTHER, emphasised, others_entry
 from icl_curriculum.figures.lettering import TEXT, text_height, text_width, wrapped
@@ -165,14 +165,8 @@ def _within_legend(panels: Sequence[CellPanel], models: int) -> tuple[list[CellP
     room for them.
     """
     oracles = {name for panel in panels for name in panel.choice.shown if name not in panel.choice.ranked}
-    room = max(0, MOST_ENTRIES - models - len(oracles))
-    order: list[str] = []
-    for rank in range(max(len(panel.choice.ranked) for panel in panels)):
-        at_rank = [panel.choice.ranked[rank] for panel in panels if len(panel.choice.ranked) > rank]
-        order += sorted(dict.fromkeys(at_rank), key=lambda name: -at_rank.count(name))
-    kept = list(dict.fromkeys(order))[:room]
-    made = [replace(panel, choice=panel.choice.only(kept)) for panel in panels]
-    return made, {name for panel in made for name in panel.choice.ranked if name not in kept}
+    choices, named = within_legend([panel.choice for panel in panels], MOST_ENTRIES - models - len(oracles))
+    return [replace(panel, choice=choice) for panel, choice in zip(panels, choices, strict=True)], named
 
 
 def _panel_size(grid: PanelGrid) -> tuple[float, float]:

@@ -39,7 +39,27 @@ _FOUND: ContextVar[list[tuple[float, float]] | None] = ContextVar("_FOUND", defa
 #: What is moved to a bound lies at least so far below the least error that is not, or above the greatest.
 _APART_BELOW, _APART_ABOVE = 2.0, 3.0
 
+#: The least error that is drawn where it lies, of a figure that reaches lower than others.
+_FLOOR: ContextVar[float] = ContextVar("_FLOOR", default=FLOOR)
+
 P = ParamSpec("P")
+
+
+def reaching_down_to(floor: float) -> Callable[[Callable[P, Figure]], Callable[P, Figure]]:
+    """Decorates what draws a figure of errors below `FLOOR`: those down to ``floor`` are drawn where they lie."""
+
+    def decorated(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+        @functools.wraps(draw)
+        def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+            token = _FLOOR.set(floor)
+            try:
+                return draw(*args, **kwargs)
+            finally:
+                _FLOOR.reset(token)
+
+        return drawn
+
+    return decorated
 
 
 def without_empty_decades(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -101,7 +121,7 @@ def _usual_bounds() -> tuple[float, float]:
     if shown.trivial is None:
         return 1e-6, math.inf
     level = shown.trivial if shown.trivial > 0 else 1.0
-    return FLOOR * level, CEILING * level
+    return _FLOOR.get() * level, CEILING * level
 
 
 def bounds() -> tuple[float, float]:

@@ -18,6 +18,7 @@ _MOST_BYTES = 4_000_000
 
 _WORDS = {
     "error_by_examples": "Error by number of in-context examples",
+    "published": "Error beside published results",
     "learning_curves": "Error on fixed prompts during training",
     "learning_under_shifts": "Error under shifts during training",
     "along_training": "Errors of the weights that were kept",
