@@ -41,7 +41,7 @@ from icl_curriculum.results import printed as numbers
 from icl_curriculum.results.printed import Printed
 from icl_curriculum.results.run_setting import RunSetting
 from icl_curriculum.results.shown_metric import shown_metric
-from icl_curriculum.results.tables import NothingToDraw, distinct, final, of_variant
+from icl_curriculum.results.tables import NothingToDraw, distinct, final, of_variant, with_metric
 
 _METRIC = "normalized_error"
 
@@ -72,7 +72,9 @@ class ConditionPanel:
             return [pretty(asked.function_class), "(not trained on)"]
         if asked.input_distribution != "gaussian":
             return [inputs_label(asked.input_distribution)]
-        return [pretty(asked.trained_on) if asked.shift == "none" else shift_label(asked.shift)]
+        if asked.shift != "none":
+            return [shift_label(asked.shift)]
+        return [f"{pretty(asked.trained_on)}, in distribution"]
 
 
 @styled
@@ -94,7 +96,7 @@ def published(
     if not panels:
         raise NothingToDraw("nothing is printed for such models")
     ours = rows[rows["learner"] == "model"]
-    (model,) = trained_models(ours)
+    (model,) = (replace(model, name="ours") for model in trained_models(ours))
     setting = settings[model.variant]
     oracles = {name for panel in panels for name in panel.choice.shown if name not in panel.choice.ranked}
     # Beside our model and the printed ones.
@@ -113,9 +115,8 @@ def published(
         grid.title_panel(axes, *panel.title)
     count_scale(grid.axes[0].xaxis)
     grid.label("in-context examples k", [error_label(_METRIC)] * len(panels))
-    left_open = [
-        f"{panel.title[0]}: printed as {each.note}." for panel in panels for each in panel.printed if each.note
-    ]
+    noted = [(panel.title[0], each.note) for panel in panels for each in panel.printed if each.note]
+    left_open = [f"{title[:1].upper()}{title[1:]}: printed as {text}." for title, text in noted]
     note = [
         _what_ours_took(setting, ours, exposure), *spread_note(ours["seed"].nunique()), *last_of_several(evaluation),
         *left_open, *scale_note,
@@ -143,10 +144,10 @@ def _panels(rows: pd.DataFrame, printed: Sequence[Printed]) -> list[ConditionPan
     panels = []
     for (function_class, inputs, shift), of_condition in conditions.items():
         asked = (rows["function_class"] == function_class) & (rows["input_distribution"] == inputs)
-        errors = rows[asked & (rows["shift"] == shift) & (rows["metric"] == _METRIC)]
-        if not (errors["learner"] == "model").any():
+        metric, errors = with_metric(rows[asked & (rows["shift"] == shift)])
+        if metric != _METRIC or not (errors["learner"] == "model").any():
             continue
-        others = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO) & errors["value"].notna()]
+        others = errors[(errors["learner_kind"] != "model") & (errors["learner"] != ZERO)]
         curves = {
             str(learner): group.groupby("n_context")["value"].mean()
             for learner, group in others.groupby("learner", observed=True)
@@ -182,7 +183,7 @@ def _draw(
 
 def _label(printed: Sequence[Printed]) -> str:
     """The legend's words for the printed errors."""
-    intervals = "no interval printed" if not any(each.interval for each in printed) else "bars: intervals as printed"
+    intervals = "no interval printed" if not any(each.interval for each in printed) else "bars: printed intervals"
     return f"{numbers.PAPER}, {numbers.WEIGHTS / 1e6:.1f}M weights, {numbers.STEPS:,} steps ({intervals})"
 
 
@@ -194,6 +195,6 @@ def _what_ours_took(setting: RunSetting, ours: pd.DataFrame, exposure: pd.DataFr
     taken = [setting.size, f"{steps:,} steps"]
     if len(of_run):  # Of imported weights nobody knows.
         prompts, operations = of_run.mean()
-        taken.append(f"{prompts:,.0f} prompts ({prompts / numbers.PROMPTS:.2g} of theirs)")
+        taken.append(f"{prompts:,.0f} prompts ({100 * prompts / numbers.PROMPTS:.2g}% of theirs)")
         taken.append(f"{operations:.1e} floating-point operations")
     return f"Ours: {', '.join(taken)}."

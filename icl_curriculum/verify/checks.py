@@ -19,7 +19,7 @@ ERRORS_Z = 4.0
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class ModelBesidePrinted:
     """A model of ours whose errors stand beside printed ones, and what training it took.
 
     ``family``: experiment and variant. ``prompts``, ``operations``, ``seconds``: of one run, in floating-point
@@ -39,7 +39,8 @@ class TrainedModel:
         taken = [f"{self.steps:,} steps"]
         taken += [] if self.prompts is None else [f"{self.prompts:,} prompts"]
         taken += [] if self.operations is None else [f"{self.operations:.2e} operations"]
-        taken += [] if self.seconds is None else [f"{self.seconds / 60:.3g} minutes"]
+        if self.seconds is not None:
+            taken.append(f"{self.seconds:.0f} seconds" if self.seconds < 120 else f"{self.seconds / 60:.0f} minutes")
         return f"{self.family}, {self.size}; {', '.join(taken)}"
 
 
@@ -63,7 +64,7 @@ class CheckOutcome:
     exception: Exception | None = None
     interval: tuple[float, float] | None = None
     expected_interval: tuple[float, float] | None = None
-    model: TrainedModel | None = None
+    model: ModelBesidePrinted | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from statistics import fmean
 
 from icl_curriculum.results import printed as numbers
 from icl_curriculum.results.printed import OVER_REFERENCE, Printed
-from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome, TrainedModel
-from icl_curriculum.verify.runs import Damaged, TrainedRun, runs_trained_as_printed
+from icl_curriculum.verify.checks import NOT_RUN, Check, CheckOutcome, ModelBesidePrinted
+from icl_curriculum.verify.runs import Damaged, RunBesidePrinted, runs_trained_as_printed
 
 #: Where runs are looked for, unless another folder is given.
 RESULTS = Path("results")
@@ -41,7 +41,7 @@ def _same(outcome: CheckOutcome) -> CheckOutcome:
     return outcome
 
 
-def _beside(printed: Printed, runs: Sequence[TrainedRun]) -> Iterator[CheckOutcome]:
+def _beside(printed: Printed, runs: Sequence[RunBesidePrinted]) -> Iterator[CheckOutcome]:
     """Our errors beside a printed one: the mean over seeds of each experiment and variant that was asked the same."""
     for name, group in groupby(runs, key=lambda run: run.family):
         asked = [run for run in group if printed.asked in run.errors]
@@ -49,7 +49,7 @@ def _beside(printed: Printed, runs: Sequence[TrainedRun]) -> Iterator[CheckOutco
             yield _measured(printed, asked, name, f"{max(run.steps for run in asked):,} steps")
 
 
-def _of_other_sizes(of_class: Sequence[Printed], runs: Sequence[TrainedRun]) -> Iterator[Check]:
+def _of_other_sizes(of_class: Sequence[Printed], runs: Sequence[RunBesidePrinted]) -> Iterator[Check]:
     """The rows of models of other sizes: those of one experiment, variant, size and length of training together."""
     alike = sorted(runs, key=lambda run: (run.family, run.size, run.steps, run.seed))
     for _, group in groupby(alike, key=lambda run: (run.family, run.size, run.steps)):
@@ -60,7 +60,7 @@ def _of_other_sizes(of_class: Sequence[Printed], runs: Sequence[TrainedRun]) -> 
                 yield Check(heading, str(printed), partial(_same, _measured(printed, asked)))
 
 
-def _measured(printed: Printed, runs: Sequence[TrainedRun], *notes: str) -> CheckOutcome:
+def _measured(printed: Printed, runs: Sequence[RunBesidePrinted], *notes: str) -> CheckOutcome:
     """Our mean over seeds beside a printed error, with the interval of one seed or the range of several.
 
     ``notes``: what stands in the note before the seeds, and after their interval.
@@ -81,7 +81,7 @@ def _measured(printed: Printed, runs: Sequence[TrainedRun], *notes: str) -> Chec
     )  # fmt: skip
 
 
-def _model_of(runs: Sequence[TrainedRun]) -> TrainedModel:
+def _model_of(runs: Sequence[RunBesidePrinted]) -> ModelBesidePrinted:
     """The model that some runs trained alike, with what one of them took on average."""
 
     def mean(values: Sequence[float | None]) -> float | None:
@@ -89,14 +89,14 @@ def _model_of(runs: Sequence[TrainedRun]) -> TrainedModel:
         return fmean(known) if known else None
 
     prompts, operations = mean([run.prompts for run in runs]), mean([run.operations for run in runs])
-    return TrainedModel(
+    return ModelBesidePrinted(
         runs[0].family, runs[0].size, runs[0].has_published_size, tuple(run.seed for run in runs),
         max(run.steps for run in runs), None if prompts is None else round(prompts),
         None if operations is None else round(operations), mean([run.seconds for run in runs]),
     )  # fmt: skip
 
 
-def _not_run(printed: Printed, runs: Sequence[TrainedRun]) -> CheckOutcome:
+def _not_run(printed: Printed, runs: Sequence[RunBesidePrinted]) -> CheckOutcome:
     notes = [printed.note] if printed.note else []
     if runs:
         notes.append(f"{', '.join(dict.fromkeys(run.family for run in runs))}: not asked this")

@@ -34,7 +34,7 @@ class MeasuredError(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class RunBesidePrinted:
     """A finished run: experiment and variant, the only class in its training distribution, and the model's errors.
 
     ``size``: of its model, in words. ``prompts``, ``operations``, ``seconds``: what it was trained on, what that took
@@ -61,7 +61,7 @@ class Damaged:
     reason: str
 
 
-def runs_trained_as_printed(results: Path) -> tuple[list[TrainedRun], list[Damaged]]:
+def runs_trained_as_printed(results: Path) -> tuple[list[RunBesidePrinted], list[Damaged]]:
     """The runs below ``results``, by experiment, variant and seed, that were trained on one class and Gaussian inputs.
 
     A run in other dimensions than those of the printed numbers is passed over; a damaged directory is named.
@@ -75,7 +75,7 @@ def runs_trained_as_printed(results: Path) -> tuple[list[TrainedRun], list[Damag
     return sorted(found, key=lambda run: (run.family, run.seed)), damaged
 
 
-def _read(run_dir: Path) -> Iterator[TrainedRun]:
+def _read(run_dir: Path) -> Iterator[RunBesidePrinted]:
     manifest = read_manifest(run_dir)
     if manifest is None or manifest["status"] != "finished":
         return
@@ -100,7 +100,7 @@ def _read(run_dir: Path) -> Iterator[TrainedRun]:
         prompts, operations = int(last["prompts"].sum()), int(last["flops"].sum())
     if timing is not None:
         seconds = float(timing.loc[timing["phase"] == "training", "seconds"].sum())
-    yield TrainedRun(
+    yield RunBesidePrinted(
         family=f"{manifest['experiment']}/{manifest['variant']}", seed=manifest["seed"], steps=int(table["step"].max()),
         trained_on=trained_on[0], size=setting.size, has_published_size=setting.has_model(printed.MODEL),
         prompts=prompts, operations=operations, seconds=seconds, errors=errors,

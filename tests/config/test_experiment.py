@@ -36,6 +36,7 @@ SHIPPED = sorted(path.stem for path in packaged_folder().glob("*.toml"))
 #: Those that ask about something else than the curriculum.
 COMPARISONS = ("curricula", "curricula_hermite", "curricula_inputs", "curricula_reference")
 META = ("meta", "meta_rates", "meta_effects")
+GARG = ("garg", "garg_linear", "garg_sparse", "garg_relu", "garg_tree")
 PUBLISHED = tuple(name for name in SHIPPED if name.startswith("published"))  # test_published.py
 OTHERS = (
     "benchmark",
@@ -49,6 +50,7 @@ OTHERS = (
     "instructions",
     *META,
     *COMPARISONS,
+    *GARG,
     *PUBLISHED,
 )
 DERIVED = [name for name in SHIPPED if name not in OTHERS]

@@ -79,6 +79,17 @@ def test_the_settings_of_garg_et_al(name: str) -> None:
     assert experiment.plan().shares(30_000, {"function_classes": {}, "inputs": {}}).points == points
 
 
+@pytest.mark.parametrize("name", GARG)
+def test_the_small_models_are_trained_on_the_same_prompts(name: str) -> None:
+    (theirs,) = experiments(name).values()
+    (small,) = experiments(name.removeprefix("published_")).values()
+    for key in ("dims", "points", "function_classes", "inputs"):
+        assert getattr(small, key) == getattr(theirs, key)
+    assert small.evaluation.shifts == theirs.evaluation.shifts
+    assert (small.seeds, small.threads, small.evaluation.n_prompts) == ((0,), 2, 1280)
+    assert small.model.spec()["layers"] < theirs.model.spec()["layers"]
+
+
 @pytest.mark.parametrize("name", BHASIN)
 def test_the_settings_of_bhasin_et_al(name: str) -> None:
     found = experiments(name)
@@ -97,13 +108,14 @@ def test_the_settings_of_bhasin_et_al(name: str) -> None:
         assert inputs == ["gaussian", "skewed/basis=shared", "student_t"]
 
 
-def test_what_the_published_numbers_were_asked_is_asked() -> None:
+@pytest.mark.parametrize("prefix", ["published_", ""], ids=["published size", "small"])
+def test_what_the_published_numbers_were_asked_is_asked(prefix: str) -> None:
     """`icl verify published` finds a row for each of them."""
     from icl_curriculum.results.printed import PRINTED
     from icl_curriculum.runs.banks import evaluation_banks
 
-    asked = {name: {bank.key for bank in evaluation_banks(*experiments(name).values())} for name in GARG}
-    trained_on = {of_class: name for name, (of_class, *_) in GARG.items()}
+    names = {of_class: prefix + name.removeprefix("published_") for name, (of_class, *_) in GARG.items()}
+    asked = {name: {bank.key for bank in evaluation_banks(*experiments(name).values())} for name in names.values()}
     for printed in PRINTED:
-        found = asked[trained_on[printed.trained_on]]
+        found = asked[names[printed.trained_on]]
         assert printed.asked[:3] in found, printed
