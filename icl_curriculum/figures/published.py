@@ -26,7 +26,7 @@ from icl_curriculum.figures.names import (
     shift_label,
     styles_apart,
 )
-from icl_curriculum.figures.notes import last_of_several
+from icl_curriculum.figures.notes import fewer_prompts, last_of_several
 from icl_curriculum.figures.panels import PanelGrid, columns_for, styled
 from icl_curriculum.figures.scales import (
     bounded,
@@ -63,6 +63,13 @@ class ConditionPanel:
     errors: pd.DataFrame
     curves: dict[str, pd.Series]
     choice: Choice
+
+    @property
+    def n_prompts(self) -> dict[str, set[int]]:
+        """How many prompts each of the learners that are drawn was asked."""
+        drawn = (self.errors["learner"] == "model") | self.errors["learner"].isin(self.choice.shown)
+        counts = self.errors[drawn].groupby("learner", observed=True)["n_prompts"]
+        return {str(learner): {*map(int, own)} for learner, own in counts}
 
     @property
     def title(self) -> list[str]:
@@ -119,7 +126,7 @@ def published(
     left_open = [f"{title[:1].upper()}{title[1:]}: printed as {text}." for title, text in noted]
     note = [
         _what_ours_took(setting, ours, exposure), *spread_note(ours["seed"].nunique()), *last_of_several(evaluation),
-        *left_open, *scale_note,
+        *fewer_prompts(panel.n_prompts for panel in panels), *left_open, *scale_note,
     ]  # fmt: skip
     return grid.finish("Error beside published results", variant, note)
 

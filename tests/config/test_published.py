@@ -11,6 +11,7 @@ from icl_curriculum.config.experiment import Experiment
 from icl_curriculum.config.finding import packaged_folder
 from icl_curriculum.config.loading import load
 from icl_curriculum.curricula import Growth
+from icl_curriculum.results.printed import PRINTED
 
 NAMES = sorted(path.stem for path in packaged_folder().glob("published*.toml"))
 SHORT = {"start": 11, "add": 2, "every": 2000}
@@ -88,6 +89,10 @@ def test_the_small_models_are_trained_on_the_same_prompts(name: str) -> None:
     assert small.evaluation.shifts == theirs.evaluation.shifts
     assert (small.seeds, small.threads, small.evaluation.n_prompts) == ((0,), 2, 1280)
     assert small.model.spec()["layers"] < theirs.model.spec()["layers"]
+    lengths = [each.n_context for each in PRINTED if each.trained_on == theirs.function_classes[0].id]
+    baselines = {each.id for each in small.evaluation.baselines or ()}
+    if baselines & {"mlp_gd", "greedy_tree"}:  # Costly ones stand beside the printed errors.
+        assert max(lengths) in small.evaluation.costly.asked(small.dims, small.points)
 
 
 @pytest.mark.parametrize("name", BHASIN)
@@ -111,7 +116,6 @@ def test_the_settings_of_bhasin_et_al(name: str) -> None:
 @pytest.mark.parametrize("prefix", ["published_", ""], ids=["published size", "small"])
 def test_what_the_published_numbers_were_asked_is_asked(prefix: str) -> None:
     """`icl verify published` finds a row for each of them."""
-    from icl_curriculum.results.printed import PRINTED
     from icl_curriculum.runs.banks import evaluation_banks
 
     names = {of_class: prefix + name.removeprefix("published_") for name, (of_class, *_) in GARG.items()}

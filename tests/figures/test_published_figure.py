@@ -112,6 +112,22 @@ def test_legend_and_note_say_whose_errors_these_are_and_what_they_took() -> None
     assert "Orthogonal queries: printed as about 1 at every k." in note
 
 
+def test_of_imported_weights_nobody_knows_what_training_took() -> None:
+    figure = figures.published(linear(), exposure().iloc[:0], settings=SETTINGS)
+    assert "Ours: 4 layers of 64, 2 heads, joint tokens, 1,000 steps. Bands" in said(figure)
+
+
+def test_a_costly_baseline_has_markers_and_the_note_says_on_how_few_prompts_it_rests() -> None:
+    boosting = make_scores({"gradient_boosting": {k: 0.5 - k / 400 for k in (10, 20, 100)}}, "decision_tree",
+                           prompts={"gradient_boosting": 128})  # fmt: skip
+    tree = asked("decision_tree", longest=100, oracle=False)
+    boosting = boosting.assign(experiment="garg", variant="mixed", run="mixed-seed0", step=1000)
+    figure = drawn(pd.concat([tree[tree["learner"] != "least_squares"], boosting]))
+    (item,) = [each for each in figure.axes[0].lines if each.get_gid() == "gradient_boosting"]
+    assert item.get_marker() not in ("", "None")
+    assert "On 128 prompts instead of 640: gradient boosting." in said(figure)
+
+
 def test_several_seeds_are_averaged_within_their_range() -> None:
     axes = panels(figure := drawn(linear(seeds=2)))["linear, in distribution"]
     assert line(axes, "model ours")[1][20] == pytest.approx(1.5 * ours(20))
