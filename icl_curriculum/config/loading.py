@@ -42,9 +42,16 @@ from icl_curriculum.core.printable import harmless
 #: What names or is an experiment: a name, the path of a TOML file, its content as a dict, or a checked one.
 AnyExperiment = str | os.PathLike[str] | Mapping[str, Any] | Experiment
 
-# What `recipe` sets where the file does not. "fast" is the defaults themselves.
+# What `recipe` sets where the file does not. "fast" is the defaults themselves; how "decayed" was found stands in
+# docs/recipe.md.
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
+    "decayed": {
+        "training": {
+            "optimizer": {"muon_learning_rate": 0.01, "momentum": 0.95, "weight_decay": 0.3},
+            "schedule": {"name": "linear", "decay": 0.95},
+        },
+    },
     "reference": {
         "model": {
             "name": "transformer",

@@ -12,7 +12,7 @@ from icl_curriculum.core.errors import UserError
 
 
 def _positions(value: Any) -> Any:
-    if value in ("all", "last") and isinstance(value, str):
+    if value in ("all", "last", "balanced") and isinstance(value, str):
         return value
     if type(value) is int and value >= 0:
         return value
@@ -22,12 +22,12 @@ def _positions(value: Any) -> Any:
             return weights
     raise PydanticCustomError(
         "positions",
-        'expected "all", "last", the number of examples from which positions count, or a list of weights of at least '
+        'expected "all", "last", "balanced", the number of examples from which positions count, or a list of weights of at least '
         "0, one for each position",
     )
 
 
-Positions = Annotated[Literal["all", "last"] | int | tuple[float, ...], PlainValidator(_positions)]
+Positions = Annotated[Literal["all", "last", "balanced"] | int | tuple[float, ...], PlainValidator(_positions)]
 
 
 def check_positions(positions: Any, shortest: int | None, points: int, first_points: int) -> None:

@@ -148,7 +148,7 @@ class TrainingConfig(Strict):
     positions: Positions = Field(
         "all",
         description="which positions of a prompt count in the loss: 'all', 'last', a number of examples from which "
-        "they do, or a list of weights",
+        "they do, a list of weights, or 'balanced': each by the inverse of its own error of late",
         json_schema_extra=ADDED_LATER,
     )
     shortest_prompt: int | None = Field(

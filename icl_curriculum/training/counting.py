@@ -24,16 +24,18 @@ class Counting:
     shortest: int | None = None
     smoothing: float = 0.0
 
-    def weighed(self, prompts: Prompts, lengths: torch.Generator | None) -> tuple[Prompts, int]:
+    def weighed(
+        self, prompts: Prompts, lengths: torch.Generator | None, balance: Float[Tensor, " points"] | None = None
+    ) -> tuple[Prompts, int]:
         """The prompts with the weights of their entries, and with smoothed labels; themselves where nothing is asked.
 
         And how many of them count at all. ``lengths``: the generator of the prompts' numbers of points, where these are
-        random.
+        random; ``balance``: the weights of positions that are balanced, once these are known.
         """
         if self.smoothing:
             uniform = 1 / prompts.label_dims
             prompts = replace(prompts, targets=(1 - self.smoothing) * prompts.targets + self.smoothing * uniform)
-        if self.positions == "all" and self.shortest is None:
+        if self.positions in ("all", "balanced") and self.shortest is None and balance is None:
             return prompts, counting_prompts(prompts.counted(), len(prompts))
         # Without a mask all is known on the CPU, and no device has to be asked what counts.
         counting = torch.ones(prompts.xs.shape[:2], dtype=torch.bool) if prompts.mask is None else prompts.mask
@@ -46,7 +48,9 @@ class Counting:
         elif isinstance(self.positions, int):
             weights = weights.clone()
             weights[:, : self.positions] = 0
-        elif self.positions != "all":
+        elif balance is not None:
+            weights = sent(weights, balance.device) * balance
+        elif isinstance(self.positions, tuple):
             weights = weights * sent(torch.tensor(self.positions[: prompts.points]), weights.device)
         weights = shares(weights)
         whole = replace(prompts, loss_weights=sent(weights, prompts.xs.device))

@@ -25,6 +25,7 @@ from icl_curriculum.core.transfers import free_to_look
 from icl_curriculum.curricula import CurriculumPlan, Shares
 from icl_curriculum.models.base import Model
 from icl_curriculum.tasks import Task
+from icl_curriculum.training.balance import BALANCE, N_PROMPTS, Balance
 from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
 from icl_curriculum.training.optimizers import Optimizers
@@ -51,6 +52,7 @@ _RESERVED = (
     "heads",
     "probe",
     "lengths",
+    BALANCE,
 )
 
 
@@ -85,7 +87,7 @@ class Setting:
     ``tasks``: by cell, in the order of the config. ``stream_names``: the name in the streams of each cell.
     ``weights``: of a cell's errors in the loss. ``per_prompt``: whether a class is drawn for every prompt, or
     one for the whole batch. ``fixed``: the prompts that training goes through again and again, if it does.
-    ``counting``: which of their positions count.
+    ``counting``: which of their positions count; ``balance``: the errors by which these are balanced, if they are.
     """
 
     seed: int
@@ -99,6 +101,7 @@ class Setting:
     device: str
     fixed: FixedPrompts | None = None
     counting: Counting = field(default_factory=Counting)
+    balance: Balance | None = None
 
 
 class Session:
@@ -251,7 +254,7 @@ class Session:
                     cell, n, step, number, self._taken[cell, number], active_dims=self._active_dims()
                 )
                 self._taken[cell, number] += n
-                found, counting = self._given(_again(name, again), step, points, prompts)
+                found, counting = self._given(cell, _again(name, again), step, points, prompts)
                 if self._note(role, cell, points, found, counting):
                     return found
             return self._nothing_counts(cell, "any of the fixed prompts")
@@ -280,17 +283,44 @@ class Session:
             if prompts_per_function > 1 or shared is not None:
                 wanted = different if shared is None else shared.truth
                 _expect_functions(task, truth, wanted, prompts_per_function)
-            found, counting = self._given(own, step, points, prompts)
+            found, counting = self._given(cell, own, step, points, prompts)
             if self._note(role, cell, points, found, counting):
                 self._functions[role, cell] = _Functions(source, n_functions, different)
                 return found
         return self._nothing_counts(cell, f"{_MOST_DRAWS} draws of {n} prompt{'s' * (n > 1)}")
 
+    def balance_positions(self) -> None:
+        """Measure errors by position where it is time, if ``training.positions`` asks that they be balanced.
+
+        On prompts of streams of their own, fresh or some of the fixed ones, that are drawn whole.
+        """
+        balance, shares = self._setting.balance, self.shares
+        if balance is not None:
+            offered = [
+                (function_class, inputs)
+                for function_class, inputs in self.cells
+                if shares.function_classes.get(function_class, 0) * shares.inputs.get(inputs, 0) > 0
+            ]
+            balance.measure(self.model, offered, self.step, self._to_measure, self.read_per_point)
+
+    def _to_measure(self, cell: Cell) -> Prompts:
+        setting = self._setting
+        if setting.fixed is not None:
+            prompts = setting.fixed.taken(cell, N_PROMPTS, 0, 0, 0, active_dims=self._active_dims())
+        else:
+            name = f"{BALANCE}/{setting.stream_names[cell]}"
+            streams = Streams(setting.seed, name, self.step, setting.device)
+            with arithmetic("float32", setting.device):
+                task = setting.tasks[cell]
+                prompts = task.draw(N_PROMPTS, setting.plan.points, streams, active_dims=self._active_dims())
+        told = self.model.instruction
+        return unrolled(prompts if told is None else replace(prompts, instruction=told.rows(prompts)))
+
     def _active_dims(self) -> int | None:
         """The coordinates that are not zero at this step, where they are not all."""
         return None if self.shares.dims == self._setting.plan.dims else self.shares.dims
 
-    def _given(self, name: str, step: int, points: int, prompts: Prompts) -> tuple[Prompts, int]:
+    def _given(self, cell: Cell, name: str, step: int, points: int, prompts: Prompts) -> tuple[Prompts, int]:
         """Whole prompts as the method gets them: with their instruction, of so many points, weighed and unrolled.
 
         And how many of them count. ``name``, ``step``: those of their streams.
@@ -304,7 +334,8 @@ class Session:
         if counting.shortest is not None:
             lengths = generator(self._setting.seed, f"lengths/{name}", step)
         # What counts is said of pairs, which share it with their steps.
-        weighed, counted = counting.weighed(given, lengths)
+        balance = None if self._setting.balance is None else self._setting.balance.weights(cell, points)
+        weighed, counted = counting.weighed(given, lengths, balance)
         return unrolled(weighed), counted
 
     def _note(self, role: str, cell: Cell, points: int, given: Prompts, counted: int) -> bool:

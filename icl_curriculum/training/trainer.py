@@ -27,6 +27,7 @@ from icl_curriculum.curricula import Shares, State
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.flops import count
 from icl_curriculum.models.initial import start_from
+from icl_curriculum.training.balance import Balance
 from icl_curriculum.training.compiling import CompiledForward, sizes_of
 from icl_curriculum.training.counting import Counting
 from icl_curriculum.training.fixed_prompts import FixedPrompts
@@ -108,6 +109,7 @@ class Trainer:
                 self.config.fixed_prompts, run.seed, experiment.points, self.tasks, experiment.stream_names(), device
             ),
             counting=Counting(self.config.positions, self.config.shortest_prompt, self.config.label_smoothing),
+            balance=Balance() if self.config.positions == "balanced" else None,
         )
         self.shards = Shards(self.config.shards, crew)
         self.step = 0
@@ -169,6 +171,7 @@ class Trainer:
             self._watching(watched),
             never_waiting(self.device if self._never_waits and self._updates >= _SETTLED else "cpu"),
         ):
+            session.balance_positions()
             returned = self.method.update(session)
         self._updates += 1
         if watched is not None and self.changes_prompts is None:
@@ -289,6 +292,7 @@ class Trainer:
             "changes_prompts": self.changes_prompts,
             "counted": [[points, separate, n] for (points, separate, cost), n in self._counted.items() if cost is None],
             "offered": [list(cell) for cell in sorted(self.offered)],
+            **({} if self.setting.balance is None else {"balance": self.setting.balance.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -304,3 +308,5 @@ class Trainer:
         self.changes_prompts = state.get("changes_prompts")
         self._counted = {(points, separate, None): n for points, separate, n in state.get("counted", [])}
         self.offered = {(c, i) for c, i in state["offered"]}
+        if self.setting.balance is not None:
+            self.setting.balance.load_state_dict(state["balance"], self.device)

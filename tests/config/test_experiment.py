@@ -499,7 +499,10 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
     ),
     "positions that are no word": (
         '[training]\npositions = "lst"',
-        ['training.positions: expected "all", "last", the number of examples from which positions count', "'lst'"],
+        [
+            'training.positions: expected "all", "last", "balanced", the number of examples from which positions count',
+            "'lst'",
+        ],
     ),
     "positions after the end": (
         "points = 5\n[training]\npositions = 5",

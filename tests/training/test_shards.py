@@ -23,6 +23,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
     "several cells, and shards of other sizes": {"curriculum.draw": "prompt", "training.batch_size": 10},
     "positions that count": {"training.positions": [0, 1, 2, 0, 1], "training.shortest_prompt": 3},
+    "balanced positions": {"training.positions": "balanced"},
     "fixed prompts": {"training.fixed_prompts": 9},
     "instruction": {"instruction.kind": "learned"},
     "classes": {
