@@ -22,8 +22,8 @@ def _positions(value: Any) -> Any:
             return weights
     raise PydanticCustomError(
         "positions",
-        'expected "all", "last", "balanced", the number of examples from which positions count, or a list of weights of at least '
-        "0, one for each position",
+        'expected "all", "last", "balanced", the number of examples from which positions count, or a list of weights '
+        "of at least 0, one for each position",
     )
 
 

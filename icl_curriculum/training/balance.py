@@ -1,8 +1,8 @@
 """Weights by which all positions of a prompt count alike in the loss, however large their errors: "balanced".
 
 The mean over positions is mostly the errors at few examples, much of which no learner can avoid, and its gradients are
-mostly their noise. With every position's error over what it has been lately, what is descended is the mean over positions
-of the logarithm of the error.
+mostly their noise. With every position's error over what it has been lately, what is descended is the mean over
+positions of the logarithm of the error.
 
 Dimensions: points = K + 1 (entry k has k examples before it); n = prompts.
 """
