@@ -4,7 +4,7 @@ The mean over positions is mostly the errors at few examples, much of which no l
 mostly their noise. With every position's error over what it has been lately, what is descended is the mean over
 positions of the logarithm of the error.
 
-Dimensions: points = K + 1 (entry k has k examples before it); n = prompts.
+Dimensions: points, p = K + 1 (entry k has k examples before it); n = prompts; e = entries of a position.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -97,7 +98,8 @@ def errors_by_position(model: Model, prompts: Prompts, each: int = 1) -> Float[T
     if mask is not None:
         targets = torch.where(mask if targets.ndim == 2 else mask.unsqueeze(-1), targets, 0.0)
     errors = entry_errors(predictions.float(), targets, classes=prompts.classes)
+    pairs = rearrange(errors, "n (p e) -> n p e", e=each)
     if mask is None:
-        return errors.unflatten(1, (-1, each)).mean(dim=(0, 2))
-    counting, errors = mask.unflatten(1, (-1, each)), errors.unflatten(1, (-1, each))
-    return torch.where(counting, errors, 0.0).sum(dim=(0, 2)) / counting.sum(dim=(0, 2))
+        return pairs.mean(dim=(0, 2))
+    counting = rearrange(mask, "n (p e) -> n p e", e=each)
+    return torch.where(counting, pairs, 0.0).sum(dim=(0, 2)) / counting.sum(dim=(0, 2))
