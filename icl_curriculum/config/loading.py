@@ -48,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
     "decayed": {
         "training": {
+            "positions": "balanced",
             "optimizer": {"muon_learning_rate": 0.01, "momentum": 0.95, "weight_decay": 0.3},
             "schedule": {"name": "linear", "decay": 0.95},
         },

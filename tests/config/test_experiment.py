@@ -380,7 +380,7 @@ ERRORS: dict[str, tuple[str, list[str]]] = {
         '[model]\npositions = "tokens"',
         ["model.positions: expected 'token', 'pair' or 'none', found 'tokens'"],
     ),
-    "unknown recipe": ('recipe = "slow"', ["recipe: expected 'fast' or 'reference', found 'slow'"]),
+    "unknown recipe": ('recipe = "slow"', ["recipe: expected 'fast', 'decayed' or 'reference', found 'slow'"]),
     "negative steps": ("[training]\nsteps = -1", ["training.steps: expected greater than or equal to 1, found -1"]),
     "no examples": ("points = 1", ["points: expected greater than or equal to 2, found 1"]),
     "no dimensions": ("dims = 0", ["dims: expected greater than or equal to 1, found 0"]),
