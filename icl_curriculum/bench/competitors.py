@@ -90,9 +90,10 @@ def ours(
     given = cycle(prompts)
 
     def update() -> None:
-        with contextlib.nullcontext() if forward is None else forward.in_place(model):
-            add_gradients(model, [Portion(("linear", "gaussian"), next(given), 1.0)])
-        optimizers.step(1.0)
+        with model.threads_of_step():
+            with contextlib.nullcontext() if forward is None else forward.in_place(model):
+                add_gradients(model, [Portion(("linear", "gaussian"), next(given), 1.0)])
+            optimizers.step(1.0)
 
     return Competitor(name, update, model.predict)
 

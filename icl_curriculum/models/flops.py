@@ -6,6 +6,7 @@ torch's own ``FlopCounterMode`` knows neither products in place nor fused attent
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from torch import Tensor
@@ -26,9 +27,19 @@ def count(call: Callable[[], object]) -> int:
     Fused attention counts every pair of tokens, as the plain products would; its backward recomputes the scores.
     """
     counter = _Counter()
-    with counter:
-        call()
+    before = _counters.set((*_counters.get(), counter))
+    try:
+        with counter:
+            call()
+    finally:
+        _counters.reset(before)
     return counter.total
+
+
+def executed(operations: int) -> None:
+    """Tell whoever counts of products that were executed without torch."""
+    for counter in _counters.get():
+        counter.total += operations
 
 
 class _Counter(TorchDispatchMode):
@@ -49,6 +60,10 @@ class _Counter(TorchDispatchMode):
             self.total += _convolution(found, args[1])
         self.total += operations(name, args)
         return found
+
+
+#: Those that count in this thread.
+_counters: ContextVar[tuple[_Counter, ...]] = ContextVar("_counters", default=())
 
 
 def operations(name: str, args: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
 import torch
@@ -20,6 +21,7 @@ from icl_curriculum.core.progress import part_of
 from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.core.settings import own_settings
 from icl_curriculum.core.steps import through_steps
+from icl_curriculum.core.threads import sharing_threads
 from icl_curriculum.models.adaptation import Adaptation
 from icl_curriculum.models.adapting import AdaptedModel, adapt_model
 from icl_curriculum.models.calling import by_prefix, given, mean_errors
@@ -52,6 +54,7 @@ class GradientStrategy(Protocol):
         A strategy of a model that reads instructions takes ``instruction`` as a sixth argument. One with the attribute
         ``weighs_entries = True`` takes the keyword ``entry_weights``, (batch, points), too; prompts whose entries don't
         count alike go by autograd where it has none. Where `Model.classes` is true, the errors are cross-entropies.
+        One with ``shares_threads = True`` shares its work out by `in_threads` of `core.threads`.
         """
         ...
 
@@ -221,6 +224,16 @@ class Model(nn.Module):
             told = () if instruction is None else (instruction,)
             return faster.backward(self, xs, ys, targets, weights, *told, **given(entry_weights=entry_weights))
         return self.backward_by_autograd(xs, ys, targets, weights, instruction, entry_weights)
+
+    def threads_of_step(self) -> AbstractContextManager[None]:
+        """The threads of a step whose gradients are those of `backward`, from the drawing of its prompts to its end.
+
+        Torch's own, unless ``gradients`` shares its work out among them by itself: then torch's operations take one.
+        """
+        faster, device = self.gradients, next(self.parameters()).device
+        if faster is None or not getattr(faster, "shares_threads", False):
+            return nullcontext()
+        return sharing_threads() if faster.applies(self, torch.empty(0, 0, 0, device=device)) else nullcontext()
 
     def backward_by_autograd(
         self,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from icl_curriculum.config.tables import OptimizerConfig, ScheduleConfig
 from icl_curriculum.core.machine import arithmetic
+from icl_curriculum.core.threads import in_threads, sharing, threads_to_share
 from icl_curriculum.models.base import Model
 
 # Odd quintics a x + b x^3 + c x^5, one after another: each brings what the one before leaves of [0.003, 1] as near to 1
@@ -68,6 +69,14 @@ def _factor_by_gram(gram: Tensor, quintics: Sequence[tuple[float, float, float]]
     for factor in factors[1:]:
         product = torch.bmm(factor, product)
     return product
+
+
+def _multiplications(shape: torch.Size, quintics: int = len(POLAR)) -> int:
+    """The multiplications of `orthogonalize` for matrices of a shape."""
+    short, long = sorted(shape[-2:])
+    # By the Gram matrix there are two products with the long side, and else three for every quintic.
+    sides = 2 * long + (4 * quintics - 3) * short if long >= 2 * short else quintics * (2 * long + short)
+    return math.prod(shape[:-2]) * short**2 * sides
 
 
 State = dict[str, list[Tensor]]
@@ -125,7 +134,16 @@ class Muon:
 
     @torch.no_grad()
     def step(self) -> None:
-        for parameter, momentum in zip(self.parameters, self.state["momentum"], strict=True):
+        if sharing() and self.parameters:
+            in_threads(self._move, self._shares(threads_to_share()))
+        else:
+            self._move(range(len(self.parameters)))
+
+    @torch.no_grad()
+    def _move(self, numbers: Iterable[int]) -> None:
+        """Move some of the parameters."""
+        for number in numbers:
+            parameter, momentum = self.parameters[number], self.state["momentum"][number]
             if parameter.grad is None:
                 continue
             momentum.lerp_(parameter.grad, 1 - self.momentum)
@@ -135,6 +153,14 @@ class Muon:
             if self.weight_decay:
                 parameter.mul_(1 - self.lr * self.weight_decay)
             parameter.add_(orthogonalize(direction), alpha=-self.lr * scale)
+
+    def _shares(self, threads: int) -> list[list[int]]:
+        """The parameters by thread: from the costliest on, each to the thread that has least to do."""
+        costs = [_multiplications(parameter.shape) for parameter in self.parameters]
+        shares: list[list[int]] = [[] for _ in range(min(threads, len(costs)))]
+        for number in sorted(range(len(costs)), key=lambda number: -costs[number]):
+            min(shares, key=lambda share: sum(costs[other] for other in share)).append(number)
+        return shares
 
 
 class Moments(NamedTuple):

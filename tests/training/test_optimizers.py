@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,9 @@ from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from icl_curriculum.config.tables import OptimizerConfig, ScheduleConfig
+from icl_curriculum.core.threads import sharing_threads
 from icl_curriculum.models import Transformer, TransformerConfig
+from icl_curriculum.models.flops import count
 from icl_curriculum.training import optimizers
 from icl_curriculum.training.optimizers import POLAR, Muon, Optimizers, orthogonalize, schedule_factor
 
@@ -157,6 +160,38 @@ def test_muon_moves_like_torchs(shape: tuple[int, int], monkeypatch: pytest.Monk
             optimizer.step()
     moved = (theirs - drawn(*shape)).norm()
     assert (ours - theirs).norm() < 0.03 * moved
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_muon_in_threads_moves_to_the_same_bits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, moved = OptimizerConfig(name="muon", weight_decay=0.1), []
+    expected = steps_of(config, steps=2)
+    move = Muon._move
+
+    def noted(self: Muon, numbers: Any) -> None:
+        moved.append(threading.get_ident())
+        move(self, numbers)
+
+    monkeypatch.setattr(Muon, "_move", noted)
+    monkeypatch.setattr(optimizers, "threads_to_share", lambda: threads)
+    with sharing_threads():
+        assert_equal_models(steps_of(config, steps=2), expected)
+    assert len(set(moved)) > 1
+
+
+def test_muon_gives_each_thread_about_as_much() -> None:
+    shapes = [(4, 64, 256), (4, 3, 64, 64), (4, 64, 64), (4, 256, 64)]
+    muon = Muon([nn.Parameter(torch.zeros(shape)) for shape in shapes], lr=0.1)
+    # 36, 21, 21 and 12 products of the smaller matrices each.
+    assert muon._shares(2) == [[1, 2], [0, 3]]
+    assert muon._shares(9) == [[1], [0], [3], [2]]
+    assert muon._shares(1) == [[1, 0, 3, 2]]
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (3, 8, 12), (12, 8), (2, 2, 8, 16), (32, 8)])
+def test_the_multiplications_of_muon_are_those_it_executes(shape: tuple[int, ...]) -> None:
+    matrices = drawn(*shape)
+    assert 2 * optimizers._multiplications(matrices.shape) == count(lambda: orthogonalize(matrices))
 
 
 def test_adam_equals_torchs() -> None:

@@ -19,6 +19,7 @@ from tiny_runs import tiny_run
 from torch import Tensor
 
 from icl_curriculum.config.tables import OptimizerConfig
+from icl_curriculum.core.machine import computing_threads
 from icl_curriculum.core.streams import generator
 from icl_curriculum.curricula import Curriculum, State
 from icl_curriculum.evaluation import Bank
@@ -331,3 +332,27 @@ def test_a_tiny_model_learns_linear_functions_in_context() -> None:
     errors = errors_of(made.model, prompts).mean(axis=0) / zero
     assert errors[0] == pytest.approx(1.0, abs=0.1), "nothing can be known before the first example"
     assert errors[8] < 0.5
+
+
+@pytest.mark.parametrize(("attention", "expected"), [("fused", 1), ("plain", 2)])
+def test_an_update_by_hand_leaves_all_threads_but_one_to_the_pass(
+    attention: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the drawing to the optimizers; whatever goes by autograd keeps torch's."""
+    made, seen = trainer({"model.attention": attention}), []
+
+    def noting(owner: Any, name: str) -> None:
+        whole = getattr(owner, name)
+
+        def noted(*arguments: Any, **named: Any) -> Any:
+            seen.append(torch.get_num_threads())
+            return whole(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    noting(Session, "batch")
+    noting(Optimizers, "step")
+    with computing_threads(2):
+        made.update()
+        assert torch.get_num_threads() == 2
+    assert seen == [expected, expected]

@@ -1,8 +1,7 @@
 """Passes over memory between the matrix products of `training_pass`, each compiled to one loop.
 
 PyTorch makes a pass over memory per operation; what a block of a transformer does between two products is five to
-ten of them. Here it is one: numba compiles these loops the first time they are called on a machine, and keeps the
-result on disk. All arrays are float32, and fastest if contiguous; what is written is said.
+ten of them. Here it is one. All arrays are float32, and fastest if contiguous; what is written is said.
 
 Dimensions: b = prompts, t = tokens, r = tokens that are read (every ``stride``-th), h = heads, e = width per head,
 p = queries, keys and values, or some of them; n = b h, the heads of all prompts.
@@ -10,19 +9,12 @@ p = queries, keys and values, or some of them; n = b h, the heads of all prompts
 
 from __future__ import annotations
 
-import hashlib
 import math
-import platform
-from collections.abc import Callable
-from functools import cache, wraps
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite.binding import get_host_cpu_name
-from numba import njit
-from torch import Tensor
+
+from icl_curriculum.models.cpu_step.compiling import inlined, kernel, part
 
 _0, _1, _2, _half = (np.float32(value) for value in (0, 1, 2, 0.5))
 _EPS = np.float32(1e-5)
@@ -38,62 +30,8 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6 = np.polynomial.polynomial.polyfit(_POINTS, 2*
 _LOWEST, _HIGHEST = np.float32(-126), np.float32(126)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 
-_config: Any = numba.config
-_OPTIONS: dict[str, Any] = {
-    # Sums in any order, and so by vectors; infinities and NaN keep their meaning, since they show a divergence.
-    "fastmath": {"nsz", "arcp", "contract", "reassoc"},
-    "nogil": True,
-    "error_model": "numpy",
-}
 
-
-def kernel(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function of arrays, and call it with tensors."""
-    compiled = _kept_on_disk(function)
-
-    @wraps(function)
-    def call(*arguments: Any) -> None:
-        arrays = [value.numpy() if isinstance(value, Tensor) else value for value in arguments]
-        try:
-            compiled(*arrays)
-        except OSError:
-            # It could not be kept (a full disk), and is compiled all the same.
-            compiled(*arrays)
-
-    return call
-
-
-def _kept_on_disk(function: Callable[..., None]) -> Any:
-    """Compiles a function and keeps its code in a folder named for this very source and processor."""
-    before = _config.CACHE_DIR
-    name = f"icl-kernels-{_fingerprint()}"
-    for base in [Path(before)] if before else [Path(__file__).parent / "__pycache__", *_home()]:
-        _config.CACHE_DIR = str(base / name)
-        try:
-            return njit(cache=True, **_OPTIONS)(function)
-        except (RuntimeError, OSError):
-            continue
-        finally:
-            _config.CACHE_DIR = before
-    # Nowhere to keep it: every process compiles anew.
-    return njit(**_OPTIONS)(function)
-
-
-def _home() -> list[Path]:
-    """The folder for caches at home, for who has a home."""
-    try:
-        return [Path.home() / ".cache"]
-    except RuntimeError:
-        return []
-
-
-@cache
-def _fingerprint() -> str:
-    parts = Path(__file__).read_text(encoding="utf-8"), numba.__version__, get_host_cpu_name(), platform.machine()
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-@njit(inline="always", **_OPTIONS)  # type: ignore[untyped-decorator]
+@inlined
 def _power_of_two(x: Any) -> Any:
     x = min(max(x, _LOWEST), _HIGHEST)
     whole = np.floor(x + _half)
@@ -154,7 +92,7 @@ def normalize_backward(d: Any, unit: Any, over: Any, gain: Any, d_gain: Any, d_s
             sums[j] += value
 
 
-@kernel
+@part
 def relu_squared(hidden: Any, bias: Any, active: Any) -> None:
     """``active`` = max(0, hidden + bias)^2, and its derivative in the place of ``hidden`` (rows, w)."""
     rows, width = hidden.shape
@@ -165,7 +103,7 @@ def relu_squared(hidden: Any, bias: Any, active: Any) -> None:
             hidden[i, j] = _2 * value
 
 
-@kernel
+@part
 def gelu(hidden: Any, bias: Any, active: Any) -> None:
     """``active`` = GELU (tanh form) of hidden + bias, and its derivative in the place of ``hidden`` (rows, w)."""
     rows, width = hidden.shape
@@ -179,7 +117,7 @@ def gelu(hidden: Any, bias: Any, active: Any) -> None:
             hidden[i, j] = gate + value * (_1 - gate) * (_GELU + _3_GELU_CUBE * square)
 
 
-@kernel
+@part
 def multiply(d: Any, slope: Any, sums: Any) -> None:
     """``d`` (rows, w) times ``slope``, in its place, and its sum over rows added to ``sums`` (w,)."""
     rows, width = d.shape
@@ -190,7 +128,7 @@ def multiply(d: Any, slope: Any, sums: Any) -> None:
             sums[j] += value
 
 
-@kernel
+@part
 def split_heads(together: Any, bias: Any, scales: Any, heads: Any) -> None:
     """``heads`` (p, b, h, t, e) = (together (b, t, p, h, e) + bias (p, h, e)) scales (p,)."""
     parts, prompts, n_heads, tokens, width = heads.shape
@@ -202,7 +140,7 @@ def split_heads(together: Any, bias: Any, scales: Any, heads: Any) -> None:
                         heads[p, b, h, t, j] = (together[b, t, p, h, j] + bias[p, h, j]) * scales[p]
 
 
-@kernel
+@part
 def join_heads(heads: Any, scales: Any, together: Any, sums: Any) -> None:
     """``together`` (b, t, p, h, e) = heads (p, b, h, t, e) scales (p,); its sum over b and t is added to ``sums``.
 
@@ -219,7 +157,7 @@ def join_heads(heads: Any, scales: Any, together: Any, sums: Any) -> None:
                         sums[p, h, j] += value
 
 
-@kernel
+@part
 def softmax(scores: Any, stride: int, start: int, share: Any) -> None:
     """Powers of two of causal scores (n, t, r), in their place, and one over each column's sum in ``share`` (n, r).
 
@@ -248,7 +186,7 @@ def softmax(scores: Any, stride: int, start: int, share: Any) -> None:
             share[m, j] = _1 / sums[j]
 
 
-@kernel
+@part
 def softmax_backward(d: Any, inner: Any, powers: Any, stride: int, start: int) -> None:
     """Replaces ``d`` (n, t, r) by the gradients by what `softmax` turned into ``powers``: (d - inner) powers log 2.
 
@@ -264,7 +202,7 @@ def softmax_backward(d: Any, inner: Any, powers: Any, stride: int, start: int) -
                 row[j] = (row[j] - less[j]) * power[j] * _LOG2
 
 
-@kernel
+@part
 def merge_heads(by_head: Any, share: Any, seen: Any) -> None:
     """``seen`` (b, r, h, e) = by_head (b, h, r, e) times share (b, h, r)."""
     prompts, n_heads, asking, width = by_head.shape
@@ -276,7 +214,7 @@ def merge_heads(by_head: Any, share: Any, seen: Any) -> None:
                     seen[b, r, h, j] = by_head[b, h, r, j] * factor
 
 
-@kernel
+@part
 def merge_heads_backward(d: Any, seen: Any, share: Any, d_by_head: Any, inner: Any) -> None:
     """Takes ``d`` by seen (b, r, h, e); fills ``d_by_head`` (b, h, r, e) and ``inner`` (b, h, r) for the softmax."""
     prompts, n_heads, asking, width = d_by_head.shape

@@ -6,7 +6,9 @@ import math
 import threading
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -15,18 +17,19 @@ class Scratch:
 
     def __init__(self) -> None:
         self.buffers: dict[Any, Tensor] = {}
-        self.views: dict[Any, Tensor] = {}
+        self.views: dict[Any, NDArray[np.float32]] = {}
 
-    def __call__(self, name: Any, *shape: int) -> Tensor:
-        """An uninitialised tensor; the next call with the same name returns the same memory."""
+    def __call__(self, name: Any, *shape: int) -> NDArray[np.float32]:
+        """An uninitialised array; the next call with the same name returns the same memory."""
         view = self.views.get((name, shape))
         if view is None:
             size = math.prod(shape)
             held = self.buffers.get(name)
             if held is None or held.numel() < size:
+                # By torch, whose memory begins where the processor's vectors want it to.
                 held = self.buffers[name] = torch.empty(size)
                 self.views = {key: old for key, old in self.views.items() if key[0] != name}
-            view = self.views[name, shape] = held[:size].view(shape)
+            view = self.views[name, shape] = held[:size].view(shape).numpy()
         return view
 
 

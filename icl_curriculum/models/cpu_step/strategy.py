@@ -20,6 +20,7 @@ class CpuStep:
     """
 
     weighs_entries = True
+    shares_threads = True
 
     def __init__(self, model_type: type[Any]) -> None:
         self.model_type = model_type
@@ -30,13 +31,14 @@ class CpuStep:
         return (
             exactly
             and xs.device.type == "cpu"
+            and model.read_out.dtype == torch.float32
             and torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
             and model._compiled_call_impl is None
             and model.config.attention == "fused"
             and model.config.loops == 1
             and not (model._forward_hooks or model._forward_pre_hooks)
-            and _has_numba()
+            and _can_compile()
         )
 
     def backward(
@@ -86,10 +88,12 @@ class CpuStep:
 
 
 @cache
-def _has_numba() -> bool:
-    """Says whether numba is there and fits numpy; training goes by autograd where it does not."""
+def _can_compile() -> bool:
+    """Says whether numba is there and fits numpy, and a library of products; training goes by autograd otherwise."""
     try:
         import numba  # noqa: F401
     except ImportError:
         return False
-    return True
+    from icl_curriculum.models.cpu_step.products import sgemm_address
+
+    return sgemm_address() is not None

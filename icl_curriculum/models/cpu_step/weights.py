@@ -65,24 +65,29 @@ class Weights(LayerWeights):
             made[name] = None if value is None else like(value)
         return Weights(**made)
 
-    def layer(self, layer: int) -> LayerWeights:
+    def layer(self, layer: int) -> Any:
+        """One layer's, as `LayerWeights`."""
         return LayerWeights(**_each(self, LayerWeights, lambda value: value[layer]))
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
+    def map(self, function: Callable[[Tensor], Any]) -> Any:
+        """What a function makes of each, such as an array of the same memory, under the same names."""
         return Weights(**_each(self, Weights, function))
 
     def backward(self, gradients: Weights) -> None:
         """Add gradients of this form to the parameters' ``.grad``."""
+        by_graph = []
         for value, gradient in zip(self.tensors(), gradients.tensors(), strict=True):
             if not value.requires_grad:
                 continue
             if not value.is_leaf:
-                # Not `value.backward(gradient)`: its check of the shapes imports sympy, which takes every run a second.
-                (value * gradient).sum().backward()  # type: ignore[no-untyped-call]
+                by_graph.append((value * gradient).sum())
             elif value.grad is None:
                 value.grad = gradient
             else:
                 value.grad.add_(gradient)
+        if by_graph:
+            # Not `value.backward(gradient)`: its check of the shapes imports sympy, which takes every run a second.
+            sum(by_graph[1:], by_graph[0]).backward()  # type: ignore[no-untyped-call]
 
 
 def _each(weights: Weights, kind: type[LayerWeights], function: Callable[[Tensor], Tensor]) -> dict[str, Any]:

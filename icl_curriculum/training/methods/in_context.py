@@ -30,8 +30,9 @@ class InContext(TrainingMethod):
     weighs_entries = True
 
     def update(self, session: Session) -> Losses:
-        losses = add_gradients(session.model, session.batch(), shards=session.shards)
-        session.step_optimizers()
+        with session.model.threads_of_step():
+            losses = add_gradients(session.model, session.batch(), shards=session.shards)
+            session.step_optimizers()
         return {TRAINING: losses}
 
     def most_shards(self, training: TrainingConfig) -> int:

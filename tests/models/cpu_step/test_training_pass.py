@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from numba.extending import get_cython_function_address
 from torch import Tensor
 
+from icl_curriculum.core.threads import threads_to_share
 from icl_curriculum.models import Instruction, Model, Transformer, TransformerConfig
-from icl_curriculum.models.cpu_step import strategy, training_pass
+from icl_curriculum.models.cpu_step import products, strategy, training_pass
+from icl_curriculum.models.flops import count
 
 DIMS, POINTS, BATCH = 3, 7, 10
 
@@ -267,11 +270,67 @@ def test_without_gradients_it_is_refused_as_by_autograd() -> None:
 def test_without_numba_it_goes_by_autograd(never_by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where importing it fails, as beside a numpy that is too new for it."""
     monkeypatch.setitem(sys.modules, "numba", None)
-    strategy._has_numba.cache_clear()
+    strategy._can_compile.cache_clear()
     try:
         assert model_of().backward(*batch()).shape == (BATCH,)
     finally:
-        strategy._has_numba.cache_clear()
+        strategy._can_compile.cache_clear()
+
+
+@pytest.fixture
+def only_scipys_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+    assert address != products.sgemm_address()
+    monkeypatch.setattr(training_pass, "sgemm_address", lambda: address)
+
+
+@pytest.mark.parametrize("tokens", ["alternate", "joint"])
+def test_equals_autograd_by_scipys_products(tokens: str, threads: int, only_scipys_products: None) -> None:
+    assert_same(model_of(tokens=tokens, normalize_queries_and_keys=True), batch())
+
+
+def test_without_a_library_of_products_it_goes_by_autograd(
+    never_by_hand: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "sgemm_address", lambda: None)
+    strategy._can_compile.cache_clear()
+    try:
+        assert model_of().backward(*batch()).shape == (BATCH,)
+    finally:
+        strategy._can_compile.cache_clear()
+
+
+def test_another_precision_goes_by_autograd(never_by_hand: None) -> None:
+    assert model_of().double().backward(*(value.double() for value in batch())).shape == (BATCH,)
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_equals_autograd_with_labels_of_several_numbers(classes: bool, threads: int, small_chunks: None) -> None:
+    """Each label alone; a class's may be uncertain, and some entries count more than others."""
+    config = TransformerConfig(width=24, layers=2, heads=3)
+    model = config.build(dims=DIMS, points=POINTS, generator=torch.Generator().manual_seed(0), label_dims=4)
+    model.classes = classes
+    made = torch.Generator().manual_seed(3)
+    xs, _, _, weights = batch()
+    ys, targets = (torch.randn(BATCH, POINTS, 4, generator=made) for _ in range(2))
+    if classes:
+        targets = targets.softmax(dim=-1)
+    entries = torch.rand(BATCH, POINTS, generator=made)
+    assert_same(model, (xs, ys, targets, weights, None, entries))
+
+
+def test_products_are_counted_whoever_executes_them(threads: int) -> None:
+    """As plain attention's are, each of which torch sees."""
+    found = count(lambda: model_of(tokens="joint").backward(*batch()))
+    assert found == count(lambda: model_of(tokens="joint", attention="plain").backward(*batch()))
+
+
+def test_a_step_by_hand_leaves_torch_one_thread(threads: int) -> None:
+    with model_of().threads_of_step():
+        assert torch.get_num_threads() == 1
+        assert threads_to_share() == threads
+    with model_of(attention="plain").threads_of_step():
+        assert torch.get_num_threads() == threads
 
 
 def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
