@@ -49,7 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "decayed": {
         "training": {
             "positions": "balanced",
-            "optimizer": {"muon_learning_rate": 0.01, "momentum": 0.95, "weight_decay": 0.3},
+            "optimizer": {"muon_learning_rate": 0.01, "momentum": 0.95, "run_decay": 4.0},
             "schedule": {"name": "linear", "decay": 0.95},
         },
     },

@@ -87,6 +87,20 @@ class OptimizerConfig(Strict):
     betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decays of Adam's moments")
     momentum: float = Field(0.9, ge=0, lt=1, description="Muon's momentum")
     weight_decay: float = Field(0.0, ge=0, le=1e6, description="decoupled weight decay (adamw, muon)")
+    run_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="weight decay of the whole run, instead: peak rate times weight_decay times steps, so that longer "
+        "runs forget more slowly",
+        json_schema_extra=ADDED_LATER,
+    )
+
+    def decay(self, rate: float, steps: int) -> float:
+        """The decoupled weight decay of parameters with a peak rate, in a run of so many steps; none for Adam."""
+        if self.name == "adam":
+            return 0.0
+        return self.run_decay / (rate * steps) if self.run_decay else self.weight_decay
 
 
 class ScheduleConfig(Strict):
@@ -228,6 +242,13 @@ class TrainingConfig(Strict):
         ``points``: of a whole prompt; ``first_points``: of those that the curriculum begins with.
         """
         check_positions(self.positions, self.shortest_prompt, points, first_points)
+        if self.optimizer.run_decay and self.optimizer.weight_decay:
+            raise UserError(
+                f"{self.optimizer.run_decay:g} beside weight_decay = {self.optimizer.weight_decay:g}; both say how "
+                f"fast weights decay",
+                key="training.optimizer.run_decay",
+                way_out="set one of them to 0",
+            )
         given = self.keep_checkpoints
         asked = (given,) if isinstance(given, int) else given or ()
         for step in asked:

@@ -176,21 +176,22 @@ class Optimizers:
     """All optimizers of one model, driven by one schedule.
 
     ``muon`` takes the parameters that the model names in ``matrices`` and leaves the rest to AdamW. ``clip``: the
-    largest norm of the gradient over all parameters; None or infinite: it is not clipped.
+    largest norm of the gradient over all parameters; None or infinite: it is not clipped. ``steps``: those of the run,
+    over which ``run_decay`` is spread.
     """
 
-    def __init__(self, model: Model, config: OptimizerConfig, clip: float | None = None) -> None:
+    def __init__(self, model: Model, config: OptimizerConfig, clip: float | None = None, *, steps: int = 1) -> None:
         self.clipped = list(model.parameters())
         self.clip = None if clip is None or math.isinf(clip) else clip
         matrices = set(model.matrices)
         by_muon = [p for name, p in model.named_parameters() if config.name == "muon" and name in matrices]
         decayed = [p for name, p in model.named_parameters() if config.name != "muon" and name in matrices]
         others = [p for name, p in model.named_parameters() if name not in matrices]
-        decay = 0.0 if config.name == "adam" else config.weight_decay
-        rate, betas = config.learning_rate, config.betas
+        rate, of_muon, betas = config.learning_rate, config.muon_learning_rate, config.betas
+        decay = config.decay(rate, steps)
         self.members: list[AdamW | Muon] = [AdamW(decayed, rate, betas, decay), AdamW(others, rate, betas)]
         if by_muon:
-            self.members.append(Muon(by_muon, config.muon_learning_rate, config.momentum, decay))
+            self.members.append(Muon(by_muon, of_muon, config.momentum, config.decay(of_muon, steps)))
         self.device = next(model.parameters()).device.type
         self.peaks = [member.lr for member in self.members]
 

@@ -88,7 +88,7 @@ class Trainer:
         self.model.to(device)
         check_precision(self.config.precision, device)
         self._compiled = CompiledForward(self.model, device, sizes_of(self.plan)) if self.config.compile else None
-        self.optimizers = Optimizers(self.model, self.config.optimizer, self.config.clip)
+        self.optimizers = Optimizers(self.model, self.config.optimizer, self.config.clip, steps=self.config.steps)
         with at_work(self.method, "initial_state"):
             self.method_state = self.method.initial_state(self.model)
         self.setting = Setting(

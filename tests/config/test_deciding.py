@@ -38,6 +38,7 @@ TRAINING = {
     "training.compile", "training.clip", "training.divergence",
     "training.optimizer.name", "training.optimizer.learning_rate", "training.optimizer.muon_learning_rate",
     "training.optimizer.betas", "training.optimizer.momentum", "training.optimizer.weight_decay",
+    "training.optimizer.run_decay",
     "training.schedule.name", "training.schedule.warmup", "training.schedule.decay",
 }  # fmt: skip
 

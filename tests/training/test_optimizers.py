@@ -194,6 +194,22 @@ def test_the_multiplications_of_muon_are_those_it_executes(shape: tuple[int, ...
     assert 2 * optimizers._multiplications(matrices.shape) == count(lambda: orthogonalize(matrices))
 
 
+@pytest.mark.parametrize(("name", "rate"), [("muon", 0.02), ("adamw", 0.003)])
+def test_the_decay_of_a_run_is_spread_over_its_steps(name: str, rate: float) -> None:
+    """A run of 100 steps that forgets 4 in all decays as one with 4 / (rate x 100) at every step."""
+    spread = OptimizerConfig(name=name, run_decay=4.0)  # type: ignore[arg-type]
+    alike = OptimizerConfig(name=name, weight_decay=4.0 / (rate * 100))  # type: ignore[arg-type]
+    assert spread.decay(rate, 100) == pytest.approx(alike.weight_decay)
+    members = [Optimizers(small_model(), config, steps=100).members for config in (spread, alike)]
+    of_matrices = -1 if name == "muon" else 0
+    assert members[0][of_matrices].weight_decay == pytest.approx(members[1][of_matrices].weight_decay)
+    assert members[0][1].weight_decay == 0, "biases, norms and what is read in and out"
+
+
+def test_adam_forgets_nothing() -> None:
+    assert OptimizerConfig(name="adam", run_decay=4.0).decay(0.003, 100) == 0
+
+
 def test_adam_equals_torchs() -> None:
     config = OptimizerConfig(name="adam", learning_rate=1e-2, betas=(0.8, 0.95), weight_decay=0.3)
     reference = small_model()
