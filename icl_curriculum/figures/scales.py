@@ -46,7 +46,7 @@ P = ParamSpec("P")
 
 
 def reaching_down_to(floor: float) -> Callable[[Callable[P, Figure]], Callable[P, Figure]]:
-    """Decorates what draws a figure of errors below `FLOOR`: those down to ``floor`` are drawn where they lie."""
+    """Decorates what draws a figure of errors below ``FLOOR``: those down to ``floor`` are drawn where they lie."""
 
     def decorated(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         @functools.wraps(draw)
