@@ -21,7 +21,7 @@ from icl_curriculum.core.prompts import Prompts
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.calling import entry_errors, given
 
-#: The role of the prompts on which errors are measured; none of them is trained on.
+#: The first part of the names of the streams whose prompts errors are measured on.
 BALANCE = "balance"
 #: Errors are measured every so many updates, on so many prompts of each cell, and enter the running mean by this share.
 #: Together they cost a hundredth to a thirtieth of the time of training.
@@ -31,7 +31,10 @@ _LEAST = 1e-9
 
 
 class Balance:
-    """The running mean of the error of each cell at every position, measured on prompts that are never trained on."""
+    """The running mean of the error of each cell at every position.
+
+    It is measured on prompts that are not trained on, unless training goes through fixed ones: then on some of these.
+    """
 
     def __init__(self) -> None:
         self.errors: dict[tuple[str, str], Tensor] = {}

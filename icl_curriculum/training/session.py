@@ -313,8 +313,12 @@ class Session:
             with arithmetic("float32", setting.device):
                 task = setting.tasks[cell]
                 prompts = task.draw(N_PROMPTS, setting.plan.points, streams, active_dims=self._active_dims())
+        return unrolled(self._told(prompts))
+
+    def _told(self, prompts: Prompts) -> Prompts:
+        """The prompts with the instruction that the model reads, if it reads one."""
         told = self.model.instruction
-        return unrolled(prompts if told is None else replace(prompts, instruction=told.rows(prompts)))
+        return prompts if told is None else replace(prompts, instruction=told.rows(prompts))
 
     def _active_dims(self) -> int | None:
         """The coordinates that are not zero at this step, where they are not all."""
@@ -325,9 +329,7 @@ class Session:
 
         And how many of them count. ``name``, ``step``: those of their streams.
         """
-        told = self.model.instruction
-        if told is not None:
-            prompts = replace(prompts, instruction=told.rows(prompts))
+        prompts = self._told(prompts)
         given = prompts if points == self._setting.plan.points else prompts.first_points(points)
         counting = self._setting.counting
         lengths = None
