@@ -499,11 +499,14 @@ _COMPONENTS = {
 }
 # Tables whose ``name`` is a plain choice: their other keys hold whatever it is.
 _PLAIN_TABLES = ("training.optimizer", "training.schedule")
+# Keys of a table of which one is given: a change that names one of them takes the place of the other.
+_EITHER = {"curriculum.dims": {"every", "over"}, "curriculum.points": {"every", "over"}}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """``changes`` over ``base``: tables merge key by key, unless the change names another component."""
-    merged = dict(base)
+    either = _EITHER.get(prefix.removesuffix("."), set())
+    merged = {key: value for key, value in base.items() if not (key in either and either & changes.keys())}
     for key, value in changes.items():
         path, old = f"{prefix}{key}", merged.get(key)
         if path in _COMPONENTS:

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from icl_curriculum.core.component import Strict
+from icl_curriculum.core.component import ADDED_LATER, Strict
 from icl_curriculum.core.contracts import as_number, at_work, broken_contract
 from icl_curriculum.curricula.base import Curriculum, State
 
 
 class Growth(Strict):
-    """A number that grows: ``start``, then ``add`` more every ``every`` steps, up to the experiment's own number.
+    """A number that grows: ``start``, then ``add`` more and more, up to the experiment's own number.
 
-    Source: Garg et al. 2022.
+    It does so every ``every`` steps, or evenly over a share of training, ``over``, after which it has grown up: one of
+    the two is given.
 
-    >>> [Growth(start=5, add=1, every=10).at(step, 7) for step in (0, 9, 10, 20, 30)]
+    Source: Garg et al. 2022, who grow it every 2,000 steps.
+
+    >>> [Growth(start=5, add=1, every=10).at(step, 7, steps=100) for step in (0, 9, 10, 20, 30)]
     [5, 5, 6, 7, 7]
+    >>> [Growth(start=5, over=0.4).at(step, 7, steps=100) for step in (0, 19, 20, 39, 40)]
+    [5, 5, 6, 6, 7]
     """
 
     start: int = Field(ge=1, description="value at the first step")
     add: int = Field(1, ge=1, description="increment")
-    every: int = Field(ge=1, description="steps between increments")
+    every: int | None = Field(None, ge=1, description="steps between increments")
+    over: float | None = Field(
+        None, gt=0, le=1, description="share of training after which it has grown up", json_schema_extra=ADDED_LATER
+    )
 
-    def at(self, step: int, full: int) -> int:
-        return min(full, self.start + step // self.every * self.add)
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.every is None) == (self.over is None):
+            found = "neither" if self.every is None else "both"
+            expected = "every, steps between increments such as 2000, and over, a share of training such as 0.4"
+            raise ValueError(f"found {found}; expected one of {expected}")
+        return self
+
+    def at(self, step: int, full: int, steps: int) -> int:
+        """The number at ``step``, counted from 0, of ``steps``; ``full``: what it grows to."""
+        return min(full, self.start + self.add * bisect_right(self._increments(full, steps), step))
+
+    def spans(self, full: int, steps: int) -> dict[int, range]:
+        """The steps at which it has each value that it takes within ``steps``, in their order."""
+        bounds = [0, *(step for step in self._increments(full, steps) if step < steps), steps]
+        values = (min(full, self.start + self.add * number) for number in range(len(bounds) - 1))
+        spans = zip(values, pairwise(bounds), strict=True)
+        return {value: range(first, end) for value, (first, end) in spans if first < end}
+
+    def _increments(self, full: int, steps: int) -> list[int]:
+        """The steps from which it is larger than before."""
+        number = -(-(full - self.start) // self.add)
+        if self.every is not None:
+            return [self.every * (count + 1) for count in range(number)]
+        assert self.over is not None
+        # Rounded first: 0.6 of 1,950 steps are 1,170, not a little more.
+        return [math.ceil(round(self.over * steps * (count + 1) / number, 6)) for count in range(number)]
 
 
 @dataclass(frozen=True)
@@ -75,8 +112,8 @@ class CurriculumPlan:
                 self.over_function_classes, step, state["function_classes"], self.function_classes
             ),
             inputs=self._probabilities(self.over_inputs, step, state["inputs"], self.inputs),
-            dims=self.dims_growth.at(step, self.dims) if self.dims_growth else self.dims,
-            points=self.points_growth.at(step, self.points) if self.points_growth else self.points,
+            dims=self.dims_growth.at(step, self.dims, self.steps) if self.dims_growth else self.dims,
+            points=self.points_growth.at(step, self.points, self.steps) if self.points_growth else self.points,
         )
 
     def _probabilities(self, curriculum: Curriculum, step: int, state: State, items: Sequence[str]) -> dict[str, float]:

@@ -75,14 +75,8 @@ class MeasuredUpdates:
 
 def steps_by_points(plan: CurriculumPlan) -> dict[int, range]:
     """The steps that have prompts of each number of points, in their order."""
-    found, step, growth = dict[int, range](), 0, plan.points_growth
-    while step < plan.steps:
-        points, end = plan.points, plan.steps
-        if growth is not None and growth.at(step, plan.points) < plan.points:
-            points, end = growth.at(step, plan.points), min(plan.steps, (step // growth.every + 1) * growth.every)
-        found[points] = range(step, end)
-        step = end
-    return found
+    growth = plan.points_growth
+    return {plan.points: range(plan.steps)} if growth is None else growth.spans(plan.points, plan.steps)
 
 
 def spread_over(values: Sequence[int], most: int) -> list[int]:

@@ -61,4 +61,4 @@ def sizes_of(plan: CurriculumPlan) -> int:
     growth = plan.points_growth
     if growth is None:
         return 1
-    return len({growth.at(step, plan.points) for step in range(0, plan.steps, growth.every)})
+    return len(growth.spans(plan.points, plan.steps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -134,13 +135,46 @@ def test_growth_of_dimensions_as_published() -> None:
     """Garg et al.: from 5 to 20 dimensions, one more every 2,000 steps."""
     growth = Growth(start=5, add=1, every=2000)
     at = {0: 5, 1999: 5, 2000: 6, 3999: 6, 4000: 7, 29_999: 19, 30_000: 20, 500_000: 20}
-    assert {step: growth.at(step, 20) for step in at} == at
+    assert {step: growth.at(step, 20, 500_000) for step in at} == at
 
 
 def test_growth_of_points_as_published() -> None:
     """From 11 to 41 points, two more every 2,000 steps."""
     growth = Growth(start=11, add=2, every=2000)
-    assert [growth.at(step, 41) for step in (0, 2000, 28_000, 30_000, 40_000)] == [11, 13, 39, 41, 41]
+    assert [growth.at(step, 41, 500_000) for step in (0, 2000, 28_000, 30_000, 40_000)] == [11, 13, 39, 41, 41]
+
+
+@pytest.mark.parametrize("steps", [7, 100, 1_500, 18_000])
+def test_growth_over_a_share_of_training_ends_there_however_long_it_is(steps: int) -> None:
+    """Evenly, dimensions and points together as in Garg et al., whose 41 points are 2 x 20 dimensions and one."""
+    dims, points = Growth(start=5, over=0.4), Growth(start=11, add=2, over=0.4)
+    grown = [(dims.at(step, 20, steps), points.at(step, 41, steps)) for step in range(steps)]
+    assert grown[0] == (5, 11)
+    assert all(of_points == 2 * of_dims + 1 for of_dims, of_points in grown)
+    assert [step for step in range(steps) if grown[step][0] < 20] == [*range(math.ceil(0.4 * steps))]
+    times = {of_dims: sum(each == of_dims for each, _ in grown) for of_dims in range(5, 20)}
+    assert max(times.values()) - min(times.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    "growth", [Growth(start=11, add=2, every=40), Growth(start=12, add=5, every=7), Growth(start=11, add=3, over=0.6)]
+)
+@pytest.mark.parametrize("steps", [5, 64, 1_000])
+def test_the_spans_of_a_growth_are_the_steps_of_each_number(growth: Growth, steps: int) -> None:
+    spans = growth.spans(41, steps)
+    assert {step: size for size, span in spans.items() for step in span} == {
+        step: growth.at(step, 41, steps) for step in range(steps)
+    }
+    assert [*spans] == sorted(spans)
+    assert all(spans.values())
+
+
+def test_growth_has_one_of_two_paces() -> None:
+    expected = "expected one of every, steps between increments such as 2000, and over, a share of training such as 0.4"
+    with pytest.raises(UserError, match=f"found neither; {expected}"):
+        Growth(start=5)
+    with pytest.raises(UserError, match=f"found both; {expected}"):
+        Growth(start=5, every=3, over=0.4)
 
 
 @pytest.mark.parametrize("bad", [{"start": 0}, {"every": 0}, {"add": 0}, {"stop": 3}])
