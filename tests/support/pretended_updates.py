@@ -68,6 +68,7 @@ CASES: dict[str, dict[str, Any]] = {
     "last position": {"training.positions": "last"},
     "later positions": {"training.positions": 2},
     "weighed positions": {"training.positions": [0.0, 1.0, 1.0, 2.0, 2.0]},
+    "balanced positions": {"training.positions": "balanced"},
     "shortest prompt": {"training.shortest_prompt": 2},
     "shortest prompt by prompt": {
         "training.shortest_prompt": 2, "curriculum.function_classes": "random", "curriculum.draw": "prompt",
