@@ -55,13 +55,15 @@ class Balance:
             if cell in self.errors and step % EVERY:
                 continue
             found = errors_by_position(model, draw(cell), each)
-            known = self.errors.get(cell)
-            self.errors[cell] = found if known is None else known.lerp(found, SHARE)
+            known = self.errors.get(cell, found)
+            # What is not finite once, such as the error on an input of a heavy tail, is left out.
+            later = torch.where(found.isfinite(), known.lerp(found, SHARE), known)
+            self.errors[cell] = torch.where(known.isfinite(), later, found)
 
     def weights(self, cell: tuple[str, str], points: int) -> Float[Tensor, " points"] | None:
         """The weights of the first positions, whose mean is 1; None for a cell that has not been measured.
 
-        A position whose error is not finite has none.
+        All are positive: a position whose error is not known to be finite has that of the largest error.
         """
         if cell not in self.errors:
             return None
@@ -84,8 +86,9 @@ def balanced(errors: Float[Tensor, " points"]) -> Float[Tensor, " points"]:
     known = torch.where(finite, errors, 0.0)
     largest = known.max()
     inverse = 1 / known.clamp_min(_LEAST * largest)
+    inverse = torch.where(finite, inverse, 1 / largest)
     # Where all errors are zero, or none is a number, there is nothing to weigh by.
-    inverse = torch.where(finite & (largest > 0), inverse, torch.where(largest > 0, 0.0, 1.0))
+    inverse = torch.where(largest > 0, inverse, 1.0)
     return inverse / inverse.mean()
 
 

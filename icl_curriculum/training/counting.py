@@ -30,7 +30,7 @@ class Counting:
         """The prompts with the weights of their entries, and with smoothed labels; themselves where nothing is asked.
 
         And how many of them count at all. ``lengths``: the generator of the prompts' numbers of points, where these are
-        random; ``balance``: the weights of positions that are balanced, once these are known.
+        random; ``balance``: the weights of positions that are balanced, once these are known, all positive.
         """
         if self.smoothing:
             uniform = 1 / prompts.label_dims
@@ -48,14 +48,13 @@ class Counting:
         elif isinstance(self.positions, int):
             weights = weights.clone()
             weights[:, : self.positions] = 0
-        elif balance is not None:
-            weights = sent(weights, balance.device) * balance
         elif isinstance(self.positions, tuple):
             weights = weights * sent(torch.tensor(self.positions[: prompts.points]), weights.device)
-        weights = shares(weights)
-        whole = replace(prompts, loss_weights=sent(weights, prompts.xs.device))
-        # A mask takes nothing away from weights that were made of it.
-        return whole, counting_prompts(weights, len(prompts))
+        # A mask takes nothing away from weights that were made of it, nor does balance, which is positive everywhere.
+        counted = counting_prompts(weights, len(prompts))
+        if balance is not None:
+            weights = sent(weights, balance.device) * balance
+        return replace(prompts, loss_weights=sent(shares(weights), prompts.xs.device)), counted
 
 
 def last_of(counting: Bool[Tensor, "n points"], each: int = 1) -> Bool[Tensor, "n points"]:

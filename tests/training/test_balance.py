@@ -30,8 +30,8 @@ def balanced_run(**changes: Any) -> Trainer:
     ("errors", "expected"),
     [
         ([4.0, 1.0, 2.0], [3 / 7, 12 / 7, 6 / 7]),
-        ([1.0, float("nan"), 1.0], [1.5, 0.0, 1.5]),
-        ([1.0, float("inf")], [2.0, 0.0]),
+        ([1.0, float("nan"), 2.0], [1.5, 0.75, 0.75]),
+        ([1.0, float("inf"), 4.0], [2.0, 0.5, 0.5]),
         ([0.0, 0.0], [1.0, 1.0]),
         ([float("nan")] * 2, [1.0, 1.0]),
     ],
@@ -63,6 +63,22 @@ def test_errors_are_means_over_what_counts() -> None:
     assert found[3] == pytest.approx(squares[2, 3])
     of_pairs = errors_by_position(Zero(), prompts, each=2)  # type: ignore[arg-type]
     assert of_pairs.tolist() == pytest.approx([float(squares[:, :2].mean()), float(squares[:, 2:].mean())])
+
+
+def test_an_error_that_is_not_finite_once_is_left_out_of_the_running_mean() -> None:
+    prompts: Prompts = draw(task_of("linear", dims=2), 3, 4)
+    squares = (prompts.targets**2).mean(dim=0)
+    balance, overflowing = Balance(), prompts.targets.clone()
+    overflowing[0, 1] = float("inf")
+    for step, targets in ((0, overflowing), (EVERY, prompts.targets), (2 * EVERY, overflowing)):
+        given = replace(prompts, targets=targets)
+        balance.measure(Zero(), [CELL], step, lambda _, given=given: given)  # type: ignore[arg-type, misc]
+        assert balance.errors[CELL][[0, 2, 3]].tolist() == pytest.approx(squares[[0, 2, 3]].tolist())
+        expected = float("inf") if step == 0 else pytest.approx(float(squares[1]))
+        assert float(balance.errors[CELL][1]) == expected
+        weights = balance.weights(CELL, 4)
+        assert weights is not None
+        assert (weights > 0).all()
 
 
 def test_the_running_mean_is_of_prompts_that_are_not_trained_on() -> None:
