@@ -75,6 +75,10 @@ class Shares:
     dims: int
     points: int
 
+    def offered(self) -> set[tuple[str, str]]:
+        """The cells that can be drawn: a function class and an input distribution that both have a share."""
+        return {(c, i) for c, p in self.function_classes.items() for i, q in self.inputs.items() if p * q > 0}
+
 
 @dataclass(frozen=True)
 class CurriculumPlan:

@@ -105,7 +105,7 @@ class TrainingRow(NamedTuple):
     prompts_seen: Annotated[int, PROMPTS_SEEN]
     class_prompts_seen: Annotated[
         int,
-        TableColumn("prompts of this function class that the model was trained on so far", unit="prompts", axis=True),
+        TableColumn("those of them that are of this function class", unit="prompts", axis=True),
     ]
 
     def without_role(self) -> tuple[Any, ...]:
@@ -216,12 +216,18 @@ class ExposureRow(NamedTuple):
     function_class: ClassField
     input_distribution: InputsField
     prompts: Annotated[
-        int, TableColumn("prompts of this cell that the model was trained on", unit="prompts", axis=True)
+        int,
+        TableColumn(
+            "prompts of this cell that the model was trained on, or measured errors on to balance positions",
+            unit="prompts",
+            axis=True,
+        ),
     ]
     flops: Annotated[
         int,
         TableColumn(
-            "operations of the matrix products in forward and backward passes on them",
+            "operations of the matrix products in passes on them: forward and backward, or forward alone where errors "
+            "are measured",
             unit="floating-point operations", most=math.inf, axis=True,
         ),
     ]  # fmt: skip

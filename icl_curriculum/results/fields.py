@@ -19,7 +19,10 @@ IN_DISTRIBUTION = TableColumn(
     one_of=(True, False),
 )
 N_CONTEXT = TableColumn("in-context examples before the query that is answered", unit="examples", key=True)
-PROMPTS_SEEN = TableColumn("prompts of all cells that the model was trained on so far", unit="prompts", axis=True)
+PROMPTS_SEEN = TableColumn(
+    "prompts of all cells that the model was trained on so far, or measured errors on to balance positions",
+    unit="prompts", axis=True,
+)  # fmt: skip
 LEARNER_KIND = TableColumn("what kind of learner it is; each learner is of one", one_of=("model", "baseline", "oracle"))
 
 StepField = Annotated[int, STEP]

@@ -38,6 +38,7 @@ from icl_curriculum.runs.live_logging import LiveLogging
 from icl_curriculum.runs.measuring import measure, spread_over
 from icl_curriculum.runs.recording import Recorder
 from icl_curriculum.training import Diverged, Trainer
+from icl_curriculum.training.balance import prompts_measured
 
 #: Seconds for which updates are timed beyond the first of each size, all variants together.
 SECONDS = 4.0
@@ -59,7 +60,7 @@ class RunCost:
     seeds: int
     steps: int
     parameters: int
-    #: Prompts drawn in training.
+    #: Prompts drawn in training, those among them that positions are balanced by.
     prompts: int
     #: Floating-point operations of the matrix products in training, forward and backward.
     operations: float
@@ -217,10 +218,12 @@ class _Measurement:
         """What a run of the same model and sizes costs."""
         training, plan = run.experiment.training, run.experiment.plan()
         spent = self.updates.over(plan, self.weight)
+        measured = prompts_measured(plan) if training.positions == "balanced" else 0
+        training_seconds = spent.seconds + measured * self.weight(plan.points) * self.seconds_per_weight
         evaluations = 1 + -(-training.steps // training.learning_every)  # step 0 is one
         learning_seconds = evaluations * self.learning_seconds
         every = training.checkpoint_every
-        by_time = checkpoints_in(spent.seconds + learning_seconds, self.writing)
+        by_time = checkpoints_in(training_seconds + learning_seconds, self.writing)
         logs, cells = -(-training.steps // training.log_every), self._cells(run)
         banks = list(evaluation_banks(run.experiment))
         asked = sum(self._asked_weight(run.experiment, bank) for bank in banks)
@@ -232,10 +235,11 @@ class _Measurement:
         return RunCost(
             variant=run.variant, seeds=seeds, steps=training.steps,
             parameters=sum(parameter.numel() for parameter in self.trainer.model.parameters()),
-            prompts=round(spent.prompts), operations=spent.operations,
+            prompts=round(spent.prompts) + measured,
+            operations=spent.operations + measured * self.trainer.forward_operations(plan.points),
             weights_bytes=(1 + len(training.kept_steps())) * self.weights_bytes, checkpoint_bytes=self.checkpoint_bytes,
             checkpoints=by_time if every == "time" else -(-training.steps // every),
-            table_bytes=round(table_bytes), training_seconds=spent.seconds, learning_seconds=learning_seconds,
+            table_bytes=round(table_bytes), training_seconds=training_seconds, learning_seconds=learning_seconds,
             evaluation_seconds=self.seconds_per_weight * asked,
             timed_updates=self.updates.updates, timed_batch=self.updates.batch, device=self.device,
         )  # fmt: skip

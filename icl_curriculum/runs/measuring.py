@@ -44,7 +44,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class MeasuredUpdates:
-    """What one update took at a few sizes of prompts, in points.
+    """What one update took at a few sizes of prompts, in points, without measuring what positions are balanced by.
 
     ``updates`` were timed, of ``batch`` prompts each; ``latest`` is the last of them.
     """
@@ -95,6 +95,7 @@ def measure(trainer: Trainer, seconds: float, tell: Tell) -> MeasuredUpdates:
     tell(0.0, "warming up")
     trial = _allowed_batch(trainer, -(-full // TRIAL))
     _update(trainer, steps[sizes[0]][0], trial)
+    trainer.balances = False  # Few updates measure errors by position: too few to tell how many of all do.
     foreseen, latest = _update(trainer, steps[sizes[-1]][0], trial)
     few = max(1, int(full * LONGEST_UPDATE / foreseen.seconds))
     batch = full if few >= full else _allowed_batch(trainer, few)

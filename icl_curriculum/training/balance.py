@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl_curriculum.core.prompts import Prompts
+from icl_curriculum.curricula import CurriculumPlan
 from icl_curriculum.models.base import Model
 from icl_curriculum.models.calling import entry_errors, given
 
@@ -46,19 +47,19 @@ class Balance:
         step: int,
         draw: Callable[[tuple[str, str]], Prompts],
         each: int = 1,
-    ) -> None:
-        """Measure the errors of cells if it is time, and of those that have never been.
+    ) -> list[tuple[str, str]]:
+        """Measure the errors of cells if it is time, and of those that have never been; which ones these are.
 
         ``draw`` gives the prompts of a cell, of which so many entries, ``each``, are one position.
         """
-        for cell in cells:
-            if cell in self.errors and step % EVERY:
-                continue
+        due = [cell for cell in cells if cell not in self.errors or step % EVERY == 0]
+        for cell in due:
             found = errors_by_position(model, draw(cell), each)
             known = self.errors.get(cell, found)
             # What is not finite once, such as the error on an input of a heavy tail, is left out.
             later = torch.where(found.isfinite(), known.lerp(found, SHARE), known)
             self.errors[cell] = torch.where(known.isfinite(), later, found)
+        return due
 
     def weights(self, cell: tuple[str, str], points: int) -> Float[Tensor, " points"] | None:
         """The weights of the first positions, whose mean is 1; None for a cell that has not been measured.
@@ -74,6 +75,16 @@ class Balance:
 
     def load_state_dict(self, state: list[list[Any]], device: str) -> None:
         self.errors = {(one, other): errors.to(device) for one, other, errors in state}
+
+
+def prompts_measured(plan: CurriculumPlan) -> int:
+    """How many prompts a run by this plan measures its errors on; by the initial shares of a curriculum that adapts."""
+    state, known, cells = plan.initial_state(), set[tuple[str, str]](), 0
+    for step in range(plan.steps):
+        offered = plan.shares(step, state).offered()
+        cells += len(offered - known if step % EVERY else offered)
+        known |= offered
+    return cells * N_PROMPTS
 
 
 def balanced(errors: Float[Tensor, " points"]) -> Float[Tensor, " points"]:

@@ -141,6 +141,7 @@ class Session:
         #: A list to which copies of all prompts are added that are drawn, if it is set.
         self.kept_prompts: list[Prompts] | None = None
         self._drawn: list[Draw] = []
+        self._measured: Counter[Cell] = Counter()
         self._setting = setting
         self._functions: dict[tuple[str, Cell], _Functions] = {}
         self._counts: Counter[str] = Counter()
@@ -155,6 +156,11 @@ class Session:
     def drawn(self) -> tuple[Draw, ...]:
         """The draws of this update so far, in order."""
         return tuple(self._drawn)
+
+    @property
+    def measured(self) -> Mapping[Cell, int]:
+        """The prompts of each cell that errors by position were measured on."""
+        return self._measured
 
     @property
     def batch_size(self) -> int:
@@ -294,14 +300,11 @@ class Session:
 
         On prompts of streams of their own, fresh or some of the fixed ones, that are drawn whole.
         """
-        balance, shares = self._setting.balance, self.shares
+        balance, offered = self._setting.balance, self.shares.offered()
         if balance is not None:
-            offered = [
-                (function_class, inputs)
-                for function_class, inputs in self.cells
-                if shares.function_classes.get(function_class, 0) * shares.inputs.get(inputs, 0) > 0
-            ]
-            balance.measure(self.model, offered, self.step, self._to_measure, self.read_per_point)
+            cells = [cell for cell in self.cells if cell in offered]
+            measured = balance.measure(self.model, cells, self.step, self._to_measure, self.read_per_point)
+            self._measured.update(dict.fromkeys(measured, N_PROMPTS))
 
     def _to_measure(self, cell: Cell) -> Prompts:
         setting = self._setting

@@ -113,6 +113,8 @@ class Trainer:
         )
         self.shards = Shards(self.config.shards, crew)
         self.step = 0
+        #: Whether errors by position are measured where it is time, if positions are balanced.
+        self.balances = True
         self._curriculum_state = self.plan.initial_state()
         #: The losses that an adaptive curriculum is to be told before it decides anew.
         self._untold: dict[Cell, Tensor] = {}
@@ -171,7 +173,8 @@ class Trainer:
             self._watching(watched),
             never_waiting(self.device if self._never_waits and self._updates >= _SETTLED else "cpu"),
         ):
-            session.balance_positions()
+            if self.balances:
+                session.balance_positions()
             returned = self.method.update(session)
         self._updates += 1
         if watched is not None and self.changes_prompts is None:
@@ -189,9 +192,11 @@ class Trainer:
         with at_work(self.run.experiment.model, "after_update"):
             self.model.after_update()
         self.prompts_seen.update(drawn)
-        self.offered |= {
-            (c, i) for c, p in shares.function_classes.items() for i, q in shares.inputs.items() if p * q > 0
-        }
+        # What positions are balanced by is learned from, too.
+        self.prompts_seen.update(session.measured)
+        for cell, n in session.measured.items():
+            self.flops[cell] += n * self.forward_operations(self.plan.points)
+        self.offered |= shares.offered()
         # In the order of the config, whatever the order of the draws.
         n_prompts = {cell: drawn[cell] for cell in self.tasks if drawn[cell]}
         update = Update(self.step, shares, n_prompts, losses, self.config.optimizer.learning_rate * session.rate_factor)

@@ -20,11 +20,13 @@ from icl_curriculum.runs import measuring
 from icl_curriculum.runs.cost import RunCost, costs_of
 from icl_curriculum.runs.measuring import spread_over, steps_by_points
 from icl_curriculum.training import Trainer
+from icl_curriculum.training.balance import N_PROMPTS
 
-#: Prompts grow from 2 points to 9, two classes are mixed, and one shift has separate queries.
+#: Prompts grow from 2 points to 9, two classes are mixed, positions are balanced, and one shift has separate queries.
 GROWING: dict[str, Any] = {
     "points": 9,
     "training.steps": 40,
+    "training.positions": "balanced",
     "training.learning_every": 9,
     "curriculum.points": {"start": 2, "add": 3, "every": 7},
     "evaluation.n_prompts": 64,
@@ -72,7 +74,8 @@ def test_predicted_steps_are_counted_with_every_pass() -> None:
 def test_operations_and_prompts_are_those_that_the_run_counts(growing: Finished, foreseen: RunCost) -> None:
     exposure = growing.table("exposure")
     at_end = exposure[exposure["step"] == 40]
-    assert foreseen.prompts == at_end["prompts"].sum() == 40 * 8
+    # Errors by position are measured at step 0 for one class, at 20 for the one that comes then, and at 25 for both.
+    assert foreseen.prompts == at_end["prompts"].sum() == 40 * 8 + 4 * N_PROMPTS
     assert foreseen.operations == pytest.approx(at_end["flops"].sum(), rel=1e-12)
 
 

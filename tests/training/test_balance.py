@@ -146,6 +146,16 @@ def test_a_cell_is_measured_once_it_is_offered() -> None:
     assert {cell[0] for cell in balance.errors} == {cell[0] for cell in trainer.tasks}
 
 
+def test_what_is_measured_counts_as_seen_and_as_spent() -> None:
+    measuring, plain = balanced_run(), Trainer(tiny_run({"training.steps": 2 * EVERY}))
+    for trainer in (measuring, plain):
+        while trainer.step <= EVERY:
+            trainer.update()
+    assert measuring.prompts_seen[CELL] - plain.prompts_seen[CELL] == 2 * N_PROMPTS
+    forward = plain.forward_operations(plain.plan.points)
+    assert measuring.flops[CELL] - plain.flops[CELL] == 2 * N_PROMPTS * forward
+
+
 def test_limited_data_stay_limited() -> None:
     """Where prompts are fixed, errors are measured on some of them."""
     trainer = balanced_run(**{"training.fixed_prompts": 8})
