@@ -22,6 +22,7 @@ from icl_curriculum.results.chosen_metric import choose_metric
 from icl_curriculum.results.collecting import COLLECTED
 from icl_curriculum.results.comparison import comparable
 from icl_curriculum.results.comparison.answers import Answer, answers
+from icl_curriculum.results.comparison.differing import differing_settings
 from icl_curriculum.results.comparison.outcomes import Outcomes
 from icl_curriculum.results.comparison.sources import Source, open_source
 from icl_curriculum.results.comparison.summary import Numbers, as_table, summary_rows, write_summary
@@ -53,9 +54,10 @@ class Compared:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Sentences on what the experiments lack, and on what keeps them from being paired with each other."""
+        """Sentences on what the experiments lack, on what keeps them from being paired, and on all they differ in."""
         own = dict.fromkeys(text for source in self.sources for text in source.missing)
-        return (*own, *(text for text in mixed_devices(self.found.devices) if text not in own))
+        together = (*mixed_devices(self.found.devices), *differing_settings(self.sources))
+        return (*own, *(text for text in together if text not in own))
 
     @property
     def notes(self) -> tuple[str, ...]:

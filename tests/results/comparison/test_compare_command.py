@@ -103,10 +103,14 @@ def test_several_experiments_by_their_names(several: Path, icl: Icl, tmp_path: P
 def test_experiments_of_one_variant_are_called_by_their_folders(tmp_path: Path, icl: Icl, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
-        train(tmp_path, name, variants={}, **{"training.batch_size": 8 if name == "one" else 4})
-    code, _, _ = icl("compare", "one", "two")
+        changes = {} if name == "one" else {"training.batch_size": 4, "model.width": 4}
+        train(tmp_path, name, variants={}, **changes)
+    code, _, said = icl("compare", "one", "two")
     assert code == 0
     assert set(summary("results/compare")["variant"]) == {"one", "two"}
+    assert (
+        "more than one setting, any of which may be the reason: model.width (8, 4), training.batch_size (8, 4)" in said
+    )
 
 
 # What is refused
