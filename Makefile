@@ -19,7 +19,7 @@ help:
 	@echo "make experiment NAME=mixed [ARGS=\"--seeds 0,1\"]   train, evaluate and plot an experiment"
 	@echo "make plot NAME=mixed                              redraw its figures from the CSV files"
 	@echo "make report NAME=mixed                            write its report.html: one page with everything"
-	@echo "make compare NAME=\"mixed random\"                 statistics over seeds, pair by pair"
+	@echo "make compare NAME=\"sequential random\"            statistics over seeds, pair by pair"
 	@echo "make list                                         experiments, function classes, curricula, ..."
 	@echo "make check                                        every component that ships, held to its contract"
 	@echo "make verify                                       golden numbers: moments, banks, oracles, baselines"
@@ -71,7 +71,7 @@ report: $(READY)
 	@$(BIN)/icl report $(NAME) $(ARGS)
 
 compare: $(READY)
-	@test -n "$(NAME)" || (echo "which experiments? e.g. make compare NAME=\"mixed random\"" >&2; exit 2)
+	@test -n "$(NAME)" || (echo "which experiments? e.g. make compare NAME=\"sequential random\"" >&2; exit 2)
 	@$(BIN)/icl compare $(NAME) $(ARGS)
 
 list: $(READY)

@@ -67,7 +67,7 @@ def _notes(costs: Sequence[RunCost], runs: Sequence[Run]) -> Iterator[str]:
     fewer = f", of {first.timed_batch} prompts instead of {full}," if first.timed_batch < full else ""
     updates = f"{first.timed_updates} timed {'update' if first.timed_updates == 1 else 'updates'}"
     place = first.device + (f" with {threads}" if first.device == "cpu" else "")
-    yield f"operations: floating-point, forward and backward; training: by {updates}{fewer} on {place}"
+    yield f"operations: floating-point, of all passes in training; training: by {updates}{fewer} on {place}"
     yield "evaluation: the model's answers during training and at the end; without baselines, which all runs share"
     checkpoints = sorted({cost.checkpoints for cost in costs})
     range_shown = f"{checkpoints[0]:,}" if len(checkpoints) == 1 else f"{checkpoints[0]:,}–{checkpoints[-1]:,}"

@@ -252,7 +252,7 @@ class TimingRow(NamedTuple):
         TableColumn("`training`, since the row before, or `evaluation`", one_of=("training", "evaluation"), key=True),
     ]
     seconds: Annotated[float, TableColumn("how long it took", unit="seconds")]
-    prompts_per_second: Annotated[float, TableColumn("prompts drawn and answered", unit="prompts per second")]
+    prompts_per_second: Annotated[float, TableColumn("prompts trained on, or answered", unit="prompts per second")]
 
 
 class RunsRow(NamedTuple):

@@ -172,6 +172,5 @@ def trained_cells(run: Run) -> set[tuple[str, str]]:
     state = plan.initial_state()
     found: set[tuple[str, str]] = set()
     for number in range(min(steps, _LOOKED_AT)):
-        shares = plan.shares(number * steps // min(steps, _LOOKED_AT), state)
-        found |= {(c, i) for c, p in shares.function_classes.items() for i, q in shares.inputs.items() if p * q > 0}
+        found |= plan.shares(number * steps // min(steps, _LOOKED_AT), state).offered()
     return found

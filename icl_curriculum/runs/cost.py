@@ -1,7 +1,7 @@
 """What runs cost, before they are run: parameters, operations, prompts, disk, and hours on this machine.
 
-Operations and prompts are those that a run counts in exposure.csv. Times and sizes are those of a few real updates,
-answers, rows and checkpoints, made here and now in a temporary folder.
+Operations and prompts are those that a run counts in exposure.csv, but for what depends on losses. Times and sizes are
+those of a few real updates, answers, rows and checkpoints, made here and now in a temporary folder.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RunCost:
     parameters: int
     #: Prompts drawn in training, those among them that positions are balanced by.
     prompts: int
-    #: Floating-point operations of the matrix products in training, forward and backward.
+    #: Floating-point operations of the matrix products in training.
     operations: float
     #: ``model.safetensors`` and what ``training.keep_checkpoints`` keeps; ``state.pt``, of which the last that was
     #: written is kept.

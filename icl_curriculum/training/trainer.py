@@ -166,15 +166,23 @@ class Trainer:
             session.kept_prompts = []
             self._counted.clear()  # What a forward pass costs may have changed.
         self._begin_update()
+        waiting_for = self.device if self._never_waits and self._updates >= _SETTLED else "cpu"
+        # What positions are balanced by is none of the method's business, nor of what its prompts are held against.
+        with (
+            at_work(self.run.experiment.model, "training"),
+            arithmetic(self.config.precision, self.device),
+            self._watching(None),
+            never_waiting(waiting_for),
+        ):
+            if self.balances:
+                session.balance_positions()
         with (
             at_work(self.run.experiment.model, "training"),
             at_work(self.method, "update"),
             arithmetic(self.config.precision, self.device),
             self._watching(watched),
-            never_waiting(self.device if self._never_waits and self._updates >= _SETTLED else "cpu"),
+            never_waiting(waiting_for),
         ):
-            if self.balances:
-                session.balance_positions()
             returned = self.method.update(session)
         self._updates += 1
         if watched is not None and self.changes_prompts is None:
@@ -189,13 +197,13 @@ class Trainer:
             operations = operations_of(self.method, draw.role, self.read_operations(draw.read_points))
             self.flops[draw.cell] += draw.n_prompts * operations
             self.trained_points = max(self.trained_points, draw.points)
+        for cell, n in session.measured.items():
+            self.flops[cell] += n * self.forward_operations(self.plan.points)
         with at_work(self.run.experiment.model, "after_update"):
             self.model.after_update()
         self.prompts_seen.update(drawn)
         # What positions are balanced by is learned from, too.
         self.prompts_seen.update(session.measured)
-        for cell, n in session.measured.items():
-            self.flops[cell] += n * self.forward_operations(self.plan.points)
         self.offered |= shares.offered()
         # In the order of the config, whatever the order of the draws.
         n_prompts = {cell: drawn[cell] for cell in self.tasks if drawn[cell]}

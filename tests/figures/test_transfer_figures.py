@@ -113,6 +113,13 @@ def test_updates_that_cost_the_same_are_not_drawn_twice(folder: Path) -> None:
     plain = [table[table["variant"].str.startswith("plain")] for table in of_training(folder)]
     with pytest.raises(figures.NothingToDraw, match="different numbers of operations"):
         figures.error_by_operations(*plain)
+    # Balanced positions are measured on so many classes as a curriculum offers.
+    learning, exposure, curriculum = plain
+    exposure = exposure.assign(
+        flops=exposure["flops"].where(exposure["variant"] == "plain_200", exposure["flops"] * 1.02)
+    )
+    with pytest.raises(figures.NothingToDraw):
+        figures.error_by_operations(learning, exposure, curriculum)
     with pytest.raises(figures.NothingToDraw):
         figures.error_by_operations(*(table[table["variant"] == "maml"] for table in of_training(folder)))
 

@@ -133,6 +133,7 @@ def test_a_resumed_run_balances_as_if_it_had_not_stopped() -> None:
     while resumed.step < whole.step:
         resumed.update()
     assert all(map(torch.equal, whole.model.parameters(), resumed.model.parameters()))
+    assert (resumed.prompts_seen, resumed.flops) == (whole.prompts_seen, whole.flops)
 
 
 def test_a_cell_is_measured_once_it_is_offered() -> None:

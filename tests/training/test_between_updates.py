@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from icl_curriculum.core.registry import MODELS
 from icl_curriculum.models import Model, ModelConfig
 from icl_curriculum.runs.execution import execute
 from icl_curriculum.training import Trainer
+from icl_curriculum.training.balance import N_PROMPTS
 
 #: What a test's model was told: (the step, the steps, a first random number), and "after".
 told: list[object] = []
@@ -67,8 +69,8 @@ def _growing(fresh_registries: None) -> None:
     told.clear()
 
 
-def growing_run() -> Run:
-    run = tiny_run({"function_classes": ["linear"]})
+def growing_run(**changes: Any) -> Run:
+    run = tiny_run({"function_classes": ["linear"], **changes})
     experiment = run.experiment.model_copy(update={"model": GrowingConfig()})
     return Run(experiment, run.variant, run.seed)
 
@@ -93,6 +95,17 @@ def test_operations_are_counted_anew_where_the_cost_changes() -> None:
         flops.append(sum(trainer.flops.values()))
     each = [after - before for before, after in itertools.pairwise(flops)]
     assert each == [share * each[0] for share in [1] * 4 + [2] * 4 + [3] * 4]
+
+
+def test_what_is_measured_before_an_update_is_counted_as_the_model_was_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_back(self: Growing) -> None:
+        self.used.fill_(3)
+
+    monkeypatch.setattr(Growing, "after_update", put_back)
+    trainer = Trainer(growing_run(**{"training.positions": "balanced"}))
+    forward = trainer.forward_operations(trainer.plan.points)
+    trainer.update()
+    assert sum(trainer.flops.values()) == (3 * trainer.config.batch_size + N_PROMPTS) * forward
 
 
 def test_killed_and_resumed_it_ends_at_the_same_bytes(tmp_path: Path) -> None:

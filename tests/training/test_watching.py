@@ -42,6 +42,11 @@ def test_a_method_that_trains_on_what_it_draws_is_not_taken_for_one_that_does_no
     assert updated(changing(way)).changes_prompts is None
 
 
+def test_what_positions_are_balanced_by_is_not_taken_for_prompts_that_the_method_changed() -> None:
+    run = tiny_run({"model": {"name": "weighted"}, "training.positions": "balanced"})
+    assert updated(run).changes_prompts is None
+
+
 def test_a_model_is_as_it_was_after_it_was_watched(misleading: ModuleType) -> None:
     model = misleading.Weighted
     before = dict(vars(model))

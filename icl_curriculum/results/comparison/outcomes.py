@@ -50,9 +50,9 @@ class OutcomeRow(NamedTuple):
     trained: bool
     #: Whether it gave a share to no other of the experiment's cells.
     single: bool
-    #: Prompts of the cell that the run was trained on; NaN without exposure.csv.
+    #: Prompts of the cell that the run has seen, as in exposure.csv; NaN without it.
     prompts: float
-    #: Operations of the matrix products spent on them, forward and backward.
+    #: Operations of the matrix products spent on them.
     flops: float
     #: On the evaluation bank, at the end of training, with the ends of its interval over prompts.
     error: float

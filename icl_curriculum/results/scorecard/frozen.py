@@ -44,7 +44,7 @@ class Benchmark:
 
     ``trained``: the banks of the cells that models are trained on, as they are. ``best_while_learning``: e* on the
     small banks that are asked of these cells while training. ``asks``: the keys of a run's resolved config that are
-    frozen. ``prompts``: the most that a run may be trained on; ``operations``: the most that this may take.
+    frozen. ``prompts``: the most that a run may see in training; ``operations``: the most that this may take.
     """
 
     name: str

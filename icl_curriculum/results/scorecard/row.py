@@ -81,7 +81,10 @@ class StandingColumns(NamedTuple):
     """
 
     prompts: Annotated[
-        int | None, TableColumn("prompts that each run was trained on", unit="prompts", empty="without training")
+        int | None,
+        TableColumn(
+            "prompts that each run has seen in training, as in exposure.csv", unit="prompts", empty="without training"
+        ),
     ]
     operations: Annotated[
         int | None,

@@ -19,10 +19,12 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def source(*configs: dict[str, Any]) -> Source:
-    none = pd.DataFrame()
+def source(*configs: dict[str, Any], version: str = "1", imported: bool = False) -> Source:
+    none, some = pd.DataFrame(), pd.DataFrame({"step": [0]})
     variants = {f"variant{number}": config for number, config in enumerate(configs)}
-    return Source(Path("results/any"), "any", none, none, none, None, trained_configs=variants)
+    learning = none if imported else some
+    manifests = {"variant0-seed0": {"package_version": version}}
+    return Source(Path("results/any"), "any", learning, none, none, None, manifests, trained_configs=variants)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -42,11 +44,16 @@ def changed(**changes: Any) -> dict[str, Any]:
         ({"function_classes": [{"name": "linear"}, {"name": "sparse_linear"}]}, "function_classes."),
         ({"training__optimizer": {"name": "muon", "momentum": 0.95}}, "training.optimizer.momentum (0.9, 0.95)"),
         ({"training__optimizer": {"name": "adam", "beta": 0.5}}, "training.optimizer (muon, adam)."),
+        ({"training__fixed_prompts": 100}, "training.fixed_prompts (unset, 100)."),
+        ({"model__reset_every": 3}, "model.reset_every (unset, 3)."),
+        ({"curriculum__points": {"start": 3, "every": 100}}, "curriculum.points (unset, "),
     ],
 )
 def test_all_settings_are_named_with_their_values(changes: dict[str, Any], named: str) -> None:
     (sentence,) = differing_settings([source(PLAIN), source(changed(dims=8, **changes))])
-    assert sentence.startswith("They differ in more than one setting, any of which may be the reason: dims (5, 8), ")
+    assert sentence.startswith(
+        "The experiments differ in more than one setting of training, any of which may be the reason: dims (5, 8), "
+    )
     assert named in sentence
 
 
@@ -57,25 +64,40 @@ def test_all_settings_are_named_with_their_values(changes: dict[str, Any], named
         {"training__steps": 20},
         # What decides nothing of the weights.
         {"name": "other", "seed": 1, "training__log_every": 7, "evaluation": {"n_prompts": 32}, "dims": 8},
-        # An earlier version's config has no such key.
-        {"dims": 8, "model__attention": "fused"},
+        # Its values are what it decides.
+        {"recipe": "decayed", "dims": 8},
     ],
 )
 def test_one_setting_or_none_is_what_is_asked_for(changes: dict[str, Any]) -> None:
     assert differing_settings([source(PLAIN), source(changed(**changes))]) == []
 
 
-def test_what_one_experiment_compares_itself_is_not_named() -> None:
+def test_what_one_experiment_compares_itself_is_not_named_where_a_value_is_in_both() -> None:
     swept = source(PLAIN, changed(training__steps=20))
     assert differing_settings([swept, source(changed(dims=8))]) == []
     (sentence,) = differing_settings([swept, source(changed(dims=8, model__width=4))])
     assert "steps" not in sentence
+    (sentence,) = differing_settings([swept, source(changed(dims=8, training__steps=30))])
+    assert "training.steps (10, 20, 30)" in sentence
 
 
 def test_nothing_is_said_of_one_experiment_or_of_one_without_its_config() -> None:
     other = changed(dims=8, training__steps=20)
     assert differing_settings([source(PLAIN, other)]) == []
     assert differing_settings([source(PLAIN), source()]) == []
+    assert len(differing_settings([source(PLAIN), source(), source(other)])) == 1
+
+
+def test_what_a_config_of_another_version_lacks_may_be_what_it_did_not_know() -> None:
+    newer = changed(dims=8, training__positions="all")
+    assert differing_settings([source(PLAIN, version="0"), source(newer)]) == []
+
+
+def test_of_an_imported_model_only_its_own_sizes_are_known() -> None:
+    """Its config has defaults where nobody knows how it was trained."""
+    other = changed(training__steps=20, training__optimizer={"name": "adam"}, dims=8, model__width=4)
+    (sentence,) = differing_settings([source(PLAIN), source(other, imported=True)])
+    assert sentence.endswith(": dims (5, 8), model.width (8, 4).")
 
 
 def test_many_settings_are_counted() -> None:
