@@ -178,9 +178,10 @@ def error_scale(axes: Axes, which: Literal["x", "y"], values: Iterable[ArrayLike
     if not major:  # Numbers that lie close together, and no level that they are read against.
         major = [tick for tick in MaxNLocator(3).tick_values(*limits) if limits[0] <= tick <= limits[1]]
     below, above = bool((found < floor).any()), bool((found > ceiling).any())
-    # A bound that something was moved to has a tick, and no other too close to it.
+    # A bound that something was moved to has a tick, and no other too close to it; side by side, labels need room.
+    near = max(1.9, span ** (1 / across)) if which == "x" else 1.9
     for bound in [floor] * below + [ceiling] * above:
-        major = sorted([*(tick for tick in major if max(tick / bound, bound / tick) >= 1.9), bound])
+        major = sorted([*(tick for tick in major if max(tick / bound, bound / tick) >= near), bound])
     marks = {float(f"{floor:g}"): "≤" if below else "", float(f"{ceiling:g}"): "≥" if above else ""}
     labels = [f"{marks.get(float(f'{tick:g}'), '')}{tick:g}" for tick in major]
     if which == "x" and len(major) > across:

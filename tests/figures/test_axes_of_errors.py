@@ -17,6 +17,7 @@ from reading_figures import said, tick_labels
 
 import icl_curriculum.figures.scales
 from icl_curriculum import figures
+from icl_curriculum.figures.scales import error_scale
 
 #: A few errors, one that is nothing, and one that is without bound.
 NOTHING, BOUNDLESS = (0.0, 0.3, 0.6), (0.3, 0.6, math.inf)
@@ -93,6 +94,14 @@ def test_a_bound_that_something_was_moved_to_is_marked() -> None:
     labels = [label.get_text() for label in tick_labels(DRAWN["along_training"](0.0).axes[0], "y")]
     assert labels[0].startswith("≤")
     assert labels[-1] == "1"
+
+
+def test_side_by_side_no_label_is_too_close_to_that_of_a_bound() -> None:
+    axes = Figure().subplots()
+    error_scale(axes, "x", [[0.0, 1.0]], across=3)
+    error_scale(axes, "y", [[0.0, 1.0]], across=3)
+    assert [label.get_text() for label in tick_labels(axes, "x")] == ["≤0.001", "0.1", "1"]
+    assert [label.get_text() for label in tick_labels(axes, "y")] == ["≤0.001", "0.01", "0.1", "1"]
 
 
 def test_every_figure_with_an_axis_of_errors_leaves_empty_decades_out() -> None:
