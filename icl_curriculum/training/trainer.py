@@ -166,24 +166,17 @@ class Trainer:
             session.kept_prompts = []
             self._counted.clear()  # What a forward pass costs may have changed.
         self._begin_update()
-        waiting_for = self.device if self._never_waits and self._updates >= _SETTLED else "cpu"
-        # What positions are balanced by is none of the method's business, nor of what its prompts are held against.
         with (
             at_work(self.run.experiment.model, "training"),
             arithmetic(self.config.precision, self.device),
-            self._watching(None),
-            never_waiting(waiting_for),
+            never_waiting(self.device if self._never_waits and self._updates >= _SETTLED else "cpu"),
         ):
+            # What positions are balanced by is none of the method's business, nor of what its prompts are held against.
             if self.balances:
-                session.balance_positions()
-        with (
-            at_work(self.run.experiment.model, "training"),
-            at_work(self.method, "update"),
-            arithmetic(self.config.precision, self.device),
-            self._watching(watched),
-            never_waiting(waiting_for),
-        ):
-            returned = self.method.update(session)
+                with self._watching(None):
+                    session.balance_positions()
+            with at_work(self.method, "update"), self._watching(watched):
+                returned = self.method.update(session)
         self._updates += 1
         if watched is not None and self.changes_prompts is None:
             self.changes_prompts = self.shards.first(watched.strange(session.kept_prompts or []))

@@ -61,4 +61,4 @@ def test_a_learning_curve(folder: Path) -> None:
     assert (folder / "learning_curve.png").is_file()
     assert isinstance(curves, pd.DataFrame)
     assert list(curves) == ["linear", "quadratic", "relu_network", "sparse_linear"]
-    assert curves.index[[0, -1]].tolist() == [0, 1400]
+    assert curves.index[[0, -1]].tolist() == [0, 1500]
