@@ -276,12 +276,8 @@ class _Measurement:
         """How many cells have a share at a step, in the mean: as many rows are written at a time."""
         plan = run.experiment.plan()
         state = plan.initial_state()
-        given = [plan.shares(step, state) for step in spread_over(range(plan.steps), 60)]
-        cells = (
-            sum(p > 0 for p in each.function_classes.values()) * sum(p > 0 for p in each.inputs.values())
-            for each in given
-        )
-        return sum(cells) / len(given)
+        cells = [len(plan.shares(step, state).offered()) for step in spread_over(range(plan.steps), 60)]
+        return sum(cells) / len(cells)
 
     @staticmethod
     def _answers(experiment: Experiment, bank: Bank) -> float:
